@@ -1,0 +1,286 @@
+"""`agent.toml`: how this agent reaches its node, and how it goes about its work.
+
+Settings are frozen dataclasses whose fields carry their own documentation; the reference manual
+is made from it. A file is checked whole: every problem is reported at once, with its line. The
+API token's secret is never part of the configuration: `read_secret` fetches it from its own file
+when a client is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import socket
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+from urllib.parse import urlsplit
+
+from felhom_agent import tomlfile
+from felhom_agent.errors import ConfigError
+from felhom_agent.model import Place, Problem
+
+DEFAULT_PATH = Path("/etc/felhom-agent/agent.toml")
+
+_TOKEN_ID = re.compile(r"[^\s@!=:/]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+")
+_FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}")
+_NODE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
+_SECRETS = frozenset({"token", "token_secret", "token_value", "secret", "password"})
+
+T = TypeVar("T")
+
+
+def _between(low: float, high: float, default: Any) -> Any:
+    return field(default=default, metadata={"range": (low, high)})
+
+
+@dataclass(frozen=True)
+class ProxmoxConfig:
+    """The node's API and how to trust it."""
+
+    endpoint: str = "https://localhost:8006"
+    """URL of the PVE API: https, a host and a port."""
+    node: str = ""
+    """Name of the node whose guests are managed. Default: this host's own short name."""
+    token_id: str = ""
+    """API token's id, as `pveum` shows it: `user@realm!name`. Required."""
+    token_file: Path = Path("/etc/felhom-agent/token")
+    """File that holds the API token's secret and nothing else; must not be readable by others."""
+    ca_file: Path = Path("/etc/pve/pve-root-ca.pem")
+    """CA that signed the API's certificate."""
+    fingerprint: str = ""
+    """SHA-256 fingerprint of the API's certificate (`AA:BB:...`), trusted instead of a CA."""
+    insecure: bool = False
+    """Trust any certificate. Whoever can answer in the node's place then gets the token."""
+    connect_timeout: float = _between(0.1, 300, 10.0)
+    """Seconds to wait for a connection."""
+    read_timeout: float = _between(0.1, 600, 30.0)
+    """Seconds to wait for the answer to a question."""
+    write_timeout: float = _between(0.1, 600, 60.0)
+    """Seconds to wait for the answer to a change; PVE itself may wait 10 s for a guest's lock."""
+
+
+@dataclass(frozen=True)
+class DesiredConfig:
+    """Where intent comes from."""
+
+    directory: Path | None = None
+    """Directory of guest files (`*.toml`). Without it nothing is desired and nothing is done."""
+
+
+@dataclass(frozen=True)
+class ReconcileConfig:
+    """The pace, and the limits."""
+
+    interval: float = _between(1, 86400, 60.0)
+    """Seconds from one look at the whole node to the next."""
+    jitter: float = _between(0, 1, 0.1)
+    """Share of every interval and back-off that is drawn by chance, so that hosts spread out."""
+    parallel: int = _between(1, 64, 2)
+    """How many guests may be changed at the same time."""
+    dry_run: bool = False
+    """Plan and report, change nothing."""
+    start_timeout: float = _between(1, 86400, 300.0)
+    """Seconds a guest's start may take before the agent stops waiting for it."""
+    stop_timeout: float = _between(1, 86400, 180.0)
+    """Seconds a guest has to shut down after it was asked to."""
+    config_timeout: float = _between(1, 86400, 120.0)
+    """Seconds a configuration change may take before the agent stops waiting for it."""
+    backoff_first: float = _between(0.01, 3600, 5.0)
+    """Seconds until a guest that could not be brought in line is looked at again."""
+    backoff_cap: float = _between(0.01, 86400, 600.0)
+    """Longest time between two such looks; the wait doubles until it gets there."""
+    drain_timeout: float = _between(0, 3600, 20.0)
+    """Seconds that a stopping agent waits for what it has begun; the journal keeps the rest."""
+
+
+@dataclass(frozen=True)
+class JournalConfig:
+    """The agent's memory."""
+
+    directory: Path = Path("/var/lib/felhom-agent/journal")
+    """Directory of the journal; only the agent may write there."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of `agent.toml`."""
+
+    proxmox: ProxmoxConfig
+    desired: DesiredConfig = DesiredConfig()
+    reconcile: ReconcileConfig = ReconcileConfig()
+    journal: JournalConfig = JournalConfig()
+    path: Path = DEFAULT_PATH
+
+
+SECTIONS: dict[str, type] = {
+    "proxmox": ProxmoxConfig,
+    "desired": DesiredConfig,
+    "reconcile": ReconcileConfig,
+    "journal": JournalConfig,
+}
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A text that must not be shown; `reveal` is the only way to it."""
+
+    _text: str = field(repr=False)
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __str__(self) -> str:
+        return "(secret)"
+
+
+def load(path: Path) -> Config:
+    """Given a path, return its configuration. Raise ConfigError with all that is wrong in it."""
+    file = tomlfile.read(path)
+    problems: list[Problem] = []
+    for name in file.data:
+        if name not in SECTIONS:
+            text = f"unknown section [{name}]{did_you_mean(name, SECTIONS)}"
+            problems.append(file.problem(text, name))
+    parts: dict[str, Any] = {
+        name: _section(file, name, cls, path.resolve().parent, problems)
+        for name, cls in SECTIONS.items()
+    }
+    config = Config(**parts, path=path)
+    problems += _contradictions(file, config)
+    if problems:
+        raise ConfigError(tuple(sorted(problems, key=lambda p: p.place.line)))
+    return dataclasses.replace(config, proxmox=_with_node(config.proxmox))
+
+
+def read_secret(config: ProxmoxConfig) -> Secret:
+    """Given the settings, return the token's secret.
+
+    Raise ConfigError if its file cannot be read, is readable by every user, or does not hold
+    exactly one word.
+    """
+    path = config.token_file
+    try:
+        mode = path.stat().st_mode
+        words = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise _refuse(path, f"the token's file cannot be read: {why}") from None
+    if mode & stat.S_IROTH:
+        raise _refuse(path, "every user can read the token's secret; run: chmod 600 " + str(path))
+    if len(words) != 1:
+        raise _refuse(path, "must hold the token's secret and nothing else")
+    return Secret(words[0].rpartition("=")[2])
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """Given a wrong word and the right ones, return `"; did you mean ...?"` or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _refuse(path: Path, text: str) -> ConfigError:
+    return ConfigError((Problem(Place(str(path)), text),))
+
+
+def _section(
+    file: tomlfile.TomlFile, name: str, cls: type[T], base: Path, problems: list[Problem]
+) -> T:
+    table = file.data.get(name, {})
+    if not isinstance(table, dict):
+        problems.append(file.problem(f"[{name}] must be a table", name))
+        return cls()
+    hints = get_type_hints(cls)
+    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        try:
+            if key not in known:
+                raise ValueError(_unknown(key, known))
+            values[key] = _convert(value, hints[key], known[key], base)
+        except ValueError as error:
+            problems.append(file.problem(f"[{name}] {key}: {error}", name, key))
+    return cls(**values)
+
+
+def _unknown(key: str, known: dict[str, Any]) -> str:
+    if key in _SECRETS:
+        return "a secret does not belong into this file; put it into a file of its own, token_file"
+    return f"unknown key{did_you_mean(key, known)}"
+
+
+def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path) -> Any:
+    """Given a TOML value and a field, return the field's value. Raise ValueError in words."""
+    if hint is bool:
+        return _typed(value, bool, "true or false")
+    if hint in (int, float):
+        return _number(value, hint, setting)
+    text = str(_typed(value, str, "a text in quotes"))
+    if hint is str:
+        return text
+    if not text:
+        raise ValueError("must not be empty")
+    return base / text
+
+
+def _typed(value: Any, cls: type, words: str) -> Any:
+    if not isinstance(value, cls):
+        raise ValueError(f"must be {words}")
+    return value
+
+
+def _number(value: Any, cls: type[int] | type[float], setting: dataclasses.Field[Any]) -> float:
+    words = "a whole number" if cls is int else "a number of seconds"
+    if isinstance(value, bool) or not isinstance(value, int if cls is int else (int, float)):
+        raise ValueError(f"must be {words}")
+    low, high = setting.metadata["range"]
+    if not low <= value <= high:
+        raise ValueError(f"must be from {low:g} to {high:g}, not {value:g}")
+    return cls(value)
+
+
+def _contradictions(file: tomlfile.TomlFile, config: Config) -> list[Problem]:
+    """Return what is wrong although every value for itself is of the right type."""
+    found: list[Problem] = []
+
+    def wrong(section: str, key: str, text: str) -> None:
+        found.append(file.problem(f"[{section}] {key}: {text}", section, key))
+
+    pve = config.proxmox
+    if not _is_endpoint(pve.endpoint):
+        wrong("proxmox", "endpoint", "must be like https://localhost:8006")
+    if not _TOKEN_ID.fullmatch(pve.token_id):
+        wrong("proxmox", "token_id", _token_id_advice(pve.token_id))
+    if pve.node and not _NODE.fullmatch(pve.node):
+        wrong("proxmox", "node", "is not a node's name")
+    if pve.fingerprint and not _FINGERPRINT.fullmatch(pve.fingerprint):
+        wrong("proxmox", "fingerprint", "must be 32 pairs of hex digits with colons (SHA-256)")
+    if pve.insecure and (pve.fingerprint or "ca_file" in file.data.get("proxmox", {})):
+        wrong("proxmox", "insecure", "contradicts ca_file or fingerprint; keep one of them")
+    if config.reconcile.backoff_first > config.reconcile.backoff_cap:
+        wrong("reconcile", "backoff_first", "is greater than backoff_cap")
+    return found
+
+
+def _is_endpoint(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+        return parts.scheme == "https" and bool(parts.hostname) and plain and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _token_id_advice(token_id: str) -> str:
+    if "=" in token_id:
+        # The value is not shown: what follows the equals sign is the secret.
+        return "must end before the '='; what follows is the secret and belongs into token_file"
+    return "must be like user@realm!name, as `pveum user token list USER` shows it"
+
+
+def _with_node(proxmox: ProxmoxConfig) -> ProxmoxConfig:
+    if proxmox.node:
+        return proxmox
+    return dataclasses.replace(proxmox, node=socket.gethostname().split(".")[0])

@@ -1,0 +1,139 @@
+"""What can go wrong, by the question a caller asks.
+
+    FelhomError
+    |-- ConfigError          is what was declared wrong?        (carries every problem, with places)
+    |-- PveError             what came of a call to PVE?
+    |   |-- Unchanged        did PVE surely do nothing?
+    |   |   |-- NotSent      ...because the request never reached it
+    |   |   |-- Unanswered   ...because it was only a read, and no usable answer came
+    |   |   |-- Rejected     ...because it said no
+    |   |   |   `-- Denied   ...for want of a privilege (names privilege and path)
+    |   |   |-- Busy         is it someone else's turn?         (a lock; wait and try again)
+    |   |   |-- Stale        did the world move?                (digest mismatch; look again)
+    |   |   `-- Missing      is it gone?                        (guest or task unknown to this node)
+    |   |-- OutcomeUnknown   do we not know?                    (look before anything else)
+    |   `-- TaskFailed       did the task run and fail?         (exit status and log tail)
+    |-- StillRunning         is a task not finished in time?    (it stays in flight)
+    |-- Interrupted          were we told to stop waiting?      (what is in flight stays so)
+    |-- JournalError         can nothing be promised any more?
+    |   |-- JournalDamaged   ...because a line of it is not what was written
+    |   `-- JournalClosed    ...because a write to it failed, or it was closed
+    `-- QueueClosed          was work refused because the queue is closing?
+
+No error carries a secret: neither a token, nor a header, nor the body of a request.
+"""
+
+from __future__ import annotations
+
+from felhom_agent.model import Problem
+
+
+class FelhomError(Exception):
+    """The root: whatever felhom-agent raises on purpose."""
+
+
+class ConfigError(FelhomError):
+    """What was declared is wrong; `problems` holds all that was found, each with its place."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(p) for p in problems))
+
+
+class PveError(FelhomError):
+    """A call to PVE did not simply succeed.
+
+    `call` is the method and path ("PUT /nodes/pve1/qemu/101/config"), `status` the HTTP status
+    (0: none came), `text` what was said.
+    """
+
+    def __init__(self, text: str, *, call: str = "", status: int = 0) -> None:
+        self.text = text
+        self.call = call
+        self.status = status
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.call})" if self.call else self.text
+
+
+class Unchanged(PveError):
+    """PVE surely did nothing."""
+
+
+class NotSent(Unchanged):
+    """The request never reached PVE: no connection, no trust, or no name."""
+
+
+class Unanswered(Unchanged):
+    """A read brought no usable answer; reads change nothing."""
+
+
+class Rejected(Unchanged):
+    """PVE said no; `errors` holds its words per parameter where it gave any."""
+
+    def __init__(
+        self, text: str, *, call: str = "", status: int = 0, errors: dict[str, str] | None = None
+    ) -> None:
+        self.errors = errors or {}
+        super().__init__(text, call=call, status=status)
+
+
+class Denied(Rejected):
+    """PVE wants a privilege that the token lacks; both are empty for a bad token."""
+
+    def __init__(
+        self, text: str, *, call: str = "", status: int = 0, path: str = "", privilege: str = ""
+    ) -> None:
+        self.path = path
+        self.privilege = privilege
+        super().__init__(text, call=call, status=status)
+
+
+class Busy(Unchanged):
+    """Somebody else holds the guest's lock."""
+
+
+class Stale(Unchanged):
+    """The configuration changed since it was read; nothing was written."""
+
+
+class Missing(Unchanged):
+    """This node knows no such guest or task."""
+
+
+class OutcomeUnknown(PveError):
+    """The request may or may not have taken effect; only a look can tell."""
+
+
+class TaskFailed(PveError):
+    """The task ended with another exit status than OK or WARNINGS."""
+
+    def __init__(self, text: str, *, upid: str, log: tuple[str, ...] = ()) -> None:
+        self.upid = upid
+        self.log = log
+        super().__init__(text)
+
+
+class StillRunning(FelhomError):
+    """A task did not end within our deadline; PVE goes on with it."""
+
+
+class Interrupted(FelhomError):
+    """We were told to stop while waiting; the task goes on without us."""
+
+
+class JournalError(FelhomError):
+    """The journal cannot promise durability."""
+
+
+class JournalDamaged(JournalError):
+    """A line of the journal is not what was written; the agent must not guess."""
+
+
+class JournalClosed(JournalError):
+    """The journal takes no more records."""
+
+
+class QueueClosed(FelhomError):
+    """The queue takes no more work."""

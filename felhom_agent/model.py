@@ -1,0 +1,284 @@
+"""The vocabulary of felhom-agent, as frozen values.
+
+Every room speaks in these words; this module imports none of them. All values are immutable,
+compare by content and can be shared between threads without a lock.
+
+* *desired*: what the operator declared (`Desired`, `DesiredGuest`).
+* *actual*: what PVE answered (`Actual`, `ActualGuest`).
+* *action*: one reversible act on one guest (`Start`, `Stop`, `SetConfig`).
+* *plan*: what would be done to a guest, and what is withheld and why (`GuestPlan`).
+* *outcome*: how a look at a guest ended (`Converged`, `Retry`, `Blocked`, `Refused`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from types import MappingProxyType
+from typing import Final, Literal
+
+
+class Absent(Enum):
+    """The type of `ABSENT`: a key that is not there, which is not the same as any value."""
+
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = Absent.ABSENT
+
+TypeOfAbsent = Literal[Absent.ABSENT]
+
+Scalar = str | int | float | bool
+DeclaredValue = Scalar | tuple[Scalar, ...]
+"""A value as an operator writes it in TOML; a TOML array becomes a tuple."""
+
+EMPTY: Final[Mapping[str, object]] = MappingProxyType({})
+
+
+class Kind(StrEnum):
+    """What a guest is; the value is the word of PVE's API paths."""
+
+    QEMU = "qemu"
+    LXC = "lxc"
+
+    @property
+    def noun(self) -> str:
+        """How PVE's own messages call a guest of this kind."""
+        return "VM" if self is Kind.QEMU else "CT"
+
+
+class RunState(StrEnum):
+    """Whether a guest runs."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class Mode(StrEnum):
+    """What the agent may do about a guest's drift."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
+class StopPolicy(StrEnum):
+    """What happens to a guest that does not obey a shutdown in time."""
+
+    GRACEFUL = "graceful"
+    POWER_OFF = "power-off"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something was declared: a file's path and a line (1-based; 0: the whole file)."""
+
+    file: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with what was declared, in words, and where."""
+
+    place: Place
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}"
+
+
+@dataclass(frozen=True)
+class DesiredGuest:
+    """What the operator declared about one guest; whatever is not named here is unmanaged."""
+
+    vmid: int
+    kind: Kind | None = None
+    state: RunState | None = None
+    mode: Mode = Mode.ENFORCE
+    config: Mapping[str, DeclaredValue] = field(default_factory=lambda: MappingProxyType({}))
+    unset: frozenset[str] = frozenset()
+    stop: StopPolicy = StopPolicy.GRACEFUL
+    place: Place = field(default=Place(), compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The whole desired state in force, with the problems found while reading it."""
+
+    guests: Mapping[int, DesiredGuest] = field(default_factory=lambda: MappingProxyType({}))
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class ActualGuest:
+    """One guest as PVE answered: its place, state and configuration.
+
+    `config` is PVE's own answer (JSON types as they came, pending changes merged in as PVE does);
+    `digest` names the version of it. `config` is `None` where it was not read.
+    """
+
+    vmid: int
+    kind: Kind
+    node: str
+    state: RunState | None
+    name: str = ""
+    config: Mapping[str, object] | None = None
+    digest: str = ""
+    lock: str = ""
+    template: bool = False
+    ha_state: str = ""
+    paused: bool = False
+
+
+@dataclass(frozen=True)
+class Actual:
+    """A snapshot of one node: its guests, and where the cluster's other guests are."""
+
+    node: str
+    guests: Mapping[int, ActualGuest]
+    elsewhere: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Change:
+    """One key's difference: what PVE has and what was declared, both in PVE's own wire form.
+
+    `after` is `ABSENT` where the key shall go; `before` is `ABSENT` where it was not there.
+    The values of a secret key are masked in `str` and `repr`.
+    """
+
+    key: str
+    before: str | TypeOfAbsent
+    after: str | TypeOfAbsent
+    secret: bool = False
+
+    def shown(self) -> tuple[str, str]:
+        """Return (before, after) as a person may see them."""
+        if self.secret:
+            return ("(hidden)", "(hidden)")
+        return (_shown(self.before), _shown(self.after))
+
+    def __str__(self) -> str:
+        before, after = self.shown()
+        return f"{self.key}: {before} -> {after}"
+
+    __repr__ = __str__
+
+
+def _shown(value: str | TypeOfAbsent) -> str:
+    if value is ABSENT:
+        return "(absent)"
+    text = value if len(value) <= 60 else value[:57] + "..."
+    plain = text and all(c.isprintable() and c not in " \"'" for c in text)
+    return text if plain else repr(text)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start a stopped guest."""
+
+    vmid: int
+    kind: Kind
+
+    def __str__(self) -> str:
+        return f"Start(vmid={self.vmid})"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Shut a running guest down; after the timeout pull the plug only if its policy says so."""
+
+    vmid: int
+    kind: Kind
+    policy: StopPolicy = StopPolicy.GRACEFUL
+
+    def __str__(self) -> str:
+        return f"Stop(vmid={self.vmid}, policy={self.policy})"
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """Write changes to a guest's configuration, on top of the version that `digest` names."""
+
+    vmid: int
+    kind: Kind
+    changes: tuple[Change, ...]
+    digest: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return f"SetConfig(vmid={self.vmid}, {'; '.join(str(c) for c in self.changes)})"
+
+
+Action = Start | Stop | SetConfig
+
+
+@dataclass(frozen=True)
+class GuestPlan:
+    """What one look at a guest came to.
+
+    `actions` is what would be done, in order. `withheld` says why nothing is done although the
+    guest may differ; `refused` says what is wrong with the declaration. `notes` are differences
+    that are only reported (observe mode, or nothing that a configuration write could mend).
+    """
+
+    vmid: int
+    kind: Kind | None = None
+    name: str = ""
+    actions: tuple[Action, ...] = ()
+    withheld: str = ""
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def drifted(self) -> bool:
+        """Whether reality differs from what was declared, or cannot be brought there."""
+        return bool(self.actions or self.withheld or self.refused or self.notes)
+
+
+@dataclass(frozen=True)
+class Converged:
+    """The guest is as declared."""
+
+    def __str__(self) -> str:
+        return "converged"
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Not yet; look again after `delay` seconds."""
+
+    delay: float
+    why: str
+
+    def __str__(self) -> str:
+        return f"retry in {self.delay:.0f} s: {self.why}"
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """A person must act first."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"blocked: {self.why}"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What was declared is wrong; nothing will be tried until it changes."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"refused: {self.why}"
+
+
+Outcome = Converged | Retry | Blocked | Refused
