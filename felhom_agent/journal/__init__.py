@@ -1,0 +1,1 @@
+"""The agent's memory: what it was about to do, began, and brought to an end."""
