@@ -1,0 +1,1 @@
+"""What a host's service needs around its work."""
