@@ -1,0 +1,127 @@
+"""Calls to PVE's HTTP API with an API token.
+
+`Client.get` and `Client.write` are the two words: a read changes nothing and may be repeated, a
+write is sent once and its failure is told apart by what it may have done. proxmoxer makes the
+requests; what it leaves out is added here:
+
+* a session per thread, since a `requests.Session` is not made for several;
+* its log of every request's body, which holds passwords, is silenced;
+* no proxy, no `.netrc` and no CA of the environment has a say;
+* booleans go out as 1 and 0: PVE refuses "True" (recorded: 90-proxmoxer/005);
+* answers that are not JSON, and redirects, are errors and not data.
+
+Threads: a client may be shared. `_local` gives each thread its own session, which dies with the
+thread. Nothing else changes after the client was made.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from proxmoxer import ProxmoxAPI
+from proxmoxer.core import ResourceException
+
+from felhom_agent.config import ProxmoxConfig, Secret
+from felhom_agent.proxmox import answers
+from felhom_agent.proxmox.transport import PveAdapter, trust
+
+Path = Sequence[str | int]
+_DEFAULT_PORT = 8006
+
+
+class Client:
+    """The API of one endpoint, as one token's owner."""
+
+    def __init__(self, config: ProxmoxConfig, secret: Secret) -> None:
+        self.config = config
+        self.token_id = config.token_id
+        self._secret = secret
+        self._local = threading.local()
+        logging.getLogger("proxmoxer.core").setLevel(logging.WARNING)
+
+    def get(self, *path: str | int, **params: str | int) -> Any:
+        """Given a path's parts and parameters, return PVE's data.
+
+        Raise Unanswered or NotSent if no usable answer came, Rejected, Denied or Missing if PVE
+        said no.
+        """
+        return self._call("GET", path, params)
+
+    def write(
+        self, method: str, *path: str | int, data: Mapping[str, str | int | bool] | None = None
+    ) -> Any:
+        """Given a method (PUT, POST, DELETE), a path's parts and a body, return PVE's data.
+
+        Raise an Unchanged error if PVE surely did nothing, OutcomeUnknown if nobody can tell.
+        """
+        body = {k: int(v) if isinstance(v, bool) else v for k, v in (data or {}).items()}
+        return self._call(method, path, body)
+
+    def close(self) -> None:
+        """Close the calling thread's connections."""
+        session = getattr(self._local, "session", None)
+        if session is not None:
+            session.close()
+            del self._local.session, self._local.api, self._local.adapter
+
+    def _call(self, method: str, path: Path, params: Mapping[str, Any]) -> Any:
+        call = f"{method} /{'/'.join(str(p) for p in path)}"
+        api, adapter = self._mine()
+        resource = api([str(p) for p in path])
+        try:
+            data = getattr(resource, method.lower())(**params)
+        except ResourceException:
+            raise answers.error_of(call, _answer(adapter)) from None
+        except requests.RequestException as error:
+            raise answers.error_without_answer(call, error, self.config.endpoint) from None
+        except (AttributeError, KeyError, TypeError):
+            # proxmoxer stumbles over JSON that is not {"data": ...}.
+            raise answers.not_json(call) from None
+        if _answer(adapter).status_code >= 300:
+            raise answers.error_of(call, _answer(adapter))
+        if not _is_json(_answer(adapter), data):
+            raise answers.not_json(call)
+        return data
+
+    def _mine(self) -> tuple[ProxmoxAPI, PveAdapter]:
+        local = self._local
+        if not hasattr(local, "api"):
+            local.api, local.session, local.adapter = self._connect()
+        return local.api, local.adapter
+
+    def _connect(self) -> tuple[ProxmoxAPI, requests.Session, PveAdapter]:
+        url = urlsplit(self.config.endpoint)
+        user, _, token_name = self.token_id.partition("!")
+        api = ProxmoxAPI(
+            f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname,
+            port=url.port or _DEFAULT_PORT,
+            user=user,
+            token_name=token_name,
+            token_value=self._secret.reveal(),
+            verify_ssl=trust(self.config),
+            backend="https",
+        )
+        # proxmoxer offers no door to its session; the name is the same from 1.2 to 2.3.
+        session: requests.Session = api._store["session"]  # noqa: SLF001
+        adapter = PveAdapter(self.config)
+        session.trust_env = False
+        session.mount("https://", adapter)
+        return api, session, adapter
+
+
+def _answer(adapter: PveAdapter) -> requests.Response:
+    if adapter.last is None:
+        raise RuntimeError("proxmoxer answered without asking")
+    return adapter.last
+
+
+def _is_json(response: requests.Response, data: object) -> bool:
+    # proxmoxer hands a body that it cannot parse on as {"errors": the bytes}.
+    unparsed = isinstance(data, dict) and isinstance(data.get("errors"), bytes)
+    kind = response.headers.get("Content-Type", "")
+    return kind.startswith("application/json") and not unparsed

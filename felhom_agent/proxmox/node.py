@@ -1,0 +1,33 @@
+"""One PVE node, as everything above this floor sees it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from felhom_agent.config import ProxmoxConfig, read_secret
+from felhom_agent.proxmox.client import Client
+from felhom_agent.proxmox.guests import Guests
+from felhom_agent.proxmox.observer import Observer
+from felhom_agent.proxmox.tasks import Tasks
+
+
+@dataclass(frozen=True)
+class Node:
+    """The doors to one node: calls, guests, tasks, and looking."""
+
+    client: Client
+    guests: Guests
+    tasks: Tasks
+    observer: Observer
+    stop: threading.Event
+
+    @classmethod
+    def connect(cls, config: ProxmoxConfig) -> Node:
+        """Given the settings, return the node; nothing is sent yet.
+
+        Raise ConfigError if the token's secret cannot be had.
+        """
+        client = Client(config, read_secret(config))
+        guests, stop = Guests(client), threading.Event()
+        return cls(client, guests, Tasks(client, stop), Observer(client, guests), stop)
