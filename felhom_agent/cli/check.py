@@ -1,0 +1,36 @@
+"""`felhom-agent check`: is the configuration good, and does the node answer? Changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from itertools import chain
+
+from felhom_agent.cli import health
+from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.config import load
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    add_command(
+        commands,
+        "check",
+        run,
+        summary="Check configuration, guest files, connection and token.",
+        example="check",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    config = load(arguments.config)
+    print(health.Finding(True, f"{config.path} is good"))
+    return show(chain(health.of_files(config), health.of_connection(config)))
+
+
+def show(findings: Iterable[health.Finding]) -> int:
+    """Given findings, print each as it comes; return the exit code they stand for."""
+    good = True
+    for finding in findings:
+        print(finding, flush=True)
+        good = good and finding.good
+    return 0 if good else 1

@@ -1,0 +1,133 @@
+"""What the agent needs, and whether it has it: the findings behind `check` and `selftest read`.
+
+Each probe looks at one thing and changes nothing. A finding that is not good says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from felhom_agent.assembly import provider_for
+from felhom_agent.config import Config
+from felhom_agent.errors import ConfigError, FelhomError, JournalError, PveError
+from felhom_agent.journal.log import NAME, read
+from felhom_agent.journal.operations import replay
+from felhom_agent.model import Actual, Desired, DesiredGuest
+from felhom_agent.options import lookup
+from felhom_agent.proxmox.node import Node
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    good: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.good else 'FAIL'}  {self.text}"
+
+
+def of_files(config: Config) -> Iterator[Finding]:
+    """Given a configuration, yield how its guest files are."""
+    desired = provider_for(config).load()
+    if config.desired.directory is None:
+        yield Finding(True, "no [desired] directory is configured: nothing is desired")
+    for problem in desired.problems:
+        yield Finding(False, str(problem))
+    if not desired.problems:
+        yield Finding(True, f"guest files declare {len(desired.guests)} guests")
+
+
+def of_connection(config: Config) -> Iterator[Finding]:
+    """Given a configuration, yield how the token, the connection and the node are."""
+    pve = config.proxmox
+    try:
+        node = Node.connect(pve)
+    except ConfigError as error:
+        yield from (Finding(False, str(problem)) for problem in error.problems)
+        return
+    try:
+        yield Finding(True, f"the token's secret is in {pve.token_file}")
+        version = node.client.get("version")["version"]
+        yield Finding(True, f"{pve.endpoint} answers and takes the token (PVE {version})")
+        names = [str(row["node"]) for row in node.client.get("nodes")]
+        known = pve.node in names
+        text = f"node {pve.node} is known" if known else (
+            f"node {pve.node} is not one of: {', '.join(names)}; set node in [proxmox]"
+        )  # fmt: skip
+        yield Finding(known, text)
+    except PveError as error:
+        yield Finding(False, str(error))
+    finally:
+        node.client.close()
+
+
+def of_needs(config: Config) -> Iterator[Finding]:
+    """Given a configuration, yield whether all that a pass needs can be had."""
+    yield _journal(config)
+    desired = provider_for(config).load()
+    try:
+        node = Node.connect(config.proxmox)
+        actual = node.observer.snapshot(desired.guests.keys())
+        yield Finding(True, f"the node can be looked at: {len(actual.guests)} guests are seen")
+        node.client.get("nodes", config.proxmox.node, "tasks", limit=1)
+        yield Finding(True, "tasks can be read")
+        yield from _guests(node, desired, actual)
+        node.client.close()
+    except FelhomError as error:
+        yield Finding(False, str(error))
+
+
+def _journal(config: Config) -> Finding:
+    path = config.journal.directory / NAME
+    if not path.exists():
+        parent = next(p for p in path.parents if p.exists())
+        good = os.access(parent, os.W_OK)
+        advice = "will be made at the first run" if good else f"{parent} cannot be written"
+        return Finding(good, f"no journal yet at {path}; it {advice}" if good else advice)
+    try:
+        operations = replay(read(path))
+    except JournalError as error:
+        return Finding(False, str(error))
+    in_flight = sum(o.in_flight for o in operations)
+    return Finding(True, f"the journal holds {len(operations)} operations, {in_flight} in flight")
+
+
+def _guests(node: Node, desired: Desired, actual: Actual) -> Iterator[Finding]:
+    for vmid, guest in sorted(desired.guests.items()):
+        present = actual.guests.get(vmid)
+        if present is None:
+            where = actual.elsewhere.get(vmid)
+            text = f"is on node {where}" if where else "is not seen; does it exist, may we see it?"
+            yield Finding(bool(where), f"guest {vmid} {text}")
+            continue
+        path = f"/vms/{vmid}"
+        held = node.client.get("access", "permissions", path=path).get(path, {})
+        lacking = [need for need in _needs(guest, present.kind) if not held.keys() & set(need)]
+        yield _rights(vmid, lacking)
+
+
+def _needs(guest: DesiredGuest, kind: str) -> list[tuple[str, ...]]:
+    """Return the privileges a guest's declaration asks for; any one of each tuple is enough."""
+    needs = [("VM.Audit",)]
+    if guest.state is not None:
+        needs.append(("VM.PowerMgmt",))
+    for key in (*guest.config, *sorted(guest.unset)):
+        option = lookup(kind, key)
+        if option is not None and option.privileges and option.privileges not in needs:
+            needs.append(option.privileges)
+    return needs
+
+
+def _rights(vmid: int, lacking: list[tuple[str, ...]]) -> Finding:
+    if not lacking:
+        return Finding(True, f"guest {vmid}: the token has every privilege its declaration needs")
+    privileges = ",".join(need[0] for need in lacking)
+    return Finding(
+        False,
+        f"guest {vmid}: the token lacks {privileges}; as root: "
+        f"pveum role modify FelhomAgent --append 1 --privs {privileges}",
+    )

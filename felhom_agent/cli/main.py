@@ -1,0 +1,63 @@
+"""The command line: finds the command, runs it, and turns what went wrong into one line.
+
+Exit codes: 0 done, 1 an error, 2 there is drift (or wrong usage), 78 the configuration is wrong
+(EX_CONFIG of sysexits(3), which tells systemd not to try again), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from felhom_agent import __version__
+from felhom_agent.config import DEFAULT_PATH
+from felhom_agent.errors import ConfigError, FelhomError
+
+COMMANDS = ("run", "plan", "check", "selftest", "history", "demo", "devnode")
+EX_ERROR, EX_CONFIG, EX_INTERRUPTED = 1, 78, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Given command line arguments, run the command and return the exit code."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        code: int = parsed.run(parsed)
+        sys.stdout.flush()
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"felhom-agent: {problem}", file=sys.stderr)
+        return EX_CONFIG
+    except FelhomError as error:
+        print(f"felhom-agent: {error}", file=sys.stderr)
+        return EX_ERROR
+    except KeyboardInterrupt:
+        return EX_INTERRUPTED
+    except BrokenPipeError:
+        # The reader left (`| head`); point stdout elsewhere so that the exit stays quiet too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EX_ERROR
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="felhom-agent",
+        description="Keeps the guests of a Proxmox VE host as their operator declared them.",
+        epilog="Example: felhom-agent --config /etc/felhom-agent/agent.toml plan",
+    )
+    parser.add_argument("--version", action="version", version=f"felhom-agent {__version__}")
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="default: %(default)s"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        importlib.import_module(f"felhom_agent.cli.{name}").add(commands)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

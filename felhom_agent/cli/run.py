@@ -1,0 +1,39 @@
+"""`felhom-agent run`: the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from felhom_agent import daemon
+from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.config import load
+from felhom_agent.service import logging
+
+EX_NOT_CONVERGED = 2
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = add_command(
+        commands,
+        "run",
+        run,
+        summary="Keep the guests as declared until stopped (SIGHUP: read everything anew).",
+        example="run --once --dry-run",
+    )
+    parser.add_argument(
+        "--once",
+        action="store_true",
+        help="look once, do what is needed, and end: 0 if all is as declared afterwards, else 2",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="plan and report, change nothing")
+    parser.add_argument("--verbose", action="store_true", help="log every detail")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    logging.set_up(verbose=arguments.verbose)
+    config = load(arguments.config)
+    if arguments.dry_run:
+        settings = dataclasses.replace(config.reconcile, dry_run=True)
+        config = dataclasses.replace(config, reconcile=settings)
+    return 0 if daemon.run(config, once=arguments.once) else EX_NOT_CONVERGED

@@ -1,0 +1,104 @@
+"""`felhom-agent selftest`: does it really work on this host?
+
+`read` reports on all that a pass needs and changes nothing. `task` makes one harmless change to
+one guest and takes it back, through the same planner, lane, journal and normalization as the
+daemon: it appends a marker to the guest's description, sees it there, and restores what was there
+before, where absent stays absent. The daemon must not run meanwhile; its lock sees to that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from itertools import chain
+from types import MappingProxyType
+
+from felhom_agent.assembly import Parts, assembled
+from felhom_agent.cli import health
+from felhom_agent.cli.check import show
+from felhom_agent.cli.command import Commands, add_command, vmid
+from felhom_agent.config import Config, load
+from felhom_agent.errors import FelhomError
+from felhom_agent.model import ABSENT, Converged, Desired, DesiredGuest, Outcome
+from felhom_agent.reconcile.plan import plan_guest
+from felhom_agent.service import logging
+
+KEY = "description"
+MARKER = "[felhom-agent selftest: this line is taken back in a moment]"
+
+_LONGEST = 600.0
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = add_command(
+        commands,
+        "selftest",
+        run,
+        summary="Try on this host what the agent does: `read` looks, `task` changes and restores.",
+        example="selftest task --vmid 101",
+    )
+    parser.add_argument("what", choices=("read", "task"))
+    parser.add_argument("--vmid", type=vmid, help="the guest whose description `task` changes")
+    parser.add_argument("--yes", action="store_true", help="do not ask before changing")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    config = load(arguments.config)
+    if arguments.what == "read":
+        return show(chain(health.of_connection(config), health.of_needs(config)))
+    if arguments.vmid is None:
+        raise FelhomError("selftest task needs --vmid, the guest whose description it changes")
+    if not (arguments.yes or _agreed(arguments.vmid)):
+        print("Nothing was changed.")
+        return 1
+    return _try_task(config, arguments.vmid)
+
+
+def _agreed(guest: int) -> bool:
+    print(
+        f"This appends a line to the description of guest {guest}, reads it back and restores "
+        f"what was there.\nGo on? [y/N] ",
+        end="",
+        flush=True,
+    )
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _try_task(config: Config, guest: int) -> int:
+    logging.set_up()
+    with assembled(config, random.random) as parts:
+        before = _description(parts, guest)
+        text = "" if before is ABSENT else str(before)
+        marked = _wish(guest, f"{text.rstrip()}\n{MARKER}".lstrip("\n"))
+        try:
+            wrote = _fulfil(parts, marked)
+        finally:
+            restored = _fulfil(parts, _wish(guest, None if before is ABSENT else text))
+    for words, outcome in (("write and read back", wrote), ("restore", restored)):
+        print(health.Finding(isinstance(outcome, Converged), f"{words}: {outcome}"))
+    if not isinstance(restored, Converged):
+        print(f"The description of guest {guest} was: {text!r}", file=sys.stderr)
+    return 0 if isinstance(wrote, Converged) and isinstance(restored, Converged) else 1
+
+
+def _description(parts: Parts, guest: int) -> object:
+    """Return a guest's description or ABSENT. Raise FelhomError if nothing may be done to it."""
+    actual = parts.node.observer.look(guest)
+    if why := plan_guest(DesiredGuest(guest), actual).withheld:
+        raise FelhomError(f"guest {guest}: {why}")
+    return (actual.guests[guest].config or {}).get(KEY, ABSENT)
+
+
+def _wish(guest: int, description: str | None) -> DesiredGuest:
+    if description is None:
+        return DesiredGuest(guest, unset=frozenset({KEY}))
+    return DesiredGuest(guest, config=MappingProxyType({KEY: description}))
+
+
+def _fulfil(parts: Parts, wish: DesiredGuest) -> Outcome:
+    parts.engine.desire(Desired(MappingProxyType({wish.vmid: wish})))
+    try:
+        return parts.engine.look_at(wish.vmid).result(_LONGEST)
+    except TimeoutError:
+        raise FelhomError(f"guest {wish.vmid}: no end after {_LONGEST:.0f} s") from None

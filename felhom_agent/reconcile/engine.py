@@ -1,0 +1,276 @@
+"""Doing: brings one guest at a time in line with what is desired.
+
+A lane is never given an order, only a guest to look at. Its turn goes: settle what is in flight;
+look; plan; do the plan's first action; look again; and so on until the plan is empty or something
+stands in the way. So every act rests on a look that is milliseconds old, and its success is read
+back from PVE, not believed.
+
+Around each action stands the journal: the intent is durable before PVE is called, the UPID before
+it is waited for, the outcome once it was seen. Looks at a guest that wait already are not queued
+twice.
+
+Threads: `_lock` guards `_waiting` and `_outcomes`. `_desired` and `_settings` are replaced as a
+whole by the main loop and read as a whole by lanes; a turn uses the declaration it found when it
+began. A turn ends by itself (every wait in it has a deadline) or when `close` interrupts it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Future
+
+from felhom_agent.config import ReconcileConfig
+from felhom_agent.errors import (
+    FelhomError,
+    Interrupted,
+    OutcomeUnknown,
+    Stale,
+    StillRunning,
+    TaskFailed,
+    Unchanged,
+)
+from felhom_agent.journal.operations import Operation, Operations
+from felhom_agent.model import (
+    Action,
+    Blocked,
+    Converged,
+    Desired,
+    DesiredGuest,
+    GuestPlan,
+    Outcome,
+    Retry,
+    SetConfig,
+    Start,
+    Stop,
+)
+from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile import outcomes
+from felhom_agent.reconcile.backoff import Backoff
+from felhom_agent.reconcile.plan import describe, plan_guest
+from felhom_agent.reconcile.queue import LaneQueue
+from felhom_agent.reconcile.recovery import Recovery
+from felhom_agent.reconcile.slots import Slots
+from felhom_agent.service.logging import fields
+
+_log = logging.getLogger(__name__)
+
+# A turn has at most three kinds of actions to do; more rounds mean that somebody works against us.
+_MOST_ROUNDS = 6
+# PVE's own timeout for a shutdown comes first; ours is for a task that overstays even that.
+_SLACK = 30.0
+# Seconds for lanes to notice that nobody waits for tasks any more.
+_LAST_CALL = 5.0
+
+
+class _NoEffect(FelhomError):
+    """An action succeeded by PVE's word, and the next look shows no trace of it."""
+
+
+class Engine:
+    """Turns plans into operations, one lane per guest."""
+
+    def __init__(
+        self,
+        node: Node,
+        operations: Operations,
+        queue: LaneQueue,
+        settings: ReconcileConfig,
+        backoff: Backoff,
+    ) -> None:
+        self._node = node
+        self._operations = operations
+        self._queue = queue
+        self._settings = settings
+        self._backoff = backoff
+        self._slots = Slots(settings.parallel)
+        self._recovery = Recovery(node, operations)
+        self._desired = Desired()
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Future[Outcome]] = {}
+        self._outcomes: dict[int, Outcome] = {}
+
+    def desire(self, desired: Desired) -> None:
+        """Take what is desired from now on; turns that have begun go on with what they had."""
+        self._desired = desired
+
+    def adopt(self, settings: ReconcileConfig) -> None:
+        """Take timeouts and limits from now on."""
+        self._settings = settings
+        self._slots.resize(settings.parallel)
+        self._backoff.adopt(settings.backoff_first, settings.backoff_cap, settings.jitter)
+
+    def look_at(self, vmid: int) -> Future[Outcome]:
+        """Given a guest, return the future of its next turn. Raise QueueClosed when closing."""
+        with self._lock:
+            waiting = self._waiting.get(vmid)
+            if waiting is None:
+                waiting = self._queue.submit(vmid, lambda: self._turn(vmid))
+                self._waiting[vmid] = waiting
+            return waiting
+
+    def note(self, vmid: int, outcome: Outcome) -> None:
+        """Given how a guest stands, log it if that is news."""
+        with self._lock:
+            before = self._outcomes.get(vmid)
+            self._outcomes[vmid] = outcome
+        if isinstance(outcome, Converged):
+            self._backoff.succeeded(vmid)
+        if _is_news(before, outcome):
+            level = logging.INFO if isinstance(outcome, Converged) else logging.WARNING
+            name = type(outcome).__name__.lower()
+            _log.log(level, "%s", outcome, extra=fields(vmid=vmid, outcome=name))
+
+    def outcomes(self) -> dict[int, Outcome]:
+        """Return how each guest stood when it was last looked at."""
+        with self._lock:
+            return dict(self._outcomes)
+
+    def forget(self, vmids: set[int]) -> None:
+        """Forget how guests stood that are no longer declared."""
+        with self._lock:
+            for vmid in vmids & self._outcomes.keys():
+                del self._outcomes[vmid]
+
+    def close(self) -> bool:
+        """Begin nothing new, and give what runs `drain_timeout`; return whether all ended.
+
+        What did not end by then is no longer waited for; it stays in flight in the journal.
+        """
+        self._closing.set()
+        self._slots.close()
+        self._queue.close(drain=False)
+        if self._queue.join(self._settings.drain_timeout):
+            return True
+        self._node.stop.set()
+        return self._queue.join(_LAST_CALL)
+
+    def _turn(self, vmid: int) -> Outcome:
+        with self._lock:
+            self._waiting.pop(vmid, None)
+        guest = self._desired.guests.get(vmid)
+        try:
+            outcome = self._settle(vmid, guest) or self._bring_in_line(guest)
+        except Interrupted:
+            raise
+        except FelhomError as error:
+            outcome = self._of_error(vmid, guest, error)
+        except Exception as error:  # a bug of ours must not take the daemon along
+            _log.exception("internal error; please report it", extra=fields(vmid=vmid))
+            outcome = Retry(self._delay(vmid, guest), f"internal error: {type(error).__name__}")
+        if guest is not None:
+            self.note(vmid, outcome)
+        return outcome
+
+    def _settle(self, vmid: int, guest: DesiredGuest | None) -> Outcome | None:
+        """Settle what is in flight; return an outcome only if the turn ends with that."""
+        for operation in self._operations.in_flight(vmid):
+            self._recovery.settle(operation, self._timeout(operation.action))
+        return Converged() if guest is None else None
+
+    def _bring_in_line(self, guest: DesiredGuest | None) -> Outcome:
+        if guest is None:
+            return Converged()
+        plan = self._plan(guest)
+        if not plan.actions:
+            return outcomes.of_plan(plan)
+        if self._settings.dry_run:
+            return Blocked(f"dry run; would {', '.join(describe(a) for a in plan.actions)}")
+        with self._slots.taken():
+            return self._work_off(guest)
+
+    def _work_off(self, guest: DesiredGuest) -> Outcome:
+        plan = self._plan(guest)
+        for _ in range(_MOST_ROUNDS):
+            if not plan.actions:
+                return outcomes.of_plan(plan)
+            if self._closing.is_set():
+                raise Interrupted("the agent is stopping")
+            action = plan.actions[0]
+            try:
+                operation = self._begin(action)
+            except Stale:
+                plan = self._plan(guest)
+                continue
+            except FelhomError as error:
+                return self._of_error(guest.vmid, guest, error, stopping=isinstance(action, Stop))
+            plan = self._plan(guest)
+            self._confirm(operation, action, plan)
+        raise _NoEffect("somebody else keeps changing this guest")
+
+    def _plan(self, guest: DesiredGuest) -> GuestPlan:
+        return plan_guest(guest, self._node.observer.look(guest.vmid))
+
+    def _begin(self, action: Action) -> Operation:
+        """Do an action as far as PVE's word; return the operation, still to be confirmed.
+
+        Raise what stood in the way; the journal then holds it as failed, or in flight where
+        nobody can tell.
+        """
+        operation = self._operations.begin(action)
+        try:
+            upid = self._dispatch(action)
+            if upid:
+                operation = self._operations.task(operation, upid)
+                self._node.tasks.wait(upid, self._timeout(operation.action))
+        except (Unchanged, TaskFailed) as error:
+            self._operations.failed(operation, error.text)
+            raise
+        except (OutcomeUnknown, StillRunning) as error:
+            extra = fields(vmid=action.vmid, action=operation.action, op=operation.op_id)
+            _log.warning("not known yet what became of it: %s", error, extra=extra)
+            raise
+        return operation
+
+    def _dispatch(self, action: Action) -> str:
+        match action:
+            case Start():
+                return self._node.guests.start(action)
+            case Stop():
+                return self._node.guests.stop(action, self._settings.stop_timeout)
+            case SetConfig():
+                return self._node.guests.set_config(action)
+
+    def _confirm(self, operation: Operation, action: Action, plan: GuestPlan) -> None:
+        """Record an operation as succeeded if the look after it agrees, else as failed."""
+        if any(_repeats(action, planned) for planned in plan.actions):
+            self._operations.failed(operation, "PVE said OK, but it does not show")
+            raise _NoEffect(f"PVE accepted to {describe(action)}, but it does not show")
+        self._operations.succeeded(operation)
+        extra = fields(
+            vmid=action.vmid, action=operation.action, op=operation.op_id, upid=operation.upid
+        )
+        _log.info("done: %s", describe(action), extra=extra)
+
+    def _timeout(self, action: str) -> float:
+        settings = self._settings
+        seconds = {
+            "Start": settings.start_timeout,
+            "Stop": settings.stop_timeout + _SLACK,
+            "SetConfig": settings.config_timeout,
+        }
+        return seconds[action]
+
+    def _of_error(
+        self, vmid: int, guest: DesiredGuest | None, error: FelhomError, *, stopping: bool = False
+    ) -> Outcome:
+        return outcomes.of_error(error, lambda: self._delay(vmid, guest), stopping=stopping)
+
+    def _delay(self, vmid: int, guest: DesiredGuest | None) -> float:
+        return self._backoff.failed(vmid, repr(guest))
+
+
+def _repeats(done: Action, planned: Action) -> bool:
+    """Return whether an action that was just done is planned again, wholly or in part."""
+    if isinstance(done, SetConfig) and isinstance(planned, SetConfig):
+        return bool({c.key for c in done.changes} & {c.key for c in planned.changes})
+    return type(done) is type(planned)
+
+
+def _is_news(before: Outcome | None, now: Outcome) -> bool:
+    if isinstance(now, Converged):
+        return before is not None and not isinstance(before, Converged)
+    if isinstance(before, Retry) and isinstance(now, Retry):
+        return before.why != now.why
+    return before != now

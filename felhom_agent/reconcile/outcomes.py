@@ -1,0 +1,91 @@
+"""From what happened to one of the four outcomes, in words that tell a person what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from felhom_agent.errors import (
+    Busy,
+    Denied,
+    FelhomError,
+    JournalError,
+    PveError,
+    Rejected,
+    TaskFailed,
+)
+from felhom_agent.model import (
+    Blocked,
+    Converged,
+    GuestPlan,
+    Outcome,
+    Refused,
+    Retry,
+)
+from felhom_agent.proxmox.answers import by_words
+
+Delay = Callable[[], float]
+"""Returns the seconds until the guest's next try, counting one more failure."""
+
+_BAD_REQUEST = 400
+_DISOBEYED = ("got timeout", "container did not stop", "powerdown failed")
+
+
+def of_plan(plan: GuestPlan) -> Outcome:
+    """Given a plan without actions, return the outcome it stands for."""
+    if plan.refused:
+        return Refused(plan.refused)
+    if plan.withheld:
+        return Blocked(plan.withheld)
+    if plan.notes:
+        return Blocked("; ".join(plan.notes))
+    return Converged()
+
+
+def of_error(error: FelhomError, delay: Delay, *, stopping: bool = False) -> Outcome:
+    """Given why an action or a look failed, return the outcome.
+
+    `stopping` tells that the action was a Stop, whose timeout has a meaning of its own.
+    """
+    if isinstance(error, TaskFailed):
+        return _of_task(error, delay, stopping=stopping)
+    if isinstance(error, Denied):
+        return Blocked(_how_to_grant(error))
+    if isinstance(error, Rejected):
+        return _of_rejection(error, delay)
+    if isinstance(error, JournalError):
+        return Blocked(f"nothing is changed while the journal cannot be written: {error}")
+    text = error.text if isinstance(error, PveError) else str(error)
+    return Retry(delay(), text)
+
+
+def _of_task(error: TaskFailed, delay: Delay, *, stopping: bool) -> Outcome:
+    if by_words(error.text) is Busy:
+        return Retry(delay(), f"another task holds the guest: {error.text}")
+    if " is locked (" in error.text:
+        return Blocked(error.text)
+    if stopping and any(words in error.text for words in _DISOBEYED):
+        return Blocked(
+            f"it did not shut down in time ({error.text}); shut it down by hand, or allow the "
+            f'hard stop with stop = "power-off" in its guest file'
+        )
+    log = [line for line in error.log if not line.startswith("TASK ERROR")]
+    said = f"{error.text} [{' | '.join(log)}]" if log else error.text
+    return Retry(delay(), f"its task failed: {said}")
+
+
+def _of_rejection(error: Rejected, delay: Delay) -> Outcome:
+    if error.status == _BAD_REQUEST:
+        return Refused(f"PVE refuses it: {error.text}")
+    if " is locked (" in error.text:
+        return Blocked(error.text)
+    return Retry(delay(), f"PVE refuses it: {error.text}")
+
+
+def _how_to_grant(error: Denied) -> str:
+    if not error.path:
+        return error.text
+    privilege = error.privilege.split("|")[0]
+    return (
+        f"the token lacks {error.privilege} on {error.path}; to grant it, as root: "
+        f"pveum role modify FelhomAgent --append 1 --privs {privilege}"
+    )

@@ -1,0 +1,99 @@
+"""What became of an operation that has no outcome yet.
+
+After a crash, or after an answer that never came, the journal holds operations in flight. Before a
+guest is touched again each of its operations is settled by looking, never by repeating:
+
+* a known UPID is waited for, and its exit status is the outcome;
+* an intent without a UPID is searched in PVE's task list (guest, type, our token, start time, and
+  no other operation's task);
+* a configuration change that left no task is read back: PVE has it or it has not;
+* what is then still not seen is recorded as unknown. A reconcile pass will look at the world and
+  plan anew; a one-shot job with an unknown outcome is never run again by itself.
+
+While PVE cannot be asked, nothing is settled and the guest stays closed.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from felhom_agent.errors import Missing, TaskFailed
+from felhom_agent.journal.operations import ABSENT_MARK, Operation, Operations, State
+from felhom_agent.model import ABSENT
+from felhom_agent.proxmox.guests import TASK_TYPES
+from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.normalize import Verdict, compare
+from felhom_agent.service.logging import fields
+
+_log = logging.getLogger(__name__)
+
+# A task's start has whole seconds, and PVE's clock and ours may differ a little.
+_CLOCK_SLACK = 5.0
+
+
+class Recovery:
+    """Settles operations; called on the lane of the operation's guest."""
+
+    def __init__(self, node: Node, operations: Operations) -> None:
+        self._node = node
+        self._operations = operations
+
+    def settle(self, operation: Operation, timeout: float) -> Operation:
+        """Given an operation in flight, return it with its outcome recorded.
+
+        Raise StillRunning if its task goes on after `timeout` seconds, Interrupted when told to
+        stop, Unchanged if PVE cannot be asked: then it stays in flight.
+        """
+        settled = self._settle(operation, timeout)
+        level = logging.WARNING if settled.state is State.UNKNOWN else logging.INFO
+        _log.log(
+            level,
+            "recovered: %s: %s%s",
+            settled.text,
+            settled.state,
+            f" ({settled.why})" if settled.why else "",
+            extra=fields(vmid=settled.vmid, op=settled.op_id, upid=settled.upid),
+        )
+        return settled
+
+    def _settle(self, operation: Operation, timeout: float) -> Operation:
+        if not operation.upid and (upid := self._find_task(operation)):
+            operation = self._operations.task(operation, upid)
+        if not operation.upid:
+            return self._settle_by_looking(operation, "PVE knows no task of it")
+        try:
+            self._node.tasks.wait(operation.upid, timeout)
+        except TaskFailed as error:
+            return self._operations.failed(operation, error.text)
+        except Missing:
+            return self._settle_by_looking(operation, "PVE no longer knows its task")
+        return self._operations.succeeded(operation)
+
+    def _find_task(self, operation: Operation) -> str:
+        task_type = TASK_TYPES.get((operation.action, operation.kind))
+        if task_type is None:
+            return ""
+        since = operation.begun - _CLOCK_SLACK
+        found = self._node.tasks.find(operation.vmid, task_type, since)
+        # Newest first; the oldest that nobody owns is the first that our call can have made.
+        mine = [u.text for u in found if not self._operations.owns(u.text)]
+        return mine[-1] if mine else ""
+
+    def _settle_by_looking(self, operation: Operation, why: str) -> Operation:
+        if operation.wanted and self._is_written(operation):
+            return self._operations.succeeded(operation)
+        return self._operations.unknown(operation, f"{why}; it does not show")
+
+    def _is_written(self, operation: Operation) -> bool:
+        try:
+            config = self._node.guests.config(operation.kind, operation.vmid)
+        except Missing:
+            return False
+        for key, wanted in operation.wanted.items():
+            present = config.get(key, ABSENT)
+            if wanted is ABSENT_MARK:
+                if present is not ABSENT:
+                    return False
+            elif compare(operation.kind, key, wanted, present).verdict is not Verdict.EQUAL:
+                return False
+        return True
