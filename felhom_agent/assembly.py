@@ -68,5 +68,5 @@ def _farewell(operations: Operations, *, drained: bool) -> None:
     left = operations.in_flight()
     for operation in left:
         extra = fields(vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
-        _log.warning("left in flight: %s", operation.text, extra=extra)
+        _log.warning("guest %d: left in flight: %s", operation.vmid, operation.text, extra=extra)
     _log.info("stopped", extra=fields(drained="yes" if drained else "no", in_flight=len(left)))

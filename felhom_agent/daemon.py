@@ -52,7 +52,8 @@ def run(config: Config, *, once: bool = False) -> bool:
     with assembled(config, random.random) as parts:
         daemon = Daemon(config, parts)
         with daemon.signals():
-            return daemon.run_once() if once else daemon.run()
+            daemon.begin()
+            return daemon.look() if once else daemon.run()
 
 
 class Daemon:
@@ -78,16 +79,28 @@ class Daemon:
         self._failures = 0
         self._known_problems: frozenset[Problem] = frozenset()
 
+    def begin(self) -> None:
+        """Say who we are, and give every guest with an operation in flight a turn first."""
+        _greet(self._config)
+        found = self._parts.operations.in_flight()
+        for operation in found:
+            extra = fields(vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
+            _log.warning(
+                "guest %d: found in flight: %s", operation.vmid, operation.text, extra=extra
+            )
+        if found:
+            self._parts.engine.desire(self._load())
+        for vmid in sorted({operation.vmid for operation in found}):
+            self._give_turn(vmid)
+
     def run(self) -> bool:
         """Work until told to stop."""
-        self._begin()
         while self._step():
             pass
         return True
 
-    def run_once(self) -> bool:
+    def look(self) -> bool:
         """Do one pass and what it asks for; return whether all guests are as declared."""
-        self._begin()
         passed = self._pass()
         while self._running:
             if not self._wait(self._config.reconcile.interval):
@@ -113,18 +126,6 @@ class Daemon:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _begin(self) -> None:
-        """Say who we are, and give every guest with an operation in flight a turn first."""
-        _greet(self._config)
-        found = self._parts.operations.in_flight()
-        for operation in found:
-            extra = fields(vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
-            _log.warning("found in flight: %s", operation.text, extra=extra)
-        if found:
-            self._parts.engine.desire(self._load())
-        for vmid in sorted({operation.vmid for operation in found}):
-            self._give_turn(vmid)
 
     def _step(self) -> bool:
         """Do what is due, then wait for what comes; return whether to go on."""

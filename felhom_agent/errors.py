@@ -70,12 +70,22 @@ class Unanswered(Unchanged):
 
 
 class Rejected(Unchanged):
-    """PVE said no; `errors` holds its words per parameter where it gave any."""
+    """PVE said no; `errors` holds its words per parameter where it gave any.
+
+    `final` tells that it would say no again to the same request, whatever the time.
+    """
 
     def __init__(
-        self, text: str, *, call: str = "", status: int = 0, errors: dict[str, str] | None = None
+        self,
+        text: str,
+        *,
+        call: str = "",
+        status: int = 0,
+        errors: dict[str, str] | None = None,
+        final: bool = False,
     ) -> None:
         self.errors = errors or {}
+        self.final = final
         super().__init__(text, call=call, status=status)
 
 

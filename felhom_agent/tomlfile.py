@@ -77,7 +77,11 @@ def parse(text: str, path: Path) -> TomlFile:
         line = int(found[1]) if found and found[1] else text.count("\n") + 1
         said = _AT_LINE.sub("", str(error))
         raise _refuse(path, line, f"is not valid TOML: {said}") from None
-    return TomlFile(str(path), data, dict(_locate(text.replace("\r\n", "\n"))))
+    lines: dict[KeyPath, int] = {}
+    for keys, line in _locate(text.replace("\r\n", "\n")):
+        # A table may be named again by those inside it; where it was first named is where it is.
+        lines.setdefault(keys, line)
+    return TomlFile(str(path), data, lines)
 
 
 def _refuse(path: Path, line: int, text: str) -> ConfigError:
@@ -88,12 +92,11 @@ def _locate(text: str) -> Iterator[tuple[KeyPath, int]]:
     table: KeyPath = ()
     for line, statement in _statements(text):
         if statement[0] == "[":
-            table = _key(statement)
-            yield table, line
+            key = table = _key(statement)
         else:
-            key = _key(statement[: statement.index("=")])
-            for length in range(1, len(key) + 1):
-                yield table + key[:length], line
+            key = table + _key(statement[: statement.index("=")])
+        for length in range(1, len(key) + 1):
+            yield key[:length], line
 
 
 def _statements(text: str) -> Iterator[tuple[int, list[str]]]:

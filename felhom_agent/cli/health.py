@@ -112,7 +112,7 @@ def _guests(node: Node, desired: Desired, actual: Actual) -> Iterator[Finding]:
 
 def _needs(guest: DesiredGuest, kind: str) -> list[tuple[str, ...]]:
     """Return the privileges a guest's declaration asks for; any one of each tuple is enough."""
-    needs = [("VM.Audit",)]
+    needs: list[tuple[str, ...]] = [("VM.Audit",)]
     if guest.state is not None:
         needs.append(("VM.PowerMgmt",))
     for key in (*guest.config, *sorted(guest.unset)):

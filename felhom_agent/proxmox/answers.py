@@ -34,10 +34,13 @@ _STALE = re.compile(r"checksum mismatch \(file change by other user\?\)|detected
 _MISSING = re.compile(
     r"Configuration file '[^']*' does not exist|unable to find configuration file for|no such task"
 )
-_REFUSED = re.compile(
-    r"^(?:VM|CT) is locked \(|^(?:VM|CT) \d+ (?:already|not) running|only root can|"
-    r"unable to modify read-only|unable to delete required|no options specified|"
-    r"balloon value too large|invalid bootorder|hostname lookup '|is locked \("
+# Nothing was done, and the next time may be different.
+_NOT_NOW = re.compile(r" is locked \(|^(?:VM|CT) \d+ (?:already|not) running|^hostname lookup '")
+# Nothing was done, and nothing will be as long as the same is asked for.
+_NEVER = re.compile(
+    r"only root can|is only allowed for root|unable to modify read-only|"
+    r"unable to delete required|no options specified|balloon value too large|invalid bootorder|"
+    r"^Method '"
 )
 _PROXY = range(595, 600)
 
@@ -108,13 +111,15 @@ def _parameters(call: str, text: str, response: requests.Response) -> PveError:
     if "no such task" in errors.values():
         return Missing("no such task", call=call, status=400)
     words = "; ".join(f"{k}: {v}" for k, v in errors.items()) or text
-    return Rejected(words, call=call, status=400, errors=errors)
+    return Rejected(words, call=call, status=400, errors=errors, final=True)
 
 
 def _by_words(call: str, status: int, text: str, writes: bool) -> PveError:
     if known := by_words(text):
         return known(text, call=call, status=status)
-    if status == 501 or _REFUSED.search(text) or not writes:
+    if _NEVER.search(text):
+        return Rejected(text, call=call, status=status, final=True)
+    if _NOT_NOW.search(text) or not writes:
         return Rejected(text or f"status {status}", call=call, status=status)
     return OutcomeUnknown(text or f"status {status}", call=call, status=status)
 

@@ -27,6 +27,7 @@ from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
 from felhom_agent.config import ProxmoxConfig, Secret
+from felhom_agent.errors import NotSent
 from felhom_agent.proxmox import answers
 from felhom_agent.proxmox.transport import PveAdapter, trust
 
@@ -79,6 +80,9 @@ class Client:
             raise answers.error_of(call, _answer(adapter)) from None
         except requests.RequestException as error:
             raise answers.error_without_answer(call, error, self.config.endpoint) from None
+        except OSError as error:
+            # What requests raises as it is: a CA file that is absent or holds no certificate.
+            raise NotSent(f"ca_file cannot be used: {error}", call=call) from None
         except (AttributeError, KeyError, TypeError):
             # proxmoxer stumbles over JSON that is not {"data": ...}.
             raise answers.not_json(call) from None

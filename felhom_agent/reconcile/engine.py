@@ -24,6 +24,7 @@ from felhom_agent.config import ReconcileConfig
 from felhom_agent.errors import (
     FelhomError,
     Interrupted,
+    Missing,
     OutcomeUnknown,
     Stale,
     StillRunning,
@@ -120,7 +121,7 @@ class Engine:
         if _is_news(before, outcome):
             level = logging.INFO if isinstance(outcome, Converged) else logging.WARNING
             name = type(outcome).__name__.lower()
-            _log.log(level, "%s", outcome, extra=fields(vmid=vmid, outcome=name))
+            _log.log(level, "guest %d: %s", vmid, outcome, extra=fields(vmid=vmid, outcome=name))
 
     def outcomes(self) -> dict[int, Outcome]:
         """Return how each guest stood when it was last looked at."""
@@ -157,7 +158,9 @@ class Engine:
         except FelhomError as error:
             outcome = self._of_error(vmid, guest, error)
         except Exception as error:  # a bug of ours must not take the daemon along
-            _log.exception("internal error; please report it", extra=fields(vmid=vmid))
+            _log.exception(
+                "guest %d: internal error; please report it", vmid, extra=fields(vmid=vmid)
+            )
             outcome = Retry(self._delay(vmid, guest), f"internal error: {type(error).__name__}")
         if guest is not None:
             self.note(vmid, outcome)
@@ -190,6 +193,8 @@ class Engine:
             action = plan.actions[0]
             try:
                 operation = self._begin(action)
+            except Interrupted:
+                raise
             except Stale:
                 plan = self._plan(guest)
                 continue
@@ -211,15 +216,23 @@ class Engine:
         operation = self._operations.begin(action)
         try:
             upid = self._dispatch(action)
-            if upid:
-                operation = self._operations.task(operation, upid)
-                self._node.tasks.wait(upid, self._timeout(operation.action))
-        except (Unchanged, TaskFailed) as error:
+        except Unchanged as error:
             self._operations.failed(operation, error.text)
             raise
-        except (OutcomeUnknown, StillRunning) as error:
-            extra = fields(vmid=action.vmid, action=operation.action, op=operation.op_id)
-            _log.warning("not known yet what became of it: %s", error, extra=extra)
+        except OutcomeUnknown as error:
+            _log_unknown(operation, error)
+            raise
+        return self._await(self._operations.task(operation, upid)) if upid else operation
+
+    def _await(self, operation: Operation) -> Operation:
+        """Wait for an operation's task to end well; return the operation."""
+        try:
+            self._node.tasks.wait(operation.upid, self._timeout(operation.action))
+        except TaskFailed as error:
+            self._operations.failed(operation, error.text)
+            raise
+        except (StillRunning, Missing) as error:
+            _log_unknown(operation, error)
             raise
         return operation
 
@@ -241,7 +254,7 @@ class Engine:
         extra = fields(
             vmid=action.vmid, action=operation.action, op=operation.op_id, upid=operation.upid
         )
-        _log.info("done: %s", describe(action), extra=extra)
+        _log.info("guest %d: done: %s", action.vmid, describe(action), extra=extra)
 
     def _timeout(self, action: str) -> float:
         settings = self._settings
@@ -259,6 +272,19 @@ class Engine:
 
     def _delay(self, vmid: int, guest: DesiredGuest | None) -> float:
         return self._backoff.failed(vmid, repr(guest))
+
+
+def _log_unknown(operation: Operation, error: FelhomError) -> None:
+    extra = fields(
+        vmid=operation.vmid, action=operation.action, op=operation.op_id, upid=operation.upid
+    )
+    _log.warning(
+        "guest %d: not known yet what became of %s: %s",
+        operation.vmid,
+        operation.text,
+        error,
+        extra=extra,
+    )
 
 
 def _repeats(done: Action, planned: Action) -> bool:

@@ -26,7 +26,6 @@ from felhom_agent.proxmox.answers import by_words
 Delay = Callable[[], float]
 """Returns the seconds until the guest's next try, counting one more failure."""
 
-_BAD_REQUEST = 400
 _DISOBEYED = ("got timeout", "container did not stop", "powerdown failed")
 
 
@@ -74,7 +73,7 @@ def _of_task(error: TaskFailed, delay: Delay, *, stopping: bool) -> Outcome:
 
 
 def _of_rejection(error: Rejected, delay: Delay) -> Outcome:
-    if error.status == _BAD_REQUEST:
+    if error.final:
         return Refused(f"PVE refuses it: {error.text}")
     if " is locked (" in error.text:
         return Blocked(error.text)

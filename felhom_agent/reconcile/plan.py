@@ -62,8 +62,8 @@ def _plan_present(desired: DesiredGuest, guest: ActualGuest) -> GuestPlan:
     refused = "; ".join(f.text for f in findings if isinstance(f, _Note) and f.refused)
     actions = () if refused else _actions(desired, guest, changes)
     if desired.mode is Mode.OBSERVE:
-        notes = (*(f"observed only: {describe(a)}" for a in actions), *notes)
-        actions = ()
+        would = f"observed only; would {', '.join(describe(a) for a in actions)}"
+        notes, actions = ((would, *notes) if actions else notes), ()
     return GuestPlan(guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes)
 
 

@@ -48,7 +48,8 @@ class Recovery:
         level = logging.WARNING if settled.state is State.UNKNOWN else logging.INFO
         _log.log(
             level,
-            "recovered: %s: %s%s",
+            "guest %d: found out: %s: %s%s",
+            settled.vmid,
             settled.text,
             settled.state,
             f" ({settled.why})" if settled.why else "",

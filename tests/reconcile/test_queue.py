@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
+from functools import partial
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_serial_per_guest_in_submit_order(queue: LaneQueue) -> None:
         seen.append(number)
         inside.release()
 
-    futures = [queue.submit(101, lambda n=number: note(n)) for number in range(200)]
+    futures = [queue.submit(101, partial(note, number)) for number in range(200)]
     for future in futures:
         future.result(SOON)
     assert seen == list(range(200))
@@ -145,7 +146,7 @@ def test_a_future_whose_own_callback_raises_does_not_kill_the_lane(
 def test_close_drains_what_was_queued(queue: LaneQueue) -> None:
     gate = Gate()
     first = queue.submit(101, gate)
-    behind = [queue.submit(101, lambda n=number: n) for number in range(10)]
+    behind = [queue.submit(101, partial(int, number)) for number in range(10)]
     queue.close()
     gate.open.set()
     assert queue.join(SOON)
@@ -207,7 +208,7 @@ def test_no_wake_up_is_lost_between_many_producers(queue: LaneQueue) -> None:
 
     def produce(vmid: int) -> None:
         for number in range(200):
-            future = queue.submit(vmid, lambda n=number: n)
+            future = queue.submit(vmid, partial(int, number))
             with lock:
                 futures.append(future)
 

@@ -46,7 +46,8 @@ def wait_until_waiting(slots: Slots, count: int) -> None:
 
 
 def test_slots_are_handed_out_in_the_order_they_were_asked_for() -> None:
-    slots, log = Slots(1), []
+    slots = Slots(1)
+    log: list[str] = []
     holders = []
     for number in range(5):
         holders.append(hold(slots, log, f"guest {number}"))
@@ -58,7 +59,8 @@ def test_slots_are_handed_out_in_the_order_they_were_asked_for() -> None:
 
 
 def test_no_more_than_the_limit_hold_a_slot() -> None:
-    slots, log = Slots(2), []
+    slots = Slots(2)
+    log: list[str] = []
     holders = [hold(slots, log, str(number)) for number in range(5)]
     wait_until_waiting(slots, 3)
     assert len(log) == 2
@@ -70,7 +72,8 @@ def test_no_more_than_the_limit_hold_a_slot() -> None:
 
 
 def test_closing_sends_waiters_away_and_leaves_holders_alone() -> None:
-    slots, log = Slots(1), []
+    slots = Slots(1)
+    log: list[str] = []
     holder, release = hold(slots, log, "holder")
     waiter, _ = hold(slots, log, "waiter")
     wait_until_waiting(slots, 1)
@@ -92,7 +95,8 @@ def test_a_slot_comes_back_when_its_holder_raises() -> None:
 
 
 def test_the_limit_can_grow_while_somebody_waits() -> None:
-    slots, log = Slots(1), []
+    slots = Slots(1)
+    log: list[str] = []
     holders = [hold(slots, log, "first")]
     holders.append(hold(slots, log, "second"))
     wait_until_waiting(slots, 1)

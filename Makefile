@@ -1,0 +1,65 @@
+# Two commands: `make demo` shows the agent at work on an embedded node, `make test` runs all
+# checks. Both set up what they need in .venv first; a second run starts at once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+OLD := .venv-debian12
+
+.PHONY: help demo test lint types unit format test-debian12 clean
+
+help:
+	@echo "make demo           the agent at work on an embedded node (half a minute)"
+	@echo "make test           format, lint, types, tests with coverage"
+	@echo "make format         put the code in shape"
+	@echo "make test-debian12  the tests on the libraries that Debian 12 ships"
+	@echo "make clean          forget everything that was set up"
+
+demo: $(READY)
+	@$(BIN)/felhom-agent demo
+
+test: lint types unit
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+unit: $(READY)
+	$(BIN)/pytest --cov --cov-report=term
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# python3-venv is a package of its own on Debian.
+define need_venv
+@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -qq -y python3-venv; \
+	else echo "python3-venv is missing; run: sudo apt install python3-venv" >&2; exit 1; fi; }
+endef
+
+$(READY): requirements-dev.txt pyproject.toml
+	$(need_venv)
+	@echo "Setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(OLD)/ready: requirements-debian12.txt pyproject.toml
+	$(need_venv)
+	@$(PYTHON) -m venv $(OLD)
+	@$(OLD)/bin/pip install --quiet --disable-pip-version-check -r requirements-debian12.txt
+	@$(OLD)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+test-debian12: $(OLD)/ready
+	$(OLD)/bin/pytest -p no:cacheprovider
+
+clean:
+	rm -rf $(VENV) $(OLD) build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+		.hypothesis ./*.egg-info

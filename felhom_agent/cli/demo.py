@@ -1,0 +1,163 @@
+"""`felhom-agent demo`: the agent at work on an embedded node, from drift to healed, by itself.
+
+It serves a node, shows the plan, runs the real daemon as a process of its own, changes guests by
+hand while it runs, and tells the journal's story. In the end it asks the node, not the agent,
+whether all is as declared; the exit code is the answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.config import Config, load, read_secret
+from felhom_agent.errors import FelhomError
+from felhom_agent.proxmox.client import Client
+
+if TYPE_CHECKING:
+    from felhom_agent.devnode import DevNode
+
+_PATIENCE = 25.0
+_SETTINGS = "\n[reconcile]\ninterval = 1\nparallel = 3\nstop_timeout = 3\nbackoff_first = 1\n"
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    add_command(
+        commands,
+        "demo",
+        run,
+        summary="Show the agent at work on an embedded node; takes half a minute.",
+        example="demo",
+    )
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    # Not at the top: the daemon must start without the devnode's own needs.
+    from felhom_agent.devnode import DevNode
+    from felhom_agent.devnode.demo_world import demo_world
+
+    with (
+        tempfile.TemporaryDirectory(prefix="felhom-demo-") as directory,
+        DevNode(demo_world()) as node,
+    ):
+        path = furnish(node, Path(directory))
+        config = load(path)
+        client = Client(config.proxmox, read_secret(config.proxmox))
+        try:
+            return _show(node, config, client)
+        finally:
+            client.close()
+
+
+def furnish(node: DevNode, directory: Path) -> Path:
+    """Given a node, write all an agent needs to work on it; return the path of agent.toml."""
+    from felhom_agent.devnode.demo_wishes import GUEST_FILE
+    from felhom_agent.devnode.serve import equip
+
+    path = equip(node, directory)
+    with path.open("a") as file:
+        file.write(_SETTINGS)
+    (directory / "guests.d" / "guests.toml").write_text(GUEST_FILE)
+    return path
+
+
+def _show(node: DevNode, config: Config, client: Client) -> int:
+    _title(f"A PVE node with 8 guests listens on {node.endpoint}. What differs:")
+    _command(config, "plan")
+    _title("The agent runs until all is as declared:")
+    with _agent(config) as lines:
+        converged = _wait(lambda: not differences(client))
+        _title("A person stops the DNS container and gives the web server other values by hand:")
+        node.world.stop(200)
+        node.world.edit(101, {"memory": "512", "tags": "hacked", "onboot": "0"})
+        healed = _wait(lambda: not differences(client))
+    _title("What was done, from the journal:")
+    _command(config, "history")
+    left = differences(client)
+    _title("What the node answers now:")
+    for line in left or ["every declared value is there; nothing else was touched"]:
+        print(f"  {line}")
+    print(f"  {len(lines)} lines were logged, {len(node.mutations)} changes were asked for")
+    return 0 if converged and healed and not left else 1
+
+
+def differences(client: Client) -> list[str]:
+    """Return where the node's answers are not what they must be in the end."""
+    from felhom_agent.devnode.demo_wishes import ANSWERS, RUNNING
+
+    base = ("nodes", client.config.node)
+    kinds = {int(row["vmid"]): k for k in ("qemu", "lxc") for row in client.get(*base, k)}
+    found = []
+    for vmid, wanted in ANSWERS.items():
+        answer: dict[str, Any] = dict(client.get(*base, kinds[vmid], vmid, "config"))
+        status = client.get(*base, kinds[vmid], vmid, "status", "current")["status"]
+        answer[RUNNING] = status == "running"
+        for key, value in wanted.items():
+            if answer.get(key) != value:
+                found.append(f"guest {vmid}: {key} is {answer.get(key)!r}, not {value!r}")
+    return found
+
+
+@contextmanager
+def _agent(config: Config) -> Iterator[list[str]]:
+    """Run the daemon for the length of a block; yield the lines it logs, printed as they come."""
+    lines: list[str] = []
+    process = subprocess.Popen(
+        _words(config, "run"), stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+
+    def tell() -> None:
+        for line in process.stderr or ():
+            lines.append(line)
+            print(f"  {line.rstrip()}", flush=True)
+
+    teller = threading.Thread(target=tell, name="agent-log")
+    teller.start()
+    try:
+        yield lines
+    finally:
+        process.terminate()
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        teller.join()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def _command(config: Config, name: str) -> None:
+    process = subprocess.run(_words(config, name), capture_output=True, text=True, check=False)
+    if process.returncode not in (0, 2):
+        raise FelhomError(f"{name} failed: {process.stderr.strip()}")
+    for line in process.stdout.splitlines():
+        print(f"  {line}".rstrip(), flush=True)
+
+
+def _words(config: Config, name: str) -> list[str]:
+    return [sys.executable, "-m", "felhom_agent", "--config", str(config.path), name]
+
+
+def _wait(done: Callable[[], bool]) -> bool:
+    """Return whether it came true before patience ended."""
+    pause = threading.Event()
+    deadline = time.monotonic() + _PATIENCE
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(0.3)
+    return True
+
+
+def _title(text: str) -> None:
+    print(f"\n== {text}", flush=True)

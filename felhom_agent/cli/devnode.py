@@ -1,0 +1,44 @@
+"""`felhom-agent devnode`: the embedded node, for trying things without a Proxmox host."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import tempfile
+from pathlib import Path
+
+from felhom_agent.cli.command import Commands, add_command
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = add_command(
+        commands,
+        "devnode",
+        run,
+        summary="Serve a PVE node that lives in memory, with guests to play with, until Ctrl-C.",
+        example="devnode --dir /tmp/site   (then: felhom-agent --config /tmp/site/agent.toml plan)",
+    )
+    parser.add_argument("--port", type=int, default=0, help="default: any free one")
+    parser.add_argument("--guests", type=int, default=8, help="how many (default: %(default)s)")
+    parser.add_argument(
+        "--dir", type=Path, help="where to write CA, token, guest files and agent.toml"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    # Not at the top: the daemon must start without the devnode's own needs.
+    from felhom_agent.cli.demo import furnish
+    from felhom_agent.devnode import DevNode
+    from felhom_agent.devnode.demo_world import demo_world
+
+    signals = {signal.SIGINT, signal.SIGTERM}
+    # Blocked before the first thread starts, so that all inherit it and only `sigwait` hears.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    directory = arguments.dir or Path(tempfile.mkdtemp(prefix="felhom-devnode-"))
+    with DevNode(demo_world(guests=arguments.guests), arguments.port) as node:
+        config = furnish(node, directory)
+        print(f"A PVE node listens on {node.endpoint}; Ctrl-C ends it. Try:")
+        print(f"  felhom-agent --config {config} plan")
+        print(f"  felhom-agent --config {config} run", flush=True)
+        signal.sigwait(signals)
+    return 0

@@ -1,0 +1,136 @@
+"""A site: a PVE node in memory behind real HTTPS, and an agent's configuration for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from felhom_agent.config import (
+    Config,
+    DesiredConfig,
+    JournalConfig,
+    ProxmoxConfig,
+    ReconcileConfig,
+    load,
+)
+from felhom_agent.devnode import DevNode, World
+from felhom_agent.proxmox.node import Node
+
+TOKEN_ID = "felhom-agent@pve!agent"
+
+
+class Clock:
+    """A clock that a test moves; seconds since the epoch."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Site:
+    """One node and everything an agent needs to work on it."""
+
+    directory: Path
+    clock: Clock
+    world: World
+    devnode: DevNode
+    secret: str
+    proxmox: ProxmoxConfig
+    _nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def guests_directory(self) -> Path:
+        return self.directory / "guests.d"
+
+    def declare(self, text: str, name: str = "guests.toml") -> None:
+        """Write a guest file."""
+        (self.guests_directory / name).write_text(text)
+
+    def config(self, **settings: object) -> Config:
+        """Return a configuration whose `[reconcile]` has these settings."""
+        quick = ReconcileConfig(interval=1.0, jitter=0.0, backoff_first=0.05, drain_timeout=5.0)
+        return Config(
+            proxmox=self.proxmox,
+            desired=DesiredConfig(self.guests_directory),
+            reconcile=replace(quick, **settings),  # type: ignore[arg-type]
+            journal=JournalConfig(self.directory / "journal"),
+            path=self.directory / "agent.toml",
+        )
+
+    def write_config(self, extra: str = "") -> Path:
+        """Write agent.toml; return its path."""
+        path = self.directory / "agent.toml"
+        path.write_text(
+            f'[proxmox]\nendpoint = "{self.devnode.endpoint}"\nnode = "pve1"\n'
+            f'token_id = "{TOKEN_ID}"\ntoken_file = "{self.proxmox.token_file}"\n'
+            f'ca_file = "{self.devnode.ca_file}"\n'
+            f'[desired]\ndirectory = "guests.d"\n[journal]\ndirectory = "journal"\n{extra}'
+        )
+        load(path)
+        return path
+
+    def connect(self, **changes: object) -> Node:
+        """Return a node for the agent's token; it is closed when the test ends."""
+        node = Node.connect(replace(self.proxmox, **changes))  # type: ignore[arg-type]
+        self._nodes.append(node)
+        return node
+
+    def close(self) -> None:
+        for node in self._nodes:
+            node.stop.set()
+            node.client.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make_site(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Site]]:
+    """Make a site around a world; its devnode serves until the test ends."""
+    sites: list[Site] = []
+
+    def make(world: World | None = None, privileges: dict[str, list[str]] | None = None) -> Site:
+        world = world or World(node="pve1", now=clock)
+        secret = world.token(TOKEN_ID, privileges)
+        devnode = DevNode(world)
+        token_file = tmp_path / "token"
+        token_file.write_text(secret)
+        token_file.chmod(0o600)
+        (tmp_path / "guests.d").mkdir(exist_ok=True)
+        proxmox = ProxmoxConfig(
+            endpoint=devnode.endpoint,
+            node="pve1",
+            token_id=TOKEN_ID,
+            token_file=token_file,
+            ca_file=devnode.ca_file,
+            connect_timeout=5.0,
+            read_timeout=5.0,
+            write_timeout=5.0,
+        )
+        sites.append(Site(tmp_path, clock, world, devnode, secret, proxmox))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.close()
+        site.devnode.close()
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site]) -> Site:
+    """A node with a VM (100, web) and a container (200, dns), both stopped."""
+    site = make_site()
+    site.world.add("qemu", 100, {"name": "web", "memory": "1024", "cores": 1})
+    site.world.add("lxc", 200, {"hostname": "dns", "memory": 512, "cores": 1})
+    return site

@@ -1,0 +1,147 @@
+"""Guest files: what is understood, and what is told about what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from felhom_agent import tomlfile
+from felhom_agent.desired.guestfile import guests_of
+from felhom_agent.model import DesiredGuest, Kind, Mode, RunState, StopPolicy
+
+FULL = """
+[guest.101]
+kind = "lxc"
+state = "running"
+mode = "observe"
+stop = "power-off"
+unset = ["cpulimit"]
+[guest.101.config]
+description = "DNS"
+cores = 2
+memory = 2048
+onboot = true
+tags = ["dns", "prod"]
+"""
+
+
+def read(text: str) -> tuple[dict[int, DesiredGuest], list[str]]:
+    guests, problems = guests_of(tomlfile.parse(text, Path("g.toml")))
+    return guests, [str(problem) for problem in problems]
+
+
+def test_a_full_declaration_is_understood() -> None:
+    guests, problems = read(FULL)
+    assert problems == []
+    assert guests[101] == DesiredGuest(
+        vmid=101,
+        kind=Kind.LXC,
+        state=RunState.RUNNING,
+        mode=Mode.OBSERVE,
+        stop=StopPolicy.POWER_OFF,
+        unset=frozenset({"cpulimit"}),
+        config={
+            "description": "DNS",
+            "cores": 2,
+            "memory": 2048,
+            "onboot": True,
+            "tags": ("dns", "prod"),
+        },
+    )
+    assert str(guests[101].place) == "g.toml:2"
+
+
+def test_what_is_not_said_is_unmanaged() -> None:
+    guests, _ = read("[guest.101]\n")
+    assert guests[101] == DesiredGuest(101)
+
+
+def test_an_empty_file_declares_nothing() -> None:
+    assert read("") == ({}, [])
+
+
+def test_all_that_is_wrong_is_told_at_once_with_its_line() -> None:
+    _, problems = read("""[gest.100]
+[guest.99]
+[guest.0101]
+[guest.web]
+[guest.101]
+kind = "vm"
+state = "started"
+cores = 2
+sate = "running"
+unset = ["nosuch", "cores"]
+[guest.101.config]
+cores = 0
+coers = 2
+onboot = "perhaps"
+memory = 1.5
+net0 = { bridge = "vmbr0" }
+""")
+    lines = [problem.split(": ", 1)[0] for problem in problems]
+    assert lines == [f"g.toml:{n}" for n in (1, 2, 3, 4, 6, 7, 8, 9, 10, 10, 12, 13, 14, 15, 16)]
+    told = "\n".join(problems)
+    assert "unknown table [gest]; did you mean 'guest'?" in told
+    assert 'kind must be "qemu" or "lxc"' in told
+    assert 'state must be "running" or "stopped"' in told
+    assert "unknown key 'cores'; an option of the guest belongs into its config table" in told
+    assert "unknown key 'sate'; did you mean 'state'?" in told
+    assert "coers: no such option; did you mean 'cores'?" in told
+    assert "unset: nosuch: no such option" in told
+    assert "unset: cores: is also declared in config" in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("qemu", "args", '"-no-reboot"'),
+        ("qemu", "digest", '"x"'),
+        ("qemu", "lock", '"backup"'),
+        ("qemu", "delete", '"cores"'),
+        ("qemu", "cipassword", '"**********"'),
+        ("qemu", "name", '"web_01"'),
+        ("qemu", "hostname", '"web"'),
+        ("lxc", "name", '"web"'),
+        ("lxc", "unprivileged", "true"),
+        ("lxc", "features", '"fuse=1"'),
+        ("lxc", "memory", "8"),
+        ("lxc", "tags", '["a/b"]'),
+    ],
+)
+def test_what_pve_would_refuse_from_a_token_is_refused_here(
+    kind: str, key: str, value: str
+) -> None:
+    _, problems = read(f'[guest.101]\nkind = "{kind}"\n[guest.101.config]\n{key} = {value}\n')
+    assert len(problems) == 1
+    assert problems[0].startswith(f"g.toml:4: guest 101: {key}: ")
+
+
+def test_without_a_kind_an_option_of_either_kind_is_good() -> None:
+    _, problems = read('[guest.101.config]\nsockets = 2\n[guest.102.config]\nhostname = "x"\n')
+    assert problems == []
+
+
+def test_what_pve_cannot_do_without_cannot_be_unset() -> None:
+    _, problems = read('[guest.101]\nkind = "lxc"\nunset = ["memory"]\n')
+    assert "PVE cannot do without it" in problems[0]
+    _, problems = read('[guest.101]\nkind = "qemu"\nunset = ["args"]\n')
+    assert "belongs to PVE or to root" in problems[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "guest = 1",
+        "[guest]\n101 = 1",
+        "[guest.101]\nconfig = 1",
+        "[guest.101]\nunset = 'cpulimit'",
+        "[guest.101]\nunset = [1]",
+        "[guest.101]\nstate = ['running']",
+        "[guest.101.config]\ntags = [['a']]",
+        "[guest.101.config]\ncores = 2026-01-01",
+    ],
+)
+def test_a_wrong_shape_is_told_and_never_raises(text: str) -> None:
+    _, problems = read(text)
+    assert len(problems) == 1

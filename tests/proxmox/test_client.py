@@ -1,0 +1,216 @@
+"""Calls over real HTTPS, and what their failures mean."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from felhom_agent.devnode import Behaviour, DevNode, Fault, World
+from felhom_agent.errors import (
+    Busy,
+    Denied,
+    Missing,
+    NotSent,
+    OutcomeUnknown,
+    PveError,
+    Rejected,
+    Stale,
+    Unanswered,
+)
+from tests.conftest import Site
+
+CONFIG = ("nodes", "pve1", "qemu", 100, "config")
+
+
+def test_a_read_returns_pves_data(site: Site) -> None:
+    assert site.connect().client.get("version")["version"] == "9.1.7"
+
+
+def test_a_write_sends_booleans_as_one_and_zero(site: Site) -> None:
+    client = site.connect().client
+    client.write("PUT", *CONFIG, data={"onboot": True, "protection": False})
+    assert site.devnode.requests[-1].params == {"onboot": "1", "protection": "0"}
+    assert site.world.config(100)["onboot"] == 1
+
+
+def test_the_token_is_shown_nowhere_even_when_all_is_logged(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    node = site.connect()
+    with pytest.raises(Rejected) as caught:
+        node.client.write("PUT", *CONFIG, data={"cipassword": "hunter2", "nosuch": "x"})
+    shown = caplog.text + repr(caught.value) + str(caught.value) + repr(node)
+    assert site.secret not in shown
+    assert "hunter2" not in shown
+
+
+def test_bad_parameters_are_rejected_with_pves_words_per_parameter(site: Site) -> None:
+    with pytest.raises(Rejected, match="nosuch: property is not defined") as caught:
+        site.connect().client.write("PUT", *CONFIG, data={"nosuch": "1"})
+    assert set(caught.value.errors) == {"nosuch"}
+    assert caught.value.call == "PUT /nodes/pve1/qemu/100/config"
+
+
+def test_a_wrong_secret_is_denied_without_saying_it(site: Site) -> None:
+    site.proxmox.token_file.write_text("00000000-0000-0000-0000-000000000000")
+    with pytest.raises(Denied, match="the API token was not accepted"):
+        site.connect().client.get("version")
+
+
+def test_a_missing_privilege_is_named_with_its_path(make_site: Callable[..., Site]) -> None:
+    site = make_site(privileges={"/vms": ["VM.Audit"]})
+    site.world.add("qemu", 100, {"cores": 1})
+    with pytest.raises(Denied) as caught:
+        site.connect().client.write("POST", "nodes", "pve1", "qemu", 100, "status", "start")
+    assert (caught.value.path, caught.value.privilege) == ("/vms/100", "VM.PowerMgmt")
+
+
+def test_a_guest_that_is_not_here_is_missing(site: Site) -> None:
+    with pytest.raises(Missing, match="does not exist"):
+        site.connect().client.get("nodes", "pve1", "qemu", 999, "config")
+
+
+@pytest.mark.parametrize(("kind", "vmid"), [("qemu", 100), ("lxc", 200)])
+def test_both_digest_texts_are_stale(site: Site, kind: str, vmid: int) -> None:
+    with pytest.raises(Stale):
+        site.connect().client.write(
+            "PUT", "nodes", "pve1", kind, vmid, "config", data={"cores": 2, "digest": "0" * 40}
+        )
+
+
+def test_a_held_lock_is_busy(make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    slow = Behaviour(shutdown_seconds=30.0)
+    site.world.add("qemu", 100, {"cores": 1}, running=True, behaviour=slow)
+    client = site.connect().client
+    client.write("POST", "nodes", "pve1", "qemu", 100, "status", "shutdown")
+    with pytest.raises(Busy, match="can't lock file"):
+        client.write("PUT", *CONFIG, data={"cores": 2})
+
+
+@pytest.mark.parametrize(
+    ("action", "read", "write"),
+    [
+        ("reset-before", Unanswered, OutcomeUnknown),
+        ("reset-after", Unanswered, OutcomeUnknown),
+        ("status:595", Unanswered, OutcomeUnknown),
+        ("status:596", Unanswered, OutcomeUnknown),
+        ("not-json", Unanswered, OutcomeUnknown),
+        ("redirect", Unanswered, OutcomeUnknown),
+    ],
+)
+def test_what_brings_no_answer_changes_nothing_for_a_read_and_is_unknown_for_a_write(
+    site: Site, action: str, read: type[PveError], write: type[PveError]
+) -> None:
+    client = site.connect().client
+    site.devnode.faults.add(Fault("GET", "config$", action))
+    with pytest.raises(read):
+        client.get(*CONFIG)
+    site.devnode.faults.add(Fault("PUT", "config$", action))
+    with pytest.raises(write):
+        client.write("PUT", *CONFIG, data={"cores": 2})
+    assert client.get(*CONFIG)["cores"] in (1, 2)
+
+
+def test_an_answer_that_never_comes_is_given_up(site: Site) -> None:
+    client = site.connect(read_timeout=0.2, write_timeout=0.2).client
+    site.devnode.faults.add(Fault("GET", "config$", "hang"))
+    with pytest.raises(Unanswered, match="gave no answer in time"):
+        client.get(*CONFIG)
+    site.devnode.faults.add(Fault("PUT", "config$", "hang"))
+    with pytest.raises(OutcomeUnknown, match="gave no answer in time"):
+        client.write("PUT", *CONFIG, data={"cores": 2})
+
+
+def test_a_redirect_is_not_followed(site: Site) -> None:
+    site.devnode.faults.add(Fault("GET", "config$", "redirect"))
+    before = len(site.devnode.requests)
+    with pytest.raises(Unanswered, match="redirect"):
+        site.connect().client.get(*CONFIG)
+    assert len(site.devnode.requests) == before + 1
+
+
+def test_nobody_listening_means_not_sent(site: Site) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"https://127.0.0.1:{free.getsockname()[1]}"
+    client = site.connect(endpoint=endpoint).client
+    with pytest.raises(NotSent, match="cannot be reached: .*Connection refused"):
+        client.write("PUT", *CONFIG, data={"cores": 2})
+
+
+def test_a_name_that_does_not_resolve_means_not_sent(site: Site) -> None:
+    client = site.connect(endpoint="https://no-such-host.invalid:8006").client
+    with pytest.raises(NotSent, match="cannot be reached"):
+        client.get("version")
+
+
+def test_another_ca_is_not_trusted_and_nothing_is_sent(site: Site, tmp_path: Path) -> None:
+    with DevNode(World()) as other:
+        client = site.connect(ca_file=other.ca_file).client
+        with pytest.raises(NotSent, match="is not trusted"):
+            client.write("PUT", *CONFIG, data={"cores": 2})
+    assert site.devnode.requests == ()
+
+
+def test_a_ca_file_that_is_not_there_is_told(site: Site, tmp_path: Path) -> None:
+    client = site.connect(ca_file=tmp_path / "absent.pem").client
+    with pytest.raises(PveError, match="absent.pem"):
+        client.get("version")
+
+
+def test_a_ca_file_without_a_certificate_is_told(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "junk.pem").write_text("junk")
+    client = site.connect(ca_file=tmp_path / "junk.pem").client
+    with pytest.raises(NotSent):
+        client.get("version")
+
+
+def test_the_right_fingerprint_is_trusted_and_needs_no_ca(site: Site, tmp_path: Path) -> None:
+    fingerprint = site.devnode.fingerprint
+    client = site.connect(fingerprint=fingerprint, ca_file=tmp_path / "absent.pem").client
+    assert client.get("version")
+
+
+def test_a_wrong_fingerprint_is_not_trusted_and_nothing_is_sent(site: Site) -> None:
+    client = site.connect(fingerprint=":".join(["AB"] * 32)).client
+    with pytest.raises(NotSent, match="has another fingerprint"):
+        client.get("version")
+    assert site.devnode.requests == ()
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_insecure_trusts_whoever_answers(site: Site, tmp_path: Path) -> None:
+    client = site.connect(insecure=True, ca_file=tmp_path / "absent.pem").client
+    assert client.get("version")
+
+
+def test_proxies_and_netrc_of_the_environment_have_no_say(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login root password toor\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent.pem"))
+    assert site.connect().client.get("version")
+
+
+def test_each_thread_has_a_session_of_its_own(site: Site) -> None:
+    client = site.connect().client
+
+    def session(_: int) -> int:
+        client.get("version")
+        identity = id(client._local.session)
+        client.close()
+        return identity
+
+    mine = session(0)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(session, 1).result(10) != mine

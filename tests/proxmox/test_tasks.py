@@ -1,0 +1,126 @@
+"""UPIDs, waiting, and what the end of a task means."""
+
+from __future__ import annotations
+
+import pytest
+
+from felhom_agent.devnode import Behaviour, Fault
+from felhom_agent.errors import Interrupted, Missing, StillRunning, TaskFailed
+from felhom_agent.model import Kind, Start
+from felhom_agent.proxmox.tasks import TaskEnd, Tasks, Upid
+from tests.conftest import Site
+
+# recorded: 40-tasks-qemu/017
+UPID = "UPID:pve1:00006138:00037EA0:6B04A81C:qmstart:100:felhom-agent@pve!agent:"
+START = Start(100, Kind.QEMU)
+
+
+def test_a_upid_tells_node_start_type_guest_user_and_token() -> None:
+    upid = Upid.parse(UPID)
+    assert (upid.node, upid.start, upid.type, upid.id) == ("pve1", 1795467292, "qmstart", "100")
+    assert (upid.user, upid.token) == ("felhom-agent@pve", "agent")
+
+
+def test_a_persons_upid_has_no_token() -> None:
+    assert Upid.parse("UPID:pve1:00004ABA:0002C488:6B04A63F:qmstop:100:root@pam:").token == ""
+
+
+@pytest.mark.parametrize("text", ["", "garbage", UPID[:-1], UPID.replace("00006138", "x")])
+def test_what_is_no_upid_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a UPID"):
+        Upid.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("exit_status", "ok"),
+    [
+        ("OK", True),
+        ("WARNINGS: 2", True),
+        ("unexpected status", False),
+        ("VM 100 already running", False),
+        ("WARNINGS: ", False),
+        ("not OK", False),
+    ],
+)
+def test_only_ok_and_warnings_are_success(exit_status: str, ok: bool) -> None:
+    assert TaskEnd("", exit_status).ok is ok
+
+
+def test_a_task_that_ended_well_is_waited_for(site: Site) -> None:
+    node = site.connect()
+    node.tasks.wait(node.guests.start(START), timeout=5)
+    assert site.world.running(100)
+
+
+def test_warnings_are_success(site: Site) -> None:
+    site.world.behave(100, Behaviour(warnings=2))
+    node = site.connect()
+    node.tasks.wait(node.guests.start(START), timeout=5)
+
+
+def test_a_failed_task_tells_its_exit_status_and_the_end_of_its_log(site: Site) -> None:
+    site.world.behave(100, Behaviour(start_error="storage 'nosuch' does not exist"))
+    node = site.connect()
+    upid = node.guests.start(START)
+    with pytest.raises(TaskFailed, match="storage 'nosuch' does not exist") as caught:
+        node.tasks.wait(upid, timeout=5)
+    assert caught.value.upid == upid
+    assert caught.value.log[-1] == "TASK ERROR: storage 'nosuch' does not exist"
+
+
+def test_a_task_that_outlives_the_deadline_is_still_running(site: Site) -> None:
+    site.world.behave(100, Behaviour(start_seconds=1000))
+    node = site.connect()
+    upid = node.guests.start(START)
+    with pytest.raises(StillRunning, match=r"still runs after 0 s; PVE goes on"):
+        node.tasks.wait(upid, timeout=0)
+    assert node.tasks.end(upid) is None
+
+
+def test_waiting_ends_when_told_to_stop(site: Site) -> None:
+    site.world.behave(100, Behaviour(start_seconds=1000))
+    node = site.connect()
+    upid = node.guests.start(START)
+    node.stop.set()
+    with pytest.raises(Interrupted):
+        node.tasks.wait(upid, timeout=1000)
+
+
+def test_a_look_that_fails_is_repeated_and_the_dispatch_is_not(site: Site) -> None:
+    node = site.connect()
+    upid = node.guests.start(START)
+    site.devnode.faults.add(Fault("GET", "/status$", "status:596", times=2))
+    node.tasks.wait(upid, timeout=30)
+    starts = [r for r in site.devnode.mutations if r.path.endswith("/status/start")]
+    assert len(starts) == 1
+
+
+def test_an_unknown_task_is_missing_but_not_in_its_first_moments(site: Site) -> None:
+    node = site.connect()
+    with pytest.raises(Missing):
+        node.tasks.end(UPID)
+    ticks = iter(range(0, 100, 3))
+    patient = Tasks(node.client, node.stop, clock=lambda: float(next(ticks)))
+    with pytest.raises(Missing):
+        patient.wait(UPID, timeout=1000)
+    looks = [r for r in site.devnode.requests if r.path.endswith("/status")]
+    assert len(looks) > 2
+
+
+def test_our_own_tasks_of_a_guest_are_found_and_nobody_elses(site: Site) -> None:
+    node = site.connect()
+    begun = site.clock()
+    site.world.start(100)
+    site.world.stop(100)
+    upid = node.guests.start(START)
+    assert [u.text for u in node.tasks.find(100, "qmstart", begun - 5)] == [upid]
+    assert node.tasks.find(100, "qmstop", begun - 5) == []
+    assert node.tasks.find(101, "qmstart", begun - 5) == []
+    assert node.tasks.find(100, "qmstart", begun + 5) == []
+
+
+def test_a_running_task_is_found_too(site: Site) -> None:
+    site.world.behave(100, Behaviour(start_seconds=1000))
+    node = site.connect()
+    upid = node.guests.start(START)
+    assert [u.text for u in node.tasks.find(100, "qmstart", site.clock() - 5)] == [upid]

@@ -1,0 +1,344 @@
+"""One guest's turn, against a node behind real HTTPS."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
+
+import pytest
+
+from felhom_agent.assembly import Parts, assembled
+from felhom_agent.devnode import Behaviour, Fault, World
+from felhom_agent.errors import Interrupted, QueueClosed
+from felhom_agent.journal.log import NAME, read
+from felhom_agent.journal.operations import Operation, State, replay
+from felhom_agent.model import (
+    Blocked,
+    Converged,
+    DeclaredValue,
+    Desired,
+    DesiredGuest,
+    Outcome,
+    Refused,
+    Retry,
+    RunState,
+    StopPolicy,
+)
+from tests.conftest import Clock, Site
+
+SOON = 30.0
+Open = Callable[..., AbstractContextManager[Parts]]
+
+
+@pytest.fixture
+def agent(site: Site) -> Open:
+    @contextmanager
+    def opened(**settings: object) -> Iterator[Parts]:
+        with assembled(site.config(**settings), chance=lambda: 0.0) as parts:
+            yield parts
+
+    return opened
+
+
+def wish(
+    vmid: int = 100,
+    state: RunState | None = None,
+    stop: StopPolicy = StopPolicy.GRACEFUL,
+    **config: DeclaredValue,
+) -> DesiredGuest:
+    return DesiredGuest(vmid, state=state, stop=stop, config=MappingProxyType(config))
+
+
+def turn(parts: Parts, guest: DesiredGuest) -> Outcome:
+    parts.engine.desire(Desired(MappingProxyType({guest.vmid: guest})))
+    return parts.engine.look_at(guest.vmid).result(SOON)
+
+
+def history(site: Site) -> list[Operation]:
+    return replay(read(site.directory / "journal" / NAME))
+
+
+def ends(site: Site) -> list[tuple[str, State]]:
+    return [(operation.action, operation.state) for operation in history(site)]
+
+
+@pytest.mark.parametrize("vmid", [100, 200])
+def test_a_guest_is_configured_and_started(site: Site, agent: Open, vmid: int) -> None:
+    with agent() as parts:
+        assert turn(parts, wish(vmid, RunState.RUNNING, cores=2, onboot=True)) == Converged()
+    assert site.world.running(vmid)
+    assert site.world.config(vmid)["cores"] == 2
+    assert ends(site) == [("SetConfig", State.SUCCEEDED), ("Start", State.SUCCEEDED)]
+
+
+@pytest.mark.parametrize("vmid", [100, 200])
+def test_a_guest_is_shut_down_and_configured(site: Site, agent: Open, vmid: int) -> None:
+    site.world.start(vmid)
+    with agent() as parts:
+        assert turn(parts, wish(vmid, RunState.STOPPED, cores=2)) == Converged()
+    assert not site.world.running(vmid)
+    assert ends(site) == [("Stop", State.SUCCEEDED), ("SetConfig", State.SUCCEEDED)]
+
+
+def test_a_guest_in_line_is_looked_at_and_left_alone(site: Site, agent: Open) -> None:
+    with agent() as parts:
+        assert turn(parts, wish(cores=1)) == Converged()
+    assert site.devnode.mutations == ()
+    assert history(site) == []
+
+
+def test_a_write_carries_the_digest_that_was_read(site: Site, agent: Open) -> None:
+    digest = site.world.config(100)["digest"]
+    with agent() as parts:
+        turn(parts, wish(cores=2))
+    (write,) = site.devnode.mutations
+    assert write.params["digest"] == digest
+
+
+def test_the_intent_is_durable_before_pve_is_called(site: Site, agent: Open) -> None:
+    """The node cuts the connection; whatever it did, the journal knew before."""
+    site.devnode.faults.add(Fault("POST", "config$", "reset-before"))
+    with agent() as parts:
+        assert isinstance(turn(parts, wish(cores=2)), Retry)
+        (operation,) = history(site)
+        assert (operation.state, dict(operation.wanted)) == (State.INTENT, {"cores": "2"})
+
+
+def test_both_answers_to_a_configuration_change_are_understood(site: Site, agent: Open) -> None:
+    """At once, or by a task (the contract's two modes)."""
+    with agent() as parts:
+        assert turn(parts, wish(cores=2)) == Converged()
+        site.world.behave(100, Behaviour(config_seconds=60))
+        site.clock.now += 1
+        parts.engine.desire(Desired({100: wish(cores=3)}))
+        future = parts.engine.look_at(100)
+        let_time_pass_until(site, future.done)
+        assert future.result(0) == Converged()
+    first, second = history(site)
+    assert first.upid == ""
+    assert "qmconfig" in second.upid
+
+
+def let_time_pass_until(site: Site, done: Callable[[], bool]) -> None:
+    """Move the world's clock on while the agent waits."""
+    pause = threading.Event()
+    for _ in range(3000):
+        if done():
+            return
+        site.clock.pass_by(1)
+        pause.wait(0.01)
+    raise AssertionError("it never came to pass")
+
+
+class Meddler(Clock):
+    """A clock whose node lets a person edit guest 100 just before our first write gets there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.site: Site | None = None
+
+    def __call__(self) -> float:
+        if self.site is not None and self.site.devnode.mutations:
+            site, self.site = self.site, None
+            site.world.edit(100, {"memory": "4096"})
+        return self.now
+
+
+def test_a_change_by_somebody_else_meanwhile_is_looked_at_and_not_overwritten(
+    make_site: Callable[..., Site],
+) -> None:
+    meddler = Meddler()
+    site = make_site(World(now=meddler))
+    site.world.add("qemu", 100, {"memory": "1024", "cores": 1})
+    meddler.site = site
+    with assembled(site.config(), chance=lambda: 0.0) as parts:
+        assert turn(parts, wish(cores=2)) == Converged()
+    assert site.world.config(100)["memory"] == "4096"
+    assert site.world.config(100)["cores"] == 2
+    assert ends(site) == [("SetConfig", State.FAILED), ("SetConfig", State.SUCCEEDED)]
+
+
+def test_a_guest_that_does_not_obey_is_blocked_with_words(site: Site, agent: Open) -> None:
+    site.world.start(100)
+    site.world.behave(100, Behaviour(obeys_shutdown=False))
+    with agent(stop_timeout=5.0) as parts:
+        parts.engine.desire(Desired({100: wish(state=RunState.STOPPED)}))
+        future = parts.engine.look_at(100)
+        let_time_pass_until(site, future.done)
+        outcome = future.result(0)
+    assert isinstance(outcome, Blocked)
+    assert 'stop = "power-off"' in outcome.why
+    assert site.world.running(100)
+
+
+def test_a_guest_whose_owner_allows_it_is_powered_off_after_the_timeout(
+    site: Site, agent: Open
+) -> None:
+    site.world.start(100)
+    site.world.behave(100, Behaviour(obeys_shutdown=False))
+    with agent(stop_timeout=5.0) as parts:
+        parts.engine.desire(Desired({100: wish(state=RunState.STOPPED, stop=StopPolicy.POWER_OFF)}))
+        future = parts.engine.look_at(100)
+        let_time_pass_until(site, future.done)
+        assert future.result(0) == Converged()
+    assert not site.world.running(100)
+    assert site.devnode.mutations[0].params["forceStop"] == "1"
+
+
+def test_a_failing_start_is_retried_later_with_pves_reason(site: Site, agent: Open) -> None:
+    site.world.behave(100, Behaviour(start_error="storage 'nosuch' does not exist"))
+    with agent() as parts:
+        outcome = turn(parts, wish(state=RunState.RUNNING))
+        assert isinstance(outcome, Retry)
+        assert "storage 'nosuch' does not exist" in outcome.why
+        again = turn(parts, wish(state=RunState.RUNNING))
+        assert isinstance(again, Retry)
+        assert again.delay == 2 * outcome.delay
+    assert ends(site) == [("Start", State.FAILED)] * 2
+
+
+def test_warnings_of_a_task_are_success(site: Site, agent: Open) -> None:
+    site.world.behave(100, Behaviour(warnings=3))
+    with agent() as parts:
+        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+
+
+def test_what_pve_refuses_is_refused(site: Site, agent: Open) -> None:
+    site.devnode.faults.add(Fault("POST", "config$", "status:400"))
+    with agent() as parts:
+        assert isinstance(turn(parts, wish(cores=2)), Refused)
+    assert ends(site) == [("SetConfig", State.FAILED)]
+
+
+def test_a_missing_privilege_is_blocked_with_the_line_that_grants_it(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(privileges={"/": ["VM.Audit", "Sys.Audit"]})
+    site.world.add("qemu", 100, {"cores": 1})
+    with assembled(site.config(), chance=lambda: 0.0) as parts:
+        outcome = turn(parts, wish(state=RunState.RUNNING))
+    assert isinstance(outcome, Blocked)
+    assert "lacks VM.PowerMgmt on /vms/100" in outcome.why
+    assert "pveum role modify FelhomAgent --append 1 --privs VM.PowerMgmt" in outcome.why
+
+
+def test_a_locked_guest_is_left_alone(site: Site, agent: Open) -> None:
+    site.world.lock(100, "backup")
+    with agent() as parts:
+        assert turn(parts, wish(cores=2)) == Blocked("it is locked (backup)")
+    assert site.devnode.mutations == ()
+
+
+def test_a_dry_run_changes_nothing_and_says_what_it_would_do(site: Site, agent: Open) -> None:
+    with agent(dry_run=True) as parts:
+        outcome = turn(parts, wish(state=RunState.RUNNING, cores=2))
+    assert outcome == Blocked("dry run; would set cores: 1 -> 2, start")
+    assert site.devnode.mutations == ()
+
+
+@pytest.mark.parametrize("action", ["reset-after", "status:596", "hang"])
+@pytest.mark.parametrize("vmid", [100, 200])
+def test_an_unknown_outcome_is_looked_up_and_not_repeated(
+    site: Site, agent: Open, vmid: int, action: str
+) -> None:
+    """PVE did it, the answer was lost: the next turn finds out and does nothing twice."""
+    site.proxmox = type(site.proxmox)(**{**vars(site.proxmox), "write_timeout": 0.3})
+    for path in ("config$", "status/start$"):
+        site.devnode.faults.add(Fault("POST", path, action))
+        site.devnode.faults.add(Fault("PUT", path, action))
+    guest = wish(vmid, RunState.RUNNING, cores=2)
+    with agent() as parts:
+        outcomes = [turn(parts, guest) for _ in range(4)]
+    assert isinstance(outcomes[0], Retry)
+    assert outcomes[-1] == Converged()
+    assert [m.path.rpartition("/")[2] for m in site.devnode.mutations] == ["config", "start"]
+    assert ends(site) == [("SetConfig", State.SUCCEEDED), ("Start", State.SUCCEEDED)]
+
+
+def test_a_lost_request_becomes_unknown_and_is_planned_anew(site: Site, agent: Open) -> None:
+    site.devnode.faults.add(Fault("POST", "start$", "reset-before"))
+    with agent() as parts:
+        assert isinstance(turn(parts, wish(state=RunState.RUNNING)), Retry)
+        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+    assert ends(site) == [("Start", State.UNKNOWN), ("Start", State.SUCCEEDED)]
+
+
+def test_while_a_task_outlives_its_deadline_nothing_else_touches_the_guest(
+    site: Site, agent: Open
+) -> None:
+    site.world.behave(100, Behaviour(start_seconds=1000))
+    with agent(start_timeout=1.0) as parts:
+        assert "still runs after 1 s" in str(turn(parts, wish(state=RunState.RUNNING)))
+        assert "still runs after 1 s" in str(turn(parts, wish(state=RunState.RUNNING, cores=2)))
+        assert len(site.devnode.mutations) == 1
+        site.clock.pass_by(2000)
+        assert turn(parts, wish(state=RunState.RUNNING, cores=2)) == Converged()
+    assert ends(site) == [("Start", State.SUCCEEDED), ("SetConfig", State.SUCCEEDED)]
+
+
+def test_while_the_journal_cannot_be_written_nothing_is_changed(site: Site, agent: Open) -> None:
+    with agent() as parts:
+        parts.operations._log.close()
+        outcome = turn(parts, wish(cores=2))
+    assert isinstance(outcome, Blocked)
+    assert "journal" in outcome.why
+    assert site.devnode.mutations == ()
+
+
+def test_a_guest_that_waits_already_is_not_queued_twice(site: Site, agent: Open) -> None:
+    site.devnode.faults.add(Fault("GET", "resources", "hang"))
+    with agent() as parts:
+        parts.engine.desire(Desired({100: wish(cores=1)}))
+        first = parts.engine.look_at(100)
+        while not site.devnode.requests:
+            assert not first.done()
+        waiting = parts.engine.look_at(100)
+        assert parts.engine.look_at(100) is waiting
+        assert waiting is not first
+        assert waiting.result(SOON) == Converged()
+
+
+def test_closing_leaves_what_runs_in_flight_and_says_so(
+    site: Site, agent: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.world.behave(100, Behaviour(start_seconds=1000))
+    with agent(drain_timeout=0.0) as parts:
+        parts.engine.desire(Desired({100: wish(state=RunState.RUNNING)}))
+        future = parts.engine.look_at(100)
+        while not parts.operations.in_flight() or not parts.operations.in_flight()[0].upid:
+            assert not future.done()
+    with pytest.raises(Interrupted):
+        future.result(SOON)
+    assert [operation.state for operation in history(site)] == [State.TASK]
+    assert "guest 100: left in flight: Start(vmid=100)" in caplog.text
+    with pytest.raises(QueueClosed):
+        parts.engine.look_at(100)
+
+
+def test_what_was_in_flight_is_settled_after_a_restart_and_not_done_again(
+    site: Site, agent: Open
+) -> None:
+    site.world.behave(100, Behaviour(start_seconds=1000))
+    with agent(drain_timeout=0.0) as parts:
+        parts.engine.desire(Desired({100: wish(state=RunState.RUNNING)}))
+        future = parts.engine.look_at(100)
+        while not parts.operations.in_flight() or not parts.operations.in_flight()[0].upid:
+            assert not future.done()
+    site.clock.pass_by(2000)
+    with agent() as parts:
+        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+    assert len(site.devnode.mutations) == 1
+    assert ends(site) == [("Start", State.SUCCEEDED)]
+
+
+def test_a_bug_of_ours_is_one_guests_retry_and_no_traceback(
+    site: Site, agent: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    with agent() as parts:
+        parts.engine.desire(Desired({100: "nonsense"}))  # type: ignore[dict-item]
+        outcome = parts.engine.look_at(100).result(SOON)
+        assert turn(parts, wish(200, cores=1)) == Converged()
+    assert isinstance(outcome, Retry)
+    assert "internal error" in outcome.why
