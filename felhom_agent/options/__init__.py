@@ -1,0 +1,28 @@
+"""What PVE knows of each guest option: its type, its bounds, its default, who may set it.
+
+Facts without an opinion, and without a network: others decide what to do with them. An option is
+found by `lookup`; its `type` checks values in PVE's own words, puts declared values on the wire,
+and tells what a value means. The facts are the lines of `qemu` and `lxc`.
+"""
+
+from felhom_agent.options.declaration import declared, keys, lookup
+from felhom_agent.options.formats import Invalid
+from felhom_agent.options.propstring import Key, PropertyString
+from felhom_agent.options.refusal import beyond_token, harm
+from felhom_agent.options.table import Option
+from felhom_agent.options.types import OptionType
+from felhom_agent.options.volume import Volume
+
+__all__ = [
+    "Invalid",
+    "Key",
+    "Option",
+    "OptionType",
+    "PropertyString",
+    "Volume",
+    "beyond_token",
+    "declared",
+    "harm",
+    "keys",
+    "lookup",
+]

@@ -1,0 +1,64 @@
+"""The CPU of a QEMU guest: the models that PVE knows by name, and what a guest may say of one.
+
+Apart because of the list of models, which grows with QEMU; a new model is one new word.
+PVE: qemu-server QemuServer/CPUConfig.pm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from felhom_agent.options.formats import Invalid, phys_bits
+from felhom_agent.options.propstring import Key, PropertyString
+from felhom_agent.options.types import Boolean, Text, Words, choice, integer
+
+# A model of the operator's own is "custom-..." and not here
+_CPU_MODELS: Final = frozenset(
+    choice(
+        "486 pentium pentium2 pentium3 coreduo core2duo Conroe Penryn Nehalem Nehalem-IBRS Westmere"
+        " Westmere-IBRS SandyBridge SandyBridge-IBRS IvyBridge IvyBridge-IBRS Haswell Haswell-IBRS"
+        " Haswell-noTSX Haswell-noTSX-IBRS Broadwell Broadwell-IBRS Broadwell-noTSX"
+        " Broadwell-noTSX-IBRS Skylake-Client Skylake-Client-IBRS Skylake-Client-noTSX-IBRS"
+        " Skylake-Client-v4 Skylake-Server Skylake-Server-IBRS Skylake-Server-noTSX-IBRS"
+        " Skylake-Server-v4 Skylake-Server-v5 Cascadelake-Server Cascadelake-Server-v2"
+        " Cascadelake-Server-noTSX Cascadelake-Server-v4 Cascadelake-Server-v5 Cooperlake"
+        " Cooperlake-v2 KnightsMill Icelake-Client Icelake-Client-noTSX Icelake-Server"
+        " Icelake-Server-noTSX Icelake-Server-v3 Icelake-Server-v4 Icelake-Server-v5"
+        " Icelake-Server-v6 Icelake-Server-v7 SapphireRapids SapphireRapids-v2 SapphireRapids-v3"
+        " SapphireRapids-v4 GraniteRapids GraniteRapids-v2 GraniteRapids-v3 SierraForest"
+        " SierraForest-v2 SierraForest-v3 ClearwaterForest athlon phenom Opteron_G1 Opteron_G2"
+        " Opteron_G3 Opteron_G4 Opteron_G5 EPYC EPYC-IBPB EPYC-v3 EPYC-v4 EPYC-v5 EPYC-Rome"
+        " EPYC-Rome-v2 EPYC-Rome-v3 EPYC-Rome-v4 EPYC-Rome-v5 EPYC-Milan EPYC-Milan-v2"
+        " EPYC-Milan-v3 EPYC-Genoa EPYC-Genoa-v2 EPYC-Turin host kvm32 kvm64 qemu32 qemu64 max"
+        " x86-64-v2 x86-64-v2-AES x86-64-v3 x86-64-v4 a64fx cortex-a35 cortex-a53 cortex-a55"
+        " cortex-a57 cortex-a710 cortex-a72 cortex-a76 neoverse-n1 neoverse-n2 neoverse-v1"
+    ).values
+)
+
+
+def _known_cpu(parts: Mapping[str, str]) -> None:
+    # PVE: CPUConfig.pm validate_vm_cpu_conf
+    model = parts.get("cputype", "")
+    if not model:
+        raise Invalid("invalid format - CPU is missing cputype\n")
+    if model not in _CPU_MODELS and not model.startswith("custom-"):
+        raise Invalid(
+            f"invalid format - Built-in cputype '{model}' is not defined"
+            " (missing 'custom-' prefix?)\n"
+        )
+
+
+CPU: Final = PropertyString(
+    {
+        "cputype": Key(Text()),
+        "flags": Key(Words(";", pattern=r"[+-][\w.-]+(?:;[+-][\w.-]+)*", unordered=True)),
+        "guest-phys-bits": Key(integer(32, 64)),
+        "hidden": Key(Boolean(), "0"),
+        "hv-vendor-id": Key(Text(pattern=r"[a-zA-Z0-9]{1,12}")),
+        "level": Key(integer(0, 4294967295)),
+        "phys-bits": Key(Text(phys_bits)),
+    },
+    "cputype",
+    verdict=_known_cpu,
+)

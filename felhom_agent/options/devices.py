@@ -1,0 +1,260 @@
+"""The property strings that are no drives: network cards, CPU, display and the rest.
+
+Defaults are those of run time. PVE: qemu-server QemuServer.pm and the file under QemuServer/
+that each is named after; pve-container LXC/Config.pm for what says so.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from felhom_agent.options import formats, special
+from felhom_agent.options.propstring import Key, PropertyString, spelled
+from felhom_agent.options.types import (
+    Boolean,
+    Number,
+    NumberSet,
+    Text,
+    Words,
+    choice,
+    integer,
+)
+
+_OFF: Final = Key(Boolean(), "0")
+_ON: Final = Key(Boolean(), "1")
+_UUID: Final = Text(pattern=formats.UUID, fold=True)
+_MAC: Final = Text(formats.mac_address, fold=True)
+_NUMBERS: Final = NumberSet(";", "value does not match the regex pattern")
+_HEX_ID: Final = Key(Text(pattern=r"0x[0-9a-fA-F]{4}", fold=True))
+_BASE64: Final = Key(Text(pattern=r"[A-Za-z0-9+/]+={0,2}"))
+_IPV4: Final = Text(formats.ipv4_config)
+_IPV6: Final = Text(formats.ipv6_config, fold=True)
+
+# Network.pm $nic_model_list
+_MODELS: Final = (
+    "e1000 e1000-82540em e1000-82544gc e1000-82545em e1000e i82551 i82557b i82559er ne2k_isa"
+    " ne2k_pci pcnet rtl8139 virtio vmxnet3"
+)
+NET: Final = PropertyString(
+    {
+        "model": Key(choice(_MODELS), required=True),
+        "macaddr": Key(_MAC, owned=True),
+        "bridge": Key(Text(formats.bridge_id)),
+        "firewall": _OFF,
+        "host-tunnel": Key(Boolean()),
+        "link_down": _OFF,
+        "mtu": Key(integer(1, 65520)),
+        "queues": Key(integer(0, 64), "0"),
+        "rate": Key(Number(0), "0"),
+        "tag": Key(integer(1, 4094)),
+        "trunks": Key(_NUMBERS),
+    },
+    "model",
+    carriers=dict.fromkeys(_MODELS.split(), ("model", "macaddr")),
+)
+IP_CONFIG: Final = PropertyString(
+    {
+        "ip": Key(_IPV4),
+        "gw": Key(Text(formats.ipv4), needs="ip"),
+        "ip6": Key(_IPV6),
+        "gw6": Key(Text(formats.ipv6, fold=True), needs="ip6"),
+    }
+)
+CONTAINER_NET: Final = PropertyString(
+    {
+        "name": Key(Text(pattern=r"[-_.\w]+"), required=True),
+        "bridge": Key(Text(pattern=r"[-_.\w]+")),
+        "firewall": _OFF,
+        "gw": Key(Text(formats.ipv4)),
+        "gw6": Key(Text(formats.ipv6, fold=True)),
+        "host-managed": _OFF,
+        "hwaddr": Key(_MAC, owned=True),
+        "ip": Key(_IPV4),
+        "ip6": Key(_IPV6),
+        "link_down": _OFF,
+        "mtu": Key(integer(64, 65535)),
+        "rate": Key(Number(), "0"),
+        "tag": Key(integer(1, 4094)),
+        "trunks": Key(Words(";", pattern=r"\d+(?:;\d+)*", unordered=True)),
+        "type": Key(choice("veth"), "veth", owned=True),
+    }
+)
+
+MEMORY: Final = PropertyString({"current": Key(integer(16), required=True)}, "current")
+NUMA_NODE: Final = PropertyString(
+    {
+        "cpus": Key(_NUMBERS, required=True),
+        "hostnodes": Key(_NUMBERS),
+        "memory": Key(Number()),
+        "policy": Key(choice("preferred bind interleave")),
+    }
+)
+SEV: Final = PropertyString(
+    {
+        "type": Key(choice("std es snp"), required=True),
+        "allow-smt": _ON,
+        "kernel-hashes": _OFF,
+        "no-debug": _OFF,
+        "no-key-sharing": _OFF,
+    },
+    "type",
+)
+TDX: Final = PropertyString(
+    {
+        "type": Key(choice("tdx"), required=True),
+        "attestation": Key(Boolean(), "1", required=True),
+        "vsock-cid": Key(integer(2), "2"),
+        "vsock-port": Key(integer(0), "4050"),
+    },
+    "type",
+)
+
+_VERSION: Final = r"-\d+(?:\.\d+)+(?:\+pve\d+)?"
+MACHINE: Final = PropertyString(
+    {
+        "type": Key(
+            Text(
+                pattern=rf"pc|pc(?:-i440fx)?{_VERSION}(?:\.pxe)?|q35|pc-q35{_VERSION}(?:\.pxe)?"
+                r"|virt(?:-\d+(?:\.\d+)+)?(?:\+pve\d+)?",
+                longest=40,
+            ),
+            "pc",
+        ),
+        "aw-bits": Key(Number(32, 64)),
+        "enable-s3": Key(Boolean()),
+        "enable-s4": Key(Boolean()),
+        "viommu": Key(choice("intel virtio")),
+    },
+    "type",
+)
+SMBIOS: Final = PropertyString(
+    {"uuid": Key(_UUID), "base64": Key(Boolean())}
+    | dict.fromkeys(("family", "manufacturer", "product", "serial", "sku", "version"), _BASE64),
+    adjust=special.smbios_meaning,
+    longest=512,
+)
+BOOT: Final = special.Boot(
+    {
+        "legacy": Key(Text(pattern="[acdn]{1,4}")),
+        "order": Key(Words(";", formats.boot_device)),
+    },
+    "legacy",
+    adjust=special.boot_meaning,
+)
+AGENT: Final = PropertyString(
+    {
+        "enabled": Key(Boolean(), "0", required=True),
+        "freeze-fs": _ON,
+        "fstrim_cloned_disks": _OFF,
+        "type": Key(choice("virtio isa"), "virtio"),
+    },
+    "enabled",
+    dict.fromkeys(("freeze-fs-on-backup", "guest-fsfreeze"), "freeze-fs"),
+    adjust=special.agent_meaning,
+)
+AUDIO: Final = PropertyString(
+    {
+        "device": Key(choice("ich9-intel-hda intel-hda AC97"), required=True),
+        "driver": Key(choice("spice none"), "spice"),
+    }
+)
+VGA: Final = PropertyString(
+    {
+        "type": Key(
+            choice(
+                "cirrus qxl qxl2 qxl3 qxl4 none serial0 serial1 serial2 serial3 std virtio"
+                " virtio-gl vmware"
+            ),
+            "std",
+        ),
+        "clipboard": Key(choice("vnc")),
+        "memory": Key(integer(4, 512)),
+    },
+    "type",
+)
+WATCHDOG: Final = PropertyString(
+    {
+        "model": Key(choice("i6300esb ib700"), "i6300esb"),
+        # QEMU's own default
+        "action": Key(choice("reset shutdown poweroff pause debug none"), "reset"),
+    },
+    "model",
+)
+RNG: Final = PropertyString(
+    {
+        "source": Key(choice("/dev/urandom /dev/random /dev/hwrng"), required=True),
+        "max_bytes": Key(integer(), "1024"),
+        "period": Key(integer(), "1000"),
+    },
+    "source",
+)
+SHARED_MEMORY: Final = PropertyString(
+    {"size": Key(integer(1), required=True), "name": Key(Text(pattern=r"[a-zA-Z0-9\-]+"))}
+)
+SPICE: Final = PropertyString(
+    {"foldersharing": _OFF, "videostreaming": Key(choice("off all filter"), "off")}
+)
+USB: Final = PropertyString(
+    {
+        "host": Key(
+            special.UsbDevice(
+                pattern=r"(?:0x)?[0-9A-Fa-f]{4}:(?:0x)?[0-9A-Fa-f]{4}|\d+-\d+(?:\.\d+)*"
+                "|[Ss][Pp][Ii][Cc][Ee]"
+            )
+        ),
+        "mapping": Key(Text(formats.config_id)),
+        "usb3": _OFF,
+    },
+    "host",
+)
+
+_PCI: Final = r"(?:[a-f0-9]{4,}:)?[a-f0-9]{2}:[a-f0-9]{2}(?:\.[a-f0-9])?"
+HOST_PCI: Final = PropertyString(
+    {
+        "host": Key(special.PciAddresses(pattern=f"{_PCI}(?:;{_PCI})*")),
+        "device-id": _HEX_ID,
+        "driver": Key(choice("vfio keep"), "vfio"),
+        "legacy-igd": _OFF,
+        "mapping": Key(Text(formats.config_id)),
+        "mdev": Key(Text(pattern=r"[^/.:]+")),
+        "pcie": _OFF,
+        "rombar": _ON,
+        "romfile": Key(Text(pattern="[^,;]+")),
+        "sub-device-id": _HEX_ID,
+        "sub-vendor-id": _HEX_ID,
+        "vendor-id": _HEX_ID,
+        "x-vga": _OFF,
+    },
+    "host",
+    # PVE: PCI.pm $PCIRE takes lower case only
+    rewrite=spelled(rf"(?i)(?:^|(?<=[,;=])){_PCI}(?=[,;]|$)", str.lower),
+)
+VIRTIOFS: Final = PropertyString(
+    {
+        "dirid": Key(Text(formats.config_id), required=True),
+        "cache": Key(choice("auto always metadata never"), "auto"),
+        "direct-io": _OFF,
+        "expose-acl": _OFF,
+        "expose-xattr": _OFF,
+    },
+    "dirid",
+)
+CLOUDINIT_FILES: Final = PropertyString(
+    dict.fromkeys(("meta", "network", "user", "vendor"), Key(Text(formats.volume_id)))
+)
+
+# LXC/Config.pm
+FEATURES: Final = PropertyString(
+    dict.fromkeys(("force_rw_sys", "fuse", "keyctl", "mknod", "nesting"), _OFF)
+    | {"mount": Key(Words(";", pattern="[a-zA-Z0-9_; ]+", unordered=True))}
+)
+HOST_DEVICE: Final = PropertyString(
+    {
+        "path": Key(Text(formats.device_path)),
+        "deny-write": _OFF,
+        "gid": Key(integer(0), "0"),
+        "mode": Key(Text(pattern="0[0-7]{3}"), "0660"),
+        "uid": Key(integer(0), "0"),
+    },
+    "path",
+)

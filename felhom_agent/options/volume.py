@@ -1,0 +1,67 @@
+"""Drives and mount points: what the volume part of their text says.
+
+`STORAGE:NAME` is a volume that exists, `STORAGE:GIB` asks for a new one of that size, and
+`STORAGE:cloudinit` for a cloud-init drive; `none` and `cdrom` are drives without a volume, and
+an absolute path is the host's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+GIB: Final = 1024**3
+
+# PVE: qemu-server Drive.pm $NEW_DISK_RE; pve-container LXC.pm $NEW_DISK_RE
+_NEW: Final = re.compile(r"[^/:\s]+:([0-9]+(?:\.[0-9]+)?)")
+# PVE: qemu-server Drive.pm drive_is_cloudinit
+_CLOUDINIT: Final = re.compile(
+    r".*[:/](?:vm-[0-9]+-)?cloudinit(?:\.(?:raw|qcow2?|qed|vmdk|cloop))?"
+)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The volume part of a drive or mount point, as written."""
+
+    text: str
+
+    @property
+    def storage(self) -> str:
+        """The storage's name; empty where the volume is on none."""
+        return "" if self.is_path or self.is_empty else self.text.partition(":")[0]
+
+    @property
+    def is_path(self) -> bool:
+        return self.text.startswith("/")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is a drive but no volume of ours in it."""
+        return self.text in {"", "none", "cdrom"}
+
+    @property
+    def is_request(self) -> bool:
+        """Whether PVE would make a new volume of this."""
+        return self.new_bytes is not None or self.text.endswith(":cloudinit")
+
+    @property
+    def new_bytes(self) -> int | None:
+        """The size of the new volume that is asked for; `None` if none is."""
+        match = _NEW.fullmatch(self.text)
+        return int(Decimal(match[1]) * GIB) if match else None
+
+    @property
+    def is_cloudinit(self) -> bool:
+        return _CLOUDINIT.fullmatch(self.text) is not None
+
+    @property
+    def is_iso(self) -> bool:
+        return ":iso/" in self.text
+
+    @property
+    def is_cdrom(self) -> bool:
+        """Whether PVE takes a drive with it for a CD drive without being told."""
+        return self.text in {"none", "cdrom"} or self.is_cloudinit or self.is_iso
