@@ -15,12 +15,11 @@ import pytest
 from felhom_agent.model import ABSENT, DeclaredValue, TypeOfAbsent
 from felhom_agent.reconcile.normalize import Context, Verdict, compare
 
-CASES = [
-    json.loads(line)
-    for line in (Path(__file__).parent.parent / "data" / "drift_cases.jsonl").open()
-]
+DATA = Path(__file__).parent.parent / "data" / "drift_cases.jsonl"
+CASES = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]
 KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIPA4YScFrCc7is0HAT1IgioCzXGKbE79GKc806auuQq4"
 DISK = "local:100/vm-100-disk-0.qcow2"
+UUID = "ABCDEF01-2222-3333-4444-555555555555"
 MAC = "BC:24:11:AA:BB:CC"
 
 
@@ -101,9 +100,9 @@ def verdict(text: str, context: Context | None = None) -> Verdict:
         "qemu ipconfig0: ip6=FD00::2/64 | ip6=fd00::2/64",
         "qemu hotplug: 0 |  ",
         "qemu hotplug: usb,disk,network | 1",
-        "qemu smbios1: uuid=ABCDEF01-2222-3333-4444-555555555555"
-        " | uuid=abcdef01-2222-3333-4444-555555555555",
+        f"qemu smbios1: uuid={UUID} | uuid={UUID.lower()}",
         "qemu smbios1: base64=1,serial=QUI= | serial=QUI=,base64=1",
+        "qemu smbios1: serial=A,base64=1 | base64=1,serial=A",
         "qemu boot: order=scsi0 net0 | order=scsi0;net0",
         "qemu boot: legacy=cdn | cdn",
         "qemu searchdomain: a.example,b.example | a.example b.example",
@@ -132,10 +131,8 @@ def verdict(text: str, context: Context | None = None) -> Verdict:
         "qemu efidisk0: local:1 | local:100/vm-100-disk-1.raw,ms-cert=2023k,size=528K",
         "qemu tpmstate0: local:1 | local:100/vm-100-disk-2.raw,size=4M,version=v1.2",
         "lxc rootfs: local:8 | local:100/vm-100-disk-0.raw,size=8G",
-        "lxc mp0: local:8,mp=/a,backup=0,ro=0,quota=0,shared=0"
-        " | local:100/vm-100-disk-1.raw,mp=/a,size=8G",
-        "lxc mp0: local:x,mp=/a,mountoptions=noexec;nodev"
-        " | local:x,mp=/a,mountoptions=nodev;noexec,size=1G",
+        "lxc mp0: local:8,mp=/a,backup=0,ro=0,quota=0 | local:100/vm-100-disk-1.raw,mp=/a,size=8G",
+        "lxc mp0: a:x,mp=/a,mountoptions=noexec;nodev | a:x,mp=/a,mountoptions=nodev;noexec",
         # what is so anyway
         "qemu tablet: 1 | ABSENT",
         "qemu acpi: 1 | ABSENT",
@@ -293,6 +290,7 @@ def test_these_differ_but_no_write_may_mend_them(text: str, expected: Verdict) -
         ("qemu vcpus: 4 | ABSENT", Context(config={"sockets": 2, "cores": 2}), Verdict.EQUAL),
         ("qemu vcpus: 2 | ABSENT", Context(config={"sockets": 2, "cores": 2}), Verdict.DRIFT),
         ("qemu vcpus: 1 | ABSENT", Context(), Verdict.DRIFT),
+        ("qemu vcpus: 1 | ABSENT", Context(config={"cores": "banana"}), Verdict.DRIFT),
         ("qemu ivshmem: size=4,name=101 | size=4", Context(vmid=101), Verdict.EQUAL),
         ("qemu ivshmem: size=4,name=101 | size=4", Context(vmid=102), Verdict.DRIFT),
         ("qemu boot: order=net0 | ABSENT", Context(devices=frozenset()), Verdict.REJECT),

@@ -1,0 +1,61 @@
+"""The words of a comparison: what it found, and what besides the two values it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from felhom_agent.model import EMPTY
+
+
+class Verdict(StrEnum):
+    """What comparing a declared value with PVE's answer came to."""
+
+    EQUAL = "equal"
+    """PVE, given the one, would answer with the other."""
+    DRIFT = "drift"
+    """A real difference, and a configuration write mends it."""
+    REJECT = "reject"
+    """The declaration is wrong: PVE would refuse it, or it would do harm."""
+    INCOMPARABLE = "incomparable"
+    """PVE does not tell; never a reason to write."""
+    UNFIXABLE = "unfixable"
+    """A real difference that no configuration write mends."""
+    FORBIDDEN = "forbidden"
+    """A real difference, but writing it would put a volume aside or make another one."""
+    PENDING = "pending"
+    """Equal in the configuration, in effect after a restart."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A verdict, and why, in words for an operator."""
+
+    verdict: Verdict
+    why: str = ""
+
+
+EQUAL = Comparison(Verdict.EQUAL)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a comparison depends on besides the two values; the defaults are PVE's.
+
+    * `config`: the guest's whole configuration as read, for defaults that other keys decide.
+    * `devices`: the devices that the guest has or is to get; `None` where that is not known.
+    * `case_sensitive_tags`: `case-sensitive=1` in the datacenter's tag-style.
+    * `cgroup`: the host's cgroup version, 1 or 2.
+    * `pending`: whether PVE holds this key's value back until the guest restarts.
+    * `before`: what the key held before a write whose result is being compared; empty where
+      no write came between.
+    """
+
+    vmid: int = 0
+    config: Mapping[str, object] = field(default_factory=lambda: EMPTY)
+    devices: frozenset[str] | None = None
+    case_sensitive_tags: bool = False
+    cgroup: int = 2
+    pending: bool = False
+    before: str = ""
