@@ -1,0 +1,13 @@
+"""A Proxmox VE node in memory, served over HTTPS: for the demo and the tests.
+
+It stands apart from the agent: it uses the option table alone, and answers as the recordings of a
+real node do. `World` is the node's state and a person's hands on it, `DevNode` serves it,
+`Behaviour` says how a guest behaves, `Fault` what goes wrong on the way.
+"""
+
+from felhom_agent.devnode.faults import Fault
+from felhom_agent.devnode.guest import Behaviour
+from felhom_agent.devnode.server import DevNode, Request
+from felhom_agent.devnode.world import World
+
+__all__ = ["Behaviour", "DevNode", "Fault", "Request", "World"]

@@ -1,0 +1,133 @@
+"""The node as a thing to start and stop: a world behind HTTPS, and a log of what was asked.
+
+`close` cuts all connections and waits for their threads, so nothing of the node outlives it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+
+from felhom_agent.devnode import certificate, message
+from felhom_agent.devnode.faults import Faults
+from felhom_agent.devnode.message import Answer
+from felhom_agent.devnode.refusal import Busy, Refusal
+from felhom_agent.devnode.routes import Api
+from felhom_agent.devnode.schema import Raw
+from felhom_agent.devnode.wire import Server
+from felhom_agent.devnode.world import World
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it came: `at` by the world's clock, `status` 0 while or where none was sent."""
+
+    seq: int
+    at: float
+    method: str
+    path: str
+    params: Mapping[str, str]
+    token: str
+    status: int = 0
+
+
+class DevNode:
+    """A PVE node in memory on a port of the loopback (0: any free one); a context manager."""
+
+    def __init__(self, world: World, port: int = 0) -> None:
+        self.world = world
+        self.faults = Faults()
+        self._directory = tempfile.TemporaryDirectory(prefix="devnode-")
+        self._identity = certificate.make(Path(self._directory.name), HOST)
+        self._api = Api(world, self._identity.fingerprint)
+        self._log: list[Request] = []
+        self._log_lock = threading.Lock()
+        self._closing = threading.Event()
+        self._server = Server((HOST, port), self._identity.context, self)
+        self._thread = threading.Thread(target=self._server.serve, name="devnode")
+        self._thread.start()
+
+    def __enter__(self) -> DevNode:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cut all connections, end all threads, remove the CA. Idempotent."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._server.cut_all()
+        self._thread.join()
+        self._server.server_close()
+        self._directory.cleanup()
+
+    @property
+    def endpoint(self) -> str:
+        """The URL up to the port."""
+        return f"https://{HOST}:{self._server.server_address[1]}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The PEM file of the CA that vouches for the node; gone when the node is closed."""
+        return self._identity.ca_file
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the node's certificate, as PVE writes it."""
+        return self._identity.fingerprint
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """All requests so far, in the order of their arrival."""
+        with self._log_lock:
+            return tuple(self._log)
+
+    @property
+    def mutations(self) -> tuple[Request, ...]:
+        """The requests that ask for a change."""
+        return tuple(r for r in self.requests if r.method in ("PUT", "POST", "DELETE"))
+
+    def answer(self, heard: Request, raw: Mapping[str, Raw], authorization: str) -> Answer:
+        """Given a request, return its answer."""
+        try:
+            return message.granted(self._carry_out(heard, raw, authorization))
+        except Refusal as refusal:
+            return message.refused(refusal)
+
+    def _carry_out(self, heard: Request, raw: Mapping[str, Raw], authorization: str) -> object:
+        try:
+            return self._api.answer(heard.method, heard.path, raw, authorization)
+        except Busy:
+            if not self.world.lock_wait:
+                raise
+        self._closing.wait(self.world.lock_wait)
+        return self._api.answer(heard.method, heard.path, raw, authorization)
+
+    def hear(self, method: str, path: str, params: Mapping[str, str], token: str) -> Request:
+        """Given a request, write it into the log and return it."""
+        with self.world.guard:
+            self.world.catch_up()
+            moment = self.world.agenda.moment
+        with self._log_lock:
+            shown = MappingProxyType(dict(params))
+            request = Request(len(self._log), moment, method, path, shown, token)
+            self._log.append(request)
+        return request
+
+    def answered(self, request: Request, status: int) -> None:
+        """Note with which status a request was answered."""
+        with self._log_lock:
+            self._log[request.seq] = replace(request, status=status)

@@ -1,0 +1,168 @@
+"""What a config write does to a guest: the last refusals, then the file.
+
+Everything up to here has looked at the request alone; this module looks at the guest. Nothing is
+changed before the last refusal has been passed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container
+
+from felhom_agent.devnode.change import Change
+from felhom_agent.devnode.guest import Guest
+from felhom_agent.devnode.hotplug import at_once
+from felhom_agent.devnode.readback import DISK, Printer, TagStyle, split, split_drive
+from felhom_agent.devnode.refusal import busy, died
+
+_DIGEST_TEXT = {
+    # recorded: 20-writes-qemu/008-010, 20-writes-lxc/008-010
+    "qemu": "checksum mismatch (file change by other user?)",
+    "lxc": "detected modified configuration - file changed by other user? Try again.",
+}
+
+
+def refuse(guest: Guest, change: Change) -> None:
+    """Raise `Refusal` (500) if the guest as it is now does not take this change."""
+    if guest.flock.held:
+        raise busy(guest.flock.path)
+    checks = [_stale, _locked] if guest.kind == "qemu" else [_locked, _stale]
+    for check in checks:
+        check(guest, change)
+    if guest.kind == "qemu":
+        _balloon(guest, change)
+        _boot_devices(guest, change)
+        _volumes(guest, change)
+
+
+def apply(guest: Guest, change: Change, style: TagStyle, mac: Callable[[], str]) -> None:
+    """Given a change that was not refused, write it into the guest's file."""
+    printer = Printer(guest.kind, style, mac, guest.sizes)
+    guest.conf.forget(change.reverts)
+    for key in change.deletes:
+        _remove(guest, key)
+    for key, value in change.sets.items():
+        printed = printer.stored(key, _allocated(guest, key, value))
+        if printed is None:
+            _remove(guest, key)
+        else:
+            _set(guest, key, printed)
+    _side_effects(guest, change)
+
+
+def refuse_late(guest: Guest, bridges: Container[str]) -> None:
+    """Raise `Refusal` (500) for a container on a bridge that is not there.
+
+    PVE finds out after it has written: the change is in the file all the same.
+    recorded: 13-lxc-roundtrip-root/006-008.
+    """
+    for key, value in guest.conf.merged().items():
+        bridge = split(value).get("bridge", "") if key.startswith("net") else ""
+        if guest.kind == "lxc" and bridge and bridge not in bridges:
+            raise died(f"bridge '{bridge}' does not exist")
+
+
+def _stale(guest: Guest, change: Change) -> None:
+    # recorded: 20-writes-qemu/011; an empty digest is no check.
+    if change.digest and change.digest != guest.conf.digest():
+        raise died(_DIGEST_TEXT[guest.kind])
+
+
+def _locked(guest: Guest, change: Change) -> None:
+    del change
+    if guest.lock:
+        raise died(guest.locked_text)
+
+
+def _balloon(guest: Guest, change: Change) -> None:
+    if not {"balloon", "memory"} & set(change.sets):
+        return
+    after = {**guest.conf.merged(), **change.sets}
+    balloon, memory = after.get("balloon", "0"), megabytes(after.get("memory", "512"))
+    if int(balloon) > memory:
+        raise died("balloon value too large (must be smaller than assigned memory)")
+
+
+def megabytes(memory: str) -> int:
+    """Given a VM's memory as it is stored ("2048", "current=2048"), return MiB."""
+    match = re.search(r"\d+", memory)
+    return int(match[0]) if match else 512
+
+
+def _boot_devices(guest: Guest, change: Change) -> None:
+    _, _, order = change.sets.get("boot", "").partition("order=")
+    after = {**guest.conf.merged(), **change.sets}
+    for device in filter(None, order.split(";")):
+        if device not in after or device in change.deletes:
+            # recorded: 10-qemu-roundtrip/157-161
+            raise died(f"invalid bootorder: device '{device}' does not exist'")
+
+
+def _volumes(guest: Guest, change: Change) -> None:
+    for key, value in change.sets.items():
+        volume = split_drive(value)[0]
+        owned = re.fullmatch(r"[^:/]+:(\d+/)?(vm|base|subvol)-\d+-.*", volume)
+        if DISK.fullmatch(key) and owned and volume not in guest.sizes:
+            raise died(f"volume '{volume}' does not exist")  # recorded: 120-disks-qemu/035
+
+
+def _set(guest: Guest, key: str, value: str) -> None:
+    if not guest.running or at_once(guest.kind, key, value, guest.conf.values):
+        guest.conf.put(key, value)
+    else:
+        guest.conf.postpone(key, value)
+
+
+def _remove(guest: Guest, key: str) -> None:
+    if guest.running and not at_once(guest.kind, key, None, guest.conf.values):
+        guest.conf.postpone_drop(key)
+        return
+    if DISK.fullmatch(key):
+        _unuse(guest, key)
+    guest.conf.drop(key)
+
+
+def _allocated(guest: Guest, key: str, value: str) -> str:
+    """Given a drive as STORAGE:SIZE, make the volume; the old one becomes unused.
+
+    recorded: 120-disks-qemu/007-013, 029-030.
+    """
+    volume, parts = split_drive(value)
+    new = re.fullmatch(r"([^:/,]+):(\d+(?:\.\d+)?)", volume)
+    if not DISK.fullmatch(key) or key == "rootfs" or new is None:
+        return value
+    _unuse(guest, key)
+    name = _free_volume(guest, new[1])
+    guest.sizes[name] = _size(float(new[2]))
+    return ",".join([name, *(f"{k}={v}" for k, v in parts.items())])
+
+
+def _free_volume(guest: Guest, storage: str) -> str:
+    stem = f"{storage}:{guest.vmid}/vm-{guest.vmid}-disk-"
+    numbers = range(len(guest.sizes) + 1)
+    return next(f"{stem}{n}.raw" for n in numbers if f"{stem}{n}.raw" not in guest.sizes)
+
+
+def _size(gigabytes: float) -> str:
+    whole = gigabytes.is_integer()
+    return f"{gigabytes:.0f}G" if whole else f"{gigabytes * 1024:.0f}M"
+
+
+def _unuse(guest: Guest, key: str) -> None:
+    volume = split_drive(guest.conf.values.get(key, ""))[0]
+    if volume in guest.sizes:
+        taken = guest.conf.values
+        free = next(n for n in range(256) if f"unused{n}" not in taken)
+        guest.conf.put(f"unused{free}", volume)
+
+
+def _side_effects(guest: Guest, change: Change) -> None:
+    boot = guest.conf.values.get("boot", "")
+    if boot.startswith("order="):
+        # TRAPS: a device that goes is taken out of the boot order.
+        devices = boot.removeprefix("order=").split(";")
+        kept = [d for d in devices if d not in change.deletes]
+        if kept != devices:
+            guest.conf.put("boot", f"order={';'.join(kept)}" if kept else " ")
+    if "order=" in change.sets.get("boot", ""):
+        guest.conf.drop("bootdisk")
