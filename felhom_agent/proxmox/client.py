@@ -4,14 +4,16 @@
 write is sent once and its failure is told apart by what it may have done. proxmoxer makes the
 requests; what it leaves out is added here:
 
-* a session per thread, since a `requests.Session` is not made for several;
+* no `requests.Session` is ever used by two threads at once: a call borrows one and gives it back,
+  so there are as many as there were calls at the same time, whatever threads come and go;
 * its log of every request's body, which holds passwords, is silenced;
 * no proxy, no `.netrc` and no CA of the environment has a say;
 * booleans go out as 1 and 0: PVE refuses "True" (recorded: 90-proxmoxer/005);
 * answers that are not JSON, and redirects, are errors and not data.
 
-Threads: a client may be shared. `_local` gives each thread its own session, which dies with the
-thread. Nothing else changes after the client was made.
+Threads: a client may be shared. `_lock` guards the sessions that nobody uses at this moment and
+whether the client was closed; no call is made under it. A session given back after `close` is
+closed at once.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +38,15 @@ Path = Sequence[str | int]
 _DEFAULT_PORT = 8006
 
 
+@dataclass(frozen=True)
+class _Session:
+    """proxmoxer's API object, with the adapter that it sends through."""
+
+    api: ProxmoxAPI
+    http: requests.Session
+    adapter: PveAdapter
+
+
 class Client:
     """The API of one endpoint, as one token's owner."""
 
@@ -42,7 +54,9 @@ class Client:
         self.config = config
         self.token_id = config.token_id
         self._secret = secret
-        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._idle: list[_Session] = []
+        self._closed = False
         logging.getLogger("proxmoxer.core").setLevel(logging.WARNING)
 
     def get(self, *path: str | int, **params: str | int) -> Any:
@@ -64,20 +78,36 @@ class Client:
         return self._call(method, path, body)
 
     def close(self) -> None:
-        """Close the calling thread's connections."""
-        session = getattr(self._local, "session", None)
-        if session is not None:
-            session.close()
-            del self._local.session, self._local.api, self._local.adapter
+        """Close all connections, those in use as soon as they are given back."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.http.close()
 
     def _call(self, method: str, path: Path, params: Mapping[str, Any]) -> Any:
         call = f"{method} /{'/'.join(str(p) for p in path)}"
-        api, adapter = self._mine()
-        resource = api([str(p) for p in path])
+        session = self._borrow()
         try:
-            data = getattr(resource, method.lower())(**params)
+            data = self._send(session, call, method, path, params)
+            answer = _answer(session.adapter)
+        finally:
+            self._give_back(session)
+        if answer.status_code >= 300:
+            raise answers.error_of(call, answer)
+        if not _is_json(answer, data):
+            raise answers.not_json(call)
+        return data
+
+    def _send(
+        self, session: _Session, call: str, method: str, path: Path, params: Mapping[str, Any]
+    ) -> Any:
+        """Given a request, return what proxmoxer makes of the answer. Raise PveError if none."""
+        resource = session.api([str(p) for p in path])
+        try:
+            return getattr(resource, method.lower())(**params)
         except ResourceException:
-            raise answers.error_of(call, _answer(adapter)) from None
+            raise answers.error_of(call, _answer(session.adapter)) from None
         except requests.RequestException as error:
             raise answers.error_without_answer(call, error, self.config.endpoint) from None
         except OSError as error:
@@ -86,19 +116,21 @@ class Client:
         except (AttributeError, KeyError, TypeError):
             # proxmoxer stumbles over JSON that is not {"data": ...}.
             raise answers.not_json(call) from None
-        if _answer(adapter).status_code >= 300:
-            raise answers.error_of(call, _answer(adapter))
-        if not _is_json(_answer(adapter), data):
-            raise answers.not_json(call)
-        return data
 
-    def _mine(self) -> tuple[ProxmoxAPI, PveAdapter]:
-        local = self._local
-        if not hasattr(local, "api"):
-            local.api, local.session, local.adapter = self._connect()
-        return local.api, local.adapter
+    def _borrow(self) -> _Session:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return self._connect()
 
-    def _connect(self) -> tuple[ProxmoxAPI, requests.Session, PveAdapter]:
+    def _give_back(self, session: _Session) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(session)
+                return
+        session.http.close()
+
+    def _connect(self) -> _Session:
         url = urlsplit(self.config.endpoint)
         user, _, token_name = self.token_id.partition("!")
         api = ProxmoxAPI(
@@ -111,11 +143,11 @@ class Client:
             backend="https",
         )
         # proxmoxer offers no door to its session; the name is the same from 1.2 to 2.3.
-        session: requests.Session = api._store["session"]  # noqa: SLF001
+        http: requests.Session = api._store["session"]  # noqa: SLF001
         adapter = PveAdapter(self.config)
-        session.trust_env = False
-        session.mount("https://", adapter)
-        return api, session, adapter
+        http.trust_env = False
+        http.mount("https://", adapter)
+        return _Session(api, http, adapter)
 
 
 def _answer(adapter: PveAdapter) -> requests.Response:

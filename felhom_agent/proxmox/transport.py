@@ -12,7 +12,7 @@ sets no timeout at all).
 * A redirect is not followed: PVE sends none, and the token is for this endpoint alone.
 * The last response is kept, for the reason phrase and body that proxmoxer does not hand on.
 
-An adapter belongs to one thread and holds no lock.
+An adapter serves one call at a time and holds no lock.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -202,15 +203,30 @@ def test_proxies_and_netrc_of_the_environment_have_no_say(
     assert site.connect().client.get("version")
 
 
-def test_each_thread_has_a_session_of_its_own(site: Site) -> None:
+def test_no_session_is_used_by_two_threads_at_once_and_idle_ones_are_used_again(
+    site: Site,
+) -> None:
     client = site.connect().client
+    meeting = threading.Barrier(3)
 
-    def session(_: int) -> int:
+    def call(_: int) -> None:
+        meeting.wait(10)
+        session = client._borrow()
+        meeting.wait(10)
+        client._give_back(session)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(call, range(3)))
+    assert len({id(session) for session in client._idle}) == 3
+    for _ in range(5):
         client.get("version")
-        identity = id(client._local.session)
-        client.close()
-        return identity
+    assert len(client._idle) == 3
 
-    mine = session(0)
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(session, 1).result(10) != mine
+
+def test_a_closed_client_keeps_no_connection_not_even_one_given_back_later(site: Site) -> None:
+    client = site.connect().client
+    borrowed = client._borrow()
+    client.get("version")
+    client.close()
+    client._give_back(borrowed)
+    assert client._idle == []

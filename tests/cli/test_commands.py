@@ -1,0 +1,331 @@
+"""What a person types, what it prints, and how it exits."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from felhom_agent import __version__
+from felhom_agent.cli.main import main
+from felhom_agent.devnode import World
+from tests.conftest import Clock, Site
+
+DRIFTED = """
+[guest.100]
+state = "running"
+[guest.100.config]
+cores = 2
+description = "The web\\nserver"
+[guest.200.config]
+cores = 1
+[guest.300]
+"""
+
+
+@pytest.fixture
+def felhom(site: Site, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command; return exit code, stdout and stderr."""
+    path = site.write_config()
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(["--config", str(path), *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+Felhom = Callable[..., tuple[int, str, str]]
+
+
+def test_plan_prints_what_would_be_done_as_a_person_reads_it(site: Site, felhom: Felhom) -> None:
+    site.declare(DRIFTED)
+    code, out, _ = felhom("plan")
+    assert code == 2
+    assert out == (
+        "Node pve1: 3 guests declared, 2 to look after.\n"
+        "\n"
+        "  100  qemu  web\n"
+        "       set cores        1 -> 2\n"
+        r"       set description  (absent) -> 'The web\nserver'"
+        "\n"
+        "       start\n"
+        "\n"
+        "  300  ?\n"
+        "       withheld: no such guest is known, or the token may not see it (it needs VM.Audit "
+        "on /vms/300)\n"
+        "\n"
+        "  As declared: 200\n"
+    )
+    assert site.devnode.mutations == ()
+
+
+def test_plan_without_drift_exits_with_0(site: Site, felhom: Felhom) -> None:
+    site.declare("[guest.200.config]\ncores = 1\n")
+    assert felhom("plan") == (
+        0,
+        "Node pve1: 1 guests declared, 0 to look after.\n\n  As declared: 200\n",
+        "",
+    )
+
+
+def test_plan_of_some_guests_leaves_the_others_out(site: Site, felhom: Felhom) -> None:
+    site.declare(DRIFTED)
+    code, out, _ = felhom("plan", "200")
+    assert (code, "100" in out) == (0, False)
+    code, _, err = felhom("plan", "999")
+    assert (code, err) == (1, "felhom-agent: not declared in any guest file: 999\n")
+
+
+def test_plan_as_json_is_made_for_programs(site: Site, felhom: Felhom) -> None:
+    site.declare(DRIFTED + '[guest.200]\nunset = ["memory"]\n'.replace("[guest.200]", ""))
+    site.declare(DRIFTED)
+    code, out, _ = felhom("plan", "--json", "100", "300")
+    assert code == 2
+    answer = json.loads(out)
+    web, nobody = answer["guests"]
+    assert answer["node"] == "pve1"
+    assert web["actions"] == [
+        {
+            "action": "SetConfig",
+            "changes": [
+                {"key": "cores", "before": "1", "after": "2"},
+                {"key": "description", "before": None, "after": "The web\nserver"},
+            ],
+        },
+        {"action": "Start"},
+    ]
+    assert nobody["withheld"].startswith("no such guest")
+
+
+def test_plan_with_a_bad_guest_file_is_an_error_and_still_plans_the_rest(
+    site: Site, felhom: Felhom
+) -> None:
+    site.declare(DRIFTED)
+    site.declare("[guest.100\n", name="bad.toml")
+    code, out, err = felhom("plan")
+    assert code == 1
+    assert "set cores" in out
+    assert "bad.toml:1: is not valid TOML" in err
+
+
+def test_an_unreachable_node_is_one_line(site: Site, felhom: Felhom) -> None:
+    path = site.directory / "agent.toml"
+    path.write_text(path.read_text().replace(site.devnode.endpoint, "https://127.0.0.1:9"))
+    code, out, err = felhom("plan")
+    assert (code, out) == (1, "")
+    assert err.startswith("felhom-agent: https://127.0.0.1:9 cannot be reached: ")
+    assert err.count("\n") == 1
+
+
+def test_a_wrong_configuration_exits_with_78_and_a_line_per_problem(
+    site: Site, felhom: Felhom
+) -> None:
+    (site.directory / "agent.toml").write_text("[proxmox]\nx = 1\n[y]\n")
+    code, _, err = felhom("check")
+    assert code == 78
+    assert err.count("\n") == 3
+    assert "agent.toml:2: [proxmox] x: unknown key" in err
+
+
+def test_check_tells_that_all_is_well(site: Site, felhom: Felhom) -> None:
+    site.declare(DRIFTED)
+    code, out, _ = felhom("check")
+    assert code == 0
+    assert [line[:4] for line in out.splitlines()] == ["ok  "] * 5
+    assert "guest files declare 3 guests" in out
+    assert "takes the token (PVE 9.1.7)" in out
+
+
+def test_check_tells_each_thing_that_is_wrong(site: Site, felhom: Felhom) -> None:
+    site.declare("[guest.100]\nsate = 1\n")
+    path = site.directory / "agent.toml"
+    path.write_text(path.read_text().replace('"pve1"', '"other"'))
+    code, out, _ = felhom("check")
+    assert code == 1
+    assert "FAIL  " in out
+    assert "unknown key 'sate'; did you mean 'state'?" in out
+    assert "node other is not one of: pve1; set node in [proxmox]" in out
+
+
+def test_check_tells_of_a_bad_token(site: Site, felhom: Felhom) -> None:
+    site.proxmox.token_file.write_text("00000000-0000-0000-0000-000000000000")
+    code, out, _ = felhom("check")
+    assert code == 1
+    assert "FAIL  the API token was not accepted" in out
+    site.proxmox.token_file.chmod(0o644)
+    code, out, _ = felhom("check")
+    assert "FAIL" in out
+    assert "chmod 600" in out
+
+
+def test_selftest_read_finds_all_that_a_pass_needs(site: Site, felhom: Felhom) -> None:
+    site.declare(DRIFTED.replace("[guest.300]", ""))
+    code, out, _ = felhom("selftest", "read")
+    assert code == 0, out
+    assert "the node can be looked at: 2 guests are seen" in out
+    assert "guest 100: the token has every privilege its declaration needs" in out
+    assert site.devnode.mutations == ()
+
+
+def test_selftest_read_names_missing_privileges_and_how_to_grant_them(
+    make_site: Callable[..., Site], capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = make_site(privileges={"/": ["VM.Audit", "Sys.Audit"]})
+    site.world.add("qemu", 100, {"cores": 1})
+    site.declare('[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n[guest.300]\n')
+    code = main(["--config", str(site.write_config()), "selftest", "read"])
+    out = capsys.readouterr().out
+    assert code == 1
+    assert "guest 100: the token lacks VM.PowerMgmt,VM.Config.CPU; as root: pveum role" in out
+    assert "FAIL  guest 300 is not seen" in out
+
+
+@pytest.mark.parametrize(
+    ("vmid", "before"),
+    [(100, None), (100, "web"), (100, "a\nb"), (200, None), (200, "dns\n"), (200, "two\nlines\n")],
+)
+def test_selftest_task_restores_what_was_there_and_absent_stays_absent(
+    site: Site, felhom: Felhom, vmid: int, before: str | None
+) -> None:
+    if before is not None:
+        site.world.edit(vmid, {"description": before})
+    was = site.world.config(vmid).get("description")
+    code, out, _ = felhom("selftest", "task", "--vmid", str(vmid), "--yes")
+    assert (code, out) == (0, "ok    write and read back: converged\nok    restore: converged\n")
+    assert site.world.config(vmid).get("description") == was
+    writes = [m.params for m in site.devnode.mutations]
+    assert len(writes) == 2
+    assert "selftest" in writes[0]["description"]
+
+
+def test_selftest_task_asks_first_and_takes_no_for_an_answer(
+    site: Site, felhom: Felhom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for answer in ("n\n", "", "perhaps\n"):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+        code, out, _ = felhom("selftest", "task", "--vmid", "100")
+        assert code == 1
+        assert out.endswith("Nothing was changed.\n")
+    assert site.devnode.mutations == ()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert felhom("selftest", "task", "--vmid", "100")[0] == 0
+
+
+def test_selftest_task_leaves_a_locked_guest_alone(site: Site, felhom: Felhom) -> None:
+    site.world.lock(100, "backup")
+    code, _, err = felhom("selftest", "task", "--vmid", "100", "--yes")
+    assert code == 1
+    assert "felhom-agent: guest 100: it is locked (backup)\n" in err
+    assert felhom("selftest", "task")[0] == 1
+
+
+class LockingClock(Clock):
+    """A clock whose node locks guest 200 once the agent has written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.site: Site | None = None
+
+    def __call__(self) -> float:
+        site = self.site
+        if site is not None and any(m.status == 200 for m in site.devnode.mutations):
+            self.site = None
+            site.world.lock(200, "backup")
+        return self.now
+
+
+def test_selftest_task_that_cannot_restore_tells_what_was_there(
+    make_site: Callable[..., Site], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = LockingClock()
+    site = make_site(World(now=clock))
+    site.world.add("lxc", 200, {"description": "precious"})
+    clock.site = site
+    config = str(site.write_config())
+    code = main(["--config", config, "selftest", "task", "--vmid", "200", "--yes"])
+    captured = capsys.readouterr()
+    assert code == 1
+    assert "FAIL  restore: blocked: it is locked (backup)" in captured.out
+    assert r"The description of guest 200 was: 'precious\n'" in captured.err
+
+
+def test_history_tells_the_story_from_the_journal(site: Site, felhom: Felhom) -> None:
+    site.declare(DRIFTED)
+    felhom("run", "--once")
+    code, out, _ = felhom("history", "100")
+    assert code == 0
+    lines = out.splitlines()
+    assert len(lines) == 2
+    assert "succeeded  SetConfig(vmid=100, cores: 1 -> 2; description:" in lines[0]
+    assert "succeeded  Start(vmid=100)" in lines[1]
+    assert felhom("history", "200") == (0, "", "")
+
+
+def test_history_without_a_journal_is_one_line(felhom: Felhom) -> None:
+    code, _, err = felhom("history")
+    assert code == 1
+    assert "cannot be read: No such file" in err
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["nosuch"], ["plan", "99"], ["plan", "x"], ["selftest", "write"]]
+)
+def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    assert "usage: felhom-agent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "plan", "check", "selftest", "history", "demo", "devnode"]
+)
+def test_every_command_has_help_with_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code == 0
+    assert "Example: felhom-agent" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"felhom-agent {__version__}\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error_to_see(site: Site) -> None:
+    site.declare(DRIFTED)
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(
+        [sys.executable, "-m", "felhom_agent", "--config", str(site.write_config()), "plan"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (process.returncode, process.stderr) == (1, "")
+
+
+def test_the_demo_heals_its_guests_and_says_so() -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "felhom_agent", "demo"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "every declared value is there; nothing else was touched" in process.stdout
+    assert "guest 200: done: start" in process.stdout
+    assert process.stderr == ""

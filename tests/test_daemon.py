@@ -1,0 +1,298 @@
+"""The daemon as a process of its own: signals, stops, restarts, and what it says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from felhom_agent.devnode import Behaviour, Fault
+from felhom_agent.journal.log import NAME, read
+from felhom_agent.journal.operations import replay
+from tests.conftest import Site
+
+SOON = 30.0
+QUICK = "[reconcile]\ninterval = 1\njitter = 0\nbackoff_first = 0.1\ndrain_timeout = 1\n"
+
+
+class Process:
+    """A running agent; `lines` is what it logged so far."""
+
+    def __init__(self, config: Path, *words: str) -> None:
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "felhom_agent", "--config", str(config), "run", *words],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def _read(self) -> None:
+        for line in self._process.stderr or ():
+            with self._news:
+                self.lines.append(line.rstrip())
+                self._news.notify_all()
+        with self._news:
+            self.lines.append("(end)")
+            self._news.notify_all()
+
+    def wait_for(self, words: str, times: int = 1) -> None:
+        """Return once a line with these words was logged that often."""
+
+        def seen() -> bool:
+            return sum(words in line for line in self.lines) >= times
+
+        with self._news:
+            self._news.wait_for(lambda: seen() or "(end)" in self.lines, SOON)
+            assert seen(), "\n".join([f"not logged: {words}", *self.lines])
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def end(self, number: signal.Signals | None = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        if number is not None:
+            self.send(number)
+        try:
+            code = self._process.wait(SOON)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        finally:
+            self._reader.join(SOON)
+            if self._process.stderr is not None:
+                self._process.stderr.close()
+        return code
+
+    def is_over(self) -> bool:
+        return self._process.poll() is not None
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start(site: Site) -> Iterator[Start]:
+    processes: list[Process] = []
+
+    def begin(*words: str, settings: str = QUICK) -> Process:
+        processes.append(Process(site.write_config(settings), *words))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        if not process.is_over():
+            process.end(signal.SIGKILL)
+
+
+RUNNING = '[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n'
+
+
+def test_it_converges_heals_and_stops_cleanly(site: Site, start: Start) -> None:
+    site.declare(RUNNING)
+    agent = start()
+    agent.wait_for("guest 100: done: start")
+    site.world.stop(100)
+    agent.wait_for("guest 100: done: start", times=2)
+    assert agent.end() == 0
+    assert any(line.endswith("stopped drained=yes in_flight=0") for line in agent.lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_either_signal_stops_it(site: Site, start: Start, number: signal.Signals) -> None:
+    agent = start()
+    agent.wait_for("felhom-agent 0")
+    site.declare(RUNNING)
+    agent.wait_for("done: start")
+    assert agent.end(number) == 0
+
+
+def test_a_hangup_reads_guests_and_settings_anew_at_once(site: Site, start: Start) -> None:
+    agent = start(settings="[reconcile]\ninterval = 86400\n")
+    agent.wait_for("felhom-agent 0")
+    site.declare(RUNNING)
+    site.write_config("[reconcile]\ninterval = 50000\nparallel = 1\n")
+    agent.send(signal.SIGHUP)
+    agent.wait_for("reloaded")
+    agent.wait_for("guest 100: done: start")
+    assert agent.end() == 0
+
+
+def test_a_hangup_with_a_broken_configuration_keeps_the_one_in_force(
+    site: Site, start: Start
+) -> None:
+    site.declare(RUNNING)
+    agent = start()
+    agent.wait_for("done: start")
+    (site.directory / "agent.toml").write_text("[proxmox]\nendpont = 1\n")
+    agent.send(signal.SIGHUP)
+    agent.wait_for("did you mean 'endpoint'?")
+    agent.wait_for("the one in force stays")
+    site.world.stop(100)
+    agent.wait_for("done: start", times=2)
+    assert agent.end() == 0
+
+
+def test_a_hangup_that_moves_the_guest_files_looks_there(site: Site, start: Start) -> None:
+    agent = start()
+    agent.wait_for("felhom-agent 0")
+    (site.directory / "other.d").mkdir()
+    (site.directory / "other.d" / "a.toml").write_text(RUNNING)
+    path = site.directory / "agent.toml"
+    path.write_text(path.read_text().replace("guests.d", "other.d").replace('"pve1"', '"pve9"'))
+    agent.send(signal.SIGHUP)
+    agent.wait_for("changes of [proxmox] and [journal] take effect at a restart")
+    agent.wait_for("guest 100: done: start")
+    assert agent.end() == 0
+
+
+def test_killed_in_the_middle_of_a_task_and_started_again_it_does_nothing_twice(
+    site: Site, start: Start
+) -> None:
+    site.world.behave(100, Behaviour(start_seconds=1000))
+    site.declare(RUNNING)
+    agent = start()
+    agent.wait_for("done: set cores")
+    wait_until(lambda: any(r.path.endswith("/status") for r in site.devnode.requests))
+    assert agent.end(signal.SIGKILL) == -signal.SIGKILL
+    site.clock.pass_by(2000)
+    again = start()
+    again.wait_for("guest 100: found in flight: Start(vmid=100)")
+    again.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+    assert again.end() == 0
+    asked = [r.path.rpartition("/")[2] for r in site.devnode.mutations]
+    assert asked == ["config", "start"]
+    operations = replay(read(site.directory / "journal" / NAME))
+    assert [o.state for o in operations] == ["succeeded", "succeeded"]
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(1000):
+        if done():
+            return
+        pause.wait(0.02)
+    raise AssertionError("it never came to pass")
+
+
+def test_a_stop_during_a_task_leaves_it_in_the_journal(site: Site, start: Start) -> None:
+    site.world.behave(100, Behaviour(start_seconds=1000))
+    site.declare(RUNNING)
+    agent = start(settings=QUICK.replace("drain_timeout = 1", "drain_timeout = 0"))
+    wait_until(lambda: any("qmstart" in r.path for r in site.devnode.requests))
+    assert agent.end() == 0
+    agent.wait_for("guest 100: left in flight: Start(vmid=100)")
+
+
+def test_a_node_that_goes_away_is_told_once_and_once_when_it_is_back(
+    site: Site, start: Start
+) -> None:
+    site.declare(RUNNING)
+    site.devnode.faults.add(Fault("GET", "cluster/resources", "status:595", times=3))
+    agent = start()
+    agent.wait_for("the node answers again")
+    agent.wait_for("done: start")
+    assert agent.end() == 0
+    assert sum("cannot be looked at" in line for line in agent.lines) == 1
+
+
+def test_a_converged_pass_is_silent(site: Site, start: Start) -> None:
+    site.declare("[guest.100.config]\ncores = 1\n")
+    agent = start()
+    wait_until(lambda: sum("resources" in r.path for r in site.devnode.requests) >= 3)
+    assert agent.end() == 0
+    told = [line for line in agent.lines if line != "(end)"]
+    assert len(told) == 2, "a greeting and a farewell"
+
+
+def test_without_a_directory_it_runs_and_touches_nothing(site: Site, start: Start) -> None:
+    path = site.write_config(QUICK)
+    text = path.read_text().replace('[desired]\ndirectory = "guests.d"\n', "")
+    path.write_text(text)
+    agent = Process(path)
+    agent.wait_for("no [desired] directory is configured; nothing will be done")
+    assert agent.end() == 0
+    assert site.devnode.mutations == ()
+
+
+def test_a_dry_run_plans_and_changes_nothing(site: Site, start: Start) -> None:
+    site.declare(RUNNING)
+    agent = start("--dry-run")
+    agent.wait_for("dry run; would set cores: 1 -> 2, start")
+    agent.send(signal.SIGHUP)
+    agent.wait_for("reloaded")
+    assert agent.end() == 0
+    assert site.devnode.mutations == ()
+
+
+def test_once_does_what_is_needed_and_tells_by_its_exit_code(site: Site, start: Start) -> None:
+    site.declare(RUNNING)
+    assert start("--once").end(None) == 0
+    assert site.world.running(100)
+    site.world.lock(100, "backup")
+    assert start("--once").end(None) == 2
+
+
+def test_a_second_agent_is_refused_politely(site: Site, start: Start) -> None:
+    first = start()
+    first.wait_for("felhom-agent 0")
+    second = start()
+    assert second.end(None) == 1
+    assert any(f"another felhom-agent (pid {first.pid})" in line for line in second.lines)
+    assert first.end() == 0
+
+
+def test_a_damaged_journal_stops_the_start_with_file_and_line(site: Site, start: Start) -> None:
+    site.declare(RUNNING)
+    assert start("--once").end(None) == 0
+    path = site.directory / "journal" / NAME
+    path.write_bytes(b"garbage\n" + path.read_bytes())
+    agent = start()
+    assert agent.end(None) == 1
+    assert any(f"{path}:1: the line is damaged" in line for line in agent.lines)
+    assert not any("Traceback" in line for line in agent.lines)
+
+
+def test_the_secret_is_in_no_line_and_no_argument(site: Site, start: Start) -> None:
+    site.declare(RUNNING)
+    agent = start("--verbose")
+    agent.wait_for("done: start")
+    arguments = Path(f"/proc/{agent.pid}/cmdline").read_bytes()
+    environment = Path(f"/proc/{agent.pid}/environ").read_bytes()
+    assert agent.end() == 0
+    shown = "\n".join(agent.lines).encode() + arguments + environment
+    assert site.secret.encode() not in shown
+
+
+def test_insecure_is_told_at_every_start(site: Site) -> None:
+    path = site.write_config(QUICK)
+    path.write_text(
+        "".join(
+            "insecure = true\n" if line.startswith("ca_file") else line
+            for line in path.read_text().splitlines(keepends=True)
+        )
+    )
+    agent = Process(path)
+    agent.wait_for("insecure = true: whoever answers in the node's place gets the token")
+    assert agent.end() == 0
+
+
+def test_under_systemd_lines_carry_their_priority(
+    site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(os.environ, "JOURNAL_STREAM", "8:1")
+    agent = start()
+    agent.wait_for("<6>felhom-agent 0")
+    assert agent.end() == 0
