@@ -89,11 +89,15 @@ def volume_wire(option: Option, desired: str, actual: str, context: Context) -> 
     if comparison.verdict in {Verdict.FORBIDDEN, Verdict.UNFIXABLE}:
         raise Invalid(comparison.why)
     want, have = Drive(option, desired), Drive(option, actual)
+    stays = _is_satisfied(want, have) or want.volume == have.volume
+    if _is_disk(have) and not stays:
+        # recorded: 120-disks-qemu/009: the old volume becomes unused0 without a word
+        raise Invalid(f"{want.volume.text} would put the volume {have.volume.text} aside")
     parts = want.parts
     parts.pop("size", None)
     if _is_satisfied(want, have):
         parts = {key: text for key, text in parts.items() if key not in _WHEN_MADE}
-    if _is_satisfied(want, have) or want.volume.text == have.volume.text:
+    if stays:
         parts = _server_parts(have) | parts | {want.type.default_key: have.volume.text}
     return want.type.print(_with_media(want, parts))
 
