@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from felhom_agent.config import Config
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.provider import DesiredProvider, EmptyProvider
+from felhom_agent.journal.identities import Identities
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operations import Operations
 from felhom_agent.proxmox.node import Node
@@ -33,6 +34,7 @@ class Parts:
 
     node: Node
     operations: Operations
+    identities: Identities
     engine: Engine
 
 
@@ -53,10 +55,11 @@ def assembled(config: Config, chance: Callable[[], float]) -> Iterator[Parts]:
     with lock.held(config.journal.directory):
         journal, records = JournalLog.open(config.journal.directory)
         operations = Operations(journal, records, time.time)
+        identities = Identities(journal, records)
         backoff = Backoff(settings.backoff_first, settings.backoff_cap, settings.jitter, chance)
-        engine = Engine(node, operations, LaneQueue(), settings, backoff)
+        engine = Engine(node, operations, identities, LaneQueue(), settings, backoff)
         try:
-            yield Parts(node, operations, engine)
+            yield Parts(node, operations, identities, engine)
         finally:
             drained = engine.close()
             journal.close()

@@ -31,9 +31,10 @@ from felhom_agent import __version__
 from felhom_agent.assembly import Parts, assembled, provider_for
 from felhom_agent.config import Config, load
 from felhom_agent.errors import ConfigError, FelhomError, Interrupted, PveError, QueueClosed
-from felhom_agent.model import Converged, Desired, DesiredGuest, GuestPlan, Outcome, Problem
+from felhom_agent.model import Converged, Desired, DesiredGuest, GuestPlan, Mode, Outcome, Problem
 from felhom_agent.reconcile import outcomes
 from felhom_agent.reconcile.agenda import Agenda
+from felhom_agent.reconcile.identity import identity_of
 from felhom_agent.reconcile.plan import plan
 from felhom_agent.service.logging import fields
 
@@ -163,6 +164,9 @@ class Daemon:
         except PveError as error:
             self._node_failed(error)
             return False
+        except FelhomError as error:
+            _log.error("nothing is done in this pass: %s", error)
+            return False
         except Exception:  # a bug of ours must not end the daemon
             _log.exception("internal error in a pass; please report it")
             return False
@@ -175,7 +179,16 @@ class Daemon:
             return
         actual = self._parts.node.observer.snapshot(desired.guests.keys())
         self._node_answered()
-        for vmid, guest_plan in plan(desired, actual).items():
+        identities = self._parts.identities
+        plans = plan(desired, actual, identities.all())
+        identities.remember(
+            {
+                vmid: identity_of(actual.guests[vmid])
+                for vmid, guest_plan in plans.items()
+                if not guest_plan.withheld and desired.guests[vmid].mode is Mode.ENFORCE
+            }
+        )
+        for vmid, guest_plan in plans.items():
             if vmid not in self._running:
                 self._consider(desired.guests[vmid], guest_plan)
 

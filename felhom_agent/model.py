@@ -72,6 +72,13 @@ class StopPolicy(StrEnum):
     POWER_OFF = "power-off"
 
 
+class RestartPolicy(StrEnum):
+    """Whether a guest may be restarted for a change that waits for it."""
+
+    NEVER = "never"
+    ALLOWED = "allowed"
+
+
 @dataclass(frozen=True)
 class Place:
     """Where something was declared: a file's path and a line (1-based; 0: the whole file)."""
@@ -96,7 +103,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class DesiredGuest:
-    """What the operator declared about one guest; whatever is not named here is unmanaged."""
+    """What the operator declared about one guest; whatever is not named here is unmanaged.
+
+    `identity` confirms which guest is meant where the vmid was given to another one.
+    """
 
     vmid: int
     kind: Kind | None = None
@@ -105,6 +115,8 @@ class DesiredGuest:
     config: Mapping[str, DeclaredValue] = field(default_factory=lambda: MappingProxyType({}))
     unset: frozenset[str] = frozenset()
     stop: StopPolicy = StopPolicy.GRACEFUL
+    restart: RestartPolicy = RestartPolicy.NEVER
+    identity: str = ""
     place: Place = field(default=Place(), compare=False, repr=False)
 
 
@@ -120,8 +132,9 @@ class Desired:
 class ActualGuest:
     """One guest as PVE answered: its place, state and configuration.
 
-    `config` is PVE's own answer (JSON types as they came, pending changes merged in as PVE does);
-    `digest` names the version of it. `config` is `None` where it was not read.
+    `config` is PVE's own answer (JSON types as they came, with the changes that wait for a restart
+    merged in); `digest` names the version of it. `config` is `None` where it was not read.
+    `pending` has, for each key that waits for a restart, what is in effect until then.
     """
 
     vmid: int
@@ -135,15 +148,32 @@ class ActualGuest:
     template: bool = False
     ha_state: str = ""
     paused: bool = False
+    pending: Mapping[str, object] = field(default_factory=lambda: EMPTY)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a comparison depends on and no guest decides: version, host, datacenter."""
+
+    version: tuple[int, ...] = ()
+    cgroup: int = 2
+    case_sensitive_tags: bool = False
 
 
 @dataclass(frozen=True)
 class Actual:
-    """A snapshot of one node: its guests, and where the cluster's other guests are."""
+    """A snapshot of one node: its guests, and what is known of those that are not here.
+
+    `elsewhere` has the node of each guest that lives on another one; `offline` the nodes that do
+    not answer; `hidden` the guests that the token has no right to see.
+    """
 
     node: str
     guests: Mapping[int, ActualGuest]
     elsewhere: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    offline: frozenset[str] = frozenset()
+    hidden: frozenset[int] = frozenset()
+    facts: Facts = Facts()
 
 
 @dataclass(frozen=True)
@@ -193,14 +223,19 @@ class Start:
 
 @dataclass(frozen=True)
 class Stop:
-    """Shut a running guest down; after the timeout pull the plug only if its policy says so."""
+    """Shut a running guest down; after the timeout pull the plug only if its policy says so.
+
+    With `restart` it is the first half of one, and a Start follows.
+    """
 
     vmid: int
     kind: Kind
     policy: StopPolicy = StopPolicy.GRACEFUL
+    restart: bool = False
 
     def __str__(self) -> str:
-        return f"Stop(vmid={self.vmid}, policy={self.policy})"
+        how = "restart, " if self.restart else ""
+        return f"Stop(vmid={self.vmid}, {how}policy={self.policy})"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "check",
         run,
-        summary="Check configuration, guest files, connection and token.",
+        summary="Check configuration, guest files, connection, token and its privileges.",
         example="check",
     )
 
@@ -24,7 +24,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     print(health.Finding(True, f"{config.path} is good"))
-    return show(chain(health.of_files(config), health.of_connection(config)))
+    return show(
+        chain(health.of_files(config), health.of_connection(config), health.of_rights(config))
+    )
 
 
 def show(findings: Iterable[health.Finding]) -> int:

@@ -78,7 +78,7 @@ def _show(node: DevNode, config: Config, client: Client) -> int:
         converged = _wait(lambda: not differences(client))
         _title("A person stops the DNS container and gives the web server other values by hand:")
         node.world.stop(200)
-        node.world.edit(101, {"memory": "512", "tags": "hacked", "onboot": "0"})
+        node.world.edit(101, {"description": "out of order", "tags": "odd", "onboot": "0"})
         healed = _wait(lambda: not differences(client))
     _title("What was done, from the journal:")
     _command(config, "history")

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +15,8 @@ from felhom_agent.assembly import provider_for
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.config import load
 from felhom_agent.errors import FelhomError
+from felhom_agent.journal.identities import known
+from felhom_agent.journal.log import NAME, read
 from felhom_agent.model import ABSENT, Action, Change, Desired, GuestPlan, SetConfig
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.plan import describe, plan
@@ -39,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     desired = _only(provider_for(config).load(), arguments.vmid)
     node = Node.connect(config.proxmox)
     try:
-        plans = plan(desired, node.observer.snapshot(desired.guests.keys()))
+        actual = node.observer.snapshot(desired.guests.keys())
+        plans = plan(desired, actual, _identities(config.journal.directory / NAME))
     finally:
         node.client.close()
     for problem in desired.problems:
@@ -51,6 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     if desired.problems:
         return 1
     return EX_DRIFT if any(p.drifted for p in plans.values()) else 0
+
+
+def _identities(journal: Path) -> dict[int, str]:
+    """Return who was managed under each vmid, if an agent has kept a journal here."""
+    return known(read(journal)) if journal.exists() else {}
 
 
 def _only(desired: Desired, vmids: list[int]) -> Desired:

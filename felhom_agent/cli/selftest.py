@@ -46,7 +46,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     if arguments.what == "read":
-        return show(chain(health.of_connection(config), health.of_needs(config)))
+        return show(
+            chain(health.of_connection(config), health.of_needs(config), health.of_rights(config))
+        )
     if arguments.vmid is None:
         raise FelhomError("selftest task needs --vmid, the guest whose description it changes")
     if not (arguments.yes or _agreed(arguments.vmid)):

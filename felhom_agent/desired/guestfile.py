@@ -27,13 +27,14 @@ from felhom_agent.model import (
     Kind,
     Mode,
     Problem,
+    RestartPolicy,
     RunState,
     StopPolicy,
 )
 from felhom_agent.options import Invalid, declared, keys, lookup
 from felhom_agent.tomlfile import TomlFile
 
-_KEYS = ("kind", "state", "mode", "stop", "config", "unset")
+_KEYS = ("kind", "state", "mode", "stop", "restart", "identity", "config", "unset")
 # PVE: pve-common JSONSchema.pm pve_verify_vmid
 _VMID = re.compile(r"[1-9][0-9]{2,8}")
 
@@ -77,12 +78,20 @@ class _Reader:
                 self._wrong(f"guest {name}: unknown key {key!r}{hint}", *path, key)
         kind = self._word(body, Kind, path, "kind")
         config = self._config(body.get("config", {}), kind, path)
+        state = self._word(body, RunState, path, "state")
+        restart = self._word(body, RestartPolicy, path, "restart") or RestartPolicy.NEVER
+        if restart is RestartPolicy.ALLOWED and state is not RunState.RUNNING:
+            # Else nobody would start the guest again if the agent died between stop and start.
+            text = f'guest {name}: restart = "allowed" needs state = "running"'
+            self._wrong(text, *path, "restart")
         return DesiredGuest(
             vmid=int(name),
             kind=kind,
-            state=self._word(body, RunState, path, "state"),
+            state=state,
             mode=self._word(body, Mode, path, "mode") or Mode.ENFORCE,
             stop=self._word(body, StopPolicy, path, "stop") or StopPolicy.GRACEFUL,
+            restart=restart,
+            identity=self._text(body, path, "identity"),
             config=MappingProxyType(config),
             unset=self._unset(body.get("unset", []), config, kind, path),
             place=self._file.place(*path),
@@ -104,6 +113,13 @@ class _Reader:
             words = " or ".join(f'"{word}"' for word in cls)
             self._wrong(f"guest {path[1]}: {key} must be {words}", *path, key)
             return None
+
+    def _text(self, body: Mapping[str, Any], path: tuple[str, ...], key: str) -> str:
+        value = body.get(key, "")
+        if not isinstance(value, str):
+            self._wrong(f"guest {path[1]}: {key} must be a text in quotes", *path, key)
+            return ""
+        return value
 
     def _config(
         self, table: Any, kind: Kind | None, path: tuple[str, ...]

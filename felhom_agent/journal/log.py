@@ -83,12 +83,12 @@ class JournalLog:
             raise
         return cls(path, descriptor), records
 
-    def append(self, record: Record) -> None:
-        """Given a record, return when it is durable. Raise JournalClosed if it cannot be."""
-        line = _encode(record)
+    def append(self, *records: Record) -> None:
+        """Given records, return when all are durable. Raise JournalClosed if they cannot be."""
+        lines = [_encode(record) for record in records]
         with self._changed:
             self._check()
-            self._buffer.append(line)
+            self._buffer += lines
             self._taken += 1
             mine = self._taken
             while self._durable < mine:

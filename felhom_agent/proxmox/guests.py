@@ -37,6 +37,10 @@ class Guests:
         """Return a guest's configuration as PVE gives it, pending changes merged in."""
         return dict(self._client.get("nodes", self._node, kind, vmid, "config"))
 
+    def pending(self, kind: Kind, vmid: int) -> list[dict[str, Any]]:
+        """Return a guest's configuration as rows of key, value, pending and delete."""
+        return list(self._client.get("nodes", self._node, kind, vmid, "pending"))
+
     def status(self, kind: Kind, vmid: int) -> dict[str, Any]:
         """Return a guest's present status: state, lock, HA."""
         return dict(self._client.get("nodes", self._node, kind, vmid, "status", "current"))

@@ -1,66 +1,122 @@
 """Looking: a snapshot of the node, or of one guest.
 
-A snapshot joins three listings (the cluster's resources, which tell where each guest lives and
-whether HA manages it, and the node's two guest listings, which are live) with the configuration of
-each guest that is declared. The cluster's resources lag behind in name and state by some 10 s, but
-not in place, lock and HA (recorded: 70-resources-lag), so state is always taken from the listings.
+A snapshot joins the cluster's resources (where each guest lives, whether HA manages it, which
+nodes are online), the node's two guest listings, which are live, and the configuration of each
+guest that is declared. The resources lag behind in name and state by some 10 s, and say "unknown"
+after a restart of pvestatd, but not in place, lock and HA (recorded: 70-resources-lag); so a run
+state is never taken from there.
 
-Configurations are read side by side, `READERS` at a time. A guest that vanishes between listing
-and reading is left without one; it will be missing at the next look.
+A running guest is read through /pending, which has both what is declared to PVE and what is in
+effect until the next start. Configurations are read side by side, `READERS` at a time; one that
+cannot be read costs that guest its turn and nothing else.
+
+A token without rights sees empty lists and no error (recorded: 02-auth/012). So a declared guest
+that is not seen is looked up in the token's permissions before anybody calls it gone.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from felhom_agent.errors import Missing
-from felhom_agent.model import Actual, ActualGuest, Kind, RunState
+from felhom_agent.errors import Denied, Missing, Unanswered, Unchanged
+from felhom_agent.model import Actual, ActualGuest, Facts, Kind, RunState
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.guests import Guests
 
+_log = logging.getLogger(__name__)
+
 READERS = 4
 _UNMANAGED_BY_HA = frozenset({"", "ignored"})
+_KINDS = frozenset(Kind)
 
 Row = Mapping[str, Any]
 
 
 class Observer:
-    """Sees the client's node."""
+    """Sees the client's node; `facts` are those of the latest snapshot.
+
+    Threads: `facts` is replaced as a whole by `snapshot` and read as a whole by `look`.
+    """
 
     def __init__(self, client: Client, guests: Guests) -> None:
         self._client = client
         self._guests = guests
         self._node = client.config.node
+        self.facts = Facts()
 
     def snapshot(self, vmids: Collection[int]) -> Actual:
         """Given the guests that are declared, return the node as it is now.
 
-        Raise Unchanged if PVE cannot be asked.
+        Raise Unchanged if PVE cannot be asked, Denied if the token may see no guest at all.
         """
-        placed = self._placed()
+        resources = self._resources()
+        self.facts = self._read_facts(resources)
+        placed = _guest_rows(resources)
         here = {g.vmid: g for kind in Kind for g in self._listing(kind, placed)}
         wanted = [here[vmid] for vmid in sorted(vmids) if vmid in here]
         with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
-            here.update((g.vmid, g) for g in pool.map(self._with_config, wanted))
-        return Actual(self._node, here, _elsewhere(placed, here, self._node))
+            here.update((g.vmid, g) for g in pool.map(self._configured_if_readable, wanted))
+        return self._actual(resources, here, set(vmids) - here.keys() - placed.keys())
 
     def look(self, vmid: int) -> Actual:
         """Given a guest, return a snapshot that holds it alone, as live as PVE can be asked.
 
         Raise Unchanged if PVE cannot be asked.
         """
-        placed = self._placed()
-        row = placed.get(vmid)
+        resources = self._resources()
+        row = _guest_rows(resources).get(vmid)
         guest = self._live(vmid, row) if row and row.get("node") == self._node else None
         here = {vmid: guest} if guest else {}
-        return Actual(self._node, here, _elsewhere(placed, here, self._node))
+        return self._actual(resources, here, set() if row else {vmid})
 
-    def _placed(self) -> dict[int, Row]:
-        rows = self._client.get("cluster", "resources", type="vm")
-        return {int(row["vmid"]): row for row in rows if row.get("type") in set(Kind)}
+    def _resources(self) -> list[Row]:
+        return list(self._client.get("cluster", "resources"))
+
+    def _read_facts(self, resources: Iterable[Row]) -> Facts:
+        version = str(self._client.get("version").get("version", ""))
+        nodes = (r for r in resources if r.get("type") == "node" and r.get("node") == self._node)
+        cgroup = next((r["cgroup-mode"] for r in nodes if "cgroup-mode" in r), 2)
+        return Facts(
+            version=tuple(int(n) for n in re.findall(r"\d+", version)[:2]),
+            cgroup=int(cgroup),
+            case_sensitive_tags=_case_sensitive(self._client.get("cluster", "options")),
+        )
+
+    def _actual(
+        self, resources: list[Row], here: Mapping[int, ActualGuest], unseen: set[int]
+    ) -> Actual:
+        placed = _guest_rows(resources)
+        if unseen and not placed and not self._may_audit(""):
+            raise Denied(
+                "the token may see no guest at all: it lacks VM.Audit",
+                call="GET /access/permissions",
+                path="/vms",
+                privilege="VM.Audit",
+            )
+        others = {vmid: str(row.get("node", "")) for vmid, row in placed.items()}
+        return Actual(
+            node=self._node,
+            guests=here,
+            elsewhere={v: n for v, n in others.items() if v not in here and n != self._node},
+            offline=frozenset(
+                str(r.get("node"))
+                for r in resources
+                if r.get("type") == "node" and r.get("status") == "offline"
+            ),
+            hidden=frozenset(v for v in unseen if not self._may_audit(f"/vms/{v}")),
+            facts=self.facts,
+        )
+
+    def _may_audit(self, path: str) -> bool:
+        """Return whether the token may see the guest of that path; of any path if it is empty."""
+        params = {"path": path} if path else {}
+        held = self._client.get("access", "permissions", **params)
+        return any("VM.Audit" in privileges for privileges in held.values())
 
     def _listing(self, kind: Kind, placed: Mapping[int, Row]) -> Iterable[ActualGuest]:
         for row in self._client.get("nodes", self._node, kind):
@@ -70,21 +126,39 @@ class Observer:
     def _live(self, vmid: int, row: Row) -> ActualGuest | None:
         kind = Kind(row["type"])
         try:
-            guest = _guest(vmid, kind, self._node, self._guests.status(kind, vmid), row)
+            status = self._guests.status(kind, vmid)
+            return self._configured(_guest(vmid, kind, self._node, status, row))
         except Missing:
             return None
-        guest = self._with_config(guest)
-        return guest if guest.config is not None else None
 
-    def _with_config(self, guest: ActualGuest) -> ActualGuest:
+    def _configured_if_readable(self, guest: ActualGuest) -> ActualGuest:
         try:
-            config = self._guests.config(guest.kind, guest.vmid)
-        except Missing:
+            return self._configured(guest)
+        except Unchanged as error:
+            _log.debug("guest %d: %s", guest.vmid, error)
             return guest
-        lock = str(config.get("lock", guest.lock))
-        template = guest.template or bool(config.get("template"))
-        digest = str(config.get("digest", ""))
-        return replace(guest, config=config, digest=digest, lock=lock, template=template)
+
+    def _configured(self, guest: ActualGuest) -> ActualGuest:
+        """Return the guest with its configuration. Raise Unchanged if it cannot be had."""
+        try:
+            if guest.state is RunState.RUNNING:
+                config, pending = _merged(self._guests.pending(guest.kind, guest.vmid))
+            else:
+                config, pending = self._guests.config(guest.kind, guest.vmid), {}
+        except (TypeError, ValueError, KeyError, AttributeError):
+            raise Unanswered(f"PVE answers nonsense for guest {guest.vmid}") from None
+        return replace(
+            guest,
+            config=config,
+            pending=pending,
+            digest=str(config.get("digest", "")),
+            lock=str(config.get("lock", guest.lock)),
+            template=guest.template or config.get("template") in (1, "1"),
+        )
+
+
+def _guest_rows(resources: Iterable[Row]) -> dict[int, Row]:
+    return {int(row["vmid"]): row for row in resources if row.get("type") in _KINDS}
 
 
 def _guest(vmid: int, kind: Kind, node: str, row: Row, placed: Row) -> ActualGuest:
@@ -114,9 +188,26 @@ def _ha_state(row: Row, placed: Row) -> str:
     return "" if state in _UNMANAGED_BY_HA else state
 
 
-def _elsewhere(
-    placed: Mapping[int, Row], here: Mapping[int, ActualGuest], node: str
-) -> dict[int, str]:
-    """Return the node of each guest that the cluster knows and this node does not have."""
-    others = ((vmid, str(row.get("node", ""))) for vmid, row in placed.items())
-    return {vmid: other for vmid, other in others if vmid not in here and other != node}
+def _merged(rows: Iterable[Row]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Given the rows of /pending, return the configuration to be, and what is in effect till then.
+
+    GET config would do for the first, but it shows a key that is to go if its value is false
+    (PVE: pve-guest-common GuestHelpers.pm config_with_pending_array).
+    """
+    config: dict[str, Any] = {}
+    in_effect: dict[str, Any] = {}
+    for row in rows:
+        key = row["key"]
+        waits = "pending" in row or row.get("delete")
+        if waits:
+            in_effect[key] = row.get("value")
+        if not row.get("delete"):
+            config[key] = row["pending"] if "pending" in row else row["value"]
+    return config, in_effect
+
+
+def _case_sensitive(options: Mapping[str, Any]) -> bool:
+    style = options.get("tag-style") or {}
+    if isinstance(style, str):
+        return re.search(r"(?:^|,)case-sensitive=(?:1|on|yes|true)(?:,|$)", style) is not None
+    return str(style.get("case-sensitive", 0)) == "1"

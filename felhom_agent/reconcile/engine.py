@@ -31,6 +31,7 @@ from felhom_agent.errors import (
     TaskFailed,
     Unchanged,
 )
+from felhom_agent.journal.identities import Identities
 from felhom_agent.journal.operations import Operation, Operations
 from felhom_agent.model import (
     Action,
@@ -48,6 +49,7 @@ from felhom_agent.model import (
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
 from felhom_agent.reconcile.backoff import Backoff
+from felhom_agent.reconcile.identity import changes_identity, identity_of
 from felhom_agent.reconcile.plan import describe, plan_guest
 from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.reconcile.recovery import Recovery
@@ -75,16 +77,19 @@ class Engine:
         self,
         node: Node,
         operations: Operations,
+        identities: Identities,
         queue: LaneQueue,
         settings: ReconcileConfig,
         backoff: Backoff,
     ) -> None:
         self._node = node
         self._operations = operations
+        self._identities = identities
         self._queue = queue
         self._settings = settings
         self._backoff = backoff
         self._slots = Slots(settings.parallel)
+        self._restarts = Slots(1)
         self._recovery = Recovery(node, operations)
         self._desired = Desired()
         self._closing = threading.Event()
@@ -191,6 +196,8 @@ class Engine:
             if self._closing.is_set():
                 raise Interrupted("the agent is stopping")
             action = plan.actions[0]
+            if isinstance(action, Stop) and action.restart:
+                return self._restart(guest, action)
             try:
                 operation = self._begin(action)
             except Interrupted:
@@ -200,12 +207,34 @@ class Engine:
                 continue
             except FelhomError as error:
                 return self._of_error(guest.vmid, guest, error, stopping=isinstance(action, Stop))
-            plan = self._plan(guest)
+            plan = self._plan(guest, after=action)
             self._confirm(operation, action, plan)
         raise _NoEffect("somebody else keeps changing this guest")
 
-    def _plan(self, guest: DesiredGuest) -> GuestPlan:
-        return plan_guest(guest, self._node.observer.look(guest.vmid))
+    def _restart(self, guest: DesiredGuest, stop: Stop) -> Outcome:
+        """Stop a guest and bring it in line again, unless another one is being restarted."""
+        with self._restarts.taken_if_free() as free:
+            if not free:
+                return Retry(self._settings.backoff_first, "another guest is being restarted")
+            try:
+                operation = self._begin(stop)
+            except Interrupted:
+                raise
+            except FelhomError as error:
+                return self._of_error(guest.vmid, guest, error, stopping=True)
+            self._confirm(operation, stop, self._plan(guest))
+            return self._work_off(guest)
+
+    def _plan(self, guest: DesiredGuest, after: Action | None = None) -> GuestPlan:
+        """Look at a guest and plan; `after` is the action that was just done to it."""
+        actual = self._node.observer.look(guest.vmid)
+        present = actual.guests.get(guest.vmid)
+        if present is not None and isinstance(after, SetConfig) and changes_identity(after):
+            self._identities.remember({guest.vmid: identity_of(present)})
+        plan = plan_guest(guest, actual, self._identities.of(guest.vmid))
+        if present is not None and plan.actions:
+            self._identities.remember({guest.vmid: identity_of(present)})
+        return plan
 
     def _begin(self, action: Action) -> Operation:
         """Do an action as far as PVE's word; return the operation, still to be confirmed.

@@ -3,13 +3,17 @@
 Given what was declared of a guest and what PVE answered, a plan says what would be done, in order,
 or why nothing is done. Order: a graceful stop first where the guest shall be down, then the
 configuration, then the start. Nothing at all is planned where a guest is missing, elsewhere, a
-template, of another kind than declared, locked, paused, or held by HA in a way that would make
-two hands pull at it.
+template, of another kind than declared, another guest than the one first managed under its number,
+locked, paused, or held by HA in a way that would make two hands pull at it.
+
+What is written but waits for a restart is reported in one sentence; only where the declaration
+allows it is a restart planned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from felhom_agent.model import (
     ABSENT,
@@ -21,8 +25,10 @@ from felhom_agent.model import (
     DeclaredValue,
     Desired,
     DesiredGuest,
+    Facts,
     GuestPlan,
     Mode,
+    RestartPolicy,
     RunState,
     SetConfig,
     Start,
@@ -30,6 +36,7 @@ from felhom_agent.model import (
     TypeOfAbsent,
 )
 from felhom_agent.options import Invalid, lookup
+from felhom_agent.reconcile.identity import stranger
 from felhom_agent.reconcile.normalize import (
     Comparison,
     Context,
@@ -38,46 +45,29 @@ from felhom_agent.reconcile.normalize import (
     compare_unset,
     to_wire,
 )
+from felhom_agent.reconcile.volumes import has_volume
 
 
-def plan(desired: Desired, actual: Actual) -> dict[int, GuestPlan]:
-    """Given what is desired and a snapshot of the node, return each declared guest's plan."""
-    return {vmid: plan_guest(guest, actual) for vmid, guest in sorted(desired.guests.items())}
+def plan(
+    desired: Desired, actual: Actual, identities: Mapping[int, str] | None = None
+) -> dict[int, GuestPlan]:
+    """Given what is desired, a snapshot and who is known under each vmid, return the plans."""
+    known = identities or {}
+    return {
+        vmid: plan_guest(guest, actual, known.get(vmid, ""))
+        for vmid, guest in sorted(desired.guests.items())
+    }
 
 
-def plan_guest(desired: DesiredGuest, actual: Actual) -> GuestPlan:
-    """Given one guest's declaration and a snapshot that holds it, return its plan."""
+def plan_guest(desired: DesiredGuest, actual: Actual, identity: str = "") -> GuestPlan:
+    """Given a declaration, a snapshot that holds its guest, and who that was, return its plan."""
     guest = actual.guests.get(desired.vmid)
     if guest is None:
         return GuestPlan(desired.vmid, desired.kind, withheld=_whereabouts(desired.vmid, actual))
-    if why := _reason_to_withhold(desired, guest):
+    why = _reason_to_withhold(desired, guest) or stranger(desired, guest, identity)
+    if why:
         return GuestPlan(desired.vmid, guest.kind, guest.name, withheld=why)
-    return _plan_present(desired, guest)
-
-
-def _plan_present(desired: DesiredGuest, guest: ActualGuest) -> GuestPlan:
-    findings = list(_findings(desired, guest))
-    changes = tuple(f for f in findings if isinstance(f, Change))
-    notes = tuple(f.text for f in findings if isinstance(f, _Note) and not f.refused)
-    refused = "; ".join(f.text for f in findings if isinstance(f, _Note) and f.refused)
-    actions = () if refused else _actions(desired, guest, changes)
-    if desired.mode is Mode.OBSERVE:
-        would = f"observed only; would {', '.join(describe(a) for a in actions)}"
-        notes, actions = ((would, *notes) if actions else notes), ()
-    return GuestPlan(guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes)
-
-
-def _actions(
-    desired: DesiredGuest, guest: ActualGuest, changes: tuple[Change, ...]
-) -> tuple[Action, ...]:
-    actions: list[Action] = []
-    if desired.state is RunState.STOPPED and guest.state is RunState.RUNNING:
-        actions.append(Stop(guest.vmid, guest.kind, desired.stop))
-    if changes:
-        actions.append(SetConfig(guest.vmid, guest.kind, changes, guest.digest))
-    if desired.state is RunState.RUNNING and guest.state is RunState.STOPPED:
-        actions.append(Start(guest.vmid, guest.kind))
-    return tuple(actions)
+    return _plan_present(desired, guest, actual.facts)
 
 
 def describe(action: Action) -> str:
@@ -85,16 +75,78 @@ def describe(action: Action) -> str:
     match action:
         case Start():
             return "start"
+        case Stop(restart=True):
+            return "shut down to restart"
         case Stop():
             return "shut down"
         case SetConfig():
             return "set " + ", ".join(str(change) for change in action.changes)
 
 
+@dataclass(frozen=True)
+class _Note:
+    """A difference that is reported and not acted on; `refused` if the declaration is wrong."""
+
+    text: str
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A declared value that is written, and in effect after a restart."""
+
+    text: str
+
+
+_Finding = Change | _Note | _Waiting
+
+
+def _plan_present(desired: DesiredGuest, guest: ActualGuest, facts: Facts) -> GuestPlan:
+    findings = list(_findings(desired, guest, facts))
+    changes = tuple(f for f in findings if isinstance(f, Change))
+    notes = tuple(f.text for f in findings if isinstance(f, _Note) and not f.refused)
+    refused = "; ".join(f.text for f in findings if isinstance(f, _Note) and f.refused)
+    waiting = ", ".join(f.text for f in findings if isinstance(f, _Waiting))
+    restart = bool(waiting) and _may_restart(desired, guest)
+    if waiting and not restart:
+        notes = (*notes, f"needs a restart: {waiting}")
+    actions = () if refused else _actions(desired, guest, changes, restart=restart)
+    if desired.mode is Mode.OBSERVE:
+        would = f"observed only; would {', '.join(describe(a) for a in actions)}"
+        notes, actions = ((would, *notes) if actions else notes), ()
+    return GuestPlan(guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes)
+
+
+def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
+    allowed = desired.restart is RestartPolicy.ALLOWED and desired.state is RunState.RUNNING
+    # HA would start the guest by itself in between, or take the stop for a failure.
+    return allowed and not guest.ha_state
+
+
+def _actions(
+    desired: DesiredGuest, guest: ActualGuest, changes: tuple[Change, ...], *, restart: bool
+) -> tuple[Action, ...]:
+    actions: list[Action] = []
+    running = guest.state is RunState.RUNNING
+    if desired.state is RunState.STOPPED and running:
+        actions.append(Stop(guest.vmid, guest.kind, desired.stop))
+    if changes:
+        actions.append(SetConfig(guest.vmid, guest.kind, changes, guest.digest))
+    if restart and running:
+        # Last, so that one restart serves all that waits.
+        actions.append(Stop(guest.vmid, guest.kind, desired.stop, restart=True))
+    if desired.state is RunState.RUNNING and (restart or not running):
+        actions.append(Start(guest.vmid, guest.kind))
+    return tuple(actions)
+
+
 def _whereabouts(vmid: int, actual: Actual) -> str:
     if other := actual.elsewhere.get(vmid):
-        return f"it is on node {other}, not on {actual.node}"
-    return f"no such guest is known, or the token may not see it (it needs VM.Audit on /vms/{vmid})"
+        state = ", which is offline" if other in actual.offline else ""
+        return f"it is on node {other}{state}, not on {actual.node}"
+    if vmid in actual.hidden:
+        return f"the token may not see it, if it exists: it lacks VM.Audit on /vms/{vmid}"
+    return "there is no such guest"
 
 
 def _reason_to_withhold(desired: DesiredGuest, guest: ActualGuest) -> str:
@@ -116,61 +168,124 @@ def _reason_to_withhold(desired: DesiredGuest, guest: ActualGuest) -> str:
     return ""
 
 
-class _Note:
-    """A difference that is reported and not acted on; `refused` if the declaration is wrong."""
-
-    def __init__(self, text: str, *, refused: bool = False) -> None:
-        self.text = text
-        self.refused = refused
-
-
-def _findings(desired: DesiredGuest, guest: ActualGuest) -> Iterator[Change | _Note]:
-    context = _context(guest)
-    for key, value in desired.config.items():
-        present = _present(guest, key)
-        verdict = compare(guest.kind, key, value, present, context)
-        yield from _finding(guest, key, value, verdict, context)
-    for key in sorted(desired.unset):
-        verdict = compare_unset(guest.kind, key, _present(guest, key), context)
-        yield from _finding(guest, key, ABSENT, verdict, context)
+def _findings(desired: DesiredGuest, guest: ActualGuest, facts: Facts) -> Iterator[_Finding]:
+    context = _context(desired, guest, facts)
+    wishes: dict[str, DeclaredValue | TypeOfAbsent] = {
+        **desired.config,
+        **dict.fromkeys(sorted(desired.unset), ABSENT),
+    }
+    for key, value in wishes.items():
+        if why := _too_new(guest, key, facts):
+            yield _Note(f"{key}: {why}", refused=True)
+        else:
+            here = replace(context, pending=_waits(guest, key, value, context))
+            yield from _finding(guest, key, value, here)
 
 
 def _finding(
-    guest: ActualGuest,
-    key: str,
-    value: DeclaredValue | TypeOfAbsent,
-    comparison: Comparison,
-    context: Context,
-) -> Iterator[Change | _Note]:
-    """Given a comparison, yield what comes of it: a change, a note, or nothing."""
+    guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
+) -> Iterator[_Finding]:
+    """Given a wish, yield what comes of it: a change, a note, or nothing."""
+    comparison = _compare(guest, key, value, _present(guest, key), context)
     match comparison.verdict:
         case Verdict.EQUAL | Verdict.INCOMPARABLE:
             return
         case Verdict.REJECT:
             yield _Note(f"{key}: {comparison.why}", refused=True)
+        case Verdict.PENDING:
+            yield _Waiting(str(_pending_change(guest, key)).replace(": ", " ", 1))
         case Verdict.DRIFT:
-            try:
-                yield _change(guest, key, value, context)
-            except Invalid as error:
-                yield _Note(f"{key}: {error}")
+            yield _change_or_note(guest, key, value, context)
         case _:
             yield _Note(f"{key}: {comparison.why}")
 
 
-def _change(
+def _compare(
+    guest: ActualGuest,
+    key: str,
+    value: DeclaredValue | TypeOfAbsent,
+    present: object,
+    context: Context,
+) -> Comparison:
+    if value is not ABSENT:
+        return compare(guest.kind, key, value, present, context)
+    comparison = compare_unset(guest.kind, key, present, context)
+    if comparison.verdict is Verdict.EQUAL and context.pending:
+        return Comparison(Verdict.PENDING)
+    return comparison
+
+
+def _waits(
     guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
-) -> Change:
+) -> bool:
+    """Return whether what is in effect now differs from the wish and waits for a restart."""
+    if key not in guest.pending:
+        return False
+    in_effect = _in_effect(guest, key)
+    return _compare(guest, key, value, in_effect, context).verdict is not Verdict.EQUAL
+
+
+def _in_effect(guest: ActualGuest, key: str) -> object:
+    value = guest.pending.get(key)
+    return ABSENT if value is None else value
+
+
+def _change_or_note(
+    guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
+) -> Change | _Note:
+    if why := _protected(guest, key):
+        return _Note(f"{key}: {why}")
+    try:
+        after = "" if value is ABSENT else to_wire(
+            guest.kind, key, value, _present(guest, key), context
+        )  # fmt: skip
+    except Invalid as error:
+        return _Note(f"{key}: {str(error).strip()}")
+    # An empty text would be stored as one blank (recorded: 10-qemu-roundtrip/046); a delete is
+    # what it means.
+    return _as_change(guest, key, _present(guest, key), after if after.strip() else ABSENT)
+
+
+def _pending_change(guest: ActualGuest, key: str) -> Change:
     present = _present(guest, key)
+    after = ABSENT if present is ABSENT else str(present)
+    return _as_change(guest, key, _in_effect(guest, key), after)
+
+
+def _as_change(guest: ActualGuest, key: str, before: object, after: str | TypeOfAbsent) -> Change:
     option = lookup(guest.kind, key)
     secret = option is not None and option.secret
-    before = ABSENT if present is ABSENT else str(present)
-    after = ABSENT if value is ABSENT else to_wire(guest.kind, key, value, present, context)
-    return Change(key, before, after, secret)
+    return Change(key, ABSENT if before is ABSENT else str(before), after, secret)
+
+
+def _protected(guest: ActualGuest, key: str) -> str:
+    """Return why a protected guest's volume must stay as it is; empty if it need not."""
+    option = lookup(guest.kind, key)
+    if option is None or not has_volume(option) or not (guest.config or EMPTY).get("protection"):
+        return ""
+    return "the guest is protected; its volumes are left as they are"
+
+
+def _too_new(guest: ActualGuest, key: str, facts: Facts) -> str:
+    """Return why this node's PVE cannot know an option yet; empty if it can."""
+    option = lookup(guest.kind, key)
+    if option is None or not option.since or not facts.version:
+        return ""
+    since = tuple(int(n) for n in option.since.split("."))
+    version = ".".join(str(n) for n in facts.version)
+    return f"needs PVE {option.since}; this node has {version}" if facts.version < since else ""
 
 
 def _present(guest: ActualGuest, key: str) -> object:
     return (guest.config or EMPTY).get(key, ABSENT)
 
 
-def _context(guest: ActualGuest) -> Context:
-    return Context(vmid=guest.vmid, config=guest.config or EMPTY)
+def _context(desired: DesiredGuest, guest: ActualGuest, facts: Facts) -> Context:
+    config = guest.config or EMPTY
+    return Context(
+        vmid=guest.vmid,
+        config=config,
+        devices=frozenset(config) | frozenset(desired.config),
+        case_sensitive_tags=facts.case_sensitive_tags,
+        cgroup=facts.cgroup,
+    )

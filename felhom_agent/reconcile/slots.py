@@ -40,6 +40,19 @@ class Slots:
                 self._free += 1
                 self._changed.notify_all()
 
+    @contextmanager
+    def taken_if_free(self) -> Iterator[bool]:
+        """Hold a slot for the length of a block if one is free at once; yield whether it was."""
+        with self._changed:
+            free = self._free > 0 and not self._line and not self._closed
+            self._free -= free
+        try:
+            yield free
+        finally:
+            with self._changed:
+                self._free += free
+                self._changed.notify_all()
+
     def resize(self, count: int) -> None:
         """Allow `count` holders from now on; slots above that are not given out again."""
         with self._changed:

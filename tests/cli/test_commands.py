@@ -58,8 +58,7 @@ def test_plan_prints_what_would_be_done_as_a_person_reads_it(site: Site, felhom:
         "       start\n"
         "\n"
         "  300  ?\n"
-        "       withheld: no such guest is known, or the token may not see it (it needs VM.Audit "
-        "on /vms/300)\n"
+        "       withheld: there is no such guest\n"
         "\n"
         "  As declared: 200\n"
     )
@@ -101,7 +100,7 @@ def test_plan_as_json_is_made_for_programs(site: Site, felhom: Felhom) -> None:
         },
         {"action": "Start"},
     ]
-    assert nobody["withheld"].startswith("no such guest")
+    assert nobody["withheld"].startswith("there is no such guest")
 
 
 def test_plan_with_a_bad_guest_file_is_an_error_and_still_plans_the_rest(
@@ -135,11 +134,11 @@ def test_a_wrong_configuration_exits_with_78_and_a_line_per_problem(
 
 
 def test_check_tells_that_all_is_well(site: Site, felhom: Felhom) -> None:
-    site.declare(DRIFTED)
+    site.declare(DRIFTED.replace("[guest.300]", ""))
     code, out, _ = felhom("check")
     assert code == 0
-    assert [line[:4] for line in out.splitlines()] == ["ok  "] * 5
-    assert "guest files declare 3 guests" in out
+    assert [line[:4] for line in out.splitlines()] == ["ok  "] * 7
+    assert "guest files declare 2 guests" in out
     assert "takes the token (PVE 9.1.7)" in out
 
 
@@ -170,7 +169,7 @@ def test_selftest_read_finds_all_that_a_pass_needs(site: Site, felhom: Felhom) -
     code, out, _ = felhom("selftest", "read")
     assert code == 0, out
     assert "the node can be looked at: 2 guests are seen" in out
-    assert "guest 100: the token has every privilege its declaration needs" in out
+    assert "/vms/100: the token has every privilege that is needed" in out
     assert site.devnode.mutations == ()
 
 
@@ -183,7 +182,9 @@ def test_selftest_read_names_missing_privileges_and_how_to_grant_them(
     code = main(["--config", str(site.write_config()), "selftest", "read"])
     out = capsys.readouterr().out
     assert code == 1
-    assert "guest 100: the token lacks VM.PowerMgmt,VM.Config.CPU; as root: pveum role" in out
+    assert "/vms/100: the token lacks VM.PowerMgmt,VM.Config.CPU; as root:" in out
+    assert "pveum role modify FelhomAgent --append 1 --privs VM.PowerMgmt,VM.Config.CPU" in out
+    assert "pveum acl modify /vms/100 --tokens 'felhom-agent@pve!agent' --roles" in out
     assert "FAIL  guest 300 is not seen" in out
 
 
@@ -256,6 +257,42 @@ def test_selftest_task_that_cannot_restore_tells_what_was_there(
     assert r"The description of guest 200 was: 'precious\n'" in captured.err
 
 
+def test_a_vms_startup_needs_a_privilege_on_the_root(site: Site, felhom: Felhom) -> None:
+    site.declare('[guest.100.config]\nstartup = "order=1"\n[guest.200.config]\nstartup = "1"\n')
+    code, out, _ = felhom("check")
+    assert code == 1
+    assert out.count("needs Sys.Modify on /") == 1
+    assert "/vms/100: startup of a VM needs Sys.Modify" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("qemu", "tags", "b;A", "a;b"), "equal\n"),
+        (("qemu", "tags", '["b","A"]', "a;b"), "equal\n"),
+        (("qemu", "tags", "b;A", "a;b", "--case-sensitive-tags"), "drift: "),
+        (("qemu", "memory", "2048", "absent"), "drift: is not set\nwould be sent: memory=2048\n"),
+        (("qemu", "onboot", "false", "absent"), "equal\nwhen absent, PVE uses: 0\n"),
+        (("lxc", "cpuunits", "1", "2", "--cgroup", "1"), "equal\n"),
+        (("qemu", "cores", "4", "4", "--pending"), "pending: "),
+        (("qemu", "scsi0", "local:32", "lvm:vm-1-disk-0,size=32G"), "forbidden: "),
+        (("qemu", "args", "x", "absent"), "drift: is not set\nwould not be sent: only root"),
+        (("qemu", "cores", "absent", "4"), "equal\n"),
+        (("qemu", "cores", "null", "4"), "reject: "),
+    ],
+)
+def test_explain_tells_a_verdict_and_why(
+    words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", *words]) == 0
+    assert capsys.readouterr().out.startswith(told)
+
+
+def test_explain_of_an_unknown_option_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "qemu", "memry", "1", "2"]) == 1
+    assert "qemu has no option 'memry'; did you mean 'memory'?" in capsys.readouterr().err
+
+
 def test_history_tells_the_story_from_the_journal(site: Site, felhom: Felhom) -> None:
     site.declare(DRIFTED)
     felhom("run", "--once")
@@ -285,7 +322,8 @@ def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "plan", "check", "selftest", "history", "demo", "devnode"]
+    "command",
+    ["run", "plan", "check", "explain", "selftest", "history", "demo", "devnode"],
 )
 def test_every_command_has_help_with_an_example(
     command: str, capsys: pytest.CaptureFixture[str]

@@ -145,3 +145,16 @@ def test_what_pve_cannot_do_without_cannot_be_unset() -> None:
 def test_a_wrong_shape_is_told_and_never_raises(text: str) -> None:
     _, problems = read(text)
     assert len(problems) == 1
+
+
+def test_a_restart_may_be_allowed_only_for_a_guest_that_shall_run() -> None:
+    _, problems = read('[guest.101]\nstate = "running"\nrestart = "allowed"\n')
+    assert problems == []
+    _, problems = read('[guest.101]\nrestart = "allowed"\n')
+    assert problems == ['g.toml:2: guest 101: restart = "allowed" needs state = "running"']
+
+
+def test_an_identity_is_a_text() -> None:
+    guests, problems = read('[guest.101]\nidentity = "uuid=x"\n[guest.102]\nidentity = 1\n')
+    assert guests[101].identity == "uuid=x"
+    assert problems == ["g.toml:4: guest 102: identity must be a text in quotes"]

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from felhom_agent.model import Kind, RunState
+from collections.abc import Callable
+
+import pytest
+
+from felhom_agent.devnode import Fault, World
+from felhom_agent.errors import Denied, Unanswered
+from felhom_agent.model import Facts, Kind, RunState
 from tests.conftest import Site
 
 
@@ -21,9 +27,11 @@ def test_a_snapshot_holds_every_guest_and_the_configuration_of_those_asked_for(
     assert (dns.kind, dns.state, dns.config) == (Kind.LXC, RunState.STOPPED, None)
 
 
-def test_a_snapshot_without_declared_guests_costs_three_calls(site: Site) -> None:
+def test_a_snapshot_without_declared_guests_costs_five_calls_whatever_the_number_of_guests(
+    site: Site,
+) -> None:
     site.connect().observer.snapshot([])
-    assert len(site.devnode.requests) == 3
+    assert len(site.devnode.requests) == 5
 
 
 def test_lock_template_pause_and_ha_are_seen(site: Site) -> None:
@@ -67,3 +75,74 @@ def test_a_guest_that_is_gone_is_in_neither(site: Site) -> None:
     site.world.remove(100)
     actual = site.connect().observer.look(100)
     assert (actual.guests, actual.elsewhere) == ({}, {})
+
+
+def test_what_no_guest_decides_is_read_once_a_snapshot(make_site: Callable[..., Site]) -> None:
+    site = make_site(World(tag_style="case-sensitive=1"))
+    site.world.add("qemu", 100, {})
+    observer = site.connect().observer
+    assert observer.snapshot([]).facts == Facts((9, 1), 2, case_sensitive_tags=True)
+    assert observer.look(100).facts.version == (9, 1)
+
+
+def test_a_running_guest_is_read_with_what_waits_for_a_restart(site: Site) -> None:
+    site.world.start(100)
+    node = site.connect()
+    node.client.write(
+        "PUT", "nodes", "pve1", "qemu", 100, "config", data={"cores": 4, "onboot": 1, "vga": "std"}
+    )
+    guest = node.observer.look(100).guests[100]
+    assert guest.config is not None
+    assert (guest.config["cores"], guest.config["onboot"]) == (4, 1)
+    assert guest.pending == {"cores": 1, "vga": None}
+    assert guest.digest == site.world.config(100)["digest"]
+
+
+def test_a_deletion_that_waits_is_absent_also_where_pve_still_shows_it(site: Site) -> None:
+    """GET config goes on to show a pending deletion of a false value."""
+    site.world.edit(100, {"numa": "0", "balloon": "512"})
+    site.world.start(100)
+    node = site.connect()
+    node.client.write(
+        "PUT", "nodes", "pve1", "qemu", 100, "config", data={"delete": "balloon,numa"}
+    )
+    guest = node.observer.look(100).guests[100]
+    assert guest.config is not None
+    assert not {"balloon", "numa"} & guest.config.keys()
+
+
+def test_a_token_that_sees_nothing_is_denied_and_never_reads_as_no_guests(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(privileges={"/": ["Sys.Audit"]})
+    site.world.add("qemu", 100, {})
+    observer = site.connect().observer
+    for look in (lambda: observer.snapshot([100]), lambda: observer.look(100)):
+        with pytest.raises(Denied, match="the token may see no guest at all"):
+            look()
+
+
+def test_a_guest_the_token_may_not_see_is_hidden_and_not_gone(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(privileges={"/": ["Sys.Audit"], "/vms/101": ["VM.Audit"]})
+    site.world.add("qemu", 100, {})
+    site.world.add("qemu", 101, {})
+    actual = site.connect().observer.snapshot([100, 101, 102])
+    assert set(actual.guests) == {101}
+    assert actual.hidden == {100, 102}
+
+
+def test_a_guest_whose_configuration_cannot_be_read_costs_that_guest_only(site: Site) -> None:
+    site.devnode.faults.add(Fault("GET", "qemu/100/config$", "not-json"))
+    actual = site.connect().observer.snapshot([100, 200])
+    assert actual.guests[100].config is None
+    assert actual.guests[200].config is not None
+
+
+def test_a_look_at_a_guest_that_cannot_be_read_is_an_error_and_not_an_absence(
+    site: Site,
+) -> None:
+    site.devnode.faults.add(Fault("GET", "qemu/100/config$", "not-json"))
+    with pytest.raises(Unanswered):
+        site.connect().observer.look(100)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -22,6 +23,7 @@ from felhom_agent.model import (
     DesiredGuest,
     Outcome,
     Refused,
+    RestartPolicy,
     Retry,
     RunState,
     StopPolicy,
@@ -271,10 +273,10 @@ def test_while_a_task_outlives_its_deadline_nothing_else_touches_the_guest(
     site.world.behave(100, Behaviour(start_seconds=1000))
     with agent(start_timeout=1.0) as parts:
         assert "still runs after 1 s" in str(turn(parts, wish(state=RunState.RUNNING)))
-        assert "still runs after 1 s" in str(turn(parts, wish(state=RunState.RUNNING, cores=2)))
+        assert "still runs after 1 s" in str(turn(parts, wish(state=RunState.RUNNING, onboot=True)))
         assert len(site.devnode.mutations) == 1
         site.clock.pass_by(2000)
-        assert turn(parts, wish(state=RunState.RUNNING, cores=2)) == Converged()
+        assert turn(parts, wish(state=RunState.RUNNING, onboot=True)) == Converged()
     assert ends(site) == [("Start", State.SUCCEEDED), ("SetConfig", State.SUCCEEDED)]
 
 
@@ -342,3 +344,98 @@ def test_a_bug_of_ours_is_one_guests_retry_and_no_traceback(
         assert turn(parts, wish(200, cores=1)) == Converged()
     assert isinstance(outcome, Retry)
     assert "internal error" in outcome.why
+
+
+def test_a_change_that_waits_for_a_restart_is_written_and_reported(site: Site, agent: Open) -> None:
+    site.world.start(100)
+    with agent() as parts:
+        outcome = turn(parts, wish(memory=2048, cores=2))
+    assert outcome == Blocked("needs a restart: memory 1024 -> 2048, cores 1 -> 2")
+    assert ends(site) == [("SetConfig", State.SUCCEEDED)]
+    assert site.world.running(100)
+
+
+def test_a_restart_that_is_allowed_brings_the_change_into_effect(site: Site, agent: Open) -> None:
+    site.world.start(100)
+    guest = replace(wish(state=RunState.RUNNING, cores=2), restart=RestartPolicy.ALLOWED)
+    with agent() as parts:
+        assert turn(parts, guest) == Converged()
+        assert turn(parts, guest) == Converged()
+    assert [action for action, _ in ends(site)] == ["SetConfig", "Stop", "Start"]
+    assert site.world.running(100)
+
+
+def test_only_one_guest_restarts_at_a_time(site: Site, agent: Open) -> None:
+    site.world.add("qemu", 101, {"cores": 1}, running=True)
+    site.world.start(100)
+    site.world.behave(100, Behaviour(shutdown_seconds=60))
+    first, second = (
+        replace(wish(vmid, RunState.RUNNING, cores=2), restart=RestartPolicy.ALLOWED)
+        for vmid in (100, 101)
+    )
+    with agent(parallel=4) as parts:
+        parts.engine.desire(Desired({100: first, 101: second}))
+        restarting = parts.engine.look_at(100)
+        while not any(m.path.endswith("shutdown") for m in site.devnode.mutations):
+            assert not restarting.done()
+        waiting = parts.engine.look_at(101).result(SOON)
+        assert isinstance(waiting, Retry)
+        assert waiting.why == "another guest is being restarted"
+        assert site.world.running(101)
+        let_time_pass_until(site, restarting.done)
+        assert restarting.result(0) == Converged()
+        assert parts.engine.look_at(101).result(SOON) == Converged()
+
+
+def test_another_guest_under_a_managed_number_is_left_alone_until_a_person_confirms(
+    site: Site, agent: Open
+) -> None:
+    old, new = (f"uuid={digit * 8}-2222-3333-4444-555555555555" for digit in "12")
+    site.world.add("qemu", 105, {"cores": 1, "smbios1": old})
+    with agent() as parts:
+        assert turn(parts, wish(105, cores=2)) == Converged()
+    site.world.remove(105)
+    site.world.add("qemu", 105, {"cores": 1, "smbios1": new})
+    before = len(site.devnode.mutations)
+    with agent() as parts:
+        outcome = turn(parts, wish(105, cores=2))
+        assert isinstance(outcome, Blocked)
+        assert f'confirm with identity = "{new}"' in outcome.why
+        assert len(site.devnode.mutations) == before
+        assert turn(parts, replace(wish(105, cores=2), identity=new)) == Converged()
+        assert turn(parts, wish(105, cores=3)) == Converged()
+
+
+def test_a_guest_whose_identity_we_change_ourselves_stays_ours(site: Site, agent: Open) -> None:
+    old, new = (f"uuid={digit * 8}-2222-3333-4444-555555555555" for digit in "12")
+    site.world.add("qemu", 105, {"cores": 1, "smbios1": old})
+    with agent() as parts:
+        assert turn(parts, wish(105, smbios1=new, cores=2)) == Converged()
+        assert turn(parts, wish(105, smbios1=new, cores=3)) == Converged()
+
+
+def test_nonsense_for_one_guest_costs_its_turn_only(site: Site, agent: Open) -> None:
+    site.devnode.faults.add(Fault("GET", "qemu/100/config$", "not-json"))
+    with agent() as parts:
+        assert "is not PVE's JSON" in str(turn(parts, wish(cores=2)))
+        assert turn(parts, wish(200, cores=2)) == Converged()
+        assert turn(parts, wish(cores=2)) == Converged()
+
+
+def test_a_container_write_that_failed_after_it_was_written_is_looked_up(
+    make_site: Callable[..., Site],
+) -> None:
+    """PVE answers 500, and the file has it (recorded: 13-lxc-roundtrip-root/006)."""
+    site = make_site(privileges={"/": AGENT_RIGHTS, "/sdn": ["SDN.Use"]})
+    site.world.add("lxc", 200, {"hostname": "dns"})
+    with assembled(site.config(), chance=lambda: 0.0) as parts:
+        guest = wish(200, net0="name=eth0,bridge=nosuch")
+        outcome = turn(parts, guest)
+        assert isinstance(outcome, Retry)
+        assert "bridge 'nosuch' does not exist" in outcome.why
+        assert turn(parts, guest) == Converged()
+    assert len(site.devnode.mutations) == 1
+    assert ends(site) == [("SetConfig", State.SUCCEEDED)]
+
+
+AGENT_RIGHTS = ["VM.Audit", "Sys.Audit", "VM.PowerMgmt", "VM.Config.Network", "SDN.Use"]

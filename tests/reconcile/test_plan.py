@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from felhom_agent.model import (
     ABSENT,
@@ -14,15 +17,18 @@ from felhom_agent.model import (
     DeclaredValue,
     Desired,
     DesiredGuest,
+    Facts,
     GuestPlan,
     Kind,
     Mode,
+    RestartPolicy,
     RunState,
     SetConfig,
     Start,
     Stop,
     StopPolicy,
 )
+from felhom_agent.reconcile.identity import identity_of
 from felhom_agent.reconcile.plan import describe, plan, plan_guest
 
 RUNNING, STOPPED = RunState.RUNNING, RunState.STOPPED
@@ -125,8 +131,19 @@ def test_observing_reports_and_does_nothing() -> None:
 
 
 def test_a_guest_that_is_nowhere_is_withheld() -> None:
-    assert "no such guest is known" in planned(declared(RUNNING), None).withheld
-    assert "VM.Audit on /vms/100" in planned(declared(RUNNING), None).withheld
+    assert planned(declared(RUNNING), None).withheld == "there is no such guest"
+
+
+def test_a_guest_that_the_token_may_not_see_is_not_called_gone() -> None:
+    actual = Actual("pve1", {}, hidden=frozenset({100}))
+    why = plan_guest(declared(RUNNING), actual).withheld
+    assert why == "the token may not see it, if it exists: it lacks VM.Audit on /vms/100"
+
+
+def test_a_guest_on_a_node_that_is_offline_is_told_so() -> None:
+    actual = Actual("pve1", {}, {100: "pve2"}, offline=frozenset({"pve2"}))
+    why = plan_guest(declared(RUNNING), actual).withheld
+    assert why == "it is on node pve2, which is offline, not on pve1"
 
 
 def test_a_guest_on_another_node_is_withheld_with_its_node() -> None:
@@ -209,3 +226,179 @@ def test_actions_print_as_one_line() -> None:
 def test_a_secret_change_hides_its_values() -> None:
     change = Change("cipassword", "old", "hunter2", secret=True)
     assert "hunter2" not in f"{change} {change!r} {SetConfig(100, Kind.QEMU, (change,))!r}"
+
+
+def test_a_value_that_waits_for_a_restart_is_told_in_one_sentence() -> None:
+    guest = replace(
+        there(RUNNING, memory="4096", cores=4, onboot=1),
+        pending={"memory": "2048", "cores": 2, "vga": "std"},
+    )
+    found = planned(declared(RUNNING, memory=4096, cores=4, onboot=True), guest)
+    assert found.actions == ()
+    assert found.notes == ("needs a restart: memory 2048 -> 4096, cores 2 -> 4",)
+
+
+def test_a_key_whose_removal_waits_for_a_restart_is_told_too() -> None:
+    guest = replace(there(RUNNING), pending={"balloon": 512})
+    found = planned(DesiredGuest(100, unset=frozenset({"balloon"})), guest)
+    assert found.notes == ("needs a restart: balloon 512 -> (absent)",)
+
+
+def test_a_key_that_is_new_waits_from_absence() -> None:
+    guest = replace(there(RUNNING, vga="virtio"), pending={"vga": None})
+    assert planned(declared(vga="virtio"), guest).notes == (
+        "needs a restart: vga (absent) -> virtio",
+    )
+
+
+def test_what_waits_but_means_the_same_needs_no_restart() -> None:
+    guest = replace(there(RUNNING, agent="1"), pending={"agent": "enabled=1"})
+    assert not planned(declared(agent="1"), guest).drifted
+
+
+def test_a_restart_is_planned_only_where_the_declaration_allows_it() -> None:
+    guest = replace(there(RUNNING, cores=4), pending={"cores": 2})
+    desired = replace(declared(RUNNING, cores=4), restart=RestartPolicy.ALLOWED)
+    assert planned(desired, guest).actions == (
+        Stop(100, Kind.QEMU, restart=True),
+        Start(100, Kind.QEMU),
+    )
+    assert planned(replace(desired, mode=Mode.OBSERVE), guest).actions == ()
+    assert planned(desired, replace(guest, ha_state="started")).actions == ()
+
+
+def test_configuration_comes_before_a_restart_so_that_one_serves_all() -> None:
+    guest = replace(there(RUNNING, cores=4, onboot=0), pending={"cores": 2})
+    desired = replace(declared(RUNNING, cores=4, onboot=True), restart=RestartPolicy.ALLOWED)
+    assert [type(action) for action in planned(desired, guest).actions] == [SetConfig, Stop, Start]
+
+
+UUID, OTHER = "6f6b1d0e-7b6c-4b6b-8f62-1d4f8a1c0100", "00000000-7b6c-4b6b-8f62-1d4f8a1c0100"
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "known"),
+    [
+        (Kind.QEMU, {"smbios1": f"manufacturer=a,uuid={UUID}"}, f"uuid={OTHER}"),
+        (Kind.QEMU, {"meta": "creation-qemu=10.1.2,ctime=1764000000"}, "ctime=1"),
+        (Kind.LXC, {"rootfs": "local:200/vm-200-disk-1.raw,size=4G"}, "rootfs=local:200/x"),
+    ],
+)
+def test_another_guest_under_a_known_number_is_withheld_until_a_person_confirms(
+    kind: Kind, config: dict[str, object], known: str
+) -> None:
+    guest = there(STOPPED, kind, **config)
+    actual = Actual("pve1", {100: guest})
+    desired = DesiredGuest(100, state=RUNNING)
+    present = identity_of(guest)
+    why = plan_guest(desired, actual, known).withheld
+    assert f"({known} is now {present})" in why
+    assert f'identity = "{present}"' in why
+    assert plan_guest(replace(desired, identity=present), actual, known).actions
+    assert plan_guest(replace(desired, identity=known), actual, present).withheld
+    assert plan_guest(desired, actual, present).actions
+    assert plan_guest(desired, actual, "").actions
+
+
+def test_a_guest_without_anything_to_know_it_by_is_taken_as_it_is() -> None:
+    assert plan_guest(DesiredGuest(100, state=RUNNING), Actual("pve1", {100: there()}), "x").actions
+
+
+def test_an_option_that_this_nodes_pve_does_not_know_yet_is_refused() -> None:
+    guest = there(kind=Kind.LXC, arch="amd64")
+    desired = declared(entrypoint="/sbin/init2")
+    old = Actual("pve1", {100: guest}, facts=Facts(version=(8, 4)))
+    new = Actual("pve1", {100: guest}, facts=Facts(version=(9, 1)))
+    assert plan_guest(desired, old).refused == "entrypoint: needs PVE 9.1; this node has 8.4"
+    assert plan_guest(desired, new).actions
+
+
+def test_the_datacenters_tag_style_decides_about_case() -> None:
+    guest = there(tags="web")
+    strict = Actual("pve1", {100: guest}, facts=Facts(case_sensitive_tags=True))
+    assert not planned(declared(tags=("Web",)), guest).drifted
+    assert plan_guest(declared(tags=("Web",)), strict).actions
+
+
+def test_no_tags_and_no_description_are_a_deletion_and_not_an_empty_text() -> None:
+    (action,) = planned(declared(tags=(), description=""), there(tags="a", description="b")).actions
+    assert isinstance(action, SetConfig)
+    assert action.changes == (Change("tags", "a", ABSENT), Change("description", "b", ABSENT))
+
+
+def test_a_boot_order_may_name_what_is_there_or_declared_and_nothing_else() -> None:
+    guest = there(boot="order=scsi0", scsi0="local:100/d.raw,size=1G")
+    assert planned(declared(boot=("scsi0", "net0"), net0="virtio"), guest).actions
+    assert "device 'ide2' does not exist" in planned(declared(boot=("ide2",)), guest).refused
+
+
+def test_a_network_card_keeps_its_address() -> None:
+    guest = there(net0="virtio=BC:24:11:AA:BB:CC,bridge=vmbr0")
+    (action,) = planned(declared(net0="virtio,bridge=vmbr1"), guest).actions
+    assert isinstance(action, SetConfig)
+    assert action.changes[0].after == "virtio=BC:24:11:AA:BB:CC,bridge=vmbr1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "present"),
+    [
+        (Kind.QEMU, "scsi0", "local:32", "lvm:vm-100-disk-0,size=32G"),
+        (Kind.QEMU, "scsi0", "local:x.raw", "local:y.raw,size=32G"),
+        (Kind.QEMU, "scsi0", "none,media=cdrom", "local:y.raw,size=32G"),
+        (Kind.QEMU, "scsi0", "local:y.raw,size=10G", "local:y.raw,size=32G"),
+        (Kind.LXC, "mp0", "local:8,mp=/data", "lvm:x,mp=/data,size=8G"),
+        (Kind.LXC, "mp0", "local:x,mp=/data", "local:y,mp=/data,size=8G"),
+        (Kind.LXC, "rootfs", "local:8", "lvm:x,size=8G"),
+    ],
+)
+def test_no_wish_can_put_a_disk_aside(kind: Kind, key: str, value: str, present: str) -> None:
+    found = planned(declared(**{key: value}), there(STOPPED, kind, **{key: present}))  # type: ignore[arg-type]
+    assert found.actions == ()
+    assert len(found.notes) == 1
+    assert found.notes[0].startswith(f"{key}: ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "present"),
+    [(Kind.QEMU, "scsi0", "local:y.raw,size=1G"), (Kind.LXC, "mp0", "local:y,mp=/d,size=1G")],
+)
+def test_no_disk_is_ever_deleted(kind: Kind, key: str, present: str) -> None:
+    desired = DesiredGuest(100, unset=frozenset({key}))
+    found = planned(desired, there(STOPPED, kind, **{key: present}))  # type: ignore[arg-type]
+    assert found.actions == ()
+    assert "would take" in found.notes[0]
+
+
+def test_a_protected_guests_volumes_are_left_as_they_are_and_the_rest_is_not() -> None:
+    guest = there(scsi0="local:y.raw,size=1G", protection=1, cores=1)
+    found = planned(declared(scsi0="local:y.raw,ssd=1", cores=2), guest)
+    assert found.notes == ("scsi0: the guest is protected; its volumes are left as they are",)
+    assert [type(action) for action in found.actions] == [SetConfig]
+
+
+@given(st.data())
+def test_whatever_is_there_only_declared_keys_are_ever_written(data: st.DataObject) -> None:
+    texts = st.text(max_size=8) | st.integers(0, 9)
+    names = st.sampled_from(["cores", "memory", "tags", "description", "onboot", "net0", "agent"])
+    present = data.draw(st.dictionaries(names, texts))
+    wishes = data.draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "cores": st.integers(1, 8),
+                "tags": st.lists(st.sampled_from("abc")).map(tuple),
+                "description": st.text(max_size=5),
+                "onboot": st.booleans(),
+            },
+        )
+    )
+    gone = data.draw(st.sets(st.sampled_from(["balloon", "agent"])))
+    desired = DesiredGuest(100, config=MappingProxyType(wishes), unset=frozenset(gone))
+    guest = ActualGuest(100, Kind.QEMU, "pve1", STOPPED, config=present, digest="d")
+    for action in planned(desired, guest).actions:
+        assert isinstance(action, SetConfig)
+        assert action.digest == "d"
+        for change in action.changes:
+            assert change.key in (gone if change.after is ABSENT else wishes) or (
+                change.after is ABSENT and change.key in ("tags", "description")
+            )
