@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLD := .venv-debian12
 
-.PHONY: help demo test lint types unit format test-debian12 clean
+.PHONY: help demo test lint types unit older format docs test-debian12 clean
 
 help:
 	@echo "make demo           the agent at work on an embedded node (half a minute)"
-	@echo "make test           format, lint, types, tests with coverage"
+	@echo "make test           format, lint, types, tests with coverage, client on old libraries"
+	@echo "make docs           write anew what docs/ takes from the code"
 	@echo "make format         put the code in shape"
 	@echo "make test-debian12  the tests on the libraries that Debian 12 ships"
 	@echo "make clean          forget everything that was set up"
@@ -19,7 +20,7 @@ help:
 demo: $(READY)
 	@$(BIN)/felhom-agent demo
 
-test: lint types unit
+test: lint types unit older
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -30,6 +31,13 @@ types: $(READY)
 
 unit: $(READY)
 	$(BIN)/pytest --cov --cov-report=term
+
+# The client once more, on the libraries that Debian 12 ships.
+older: $(OLD)/ready
+	$(OLD)/bin/pytest -p no:cacheprovider tests/proxmox
+
+docs: $(READY)
+	$(BIN)/python tools/docs.py
 
 format: $(READY)
 	$(BIN)/ruff format .
@@ -52,6 +60,7 @@ $(READY): requirements-dev.txt pyproject.toml
 
 $(OLD)/ready: requirements-debian12.txt pyproject.toml
 	$(need_venv)
+	@echo "Setting up $(OLD) ..."
 	@$(PYTHON) -m venv $(OLD)
 	@$(OLD)/bin/pip install --quiet --disable-pip-version-check -r requirements-debian12.txt
 	@$(OLD)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .

@@ -117,9 +117,10 @@ def test_a_token_that_sees_nothing_is_denied_and_never_reads_as_no_guests(
     site = make_site(privileges={"/": ["Sys.Audit"]})
     site.world.add("qemu", 100, {})
     observer = site.connect().observer
-    for look in (lambda: observer.snapshot([100]), lambda: observer.look(100)):
-        with pytest.raises(Denied, match="the token may see no guest at all"):
-            look()
+    with pytest.raises(Denied, match="the token may see no guest at all"):
+        observer.snapshot([100])
+    with pytest.raises(Denied, match="the token may see no guest at all"):
+        observer.look(100)
 
 
 def test_a_guest_the_token_may_not_see_is_hidden_and_not_gone(

@@ -364,7 +364,7 @@ def test_no_wish_can_put_a_disk_aside(kind: Kind, key: str, value: str, present:
 )
 def test_no_disk_is_ever_deleted(kind: Kind, key: str, present: str) -> None:
     desired = DesiredGuest(100, unset=frozenset({key}))
-    found = planned(desired, there(STOPPED, kind, **{key: present}))  # type: ignore[arg-type]
+    found = planned(desired, there(STOPPED, kind, **{key: present}))
     assert found.actions == ()
     assert "would take" in found.notes[0]
 
@@ -381,7 +381,7 @@ def test_whatever_is_there_only_declared_keys_are_ever_written(data: st.DataObje
     texts = st.text(max_size=8) | st.integers(0, 9)
     names = st.sampled_from(["cores", "memory", "tags", "description", "onboot", "net0", "agent"])
     present = data.draw(st.dictionaries(names, texts))
-    wishes = data.draw(
+    wishes: dict[str, DeclaredValue] = data.draw(
         st.fixed_dictionaries(
             {},
             optional={

@@ -1,0 +1,163 @@
+"""Writes the parts of docs/ that are taken from the code; a test sees to it that they are current.
+
+`docs/agent.toml.md` comes from the settings' own docstrings, `docs/equality.md` from the option
+table.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from felhom_agent import config
+from felhom_agent.options import Option, PropertyString, keys, lookup
+from felhom_agent.options.special import Description, SshKeys
+from felhom_agent.options.types import Boolean, Choice, Number, NumberSet, OptionType, Text, Words
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+_SETTINGS = """\
+# agent.toml
+
+Generated from `felhom_agent/config.py`; `make docs` writes it anew. Relative paths are taken from
+the file's own directory. A file is checked whole, and every problem is told with its line.
+"""
+
+_EQUALITY = """\
+# What counts as equal
+
+Generated from `felhom_agent/options/`; `make docs` writes it anew. Two values are equal when PVE,
+given the one, would answer with the other. `felhom-agent explain KIND OPTION DESIRED ACTUAL` tells
+the verdict on a pair, and why.
+
+An option that is not declared is never looked at. A declared value that equals what PVE uses when
+the option is absent (third column) equals absence. Parts marked with * belong to PVE: they count
+only where they are declared, and are carried along when something else changes.
+"""
+
+
+def pages() -> dict[Path, str]:
+    """Return each page that is made of the code, with its text."""
+    return {
+        DOCS / "agent.toml.md": "\n".join([_SETTINGS, *_settings()]) + "\n",
+        DOCS / "equality.md": "\n".join([_EQUALITY, *_options()]) + "\n",
+    }
+
+
+def _settings() -> Iterator[str]:
+    tree = ast.parse(inspect.getsource(config))
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    for section, cls in config.SECTIONS.items():
+        texts = _texts(classes[cls.__name__])
+        yield f"## [{section}]"
+        yield f"{inspect.getdoc(cls)}\n"
+        yield "| setting | default | meaning |"
+        yield "|---|---|---|"
+        for setting in dataclasses.fields(cls):
+            yield f"| `{setting.name}` | {_default(setting)} | {texts[setting.name]} |"
+        yield ""
+
+
+def _texts(node: ast.ClassDef) -> dict[str, str]:
+    """Return the docstring of each field of a class."""
+    found = {}
+    for first, then in zip(node.body, node.body[1:], strict=False):
+        if isinstance(first, ast.AnnAssign) and isinstance(then, ast.Expr):
+            found[ast.unparse(first.target)] = " ".join(str(ast.literal_eval(then.value)).split())
+    return found
+
+
+def _default(setting: dataclasses.Field[Any]) -> str:
+    value = setting.default
+    if value in (None, ""):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _options() -> Iterator[str]:
+    for kind, title in (("qemu", "VMs (QEMU)"), ("lxc", "containers (LXC)")):
+        yield f"## Options of {title}"
+        yield "| option | compared as | absent means | set with | remarks |"
+        yield "|---|---|---|---|---|"
+        for name in sorted(keys(kind)):
+            option = lookup(kind, name.replace("[n]", "0"))
+            if option is not None and not option.server_owned:
+                yield _row(name, option)
+        yield ""
+
+
+def _row(name: str, option: Option) -> str:
+    cells = [_compared(option.type), _absent(option), _privileges(option), _remarks(option)]
+    return f"| `{name}` | {' | '.join(cells)} |"
+
+
+def _compared(kind: OptionType) -> str:
+    if isinstance(kind, PropertyString):
+        return "parts, in any order: " + ", ".join(_part(kind, key) for key in sorted(kind.keys))
+    match kind:
+        case Boolean():
+            return "yes or no, in any of PVE's spellings"
+        case Number():
+            return f"{'whole number' if kind.integer else 'number'}{_bounds(kind)}"
+        case Choice():
+            return f"one of {', '.join(kind.values)}"
+        case NumberSet():
+            return "set of numbers, ranges or not"
+        case Words():
+            case = ", case-blind" if kind.fold else ""
+            return f"{'set' if kind.unordered else 'list'} of words{case}"
+        case Description():
+            return "text, without what PVE adds or cuts at its end"
+        case SshKeys():
+            return "text, percent-encoded or not"
+        case Text():
+            return f"text{', case-blind' if kind.fold else ''}"
+        case _:
+            return "its meaning"
+
+
+def _part(kind: PropertyString, key: str) -> str:
+    spec = kind.keys[key]
+    default = f" (absent: {spec.default})" if spec.default else ""
+    return f"{key}{'*' if spec.owned else ''}{default}"
+
+
+def _bounds(kind: Number) -> str:
+    if kind.minimum is None:
+        return ""
+    return f" from {kind.minimum}" + (f" to {kind.maximum}" if kind.maximum is not None else "")
+
+
+def _absent(option: Option) -> str:
+    if option.default is None:
+        return "like no value"
+    return f"`{option.default}`" if option.default else "empty"
+
+
+def _privileges(option: Option) -> str:
+    also = f", and {option.also}" if option.also else ""
+    return " or ".join(option.privileges) + also
+
+
+def _remarks(option: Option) -> str:
+    remarks = {
+        "an API token cannot set it": bool(option.token_never),
+        "PVE never tells it; never compared": option.secret,
+        "fixed when the guest is made": option.read_only,
+        "cannot be unset": option.required,
+        f"since PVE {option.since}": bool(option.since),
+    }
+    return "; ".join(text for text, holds in remarks.items() if holds)
+
+
+if __name__ == "__main__":
+    DOCS.mkdir(exist_ok=True)
+    for path, text in pages().items():
+        path.write_text(text)
+        print(f"wrote {path.name}")
