@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 
 from felhom_agent.devnode import Behaviour, DevNode, Fault, World
 from felhom_agent.errors import (
@@ -23,6 +24,8 @@ from felhom_agent.errors import (
     Stale,
     Unanswered,
 )
+from felhom_agent.proxmox import answers
+from felhom_agent.proxmox.transport import IDLE_LIMIT
 from tests.conftest import Site
 
 CONFIG = ("nodes", "pve1", "qemu", 100, "config")
@@ -230,3 +233,25 @@ def test_a_closed_client_keeps_no_connection_not_even_one_given_back_later(site:
     client.close()
     client._give_back(borrowed)
     assert client._idle == []
+
+
+def test_a_connection_that_idled_is_not_used_again(site: Site) -> None:
+    """PVE closes it after 5 s, and a write that meets the closing is lost (82-keepalive/001)."""
+    client = site.connect().client
+    client.get("version")
+    (session,) = client._idle
+    url = site.devnode.endpoint
+    warm = session.adapter.poolmanager.connection_from_url(url)
+    client.get("version")
+    assert session.adapter.poolmanager.connection_from_url(url) is warm
+    session.adapter._used -= IDLE_LIMIT + 1
+    client.get("version")
+    assert session.adapter.poolmanager.connection_from_url(url) is not warm
+
+
+def test_the_trust_in_a_peer_is_told_in_the_proxys_own_words() -> None:
+    response = requests.Response()
+    response.status_code = 596
+    response.reason = "tls_process_server_certificate: certificate verify failed"
+    error = answers.error_of("GET /nodes/pve2/qemu", response)
+    assert "certificate verify failed" in str(error)

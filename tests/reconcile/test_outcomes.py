@@ -1,0 +1,100 @@
+"""From what happened to the four outcomes."""
+
+from __future__ import annotations
+
+import pytest
+
+from felhom_agent.errors import (
+    Busy,
+    Denied,
+    FelhomError,
+    JournalClosed,
+    Missing,
+    NotSent,
+    OutcomeUnknown,
+    Rejected,
+    Stale,
+    StillRunning,
+    TaskFailed,
+    Unanswered,
+)
+from felhom_agent.model import Blocked, Converged, GuestPlan, Outcome, Refused, Retry
+from felhom_agent.reconcile import outcomes
+
+LOCKED = "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout"
+
+
+def task(text: str, *log: str) -> TaskFailed:
+    return TaskFailed(text, upid="UPID:x", log=log)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (NotSent("no connection"), Retry),
+        (Unanswered("596"), Retry),
+        (Busy(LOCKED), Retry),
+        (Stale("checksum mismatch"), Retry),
+        (Missing("gone"), Retry),
+        (OutcomeUnknown("596"), Retry),
+        (StillRunning("still"), Retry),
+        (Rejected("cores: too many", status=400, final=True), Refused),
+        (Rejected("VM is locked (backup)", status=500), Blocked),
+        (Rejected("CT 200 not running", status=500), Retry),
+        (Denied("Permission check failed"), Blocked),
+        (JournalClosed("full"), Blocked),
+        (task("VM is locked (backup)"), Blocked),
+        (task(LOCKED), Retry),
+        (task("got no worker upid - start worker failed"), Retry),
+        (task("unexpected status"), Retry),
+        (task("storage 'x' does not exist"), Retry),
+    ],
+)
+def test_each_error_has_its_outcome(error: FelhomError, outcome: type[Outcome]) -> None:
+    assert type(outcomes.of_error(error, lambda: 7.0)) is outcome
+
+
+def test_a_lock_timeout_of_a_task_is_somebody_elses_turn() -> None:
+    """The same words come as an answer and as a task's end (recorded: 40-tasks-qemu/049-051)."""
+    outcome = outcomes.of_error(task(LOCKED), lambda: 7.0)
+    assert outcome == Retry(7.0, f"another task holds the guest: {LOCKED}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "VM quit/powerdown failed - got timeout",
+        "VM quit/powerdown failed",
+        "container did not stop",
+    ],
+)
+def test_a_guest_that_does_not_shut_down_needs_a_person(text: str) -> None:
+    stopped = outcomes.of_error(task(text), lambda: 7.0, stopping=True)
+    assert isinstance(stopped, Blocked)
+    assert 'stop = "power-off"' in stopped.why
+    assert isinstance(outcomes.of_error(task(text), lambda: 7.0), Retry)
+
+
+def test_a_failed_task_shows_the_end_of_its_log_without_saying_it_twice() -> None:
+    failed = task("start failed", "kvm: no memory", "TASK ERROR: start failed")
+    outcome = outcomes.of_error(failed, lambda: 7.0)
+    assert outcome == Retry(7.0, "its task failed: start failed [kvm: no memory]")
+
+
+def test_a_denial_comes_with_the_line_that_grants_it() -> None:
+    denied = Denied("no", path="/vms/100", privilege="VM.Config.CPU|VM.Config.Memory")
+    outcome = outcomes.of_error(denied, lambda: 7.0)
+    assert "pveum role modify FelhomAgent --append 1 --privs VM.Config.CPU" in str(outcome)
+
+
+@pytest.mark.parametrize(
+    ("plan", "outcome"),
+    [
+        (GuestPlan(100), Converged()),
+        (GuestPlan(100, withheld="locked"), Blocked("locked")),
+        (GuestPlan(100, refused="cores"), Refused("cores")),
+        (GuestPlan(100, notes=("a", "b")), Blocked("a; b")),
+    ],
+)
+def test_a_plan_without_actions_has_its_outcome(plan: GuestPlan, outcome: Outcome) -> None:
+    assert outcomes.of_plan(plan) == outcome
