@@ -208,6 +208,9 @@ class Daemon:
             future = self._parts.engine.look_at(vmid)
         except QueueClosed:
             return
+        except RuntimeError as error:  # the system gives us no thread
+            _log.error("guest %d: cannot be looked at now: %s", vmid, error)
+            return
         if vmid not in self._running:
             self._running.add(vmid)
             future.add_done_callback(lambda f: self._inbox.put((vmid, _outcome_of(f))))

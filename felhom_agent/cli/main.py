@@ -1,7 +1,8 @@
 """The command line: finds the command, runs it, and turns what went wrong into one line.
 
-Exit codes: 0 done, 1 an error, 2 there is drift (or wrong usage), 78 the configuration is wrong
-(EX_CONFIG of sysexits(3), which tells systemd not to try again), 130 interrupted.
+Exit codes: 0 done, 1 an error, 2 there is drift (or wrong usage), 70 a bug of ours, 78 the
+configuration is wrong (EX_CONFIG of sysexits(3), which tells systemd not to try again), 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from felhom_agent.config import DEFAULT_PATH
 from felhom_agent.errors import ConfigError, FelhomError
 
 COMMANDS = ("run", "plan", "check", "explain", "selftest", "history", "demo", "devnode")
-EX_ERROR, EX_CONFIG, EX_INTERRUPTED = 1, 78, 130
+EX_ERROR, EX_SOFTWARE, EX_CONFIG, EX_INTERRUPTED = 1, 70, 78, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,15 +33,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(f"felhom-agent: {problem}", file=sys.stderr)
         return EX_CONFIG
+    except BrokenPipeError:
+        # The reader left (`| head`); point stdout elsewhere so that the exit stays quiet too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EX_ERROR
     except FelhomError as error:
         print(f"felhom-agent: {error}", file=sys.stderr)
         return EX_ERROR
     except KeyboardInterrupt:
         return EX_INTERRUPTED
-    except BrokenPipeError:
-        # The reader left (`| head`); point stdout elsewhere so that the exit stays quiet too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EX_ERROR
+    except Exception as error:  # a bug of ours; an operator gets a line, not a traceback
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        print(
+            f"felhom-agent: internal error, please report it: {type(error).__name__}: {error} "
+            f"({where})",
+            file=sys.stderr,
+        )
+        return EX_SOFTWARE
     return code
 
 

@@ -34,6 +34,7 @@ _STALE = re.compile(r"checksum mismatch \(file change by other user\?\)|detected
 _MISSING = re.compile(
     r"Configuration file '[^']*' does not exist|unable to find configuration file for|no such task"
 )
+_ALREADY = re.compile(r"^(?:VM|CT) \d+ (?:already|not) running")
 # Nothing was done, and the next time may be different.
 _NOT_NOW = re.compile(r" is locked \(|^(?:VM|CT) \d+ (?:already|not) running|^hostname lookup '")
 # Nothing was done, and nothing will be as long as the same is asked for.
@@ -68,6 +69,14 @@ def by_words(text: str) -> type[PveError] | None:
         if pattern.search(text):
             return error
     return None
+
+
+def already_there(text: str) -> bool:
+    """Return whether PVE's words say that a guest is already in the state it shall be in.
+
+    An answer of LXC, a task's end of QEMU (recorded: 41-tasks-lxc/001-010, 40-tasks-qemu/024).
+    """
+    return _ALREADY.search(text) is not None
 
 
 def error_without_answer(call: str, error: requests.RequestException, endpoint: str) -> PveError:

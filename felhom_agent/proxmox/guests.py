@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from felhom_agent.errors import NotSent
 from felhom_agent.model import ABSENT, Kind, SetConfig, Start, Stop, StopPolicy
 from felhom_agent.proxmox.client import Client
 
@@ -61,8 +62,11 @@ class Guests:
     def set_config(self, action: SetConfig) -> str:
         """Write the changes, on top of the version that the action was planned on.
 
-        Return the UPID, or an empty text if PVE was done at once.
+        Return the UPID, or an empty text if PVE was done at once. Raise NotSent if there is no
+        digest: PVE would take an empty one for "do not check" (recorded: 20-writes-qemu/011).
         """
+        if not action.digest:
+            raise NotSent(f"PVE gave no digest of guest {action.vmid}'s configuration")
         data: dict[str, str | int] = {
             c.key: c.after for c in action.changes if c.after is not ABSENT
         }

@@ -5,9 +5,7 @@ look; plan; do the plan's first action; look again; and so on until the plan is 
 stands in the way. So every act rests on a look that is milliseconds old, and its success is read
 back from PVE, not believed.
 
-Around each action stands the journal: the intent is durable before PVE is called, the UPID before
-it is waited for, the outcome once it was seen. Looks at a guest that wait already are not queued
-twice.
+Looks at a guest that wait already are not queued twice.
 
 Threads: `_lock` guards `_waiting` and `_outcomes`. `_desired` and `_settings` are replaced as a
 whole by the main loop and read as a whole by lanes; a turn uses the declaration it found when it
@@ -24,15 +22,10 @@ from felhom_agent.config import ReconcileConfig
 from felhom_agent.errors import (
     FelhomError,
     Interrupted,
-    Missing,
-    OutcomeUnknown,
     Stale,
-    StillRunning,
-    TaskFailed,
-    Unchanged,
 )
 from felhom_agent.journal.identities import Identities
-from felhom_agent.journal.operations import Operation, Operations
+from felhom_agent.journal.operations import Operations
 from felhom_agent.model import (
     Action,
     Blocked,
@@ -41,14 +34,15 @@ from felhom_agent.model import (
     DesiredGuest,
     GuestPlan,
     Outcome,
+    Refused,
     Retry,
     SetConfig,
-    Start,
     Stop,
 )
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
 from felhom_agent.reconcile.backoff import Backoff
+from felhom_agent.reconcile.dispatch import Dispatcher, NoEffect
 from felhom_agent.reconcile.identity import changes_identity, identity_of
 from felhom_agent.reconcile.plan import describe, plan_guest
 from felhom_agent.reconcile.queue import LaneQueue
@@ -60,14 +54,8 @@ _log = logging.getLogger(__name__)
 
 # A turn has at most three kinds of actions to do; more rounds mean that somebody works against us.
 _MOST_ROUNDS = 6
-# PVE's own timeout for a shutdown comes first; ours is for a task that overstays even that.
-_SLACK = 30.0
 # Seconds for lanes to notice that nobody waits for tasks any more.
 _LAST_CALL = 5.0
-
-
-class _NoEffect(FelhomError):
-    """An action succeeded by PVE's word, and the next look shows no trace of it."""
 
 
 class Engine:
@@ -90,6 +78,7 @@ class Engine:
         self._backoff = backoff
         self._slots = Slots(settings.parallel)
         self._restarts = Slots(1)
+        self._dispatcher = Dispatcher(node, operations, settings)
         self._recovery = Recovery(node, operations)
         self._desired = Desired()
         self._closing = threading.Event()
@@ -104,6 +93,7 @@ class Engine:
     def adopt(self, settings: ReconcileConfig) -> None:
         """Take timeouts and limits from now on."""
         self._settings = settings
+        self._dispatcher.settings = settings
         self._slots.resize(settings.parallel)
         self._backoff.adopt(settings.backoff_first, settings.backoff_cap, settings.jitter)
 
@@ -174,7 +164,7 @@ class Engine:
     def _settle(self, vmid: int, guest: DesiredGuest | None) -> Outcome | None:
         """Settle what is in flight; return an outcome only if the turn ends with that."""
         for operation in self._operations.in_flight(vmid):
-            self._recovery.settle(operation, self._timeout(operation.action))
+            self._recovery.settle(operation, self._dispatcher.timeout(operation.action))
         return Converged() if guest is None else None
 
     def _bring_in_line(self, guest: DesiredGuest | None) -> Outcome:
@@ -188,7 +178,7 @@ class Engine:
         with self._slots.taken():
             return self._work_off(guest)
 
-    def _work_off(self, guest: DesiredGuest) -> Outcome:
+    def _work_off(self, guest: DesiredGuest, *, restarted: bool = False) -> Outcome:
         plan = self._plan(guest)
         for _ in range(_MOST_ROUNDS):
             if not plan.actions:
@@ -197,9 +187,9 @@ class Engine:
                 raise Interrupted("the agent is stopping")
             action = plan.actions[0]
             if isinstance(action, Stop) and action.restart:
-                return self._restart(guest, action)
+                return self._restart(guest, action, again=restarted)
             try:
-                operation = self._begin(action)
+                operation = self._dispatcher.begin(action)
             except Interrupted:
                 raise
             except Stale:
@@ -208,22 +198,25 @@ class Engine:
             except FelhomError as error:
                 return self._of_error(guest.vmid, guest, error, stopping=isinstance(action, Stop))
             plan = self._plan(guest, after=action)
-            self._confirm(operation, action, plan)
-        raise _NoEffect("somebody else keeps changing this guest")
+            self._dispatcher.confirm(operation, action, plan)
+        raise NoEffect("somebody else keeps changing this guest")
 
-    def _restart(self, guest: DesiredGuest, stop: Stop) -> Outcome:
+    def _restart(self, guest: DesiredGuest, stop: Stop, *, again: bool) -> Outcome:
         """Stop a guest and bring it in line again, unless another one is being restarted."""
+        if again:
+            # Refused, so that it is not restarted over and over for what no restart mends.
+            return Refused("it was restarted, and what waits for a restart still does")
         with self._restarts.taken_if_free() as free:
             if not free:
                 return Retry(self._settings.backoff_first, "another guest is being restarted")
             try:
-                operation = self._begin(stop)
+                operation = self._dispatcher.begin(stop)
             except Interrupted:
                 raise
             except FelhomError as error:
                 return self._of_error(guest.vmid, guest, error, stopping=True)
-            self._confirm(operation, stop, self._plan(guest))
-            return self._work_off(guest)
+            self._dispatcher.confirm(operation, stop, self._plan(guest))
+            return self._work_off(guest, restarted=True)
 
     def _plan(self, guest: DesiredGuest, after: Action | None = None) -> GuestPlan:
         """Look at a guest and plan; `after` is the action that was just done to it."""
@@ -236,64 +229,6 @@ class Engine:
             self._identities.remember({guest.vmid: identity_of(present)})
         return plan
 
-    def _begin(self, action: Action) -> Operation:
-        """Do an action as far as PVE's word; return the operation, still to be confirmed.
-
-        Raise what stood in the way; the journal then holds it as failed, or in flight where
-        nobody can tell.
-        """
-        operation = self._operations.begin(action)
-        try:
-            upid = self._dispatch(action)
-        except Unchanged as error:
-            self._operations.failed(operation, error.text)
-            raise
-        except OutcomeUnknown as error:
-            _log_unknown(operation, error)
-            raise
-        return self._await(self._operations.task(operation, upid)) if upid else operation
-
-    def _await(self, operation: Operation) -> Operation:
-        """Wait for an operation's task to end well; return the operation."""
-        try:
-            self._node.tasks.wait(operation.upid, self._timeout(operation.action))
-        except TaskFailed as error:
-            self._operations.failed(operation, error.text)
-            raise
-        except (StillRunning, Missing) as error:
-            _log_unknown(operation, error)
-            raise
-        return operation
-
-    def _dispatch(self, action: Action) -> str:
-        match action:
-            case Start():
-                return self._node.guests.start(action)
-            case Stop():
-                return self._node.guests.stop(action, self._settings.stop_timeout)
-            case SetConfig():
-                return self._node.guests.set_config(action)
-
-    def _confirm(self, operation: Operation, action: Action, plan: GuestPlan) -> None:
-        """Record an operation as succeeded if the look after it agrees, else as failed."""
-        if any(_repeats(action, planned) for planned in plan.actions):
-            self._operations.failed(operation, "PVE said OK, but it does not show")
-            raise _NoEffect(f"PVE accepted to {describe(action)}, but it does not show")
-        self._operations.succeeded(operation)
-        extra = fields(
-            vmid=action.vmid, action=operation.action, op=operation.op_id, upid=operation.upid
-        )
-        _log.info("guest %d: done: %s", action.vmid, describe(action), extra=extra)
-
-    def _timeout(self, action: str) -> float:
-        settings = self._settings
-        seconds = {
-            "Start": settings.start_timeout,
-            "Stop": settings.stop_timeout + _SLACK,
-            "SetConfig": settings.config_timeout,
-        }
-        return seconds[action]
-
     def _of_error(
         self, vmid: int, guest: DesiredGuest | None, error: FelhomError, *, stopping: bool = False
     ) -> Outcome:
@@ -301,26 +236,6 @@ class Engine:
 
     def _delay(self, vmid: int, guest: DesiredGuest | None) -> float:
         return self._backoff.failed(vmid, repr(guest))
-
-
-def _log_unknown(operation: Operation, error: FelhomError) -> None:
-    extra = fields(
-        vmid=operation.vmid, action=operation.action, op=operation.op_id, upid=operation.upid
-    )
-    _log.warning(
-        "guest %d: not known yet what became of %s: %s",
-        operation.vmid,
-        operation.text,
-        error,
-        extra=extra,
-    )
-
-
-def _repeats(done: Action, planned: Action) -> bool:
-    """Return whether an action that was just done is planned again, wholly or in part."""
-    if isinstance(done, SetConfig) and isinstance(planned, SetConfig):
-        return bool({c.key for c in done.changes} & {c.key for c in planned.changes})
-    return type(done) is type(planned)
 
 
 def _is_news(before: Outcome | None, now: Outcome) -> bool:

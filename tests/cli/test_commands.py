@@ -367,3 +367,17 @@ def test_the_demo_heals_its_guests_and_says_so() -> None:
     assert "every declared value is there; nothing else was touched" in process.stdout
     assert "guest 200: done: start" in process.stdout
     assert process.stderr == ""
+
+
+def test_a_bug_of_ours_is_one_line_and_no_traceback(
+    site: Site, felhom: Felhom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("felhom_agent.cli.plan.as_text", broken)
+    site.declare(DRIFTED)
+    code, _, err = felhom("plan")
+    assert code == 70
+    assert err.startswith("felhom-agent: internal error, please report it: ZeroDivisionError: oops")
+    assert err.count("\n") == 1

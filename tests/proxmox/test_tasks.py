@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from felhom_agent.devnode import Behaviour, Fault
-from felhom_agent.errors import Interrupted, Missing, StillRunning, TaskFailed
-from felhom_agent.model import Kind, Start
+from felhom_agent.errors import Interrupted, Missing, NotSent, StillRunning, TaskFailed
+from felhom_agent.model import Change, Kind, SetConfig, Start
 from felhom_agent.proxmox.tasks import TaskEnd, Tasks, Upid
 from tests.conftest import Site
 
@@ -124,3 +124,10 @@ def test_a_running_task_is_found_too(site: Site) -> None:
     node = site.connect()
     upid = node.guests.start(START)
     assert [u.text for u in node.tasks.find(100, "qmstart", site.clock() - 5)] == [upid]
+
+
+def test_a_configuration_is_never_written_without_a_digest(site: Site) -> None:
+    change = SetConfig(100, Kind.QEMU, (Change("cores", "1", "2"),), digest="")
+    with pytest.raises(NotSent, match="no digest"):
+        site.connect().guests.set_config(change)
+    assert site.devnode.mutations == ()

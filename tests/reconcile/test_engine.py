@@ -135,23 +135,24 @@ def let_time_pass_until(site: Site, done: Callable[[], bool]) -> None:
 
 
 class Meddler(Clock):
-    """A clock whose node lets a person edit guest 100 just before our first write gets there."""
+    """A clock whose node lets a person act just before our first write gets there."""
 
-    def __init__(self) -> None:
+    def __init__(self, act: Callable[[World], object]) -> None:
         super().__init__()
         self.site: Site | None = None
+        self._act = act
 
     def __call__(self) -> float:
         if self.site is not None and self.site.devnode.mutations:
             site, self.site = self.site, None
-            site.world.edit(100, {"memory": "4096"})
+            self._act(site.world)
         return self.now
 
 
 def test_a_change_by_somebody_else_meanwhile_is_looked_at_and_not_overwritten(
     make_site: Callable[..., Site],
 ) -> None:
-    meddler = Meddler()
+    meddler = Meddler(lambda world: world.edit(100, {"memory": "4096"}))
     site = make_site(World(now=meddler))
     site.world.add("qemu", 100, {"memory": "1024", "cores": 1})
     meddler.site = site
@@ -160,6 +161,22 @@ def test_a_change_by_somebody_else_meanwhile_is_looked_at_and_not_overwritten(
     assert site.world.config(100)["memory"] == "4096"
     assert site.world.config(100)["cores"] == 2
     assert ends(site) == [("SetConfig", State.FAILED), ("SetConfig", State.SUCCEEDED)]
+
+
+@pytest.mark.parametrize("kind", ["qemu", "lxc"])
+@pytest.mark.parametrize("state", [RunState.RUNNING, RunState.STOPPED])
+def test_a_guest_that_is_already_there_when_our_call_arrives_is_success_by_looking(
+    make_site: Callable[..., Site], kind: str, state: RunState
+) -> None:
+    """QEMU says so in the task, LXC in the answer (recorded: 40-tasks-qemu, 41-tasks-lxc)."""
+    start = state is RunState.RUNNING
+    meddler = Meddler(lambda world: world.start(100) if start else world.stop(100))
+    site = make_site(World(now=meddler))
+    site.world.add(kind, 100, {}, running=not start)
+    meddler.site = site
+    with assembled(site.config(), chance=lambda: 0.0) as parts:
+        assert turn(parts, wish(state=state)) == Converged()
+    assert ends(site) == [("Start" if start else "Stop", State.SUCCEEDED)]
 
 
 def test_a_guest_that_does_not_obey_is_blocked_with_words(site: Site, agent: Open) -> None:

@@ -1,0 +1,133 @@
+"""One action, as one operation: the journal around a call to PVE.
+
+The intent is durable before PVE is called, the UPID before it is waited for, the outcome once it
+was seen: `begin` does an action as far as PVE's word, and `confirm` gives it its outcome by the
+look that came after. Between the two the operation is in flight; so it stays where nobody can tell
+what became of it, and recovery finds out.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from felhom_agent.config import ReconcileConfig
+from felhom_agent.errors import (
+    FelhomError,
+    Missing,
+    OutcomeUnknown,
+    StillRunning,
+    TaskFailed,
+    Unchanged,
+)
+from felhom_agent.journal.operations import Operation, Operations
+from felhom_agent.model import Action, GuestPlan, SetConfig, Start, Stop
+from felhom_agent.proxmox.answers import already_there
+from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.plan import describe
+from felhom_agent.service.logging import fields
+
+_log = logging.getLogger(__name__)
+
+# PVE's own timeout for a shutdown comes first; ours is for a task that overstays even that.
+_SLACK = 30.0
+
+
+class NoEffect(FelhomError):
+    """An action succeeded by PVE's word, and the next look shows no trace of it."""
+
+
+class Dispatcher:
+    """Does actions; called on the lane of the action's guest.
+
+    Threads: `settings` is replaced as a whole by the main loop and read as a whole by lanes.
+    """
+
+    def __init__(self, node: Node, operations: Operations, settings: ReconcileConfig) -> None:
+        self._node = node
+        self._operations = operations
+        self.settings = settings
+
+    def begin(self, action: Action) -> Operation:
+        """Given an action, do it as far as PVE's word; return the operation, to be confirmed.
+
+        Raise what stood in the way; the journal then holds it as failed, or in flight where
+        nobody can tell.
+        """
+        operation = self._operations.begin(action)
+        try:
+            upid = self._call(action)
+        except Unchanged as error:
+            if already_there(error.text):
+                return operation
+            self._operations.failed(operation, error.text)
+            raise
+        except OutcomeUnknown as error:
+            _log_unknown(operation, error)
+            raise
+        return self._await(self._operations.task(operation, upid)) if upid else operation
+
+    def confirm(self, operation: Operation, action: Action, plan: GuestPlan) -> None:
+        """Given the plan that a look after the action came to, record the operation's outcome.
+
+        Raise NoEffect if the action, or a part of it, is planned again.
+        """
+        if any(_repeats(action, planned) for planned in plan.actions):
+            self._operations.failed(operation, "PVE said OK, but it does not show")
+            raise NoEffect(f"PVE accepted to {describe(action)}, but it does not show")
+        self._operations.succeeded(operation)
+        _log.info("guest %d: done: %s", action.vmid, describe(action), extra=_fields(operation))
+
+    def timeout(self, action: str) -> float:
+        """Given an action's name, return the seconds that its task is waited for."""
+        seconds = {
+            "Start": self.settings.start_timeout,
+            "Stop": self.settings.stop_timeout + _SLACK,
+            "SetConfig": self.settings.config_timeout,
+        }
+        return seconds[action]
+
+    def _call(self, action: Action) -> str:
+        match action:
+            case Start():
+                return self._node.guests.start(action)
+            case Stop():
+                return self._node.guests.stop(action, self.settings.stop_timeout)
+            case SetConfig():
+                return self._node.guests.set_config(action)
+
+    def _await(self, operation: Operation) -> Operation:
+        """Wait for an operation's task to end well; return the operation."""
+        try:
+            self._node.tasks.wait(operation.upid, self.timeout(operation.action))
+        except TaskFailed as error:
+            if already_there(error.text):
+                return operation
+            self._operations.failed(operation, error.text)
+            raise
+        except (StillRunning, Missing) as error:
+            _log_unknown(operation, error)
+            raise
+        return operation
+
+
+def _log_unknown(operation: Operation, error: FelhomError) -> None:
+    _log.warning(
+        "guest %d: not known yet what became of %s: %s",
+        operation.vmid,
+        operation.text,
+        error,
+        extra=_fields(operation),
+    )
+
+
+def _fields(operation: Operation) -> dict[str, object]:
+    return fields(
+        vmid=operation.vmid, action=operation.action, op=operation.op_id, upid=operation.upid
+    )
+
+
+def _repeats(done: Action, planned: Action) -> bool:
+    """Return whether an action that was just done is planned again, wholly or in part."""
+    if isinstance(done, SetConfig) and isinstance(planned, SetConfig):
+        return bool({c.key for c in done.changes} & {c.key for c in planned.changes})
+    return type(done) is type(planned)
