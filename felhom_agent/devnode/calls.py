@@ -60,8 +60,7 @@ class Call:
 
 def version(call: Call) -> object:
     """GET /version."""
-    del call
-    return dict(reads.VERSION)
+    return reads.version(call.world.version)
 
 
 def nodes(call: Call) -> object:
@@ -73,7 +72,7 @@ def nodes(call: Call) -> object:
 
 def node_status(call: Call) -> object:
     """GET /nodes/N/status."""
-    return reads.node_status(call.uptime)
+    return reads.node_status(call.uptime, call.world.version)
 
 
 def cluster_status(call: Call) -> object:
@@ -102,11 +101,23 @@ def resources(call: Call) -> object:
     wanted = call.params.get("type")
     rows: list[object] = []
     if wanted in (None, "vm"):
-        rows += [reads.resource(g, moment) for g in _visible(world, call)]
+        tell = world.broadcasts.due(moment)
+        rows += [_resource(world, g, moment, tell=tell) for g in _visible(world, call)]
     if wanted in (None, "node"):
         known = call.caller.may(f"/nodes/{world.node}", "Sys.Audit")
         rows.append(reads.node_resource(world.node, call.uptime, known=known))
+        rows += [
+            reads.peer_resource(peer, online=peer not in world.offline)
+            for peer in sorted(world.peers)
+        ]
     return rows
+
+
+def _resource(world: World, guest: Guest, moment: float, *, tell: bool) -> reads.Row:
+    def live() -> reads.Row:
+        return reads.resource(guest, moment)
+
+    return world.broadcasts.row(guest.vmid, live, tell=tell)
 
 
 def _visible(world: World, call: Call) -> list[Guest]:
@@ -148,7 +159,9 @@ def current(call: Call) -> object:
 def write_config(call: Call) -> object:
     """PUT config, which is synchronous, and POST config, which is a task."""
     world = call.world
-    wanted = change.parse(call.kind, call.raw, post=call.method == "POST")
+    wanted = change.parse(
+        call.kind, call.raw, post=call.method == "POST", version=call.world.version
+    )
     present = world.here(call.kind, call.vmid)
     change.authorize(wanted, call.caller, call.vmid, present.conf.merged() if present else {})
     guest = call.guest()

@@ -54,11 +54,16 @@ class Change:
         return f"update VM {vmid}: {' '.join(words)}"
 
 
-def parse(kind: str, params: Mapping[str, Raw], *, post: bool = False) -> Change:
-    """Given a write's parameters, return what it asks for. Raise `Refusal` (400 or 500)."""
+def parse(kind: str, params: Mapping[str, Raw], *, version: str, post: bool = False) -> Change:
+    """Given a write's parameters, return what it asks for. Raise `Refusal` (400 or 500).
+
+    An option that came after `version` is unknown.
+    """
     control = _POST_CONTROL if post else _CONTROL[kind]
     values = schema.verify(
-        params, lambda key: _check(kind, key, control), lambda key: schema.type_word(kind, key)
+        params,
+        lambda key: _check(kind, key, control, version),
+        lambda key: schema.type_word(kind, key),
     )
     _refuse_force(values)
     if _asks_nothing(kind, params):
@@ -78,10 +83,17 @@ def parse(kind: str, params: Mapping[str, Raw], *, post: bool = False) -> Change
     return change
 
 
-def _check(kind: str, key: str, control: Mapping[str, Check]) -> Check | None:
+def _check(kind: str, key: str, control: Mapping[str, Check], version: str) -> Check | None:
     if key in control:
         return control[key]
-    return None if key in _READ_ONLY else schema.option_check(kind, key)
+    unknown = key in _READ_ONLY or _is_newer(kind, key, version)
+    return None if unknown else schema.option_check(kind, key)
+
+
+def _is_newer(kind: str, key: str, version: str) -> bool:
+    option = lookup(kind, key)
+    since = option.since if option else ""
+    return bool(since) and [int(n) for n in since.split(".")] > [int(n) for n in version.split(".")]
 
 
 def _words(values: Mapping[str, str], key: str) -> tuple[str, ...]:

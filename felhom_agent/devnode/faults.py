@@ -5,7 +5,14 @@
 * `hang`: it happens, and no answer comes until the caller gives up or the node closes.
 * `status:596` to `status:599`: it happens, and the proxy says it does not know;
   `status:595` and any other status: nothing happened.
-* `not-json`: 200 with a page of HTML; `redirect`: 301 to another place; nothing happened.
+* `refuse:TEXT`: 500 with that text, as PVE dies; nothing happened.
+* `delay:SECONDS`: it happens, and the answer comes that much later, or when the node closes.
+* `truncated`: it happens, and half of the answer comes.
+* `not-json`: 200 with a page of HTML; `redirect`: 301 to another place; `garbage`: bytes that are
+  no HTTP; nothing happened.
+
+What can go wrong inside of the node is elsewhere: `World.hold_lock`, `World.forget_tasks`,
+`World.pvestatd_lost`, and `Behaviour` for tasks that fail, warn, or take for ever.
 """
 
 from __future__ import annotations
@@ -14,7 +21,11 @@ import re
 import threading
 from dataclasses import dataclass
 
-_ACTIONS = re.compile(r"reset-before|reset-after|hang|not-json|redirect|status:[1-9]\d\d")
+_ACTIONS = re.compile(
+    r"reset-before|reset-after|hang|not-json|redirect|garbage|truncated|status:[1-9]\d\d|"
+    r"refuse:.+|delay:\d+(?:\.\d+)?"
+)
+_AFTER_THE_EFFECT = frozenset({"reset-after", "hang", "truncated"})
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,12 @@ class Fault:
     @property
     def takes_effect(self) -> bool:
         """Whether the request is carried out all the same."""
-        return self.action in ("reset-after", "hang") or 596 <= self.status <= 599
+        return self.action in _AFTER_THE_EFFECT or 596 <= self.status <= 599
+
+    @property
+    def argument(self) -> str:
+        """What stands behind the colon of its action; empty if there is none."""
+        return self.action.partition(":")[2]
 
 
 class Faults:

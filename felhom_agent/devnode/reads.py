@@ -2,8 +2,6 @@
 
 Figures that no caller can do anything with (CPU load, traffic) are zero; the keys are PVE's.
 recorded: 01-reads, 30-running-qemu/003, 31-running-lxc/003, 50-locks/012-013.
-
-One habit is left out: on a real node /cluster/resources lags up to twelve seconds behind.
 """
 
 from __future__ import annotations
@@ -133,6 +131,13 @@ def node(node_name: str, fingerprint: str, uptime: int, *, known: bool) -> Row:
     return {**row, **_node_figures(uptime)} if known else row
 
 
+def peer_resource(node_name: str, *, online: bool) -> Row:
+    """Return the row of another node in GET /cluster/resources."""
+    status = "online" if online else "offline"
+    row = {"id": f"node/{node_name}", "node": node_name, "type": "node", "status": status}
+    return {**row, "level": ""}
+
+
 def node_resource(node_name: str, uptime: int, *, known: bool) -> Row:
     """Return the node's row of GET /cluster/resources."""
     row = node(node_name, "", uptime, known=known)
@@ -152,12 +157,15 @@ def _node_figures(uptime: int) -> Row:
     }
 
 
-VERSION: Mapping[str, str] = {
-    # recorded: 01-reads/001
-    "version": "9.1.7",
-    "release": "9.1",
-    "repoid": "0307225d4bc8b3ed",
-}
+VERSION = "9.1.7"
+_BUILD = "0307225d4bc8b3ed"
+
+
+def version(number: str) -> Row:
+    """Return what GET /version answers. recorded: 01-reads/001."""
+    release = number.rpartition(".")[0]
+    return {"version": number, "release": release, "repoid": _BUILD}
+
 
 _MACHINE: Mapping[str, object] = {
     # recorded: 01-reads/003, for its keys
@@ -184,19 +192,19 @@ _MACHINE: Mapping[str, object] = {
     "ksm": {"shared": 0},
     "kversion": "Linux 6.14.0-1-pve #1 SMP",
     "loadavg": ["0.10", "0.10", "0.10"],
-    "pveversion": f"pve-manager/{VERSION['version']}/{VERSION['repoid']}",
     "swap": {"total": 0, "used": 0, "free": 0},
     "wait": 0,
 }
 
 
-def node_status(uptime: int) -> Row:
+def node_status(uptime: int, number: str) -> Row:
     """Return what GET /nodes/N/status answers."""
     free = NODE_DISK * 7 // 8
     memory_free = NODE_MEMORY * 3 // 4
     memory = {"total": NODE_MEMORY, "used": NODE_MEMORY // 4}
     return {
         **_MACHINE,
+        "pveversion": f"pve-manager/{number}/{_BUILD}",
         "uptime": uptime,
         "cpu": 0.01,
         "memory": {**memory, "free": memory_free, "available": memory_free},

@@ -127,6 +127,10 @@ class DevNode:
             self._log.append(request)
         return request
 
+    def wait(self, seconds: float) -> None:
+        """Return after that time, or when the node closes."""
+        self._closing.wait(seconds)
+
     def answered(self, request: Request, status: int) -> None:
         """Note with which status a request was answered."""
         with self._log_lock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
 from felhom_agent.devnode.worker import Agenda, Steps, Worker
 
@@ -103,13 +104,14 @@ class TaskBook:
         self._agenda = agenda
         self._boot = agenda.moment - 1000.0
         self._tasks: dict[str, Task] = {}
+        self._numbers = count()
 
     def start(self, kind: str, vmid: int, user: str, work: Callable[[Task], Steps]) -> Task:
         """Given what a task shall do, start it and return it; it may have ended already."""
         moment = self._agenda.moment
         task = Task(
             node=self._node,
-            pid=0x1000 + len(self._tasks),
+            pid=0x1000 + next(self._numbers),
             pstart=int((moment - self._boot) * 100),
             starttime=int(moment),
             type=kind,
@@ -130,6 +132,10 @@ class TaskBook:
     def find(self, upid: str) -> Task | None:
         """Given a UPID, return its task if this node has it."""
         return self._tasks.get(upid)
+
+    def forget(self) -> None:
+        """Lose all tasks that have ended."""
+        self._tasks = {u: task for u, task in self._tasks.items() if task.exitstatus is None}
 
     def running(self) -> Iterator[Task]:
         """Yield the tasks that have not ended, newest first."""

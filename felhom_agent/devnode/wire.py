@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from felhom_agent.devnode import message
 from felhom_agent.devnode.faults import Fault
 from felhom_agent.devnode.message import Answer
-from felhom_agent.devnode.refusal import Refusal, unreadable
+from felhom_agent.devnode.refusal import Refusal, died, unreadable
 from felhom_agent.devnode.schema import Raw
 
 if TYPE_CHECKING:
@@ -155,20 +155,30 @@ class _Handler(BaseHTTPRequestHandler):
         return str(self.headers.get("Authorization", ""))
 
     def _spoil(self, heard: Request, fault: Fault, raw: Mapping[str, Raw]) -> None:
-        if fault.takes_effect:
-            self.server.node.answer(heard, raw, self._authorization)
+        node = self.server.node
+        if fault.action.startswith("delay:"):
+            late = node.answer(heard, raw, self._authorization)
+            node.wait(float(fault.argument))
+            self._send(heard, late)
+            return
+        answer = node.answer(heard, raw, self._authorization) if fault.takes_effect else None
         if fault.action == "hang":
             self._wait_for_the_end()
-        elif fault.status:
-            self._send(heard, Answer(fault.status, _PROXY_REASON.get(fault.status, "fault")))
-        elif fault.action == "not-json":
-            self._send(heard, Answer(200, "OK", b"<html>not here</html>", "text/html"))
-        elif fault.action == "redirect":
-            self._send(heard, Answer(301, "Moved Permanently", location="https://127.0.0.1:1/"))
+        elif fault.action == "garbage":
+            self._babble(b"\x00\xff not HTTP at all\r\n\r\n")
+        elif fault.action == "truncated" and answer is not None:
+            self._send(heard, answer, cut=True)
+        elif instead := _instead(fault):
+            self._send(heard, instead)
         else:
             self._cut()
 
-    def _send(self, heard: Request, answer: Answer) -> None:
+    def _babble(self, sent: bytes) -> None:
+        self.close_connection = True
+        self.wfile.write(sent)
+
+    def _send(self, heard: Request, answer: Answer, *, cut: bool = False) -> None:
+        self.close_connection = self.close_connection or cut
         if answer.status >= 400 or self._served >= REQUESTS_PER_CONNECTION:
             self.close_connection = True
         self.server.node.answered(heard, answer.status)
@@ -182,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.location:
             self.send_header("Location", answer.location)
         self.end_headers()
-        self.wfile.write(answer.body)
+        self.wfile.write(answer.body[: len(answer.body) // 2] if cut else answer.body)
 
     def _wait_for_the_end(self) -> None:
         self.close_connection = True
@@ -197,3 +207,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing: the log of requests is the node's own."""
+
+
+def _instead(fault: Fault) -> Answer | None:
+    """Return what a fault answers in place of the node; None if it answers nothing."""
+    if fault.action.startswith("refuse:"):
+        return message.refused(died(fault.argument))
+    if fault.status:
+        return Answer(fault.status, _PROXY_REASON.get(fault.status, "fault"))
+    if fault.action == "not-json":
+        return Answer(200, "OK", b"<html>not here</html>", "text/html")
+    if fault.action == "redirect":
+        return Answer(301, "Moved Permanently", location="https://127.0.0.1:1/")
+    return None

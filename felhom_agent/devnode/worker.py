@@ -48,16 +48,27 @@ class Flock:
     def __init__(self, path: str) -> None:
         self.path = path
         self._holder: Worker | None = None
+        self._elsewhere = False
         self._waiting: deque[Worker] = deque()
 
     @property
     def held(self) -> bool:
         """Whether some worker holds it."""
-        return self._holder is not None
+        return self._holder is not None or self._elsewhere
+
+    def hold(self) -> None:
+        """Let a process that is no worker hold it; a worker that holds it goes on all the same."""
+        self._elsewhere = True
+
+    def let_go(self) -> None:
+        """Let that process give it back; the next in turn gets it."""
+        self._elsewhere = False
+        if self._holder is None:
+            self._hand_on()
 
     def claim(self, worker: Worker) -> bool:
         """Given a worker, let it hold the lock or wait for it; return whether it holds it."""
-        if self._holder is None:
+        if not self.held:
             self._holder = worker
         else:
             self._waiting.append(worker)
@@ -68,9 +79,13 @@ class Flock:
         if worker in self._waiting:
             self._waiting.remove(worker)
         if self._holder is worker:
-            self._holder = self._waiting.popleft() if self._waiting else None
-            if self._holder is not None:
-                self._holder.granted()
+            self._holder = None
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        if self._waiting and not self._elsewhere:
+            self._holder = self._waiting.popleft()
+            self._holder.granted()
 
 
 class Worker:

@@ -16,6 +16,7 @@ from itertools import count
 from typing import Any
 
 from felhom_agent.devnode.access import Tokens
+from felhom_agent.devnode.broadcast import Broadcasts
 from felhom_agent.devnode.conf import Conf, Json
 from felhom_agent.devnode.guest import (
     NOUN,
@@ -28,6 +29,7 @@ from felhom_agent.devnode.guest import (
 )
 from felhom_agent.devnode.ha import ROOT, Manager
 from felhom_agent.devnode.readback import DISK, TagStyle, description, split_drive
+from felhom_agent.devnode.reads import VERSION
 from felhom_agent.devnode.tasks import Task, TaskBook
 from felhom_agent.devnode.worker import Agenda, Flock, Steps
 
@@ -38,7 +40,8 @@ class World:
     `now` tells the time in seconds since the epoch. `lock_wait` is how long a config write really
     waits for a guest's lock before it answers, in seconds; PVE waits ten, a test waits none.
     `tag_style` is the text of datacenter.cfg's tag-style. `bridges` are those the node has,
-    `peers` the other nodes it knows, none of which answers.
+    `peers` the other nodes it knows, none of which answers, `offline` those of them that are off.
+    `version` is PVE's; /cluster/resources is as late as `broadcasts.cycle` says.
     """
 
     def __init__(
@@ -48,9 +51,13 @@ class World:
         *,
         lock_wait: float = 0.0,
         tag_style: str = "",
+        version: str = VERSION,
     ) -> None:
         self.node = node
         self.lock_wait = lock_wait
+        self.version = version
+        self.broadcasts = Broadcasts()
+        self.offline: set[str] = set()
         self.tag_style = TagStyle(
             case_sensitive="case-sensitive=1" in tag_style,
             keep_order="ordering=config" in tag_style,
@@ -181,6 +188,40 @@ class World:
             self.guests[vmid].node = node
             if node != self.node:
                 self.peers.add(node)
+
+    def peer(self, node: str, *, online: bool = True) -> None:
+        """Let another node be known to the cluster; it does not answer here either way."""
+        with self.guard:
+            self.peers.add(node)
+            (self.offline.discard if online else self.offline.add)(node)
+
+    def pvestatd_lost(self) -> None:
+        """Let pvestatd be gone, and all it ever told: every guest's status is "unknown"."""
+        with self.guard:
+            self.broadcasts.lost = True
+            self.broadcasts.forget()
+
+    def pvestatd_back(self) -> None:
+        """Let pvestatd tell again."""
+        with self.guard:
+            self.broadcasts.lost = False
+
+    def hold_lock(self, vmid: int) -> None:
+        """Hold a guest's configuration lock as somebody else, until it is released."""
+        with self.guard:
+            self.catch_up()
+            self.guests[vmid].flock.hold()
+
+    def release_lock(self, vmid: int) -> None:
+        """Let go of a guest's configuration lock."""
+        with self.guard:
+            self.guests[vmid].flock.let_go()
+
+    def forget_tasks(self) -> None:
+        """Lose the files of all ended tasks, as a clean-up of logs does."""
+        with self.guard:
+            self.catch_up()
+            self.tasks.forget()
 
     def ha(self, vmid: int, state: str) -> None:
         """Put a guest under the HA manager ("started", "stopped", "ignored", ...; "": out)."""

@@ -120,6 +120,6 @@ def call(callers: Callable[..., Caller]) -> Caller:
 
 def recorded(prefix: str) -> list[dict[str, Any]]:
     """Given how their names begin, return the recordings in their order."""
-    file = Path(__file__).parent.parent / "data" / "pve_exchanges.jsonl"
+    file = Path(__file__).parent.parent / "data" / "pve" / "exchanges.jsonl"
     lines = (json.loads(line) for line in file.read_text().splitlines())
     return [line for line in lines if line["case"].startswith(prefix)]
