@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -381,3 +382,25 @@ def test_a_bug_of_ours_is_one_line_and_no_traceback(
     assert code == 70
     assert err.startswith("felhom-agent: internal error, please report it: ZeroDivisionError: oops")
     assert err.count("\n") == 1
+
+
+def test_the_devnode_serves_a_site_that_the_other_commands_work_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "felhom_agent", "devnode", "--dir", str(tmp_path / "site")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        told = [process.stdout.readline() for _ in range(3)]
+        assert told[0].startswith("A PVE node listens on https://127.0.0.1:")
+        config = str(tmp_path / "site" / "agent.toml")
+        assert told[1] == f"  felhom-agent --config {config} plan\n"
+        assert main(["--config", config, "plan"]) == 2
+        assert "8 guests declared" in capsys.readouterr().out
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+        process.stdout.close()

@@ -107,6 +107,10 @@ def test_a_held_lock_is_busy(make_site: Callable[..., Site]) -> None:
         ("status:596", Unanswered, OutcomeUnknown),
         ("not-json", Unanswered, OutcomeUnknown),
         ("redirect", Unanswered, OutcomeUnknown),
+        ("garbage", Unanswered, OutcomeUnknown),
+        ("truncated", Unanswered, OutcomeUnknown),
+        ("refuse:bridge 'vmbr0' does not exist", Rejected, OutcomeUnknown),
+        ("refuse:got no worker upid - start worker failed", Busy, Busy),
     ],
 )
 def test_what_brings_no_answer_changes_nothing_for_a_read_and_is_unknown_for_a_write(

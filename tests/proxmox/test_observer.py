@@ -147,3 +147,16 @@ def test_a_look_at_a_guest_that_cannot_be_read_is_an_error_and_not_an_absence(
     site.devnode.faults.add(Fault("GET", "qemu/100/config$", "not-json"))
     with pytest.raises(Unanswered):
         site.connect().observer.look(100)
+
+
+def test_a_node_that_is_offline_is_known_as_such(site: Site) -> None:
+    site.world.move(100, "pve2")
+    site.world.peer("pve2", online=False)
+    actual = site.connect().observer.snapshot([100])
+    assert actual.elsewhere == {100: "pve2"}
+    assert actual.offline == {"pve2"}
+
+
+def test_an_older_nodes_version_is_seen(make_site: Callable[..., Site]) -> None:
+    site = make_site(World(version="8.4.1"))
+    assert site.connect().observer.snapshot([]).facts.version == (8, 4)

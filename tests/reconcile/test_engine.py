@@ -257,7 +257,7 @@ def test_a_dry_run_changes_nothing_and_says_what_it_would_do(site: Site, agent: 
     assert site.devnode.mutations == ()
 
 
-@pytest.mark.parametrize("action", ["reset-after", "status:596", "hang"])
+@pytest.mark.parametrize("action", ["reset-after", "status:596", "truncated", "hang"])
 @pytest.mark.parametrize("vmid", [100, 200])
 def test_an_unknown_outcome_is_looked_up_and_not_repeated(
     site: Site, agent: Open, vmid: int, action: str
@@ -456,3 +456,53 @@ def test_a_container_write_that_failed_after_it_was_written_is_looked_up(
 
 
 AGENT_RIGHTS = ["VM.Audit", "Sys.Audit", "VM.PowerMgmt", "VM.Config.Network", "SDN.Use"]
+
+
+def test_late_and_unknown_resources_never_decide_about_a_run_state(site: Site, agent: Open) -> None:
+    site.world.broadcasts.cycle = 1e9
+    site.world.pvestatd_lost()
+    with agent() as parts:
+        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+        assert turn(parts, wish(state=RunState.STOPPED)) == Converged()
+    assert [action for action, _ in ends(site)] == ["Start", "Stop"]
+
+
+@pytest.mark.parametrize("vmid", [100, 200])
+def test_a_lock_that_somebody_else_holds_is_waited_out(site: Site, agent: Open, vmid: int) -> None:
+    """It comes as an answer to a write, and as the end of a task."""
+    site.world.hold_lock(vmid)
+    with agent() as parts:
+        assert "can't lock file" in str(turn(parts, wish(vmid, cores=2)))
+        parts.engine.desire(Desired({vmid: wish(vmid, RunState.RUNNING)}))
+        future = parts.engine.look_at(vmid)
+        let_time_pass_until(site, future.done)
+        assert "another task holds the guest: can't lock file" in str(future.result(0))
+        site.world.release_lock(vmid)
+        assert turn(parts, wish(vmid, RunState.RUNNING, onboot=True)) == Converged()
+
+
+def test_a_worker_that_never_came_to_be_did_nothing(site: Site, agent: Open) -> None:
+    words = "got no worker upid - start worker failed"
+    site.devnode.faults.add(Fault("POST", "start$", f"refuse:{words}"))
+    with agent() as parts:
+        assert turn(parts, wish(state=RunState.RUNNING)) == Retry(0.05, words)
+        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+    assert ends(site) == [("Start", State.FAILED), ("Start", State.SUCCEEDED)]
+
+
+def test_a_task_whose_file_is_gone_is_decided_by_looking(site: Site, agent: Open) -> None:
+    """Its log was cleaned up while the agent was away."""
+    site.world.behave(100, Behaviour(start_seconds=1000))
+    with agent(drain_timeout=0.0) as parts:
+        parts.engine.desire(Desired({100: wish(state=RunState.RUNNING)}))
+        future = parts.engine.look_at(100)
+        while not parts.operations.in_flight() or not parts.operations.in_flight()[0].upid:
+            assert not future.done()
+    site.clock.pass_by(2000)
+    site.world.forget_tasks()
+    with agent() as parts:
+        object.__setattr__(parts.node.tasks, "_clock", iter(range(0, 1000, 3)).__next__)
+        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+    assert len(site.devnode.mutations) == 1
+    assert ends(site) == [("Start", State.UNKNOWN)]
