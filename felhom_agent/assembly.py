@@ -45,8 +45,12 @@ def provider_for(config: Config) -> DesiredProvider:
 
 
 @contextmanager
-def assembled(config: Config, chance: Callable[[], float]) -> Iterator[Parts]:
+def assembled(
+    config: Config, chance: Callable[[], float], clock: Callable[[], float] = time.time
+) -> Iterator[Parts]:
     """Hold a running agent's parts for the length of a block; drain and close on the way out.
+
+    `clock` tells the seconds since the epoch at which operations begin and end.
 
     Raise ConfigError, AlreadyRunning or JournalError if the agent cannot begin.
     """
@@ -54,7 +58,7 @@ def assembled(config: Config, chance: Callable[[], float]) -> Iterator[Parts]:
     node = Node.connect(config.proxmox)
     with lock.held(config.journal.directory):
         journal, records = JournalLog.open(config.journal.directory)
-        operations = Operations(journal, records, time.time)
+        operations = Operations(journal, records, clock)
         identities = Identities(journal, records)
         backoff = Backoff(settings.backoff_first, settings.backoff_cap, settings.jitter, chance)
         engine = Engine(node, operations, identities, LaneQueue(), settings, backoff)

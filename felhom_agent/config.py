@@ -170,7 +170,7 @@ def read_secret(config: ProxmoxConfig) -> Secret:
         raise _refuse(path, f"the token's file cannot be read: {why}") from None
     if mode & stat.S_IROTH:
         raise _refuse(path, "every user can read the token's secret; run: chmod 600 " + str(path))
-    if len(words) != 1:
+    if len(words) != 1 or not words[0].isascii():
         raise _refuse(path, "must hold the token's secret and nothing else")
     return Secret(words[0].rpartition("=")[2])
 
@@ -220,8 +220,8 @@ def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path)
     text = str(_typed(value, str, "a text in quotes"))
     if hint is str:
         return text
-    if not text:
-        raise ValueError("must not be empty")
+    if not text or "\0" in text:
+        raise ValueError("must be a path")
     return base / text
 
 
@@ -237,7 +237,7 @@ def _number(value: Any, cls: type[int] | type[float], setting: dataclasses.Field
         raise ValueError(f"must be {words}")
     low, high = setting.metadata["range"]
     if not low <= value <= high:
-        raise ValueError(f"must be from {low:g} to {high:g}, not {value:g}")
+        raise ValueError(f"must be from {low:g} to {high:g}, not {str(value)[:20]}")
     return cls(value)
 
 

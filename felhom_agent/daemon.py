@@ -107,7 +107,8 @@ class Daemon:
             if not self._wait(self._config.reconcile.interval):
                 return False
         found = self._parts.engine.outcomes().values()
-        return passed and all(isinstance(outcome, Converged) for outcome in found)
+        settled = not self._known_problems and not self._parts.operations.in_flight()
+        return passed and settled and all(isinstance(o, Converged) for o in found)
 
     def send(self, message: str) -> None:
         """Give the loop a word (RELOAD or STOP), from whatever thread or signal handler."""
@@ -119,7 +120,11 @@ class Daemon:
         words = {signal.SIGHUP: RELOAD, signal.SIGTERM: STOP, signal.SIGINT: STOP}
 
         def receive(number: int, _frame: Any) -> None:
-            self._inbox.put(words[signal.Signals(number)])
+            word = words[signal.Signals(number)]
+            if word == STOP:
+                # Nobody waits on this event in this thread, so its lock is free here.
+                self._parts.node.leaving.set()
+            self._inbox.put(word)
 
         before = {number: signal.signal(number, receive) for number in words}
         try:
@@ -129,7 +134,11 @@ class Daemon:
                 signal.signal(number, handler)
 
     def _step(self) -> bool:
-        """Do what is due, then wait for what comes; return whether to go on."""
+        """Do what is due, then wait for what comes; return whether to go on.
+
+        Raise JournalClosed if the journal is broken: a new start mends what can be mended.
+        """
+        self._parts.operations.check()
         now = self._clock()
         if now >= self._next_pass:
             self._pass()
@@ -147,7 +156,10 @@ class Daemon:
         if message == STOP:
             return False
         if message == RELOAD:
-            self._reload()
+            try:
+                self._reload()
+            except Exception:  # a bug of ours must not end the daemon
+                _log.exception("internal error while reloading; please report it")
         elif isinstance(message, tuple):
             self._turn_ended(*message)
         return True
@@ -193,7 +205,8 @@ class Daemon:
                 self._consider(desired.guests[vmid], guest_plan)
 
     def _consider(self, guest: DesiredGuest, guest_plan: GuestPlan) -> None:
-        if not guest_plan.actions:
+        # What is in flight is settled by a turn, also where nothing else is left to do.
+        if not guest_plan.actions and not self._parts.operations.in_flight(guest.vmid):
             self._agenda.forget(guest.vmid)
             self._parts.engine.note(guest.vmid, outcomes.of_plan(guest_plan))
             return
@@ -204,6 +217,8 @@ class Daemon:
             self._give_turn(guest.vmid)
 
     def _give_turn(self, vmid: int) -> None:
+        if vmid in self._running:
+            return
         try:
             future = self._parts.engine.look_at(vmid)
         except QueueClosed:
@@ -211,9 +226,8 @@ class Daemon:
         except RuntimeError as error:  # the system gives us no thread
             _log.error("guest %d: cannot be looked at now: %s", vmid, error)
             return
-        if vmid not in self._running:
-            self._running.add(vmid)
-            future.add_done_callback(lambda f: self._inbox.put((vmid, _outcome_of(f))))
+        self._running.add(vmid)
+        future.add_done_callback(lambda f: self._inbox.put((vmid, _outcome_of(f))))
 
     def _turn_ended(self, vmid: int, outcome: Outcome | None) -> None:
         self._running.discard(vmid)

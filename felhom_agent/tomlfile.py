@@ -72,7 +72,8 @@ def parse(text: str, path: Path) -> TomlFile:
     """Given a file's text and path, return its content. Raise ConfigError on a syntax error."""
     try:
         data = tomli.loads(text)
-    except tomli.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: an endless number or nesting ends in one of Python's own.
         found = _AT_LINE.search(str(error))
         line = int(found[1]) if found and found[1] else text.count("\n") + 1
         said = _AT_LINE.sub("", str(error))

@@ -92,7 +92,7 @@ directory = 7
         (f'token = "{UUID}"', "a secret does not belong into this file"),
         ('node = "no_such.name"', "is not a node's name"),
         ('fingerprint = "AA:BB"', "must be 32 pairs of hex digits"),
-        ('ca_file = ""', "must not be empty"),
+        ('ca_file = ""', "must be a path"),
         ('insecure = true\nca_file = "/x"', "contradicts ca_file"),
         ("read_timeout = nan", "must be from 0.1 to 600, not nan"),
         ("read_timeout = inf", "must be from 0.1 to 600, not inf"),

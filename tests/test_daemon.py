@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from felhom_agent.assembly import assembled
+from felhom_agent.daemon import Daemon
 from felhom_agent.devnode import Behaviour, Fault
+from felhom_agent.errors import JournalClosed
 from felhom_agent.journal.log import NAME, read
 from felhom_agent.journal.operations import replay
 from tests.conftest import Site
@@ -296,3 +299,49 @@ def test_under_systemd_lines_carry_their_priority(
     agent = start()
     agent.wait_for("<6>felhom-agent 0")
     assert agent.end() == 0
+
+
+def test_a_lost_answer_is_settled_even_if_the_guest_is_as_declared_by_then(
+    site: Site, start: Start
+) -> None:
+    site.declare('[guest.100]\nstate = "running"\n')
+    site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
+    agent = start(settings=QUICK.replace("backoff_first = 0.1", "backoff_first = 3"))
+    agent.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+    assert agent.end() == 0
+    assert len(site.devnode.mutations) == 1
+
+
+def test_once_does_not_call_it_good_if_a_guest_file_cannot_be_read(
+    site: Site, start: Start
+) -> None:
+    site.declare("[guest.100\n")
+    assert start("--once").end(None) == 2
+    site.guests_directory.rename(site.directory / "away")
+    assert start("--once").end(None) == 2
+
+
+def test_a_journal_that_cannot_be_written_any_more_ends_the_loop(site: Site) -> None:
+    """Systemd starts the agent again, and opening the journal mends what can be mended."""
+    site.declare(RUNNING)
+    with assembled(site.config(), lambda: 0.0) as parts:
+        parts.operations._log.close()
+        with pytest.raises(JournalClosed, match="takes no more records"):
+            Daemon(site.config(), parts).run()
+    assert site.devnode.mutations == ()
+
+
+def test_a_file_that_is_absurd_stops_neither_the_start_nor_the_others(
+    site: Site, start: Start
+) -> None:
+    site.declare(RUNNING)
+    site.declare("x = " + "9" * 5000, name="number.toml")
+    site.declare("x = " + "[" * 5000 + "]" * 5000, name="nested.toml")
+    agent = start()
+    agent.wait_for("guest 100: done: start")
+    path = site.directory / "agent.toml"
+    path.write_text(path.read_text().replace("interval = 1", f"interval = {'9' * 400}"))
+    agent.send(signal.SIGHUP)
+    agent.wait_for("the one in force stays")
+    assert agent.end() == 0
+    assert not any("internal error" in line for line in agent.lines)

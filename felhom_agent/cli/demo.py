@@ -47,7 +47,7 @@ def run(_arguments: argparse.Namespace) -> int:
 
     with (
         tempfile.TemporaryDirectory(prefix="felhom-demo-") as directory,
-        DevNode(demo_world()) as node,
+        serving(lambda: DevNode(demo_world())) as node,
     ):
         path = furnish(node, Path(directory))
         config = load(path)
@@ -58,15 +58,32 @@ def run(_arguments: argparse.Namespace) -> int:
             client.close()
 
 
+@contextmanager
+def serving(make: Callable[[], DevNode]) -> Iterator[DevNode]:
+    """Hold a node for the length of a block. Raise FelhomError if it cannot be had."""
+    try:
+        node = make()
+    except ImportError as error:
+        words = f"the embedded node needs the Python package {error.name} (python3-{error.name})"
+        raise FelhomError(words) from None
+    except OSError as error:
+        raise FelhomError(f"the embedded node cannot listen: {error.strerror}") from None
+    with node:
+        yield node
+
+
 def furnish(node: DevNode, directory: Path) -> Path:
     """Given a node, write all an agent needs to work on it; return the path of agent.toml."""
     from felhom_agent.devnode.demo_wishes import GUEST_FILE
     from felhom_agent.devnode.serve import equip
 
-    path = equip(node, directory)
-    with path.open("a") as file:
-        file.write(_SETTINGS)
-    (directory / "guests.d" / "guests.toml").write_text(GUEST_FILE)
+    try:
+        path = equip(node, directory)
+        with path.open("a") as file:
+            file.write(_SETTINGS)
+        (directory / "guests.d" / "guests.toml").write_text(GUEST_FILE)
+    except OSError as error:
+        raise FelhomError(f"{directory}: cannot be written: {error.strerror}") from None
     return path
 
 

@@ -27,7 +27,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     # Not at the top: the daemon must start without the devnode's own needs.
-    from felhom_agent.cli.demo import furnish
+    from felhom_agent.cli.demo import furnish, serving
     from felhom_agent.devnode import DevNode
     from felhom_agent.devnode.demo_world import demo_world
 
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Blocked before the first thread starts, so that all inherit it and only `sigwait` hears.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     directory = arguments.dir or Path(tempfile.mkdtemp(prefix="felhom-devnode-"))
-    with DevNode(demo_world(guests=arguments.guests), arguments.port) as node:
+    with serving(lambda: DevNode(demo_world(guests=arguments.guests), arguments.port)) as node:
         config = furnish(node, directory)
         print(f"A PVE node listens on {node.endpoint}; Ctrl-C ends it. Try:")
         print(f"  felhom-agent --config {config} plan")

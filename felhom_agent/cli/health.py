@@ -51,9 +51,9 @@ def of_connection(config: Config) -> Iterator[Finding]:
         return
     try:
         yield Finding(True, f"the token's secret is in {pve.token_file}")
-        version = node.client.get("version")["version"]
+        version = (node.client.get("version") or {}).get("version", "of unknown version")
         yield Finding(True, f"{pve.endpoint} answers and takes the token (PVE {version})")
-        names = [str(row["node"]) for row in node.client.get("nodes")]
+        names = [str(row.get("node")) for row in node.client.get("nodes") or []]
         known = pve.node in names
         text = f"node {pve.node} is known" if known else (
             f"node {pve.node} is not one of: {', '.join(names)}; set node in [proxmox]"
@@ -103,15 +103,13 @@ def of_rights(config: Config) -> Iterator[Finding]:
 
 def _journal(config: Config) -> Finding:
     path = config.journal.directory / NAME
-    if not path.exists():
-        parent = next(p for p in path.parents if p.exists())
-        good = os.access(parent, os.W_OK)
-        advice = "will be made at the first run" if good else f"{parent} cannot be written"
-        return Finding(good, f"no journal yet at {path}; it {advice}" if good else advice)
     try:
-        operations = replay(read(path))
+        operations = replay(read(path, absent_ok=True))
     except JournalError as error:
         return Finding(False, str(error))
+    parent = next(p for p in path.parents if os.access(p, os.F_OK))
+    if not os.access(parent, os.W_OK):
+        return Finding(False, f"{parent} cannot be written, and the journal belongs there")
     in_flight = sum(o.in_flight for o in operations)
     return Finding(True, f"the journal holds {len(operations)} operations, {in_flight} in flight")
 

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _identities(journal: Path) -> dict[int, str]:
     """Return who was managed under each vmid, if an agent has kept a journal here."""
-    return known(read(journal)) if journal.exists() else {}
+    return known(read(journal, absent_ok=True))
 
 
 def _only(desired: Desired, vmids: list[int]) -> Desired:

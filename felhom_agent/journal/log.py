@@ -109,11 +109,10 @@ class JournalLog:
         if descriptor >= 0:
             os.close(descriptor)
 
-    @property
-    def healthy(self) -> bool:
-        """Whether the log still takes records."""
+    def check(self) -> None:
+        """Raise JournalClosed if the log takes no more records."""
         with self._changed:
-            return not self._closed
+            self._check()
 
     def _check(self) -> None:
         if self._closed:
@@ -142,14 +141,17 @@ class JournalLog:
             self._changed.notify_all()
 
 
-def read(path: Path) -> list[Record]:
+def read(path: Path, *, absent_ok: bool = False) -> list[Record]:
     """Given a log's path, return its records without touching it; a torn tail is left out.
 
-    Safe beside a running agent. Raise JournalDamaged as `open` does.
+    Safe beside a running agent. Raise JournalDamaged as `open` does, JournalClosed if it cannot
+    be read.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
+        if absent_ok and isinstance(error, FileNotFoundError):
+            return []
         raise JournalClosed(f"{path}: cannot be read: {error.strerror}") from None
     return _decode_all(path, content[: content.rfind(b"\n") + 1])
 

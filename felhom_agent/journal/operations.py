@@ -126,6 +126,14 @@ class Operations:
             found = [o for o in self._in_flight.values() if vmid in (None, o.vmid)]
         return tuple(sorted(found, key=lambda o: o.op_id))
 
+    def check(self) -> None:
+        """Raise JournalClosed if nothing can be written down any more."""
+        self._log.check()
+
+    def now(self) -> float:
+        """Return the time by which operations begin and end, in seconds since the epoch."""
+        return self._clock()
+
     def owns(self, upid: str) -> bool:
         """Return whether a task is already known to be some operation's."""
         with self._lock:

@@ -113,7 +113,7 @@ class Client:
         except OSError as error:
             # What requests raises as it is: a CA file that is absent or holds no certificate.
             raise NotSent(f"ca_file cannot be used: {error}", call=call) from None
-        except (AttributeError, KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             # proxmoxer stumbles over JSON that is not {"data": ...}.
             raise answers.not_json(call) from None
 

@@ -14,13 +14,17 @@ from felhom_agent.proxmox.tasks import Tasks
 
 @dataclass(frozen=True)
 class Node:
-    """The doors to one node: calls, guests, tasks, and looking."""
+    """The doors to one node: calls, guests, tasks, and looking.
+
+    `stop` ends every wait for a task, `leaving` every look that has not begun.
+    """
 
     client: Client
     guests: Guests
     tasks: Tasks
     observer: Observer
     stop: threading.Event
+    leaving: threading.Event
 
     @classmethod
     def connect(cls, config: ProxmoxConfig) -> Node:
@@ -29,5 +33,6 @@ class Node:
         Raise ConfigError if the token's secret cannot be had.
         """
         client = Client(config, read_secret(config))
-        guests, stop = Guests(client), threading.Event()
-        return cls(client, guests, Tasks(client, stop), Observer(client, guests), stop)
+        guests, stop, leaving = Guests(client), threading.Event(), threading.Event()
+        observer = Observer(client, guests, leaving)
+        return cls(client, guests, Tasks(client, stop), observer, stop, leaving)

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -43,8 +44,9 @@ class Observer:
     Threads: `facts` is replaced as a whole by `snapshot` and read as a whole by `look`.
     """
 
-    def __init__(self, client: Client, guests: Guests) -> None:
+    def __init__(self, client: Client, guests: Guests, leaving: threading.Event) -> None:
         self._client = client
+        self._leaving = leaving
         self._guests = guests
         self._node = client.config.node
         self.facts = Facts()
@@ -59,8 +61,9 @@ class Observer:
         placed = _guest_rows(resources)
         here = {g.vmid: g for kind in Kind for g in self._listing(kind, placed)}
         wanted = [here[vmid] for vmid in sorted(vmids) if vmid in here]
+        read = _Reading(self._configured, self._leaving)
         with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
-            here.update((g.vmid, g) for g in pool.map(self._configured_if_readable, wanted))
+            here.update((g.vmid, g) for g in pool.map(read, wanted))
         return self._actual(resources, here, set(vmids) - here.keys() - placed.keys())
 
     def look(self, vmid: int) -> Actual:
@@ -75,16 +78,30 @@ class Observer:
         return self._actual(resources, here, set() if row else {vmid})
 
     def _resources(self) -> list[Row]:
-        return list(self._client.get("cluster", "resources"))
+        return self._rows("cluster", "resources")
+
+    def _rows(self, *path: str) -> list[Row]:
+        """Return a listing. Raise Unanswered if it is none."""
+        rows = self._client.get(*path)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise Unanswered("PVE answers nonsense", call=f"GET /{'/'.join(path)}")
+        return rows
+
+    def _table(self, *path: str, **params: str) -> Row:
+        """Return an object. Raise Unanswered if it is none."""
+        row = self._client.get(*path, **params)
+        if not isinstance(row, dict):
+            raise Unanswered("PVE answers nonsense", call=f"GET /{'/'.join(path)}")
+        return row
 
     def _read_facts(self, resources: Iterable[Row]) -> Facts:
-        version = str(self._client.get("version").get("version", ""))
+        version = str(self._table("version").get("version", ""))
         nodes = (r for r in resources if r.get("type") == "node" and r.get("node") == self._node)
         cgroup = next((r["cgroup-mode"] for r in nodes if "cgroup-mode" in r), 2)
         return Facts(
             version=tuple(int(n) for n in re.findall(r"\d+", version)[:2]),
             cgroup=int(cgroup),
-            case_sensitive_tags=_case_sensitive(self._client.get("cluster", "options")),
+            case_sensitive_tags=_case_sensitive(self._table("cluster", "options")),
         )
 
     def _actual(
@@ -115,11 +132,11 @@ class Observer:
     def _may_audit(self, path: str) -> bool:
         """Return whether the token may see the guest of that path; of any path if it is empty."""
         params = {"path": path} if path else {}
-        held = self._client.get("access", "permissions", **params)
+        held = self._table("access", "permissions", **params)
         return any("VM.Audit" in privileges for privileges in held.values())
 
     def _listing(self, kind: Kind, placed: Mapping[int, Row]) -> Iterable[ActualGuest]:
-        for row in self._client.get("nodes", self._node, kind):
+        for row in self._rows("nodes", self._node, kind):
             vmid = int(row["vmid"])
             yield _guest(vmid, kind, self._node, row, placed.get(vmid, {}))
 
@@ -131,13 +148,6 @@ class Observer:
         except Missing:
             return None
 
-    def _configured_if_readable(self, guest: ActualGuest) -> ActualGuest:
-        try:
-            return self._configured(guest)
-        except Unchanged as error:
-            _log.debug("guest %d: %s", guest.vmid, error)
-            return guest
-
     def _configured(self, guest: ActualGuest) -> ActualGuest:
         """Return the guest with its configuration. Raise Unchanged if it cannot be had."""
         try:
@@ -146,7 +156,8 @@ class Observer:
             else:
                 config, pending = self._guests.config(guest.kind, guest.vmid), {}
         except (TypeError, ValueError, KeyError, AttributeError):
-            raise Unanswered(f"PVE answers nonsense for guest {guest.vmid}") from None
+            words = f"PVE answers nonsense for guest {guest.vmid}"
+            raise Unanswered(words, status=200) from None
         return replace(
             guest,
             config=config,
@@ -155,6 +166,33 @@ class Observer:
             lock=str(config.get("lock", guest.lock)),
             template=guest.template or config.get("template") in (1, "1"),
         )
+
+
+class _Reading:
+    """Reads configurations for one snapshot, and gives up once that makes no sense any more.
+
+    A node that lets one question time out would let hundreds, one after the other; and an agent
+    that is told to stop must not go on asking. What was given up is read at the next look.
+    """
+
+    def __init__(
+        self, read: Callable[[ActualGuest], ActualGuest], leaving: threading.Event
+    ) -> None:
+        self._read = read
+        self._leaving = leaving
+        self._hopeless = threading.Event()
+
+    def __call__(self, guest: ActualGuest) -> ActualGuest:
+        """Given a guest, return it with its configuration, or without if it cannot be had."""
+        if self._leaving.is_set() or self._hopeless.is_set():
+            return guest
+        try:
+            return self._read(guest)
+        except Unchanged as error:
+            if not error.status:
+                self._hopeless.set()
+            _log.debug("guest %d: %s", guest.vmid, error)
+            return guest
 
 
 def _guest_rows(resources: Iterable[Row]) -> dict[int, Row]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from felhom_agent.errors import Interrupted, Missing, StillRunning, TaskFailed, Unchanged
+from felhom_agent.errors import Denied, Interrupted, Missing, StillRunning, TaskFailed, Unchanged
 from felhom_agent.proxmox.client import Client
 
 _UPID = re.compile(
@@ -95,7 +95,7 @@ class Tasks:
         """Given a UPID and seconds, return when the task ended well.
 
         Raise TaskFailed if it ended otherwise, StillRunning after `timeout`, Missing if PVE does
-        not know it, Interrupted when told to stop.
+        not know it, Denied if the token may not see it, Interrupted when told to stop.
         """
         begun = self._clock()
         pause = _FIRST_POLL
@@ -129,6 +129,8 @@ class Tasks:
         except Missing:
             if waited > _GRACE:
                 raise
+        except Denied:
+            raise
         except Unchanged:
             pass
         return None

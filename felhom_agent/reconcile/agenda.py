@@ -38,6 +38,7 @@ class Agenda:
     def begins(self, vmid: int, subject: Hashable) -> None:
         """Note what a guest's turn that begins now is about."""
         self._subjects[vmid] = subject
+        self._entries.pop(vmid, None)
 
     def ended(self, vmid: int, outcome: Outcome, now: float) -> None:
         """Note how a guest's turn ended."""

@@ -71,7 +71,7 @@ class Dispatcher:
 
         Raise NoEffect if the action, or a part of it, is planned again.
         """
-        if any(_repeats(action, planned) for planned in plan.actions):
+        if _is_repeated(action, plan.actions):
             self._operations.failed(operation, "PVE said OK, but it does not show")
             raise NoEffect(f"PVE accepted to {describe(action)}, but it does not show")
         self._operations.succeeded(operation)
@@ -126,8 +126,15 @@ def _fields(operation: Operation) -> dict[str, object]:
     )
 
 
-def _repeats(done: Action, planned: Action) -> bool:
+def _is_repeated(done: Action, planned: tuple[Action, ...]) -> bool:
     """Return whether an action that was just done is planned again, wholly or in part."""
-    if isinstance(done, SetConfig) and isinstance(planned, SetConfig):
-        return bool({c.key for c in done.changes} & {c.key for c in planned.changes})
-    return type(done) is type(planned)
+    match done:
+        case SetConfig():
+            keys = {c.key for a in planned if isinstance(a, SetConfig) for c in a.changes}
+            return any(change.key in keys for change in done.changes)
+        case Start():
+            # The start that ends a restart is another one.
+            restarts = any(isinstance(a, Stop) and a.restart for a in planned)
+            return not restarts and any(isinstance(a, Start) for a in planned)
+        case Stop():
+            return any(isinstance(a, Stop) for a in planned)

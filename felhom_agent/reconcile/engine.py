@@ -7,9 +7,10 @@ back from PVE, not believed.
 
 Looks at a guest that wait already are not queued twice.
 
-Threads: `_lock` guards `_waiting` and `_outcomes`. `_desired` and `_settings` are replaced as a
-whole by the main loop and read as a whole by lanes; a turn uses the declaration it found when it
-began. A turn ends by itself (every wait in it has a deadline) or when `close` interrupts it.
+Threads: `_lock` guards `_waiting` and `_outcomes`. An entry of `_fruitless` (the declaration under
+which a restart was in vain) belongs to its guest's lane. `_desired` and `_settings` are replaced
+as a whole by the main loop and read as a whole by lanes; a turn uses the declaration it found when
+it began. A turn ends by itself (every wait in it has a deadline) or when `close` interrupts it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from felhom_agent.model import (
     Refused,
     Retry,
     SetConfig,
+    Start,
     Stop,
 )
 from felhom_agent.proxmox.node import Node
@@ -85,6 +87,7 @@ class Engine:
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[Outcome]] = {}
         self._outcomes: dict[int, Outcome] = {}
+        self._fruitless: dict[int, str] = {}
 
     def desire(self, desired: Desired) -> None:
         """Take what is desired from now on; turns that have begun go on with what they had."""
@@ -183,9 +186,9 @@ class Engine:
         for _ in range(_MOST_ROUNDS):
             if not plan.actions:
                 return outcomes.of_plan(plan)
-            if self._closing.is_set():
-                raise Interrupted("the agent is stopping")
             action = plan.actions[0]
+            if self._closing.is_set() and not (restarted and isinstance(action, Start)):
+                raise Interrupted("the agent is stopping")
             if isinstance(action, Stop) and action.restart:
                 return self._restart(guest, action, again=restarted)
             try:
@@ -204,7 +207,9 @@ class Engine:
     def _restart(self, guest: DesiredGuest, stop: Stop, *, again: bool) -> Outcome:
         """Stop a guest and bring it in line again, unless another one is being restarted."""
         if again:
-            # Refused, so that it is not restarted over and over for what no restart mends.
+            self._fruitless[guest.vmid] = repr(guest)
+        if self._fruitless.get(guest.vmid) == repr(guest):
+            # Else it would be restarted over and over for what no restart mends.
             return Refused("it was restarted, and what waits for a restart still does")
         with self._restarts.taken_if_free() as free:
             if not free:

@@ -54,9 +54,18 @@ def plan(
     """Given what is desired, a snapshot and who is known under each vmid, return the plans."""
     known = identities or {}
     return {
-        vmid: plan_guest(guest, actual, known.get(vmid, ""))
+        vmid: _plan_surely(guest, actual, known.get(vmid, ""))
         for vmid, guest in sorted(desired.guests.items())
     }
+
+
+def _plan_surely(guest: DesiredGuest, actual: Actual, identity: str) -> GuestPlan:
+    """Return a guest's plan; a bug of ours costs this guest its plan and no other."""
+    try:
+        return plan_guest(guest, actual, identity)
+    except Exception as error:
+        words = f"internal error ({type(error).__name__}: {error}); please report it"
+        return GuestPlan(guest.vmid, guest.kind, withheld=words)
 
 
 def plan_guest(desired: DesiredGuest, actual: Actual, identity: str = "") -> GuestPlan:

@@ -4,20 +4,24 @@ After a crash, or after an answer that never came, the journal holds operations 
 guest is touched again each of its operations is settled by looking, never by repeating:
 
 * a known UPID is waited for, and its exit status is the outcome;
-* an intent without a UPID is searched in PVE's task list (guest, type, our token, start time, and
-  no other operation's task);
-* a configuration change that left no task is read back: PVE has it or it has not;
-* what is then still not seen is recorded as unknown. A reconcile pass will look at the world and
-  plan anew; a one-shot job with an unknown outcome is never run again by itself.
+* a configuration change is read back: PVE has it or it has not. A task alone proves nothing, since
+  an earlier change that ended at once has left a task which nobody knows;
+* any other intent without a UPID is searched in PVE's task list (guest, type, our token, start
+  time, and no other operation's task);
+* what is still not seen may be on its way: PVE works on a request for as long as its caller would
+  have waited. Until then the guest stays closed;
+* after that it is recorded as unknown. A reconcile pass will look at the world and plan anew; a
+  one-shot job with an unknown outcome is never run again by itself.
 
 While PVE cannot be asked, nothing is settled and the guest stays closed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
-from felhom_agent.errors import Missing, TaskFailed
+from felhom_agent.errors import Denied, Missing, StillRunning, TaskFailed
 from felhom_agent.journal.operations import ABSENT_MARK, Operation, Operations, State
 from felhom_agent.model import ABSENT
 from felhom_agent.proxmox.guests import TASK_TYPES
@@ -58,9 +62,12 @@ class Recovery:
         return settled
 
     def _settle(self, operation: Operation, timeout: float) -> Operation:
+        if not operation.upid and operation.wanted:
+            return self._settle_change(operation, timeout)
         if not operation.upid and (upid := self._find_task(operation)):
             operation = self._operations.task(operation, upid)
         if not operation.upid:
+            self._wait_for_stragglers(operation)
             return self._settle_by_looking(operation, "PVE knows no task of it")
         try:
             self._node.tasks.wait(operation.upid, timeout)
@@ -68,7 +75,27 @@ class Recovery:
             return self._operations.failed(operation, error.text)
         except Missing:
             return self._settle_by_looking(operation, "PVE no longer knows its task")
+        except Denied:
+            # Begun under another token (recorded: 40-tasks-qemu/120).
+            return self._settle_by_looking(operation, "its task is hidden from this token")
         return self._operations.succeeded(operation)
+
+    def _settle_change(self, operation: Operation, timeout: float) -> Operation:
+        """Settle a configuration change of which no task is known."""
+        if not self._is_written(operation):
+            if upid := self._find_task(operation):
+                with contextlib.suppress(TaskFailed, Missing):
+                    self._node.tasks.wait(upid, timeout)
+            else:
+                self._wait_for_stragglers(operation)
+        return self._settle_by_looking(operation, "PVE was asked to change it")
+
+    def _wait_for_stragglers(self, operation: Operation) -> None:
+        """Raise StillRunning while PVE may yet work on a request that was cut off."""
+        waited = self._operations.now() - operation.begun
+        left = self._node.client.config.write_timeout + _CLOCK_SLACK - waited
+        if left > 0:
+            raise StillRunning(f"PVE may yet begin {operation.text}; waiting {left:.0f} s more")
 
     def _find_task(self, operation: Operation) -> str:
         task_type = TASK_TYPES.get((operation.action, operation.kind))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from felhom_agent.errors import FelhomError
@@ -47,5 +47,7 @@ def _take(descriptor: int, path: Path) -> None:
         raise AlreadyRunning(
             f"another felhom-agent (pid {holder}) works with {path.parent}; stop it first"
         ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+    # The pid is for whoever is refused; a full disk must not be what stops the agent here.
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)

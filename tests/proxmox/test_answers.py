@@ -14,6 +14,7 @@ from felhom_agent.errors import (
     Busy,
     Denied,
     Missing,
+    NotSent,
     OutcomeUnknown,
     PveError,
     Rejected,
@@ -104,3 +105,32 @@ def test_a_400_without_json_is_still_a_rejection() -> None:
     response = answer(400, "broken")
     response._content = b"<html>"
     assert str(answers.error_of("PUT /x", response)) == "broken (PUT /x)"
+
+
+def test_a_400_after_the_file_was_written_is_unknown_for_a_write() -> None:
+    """recorded: 100-snapshots-qemu/237-238"""
+    errors = {"scsi0": "unable to apply pending change scsi0 : unable to delete 'x'"}
+    assert isinstance(answers.error_of("PUT /x", answer(400, BAD, errors)), OutcomeUnknown)
+
+
+@pytest.mark.parametrize("body", ['{"errors": ["a"]}', '{"errors": "a"}', "[1]", "[" * 5000])
+def test_a_400_of_another_form_is_still_a_rejection(body: str) -> None:
+    response = answer(400, BAD)
+    response._content = body.encode()
+    assert isinstance(answers.error_of("GET /x", response), Rejected)
+
+
+@pytest.mark.parametrize(
+    ("words", "meaning"),
+    [
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get", NotSent),
+        ("Fingerprints did not match. Expected a, got b", NotSent),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", NotSent),
+        ("[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] bad record mac", OutcomeUnknown),
+    ],
+)
+def test_a_failure_of_tls_is_only_sure_to_have_done_nothing_before_the_request_left(
+    words: str, meaning: type[PveError]
+) -> None:
+    error = requests.exceptions.SSLError(words)
+    assert type(answers.error_without_answer("PUT /x", error, "https://pve")) is meaning

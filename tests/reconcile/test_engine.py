@@ -38,7 +38,7 @@ Open = Callable[..., AbstractContextManager[Parts]]
 def agent(site: Site) -> Open:
     @contextmanager
     def opened(**settings: object) -> Iterator[Parts]:
-        with assembled(site.config(**settings), chance=lambda: 0.0) as parts:
+        with assembled(site.config(**settings), lambda: 0.0, site.clock) as parts:
             yield parts
 
     return opened
@@ -156,7 +156,7 @@ def test_a_change_by_somebody_else_meanwhile_is_looked_at_and_not_overwritten(
     site = make_site(World(now=meddler))
     site.world.add("qemu", 100, {"memory": "1024", "cores": 1})
     meddler.site = site
-    with assembled(site.config(), chance=lambda: 0.0) as parts:
+    with assembled(site.config(), lambda: 0.0, site.clock) as parts:
         assert turn(parts, wish(cores=2)) == Converged()
     assert site.world.config(100)["memory"] == "4096"
     assert site.world.config(100)["cores"] == 2
@@ -174,7 +174,7 @@ def test_a_guest_that_is_already_there_when_our_call_arrives_is_success_by_looki
     site = make_site(World(now=meddler))
     site.world.add(kind, 100, {}, running=not start)
     meddler.site = site
-    with assembled(site.config(), chance=lambda: 0.0) as parts:
+    with assembled(site.config(), lambda: 0.0, site.clock) as parts:
         assert turn(parts, wish(state=state)) == Converged()
     assert ends(site) == [("Start" if start else "Stop", State.SUCCEEDED)]
 
@@ -236,7 +236,7 @@ def test_a_missing_privilege_is_blocked_with_the_line_that_grants_it(
 ) -> None:
     site = make_site(privileges={"/": ["VM.Audit", "Sys.Audit"]})
     site.world.add("qemu", 100, {"cores": 1})
-    with assembled(site.config(), chance=lambda: 0.0) as parts:
+    with assembled(site.config(), lambda: 0.0, site.clock) as parts:
         outcome = turn(parts, wish(state=RunState.RUNNING))
     assert isinstance(outcome, Blocked)
     assert "lacks VM.PowerMgmt on /vms/100" in outcome.why
@@ -269,7 +269,10 @@ def test_an_unknown_outcome_is_looked_up_and_not_repeated(
         site.devnode.faults.add(Fault("PUT", path, action))
     guest = wish(vmid, RunState.RUNNING, cores=2)
     with agent() as parts:
-        outcomes = [turn(parts, guest) for _ in range(4)]
+        outcomes = []
+        for _ in range(4):
+            outcomes.append(turn(parts, guest))
+            site.clock.pass_by(60)
     assert isinstance(outcomes[0], Retry)
     assert outcomes[-1] == Converged()
     assert [m.path.rpartition("/")[2] for m in site.devnode.mutations] == ["config", "start"]
@@ -280,6 +283,9 @@ def test_a_lost_request_becomes_unknown_and_is_planned_anew(site: Site, agent: O
     site.devnode.faults.add(Fault("POST", "start$", "reset-before"))
     with agent() as parts:
         assert isinstance(turn(parts, wish(state=RunState.RUNNING)), Retry)
+        assert "PVE may yet begin Start" in str(turn(parts, wish(state=RunState.RUNNING)))
+        assert len(site.devnode.mutations) == 1, "PVE may still be working on the first"
+        site.clock.pass_by(60)
         assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
     assert ends(site) == [("Start", State.UNKNOWN), ("Start", State.SUCCEEDED)]
 
@@ -445,7 +451,7 @@ def test_a_container_write_that_failed_after_it_was_written_is_looked_up(
     """PVE answers 500, and the file has it (recorded: 13-lxc-roundtrip-root/006)."""
     site = make_site(privileges={"/": AGENT_RIGHTS, "/sdn": ["SDN.Use"]})
     site.world.add("lxc", 200, {"hostname": "dns"})
-    with assembled(site.config(), chance=lambda: 0.0) as parts:
+    with assembled(site.config(), lambda: 0.0, site.clock) as parts:
         guest = wish(200, net0="name=eth0,bridge=nosuch")
         outcome = turn(parts, guest)
         assert isinstance(outcome, Retry)
@@ -505,4 +511,68 @@ def test_a_task_whose_file_is_gone_is_decided_by_looking(site: Site, agent: Open
         object.__setattr__(parts.node.tasks, "_clock", iter(range(0, 1000, 3)).__next__)
         assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
     assert len(site.devnode.mutations) == 1
+    assert ends(site) == [("Start", State.UNKNOWN)]
+
+
+def test_a_lost_change_is_not_credited_with_the_task_of_the_one_before(
+    site: Site, agent: Open
+) -> None:
+    """The earlier change ended at once, so that nobody knows its task."""
+    with agent() as parts:
+        assert turn(parts, wish(cores=2)) == Converged()
+        site.devnode.faults.add(Fault("POST", "config$", "reset-before"))
+        assert isinstance(turn(parts, wish(memory=2048)), Retry)
+        site.clock.pass_by(60)
+        assert turn(parts, wish(memory=2048)) == Converged()
+    assert [state for _, state in ends(site)] == [
+        State.SUCCEEDED,
+        State.UNKNOWN,
+        State.SUCCEEDED,
+    ]
+    assert site.world.config(100)["memory"] == "2048"
+
+
+def test_a_restart_that_mends_nothing_is_not_tried_over_and_over(site: Site, agent: Open) -> None:
+    """PVE keeps some changes pending through a restart (recorded: 100-snapshots-qemu/238)."""
+    site.world.start(100)
+    guest = replace(wish(state=RunState.RUNNING, cores=2), restart=RestartPolicy.ALLOWED)
+    rows = [{"key": "cores", "value": 1, "pending": 2}, {"key": "digest", "value": "d" * 40}]
+    with agent() as parts:
+        parts.node.guests.pending = lambda kind, vmid: rows  # type: ignore[method-assign]
+        for _ in range(3):
+            assert isinstance(turn(parts, guest), Refused)
+    asked = [m.path.rpartition("/")[2] for m in site.devnode.mutations]
+    assert asked.count("shutdown") == 1
+    assert asked.count("start") == 1
+    assert {state for _, state in ends(site)} == {State.SUCCEEDED}
+
+
+def test_a_stop_of_the_agent_in_the_middle_of_a_restart_still_starts_the_guest(
+    site: Site, agent: Open
+) -> None:
+    site.world.start(100)
+    site.world.behave(100, Behaviour(shutdown_seconds=60))
+    guest = replace(wish(state=RunState.RUNNING, cores=2), restart=RestartPolicy.ALLOWED)
+    with agent(drain_timeout=20.0) as parts:
+        parts.engine.desire(Desired({100: guest}))
+        future = parts.engine.look_at(100)
+        while not any(m.path.endswith("shutdown") for m in site.devnode.mutations):
+            assert not future.done()
+        parts.engine._closing.set()
+        let_time_pass_until(site, future.done)
+    assert site.world.running(100)
+
+
+def test_a_task_of_another_token_is_decided_by_looking(site: Site, agent: Open) -> None:
+    """The token was renamed while an operation was in flight (recorded: 40-tasks-qemu/120)."""
+    site.world.behave(100, Behaviour(start_seconds=1000))
+    with agent(drain_timeout=0.0) as parts:
+        parts.engine.desire(Desired({100: wish(state=RunState.RUNNING)}))
+        future = parts.engine.look_at(100)
+        while not parts.operations.in_flight() or not parts.operations.in_flight()[0].upid:
+            assert not future.done()
+    site.devnode.faults.add(Fault("GET", "/UPID.*/status$", "status:403", times=1))
+    site.clock.pass_by(2000)
+    with agent() as parts:
+        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
     assert ends(site) == [("Start", State.UNKNOWN)]

@@ -402,3 +402,17 @@ def test_whatever_is_there_only_declared_keys_are_ever_written(data: st.DataObje
             assert change.key in (gone if change.after is ABSENT else wishes) or (
                 change.after is ABSENT and change.key in ("tags", "description")
             )
+
+
+def test_a_bug_in_planning_one_guest_costs_no_other_its_plan() -> None:
+    odd = there(startup="order=" + "9" * 5000)
+    fine = replace(there(cores=1), vmid=101)
+    desired = Desired(
+        {
+            100: declared(startup="order=1"),
+            101: DesiredGuest(101, config=MappingProxyType({"cores": 2})),
+        }
+    )
+    plans = plan(desired, Actual("pve1", {100: odd, 101: fine}))
+    assert plans[101].actions
+    assert plans[100].drifted

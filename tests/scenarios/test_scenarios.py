@@ -56,8 +56,9 @@ class TickingClock(Clock):
 class Play:
     """One scenario in progress."""
 
-    def __init__(self, site: Site, scenario: Path, logged: list[str]) -> None:
+    def __init__(self, site: Site, clock: Clock, scenario: Path, logged: list[str]) -> None:
         self._site = site
+        self._clock = clock
         self._scenario = scenario
         self._logged = logged
         self._seen = 0
@@ -78,7 +79,7 @@ class Play:
         config = self._site.config(
             parallel=2, drain_timeout=0.0, start_timeout=2.0, stop_timeout=5.0
         )
-        parts: Parts = self._stack.enter_context(assembled(config, chance=lambda: 0.0))
+        parts: Parts = self._stack.enter_context(assembled(config, lambda: 0.0, self._clock))
         daemon = Daemon(config, parts, chance=lambda: 0.5)
         daemon.begin()
         return daemon
@@ -154,9 +155,10 @@ def logged() -> Iterator[list[str]]:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.name)
 def test_scenario(scenario: Path, make_site: Callable[..., Site], logged: list[str]) -> None:
     spec = json.loads((scenario / "world.json").read_text())
-    site = make_site(World.from_dict(spec, TickingClock()))
+    clock = TickingClock()
+    site = make_site(World.from_dict(spec, clock))
     site.declare((scenario / "guests.toml").read_text())
-    play = Play(site, scenario, logged)
+    play = Play(site, clock, scenario, logged)
     try:
         for event in (scenario / "events").read_text().splitlines():
             if event and not event.startswith("#"):
