@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -325,19 +326,30 @@ def test_a_guest_that_waits_already_is_not_queued_twice(site: Site, agent: Open)
         assert waiting.result(SOON) == Converged()
 
 
-def test_closing_leaves_what_runs_in_flight_and_says_so(
-    site: Site, agent: Open, caplog: pytest.LogCaptureFixture
-) -> None:
+def leave_a_start_in_flight(site: Site, agent: Open) -> Future[Outcome]:
+    """Let an agent end while guest 100 takes a thousand seconds to start."""
     site.world.behave(100, Behaviour(start_seconds=1000))
     with agent(drain_timeout=0.0) as parts:
         parts.engine.desire(Desired({100: wish(state=RunState.RUNNING)}))
         future = parts.engine.look_at(100)
         while not parts.operations.in_flight() or not parts.operations.in_flight()[0].upid:
             assert not future.done()
+    return future
+
+
+def test_closing_leaves_what_runs_in_flight_and_says_so(
+    site: Site, agent: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    future = leave_a_start_in_flight(site, agent)
     with pytest.raises(Interrupted):
         future.result(SOON)
     assert [operation.state for operation in history(site)] == [State.TASK]
     assert "guest 100: left in flight: Start(vmid=100)" in caplog.text
+
+
+def test_a_closed_engine_takes_no_more_turns(agent: Open) -> None:
+    with agent() as parts:
+        pass
     with pytest.raises(QueueClosed):
         parts.engine.look_at(100)
 
@@ -345,12 +357,7 @@ def test_closing_leaves_what_runs_in_flight_and_says_so(
 def test_what_was_in_flight_is_settled_after_a_restart_and_not_done_again(
     site: Site, agent: Open
 ) -> None:
-    site.world.behave(100, Behaviour(start_seconds=1000))
-    with agent(drain_timeout=0.0) as parts:
-        parts.engine.desire(Desired({100: wish(state=RunState.RUNNING)}))
-        future = parts.engine.look_at(100)
-        while not parts.operations.in_flight() or not parts.operations.in_flight()[0].upid:
-            assert not future.done()
+    leave_a_start_in_flight(site, agent)
     site.clock.pass_by(2000)
     with agent() as parts:
         assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
@@ -499,12 +506,7 @@ def test_a_worker_that_never_came_to_be_did_nothing(site: Site, agent: Open) -> 
 
 def test_a_task_whose_file_is_gone_is_decided_by_looking(site: Site, agent: Open) -> None:
     """Its log was cleaned up while the agent was away."""
-    site.world.behave(100, Behaviour(start_seconds=1000))
-    with agent(drain_timeout=0.0) as parts:
-        parts.engine.desire(Desired({100: wish(state=RunState.RUNNING)}))
-        future = parts.engine.look_at(100)
-        while not parts.operations.in_flight() or not parts.operations.in_flight()[0].upid:
-            assert not future.done()
+    leave_a_start_in_flight(site, agent)
     site.clock.pass_by(2000)
     site.world.forget_tasks()
     with agent() as parts:
@@ -536,7 +538,10 @@ def test_a_restart_that_mends_nothing_is_not_tried_over_and_over(site: Site, age
     """PVE keeps some changes pending through a restart (recorded: 100-snapshots-qemu/238)."""
     site.world.start(100)
     guest = replace(wish(state=RunState.RUNNING, cores=2), restart=RestartPolicy.ALLOWED)
-    rows = [{"key": "cores", "value": 1, "pending": 2}, {"key": "digest", "value": "d" * 40}]
+    rows: list[dict[str, object]] = [
+        {"key": "cores", "value": 1, "pending": 2},
+        {"key": "digest", "value": "d" * 40},
+    ]
     with agent() as parts:
         parts.node.guests.pending = lambda kind, vmid: rows  # type: ignore[method-assign]
         for _ in range(3):
@@ -565,12 +570,7 @@ def test_a_stop_of_the_agent_in_the_middle_of_a_restart_still_starts_the_guest(
 
 def test_a_task_of_another_token_is_decided_by_looking(site: Site, agent: Open) -> None:
     """The token was renamed while an operation was in flight (recorded: 40-tasks-qemu/120)."""
-    site.world.behave(100, Behaviour(start_seconds=1000))
-    with agent(drain_timeout=0.0) as parts:
-        parts.engine.desire(Desired({100: wish(state=RunState.RUNNING)}))
-        future = parts.engine.look_at(100)
-        while not parts.operations.in_flight() or not parts.operations.in_flight()[0].upid:
-            assert not future.done()
+    leave_a_start_in_flight(site, agent)
     site.devnode.faults.add(Fault("GET", "/UPID.*/status$", "status:403", times=1))
     site.clock.pass_by(2000)
     with agent() as parts:
