@@ -173,6 +173,8 @@ class Daemon:
             desired = self._load()
             self._parts.engine.desire(desired)
             self._compare(desired)
+        except Interrupted:
+            return False
         except PveError as error:
             self._node_failed(error)
             return False

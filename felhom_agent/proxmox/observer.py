@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from felhom_agent.errors import Denied, Missing, Unanswered, Unchanged
+from felhom_agent.errors import Denied, Interrupted, Missing, Unanswered, Unchanged
 from felhom_agent.model import Actual, ActualGuest, Facts, Kind, RunState
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.guests import Guests
@@ -54,7 +54,8 @@ class Observer:
     def snapshot(self, vmids: Collection[int]) -> Actual:
         """Given the guests that are declared, return the node as it is now.
 
-        Raise Unchanged if PVE cannot be asked, Denied if the token may see no guest at all.
+        Raise Unchanged if PVE cannot be asked, Denied if the token may see no guest at all,
+        Interrupted if the agent is leaving.
         """
         resources = self._resources()
         self.facts = self._read_facts(resources)
@@ -64,6 +65,9 @@ class Observer:
         read = _Reading(self._configured, self._leaving)
         with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
             here.update((g.vmid, g) for g in pool.map(read, wanted))
+        if self._leaving.is_set():
+            # Half a look would read as guests that cannot be read.
+            raise Interrupted("the agent is stopping")
         return self._actual(resources, here, set(vmids) - here.keys() - placed.keys())
 
     def look(self, vmid: int) -> Actual:

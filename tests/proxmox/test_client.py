@@ -259,3 +259,11 @@ def test_the_trust_in_a_peer_is_told_in_the_proxys_own_words() -> None:
     response.reason = "tls_process_server_certificate: certificate verify failed"
     error = answers.error_of("GET /nodes/pve2/qemu", response)
     assert "certificate verify failed" in str(error)
+
+
+def test_the_end_of_a_connection_after_a_hundred_requests_is_not_noticed(site: Site) -> None:
+    """The server closes it then (recorded: 82-keepalive/001)."""
+    client = site.connect().client
+    for _ in range(250):
+        assert client.get("version")
+    assert len(client._idle) == 1

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from felhom_agent.devnode import Fault, World
-from felhom_agent.errors import Denied, Unanswered
+from felhom_agent.errors import Denied, Interrupted, Unanswered
 from felhom_agent.model import Facts, Kind, RunState
+from felhom_agent.proxmox.observer import READERS
 from tests.conftest import Site
 
 
@@ -160,3 +161,33 @@ def test_a_node_that_is_offline_is_known_as_such(site: Site) -> None:
 def test_an_older_nodes_version_is_seen(make_site: Callable[..., Site]) -> None:
     site = make_site(World(version="8.4.1"))
     assert site.connect().observer.snapshot([]).facts.version == (8, 4)
+
+
+def test_a_look_is_given_up_when_the_agent_leaves(site: Site) -> None:
+    node = site.connect()
+    node.leaving.set()
+    with pytest.raises(Interrupted):
+        node.observer.snapshot([100, 200])
+    assert not any(r.path.endswith("/config") for r in site.devnode.requests)
+
+
+def test_after_one_question_timed_out_the_others_are_not_asked(site: Site) -> None:
+    """Hundreds of guests that time out one after the other would hold a pass for hours."""
+    for vmid in range(300, 340):
+        site.world.add("lxc", vmid, {})
+    site.devnode.faults.add(Fault("GET", "config$", "hang", times=1000))
+    node = site.connect(read_timeout=0.3)
+    actual = node.observer.snapshot(range(300, 340))
+    asked = [r for r in site.devnode.requests if r.path.endswith("/config")]
+    assert len(asked) <= 2 * READERS
+    assert all(guest.config is None for guest in actual.guests.values())
+
+
+@pytest.mark.parametrize("action", ["truncated", "not-json"])
+@pytest.mark.parametrize("path", ["cluster/resources", "cluster/options", "version", "lxc$"])
+def test_a_listing_that_makes_no_sense_is_an_error_in_words(
+    site: Site, path: str, action: str
+) -> None:
+    site.devnode.faults.add(Fault("GET", path, action))
+    with pytest.raises(Unanswered):
+        site.connect().observer.snapshot([100])
