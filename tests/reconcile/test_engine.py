@@ -576,3 +576,18 @@ def test_a_task_of_another_token_is_decided_by_looking(site: Site, agent: Open) 
     with agent() as parts:
         assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
     assert ends(site) == [("Start", State.UNKNOWN)]
+
+
+def test_no_more_guests_are_changed_at_once_than_allowed(site: Site, agent: Open) -> None:
+    slow = Behaviour(start_seconds=60)
+    vmids = range(100, 105)
+    for vmid in vmids:
+        site.world.add("qemu", vmid, {}, behaviour=slow)
+    with agent(parallel=2) as parts:
+        parts.engine.desire(Desired({v: wish(v, RunState.RUNNING) for v in vmids}))
+        futures = [parts.engine.look_at(vmid) for vmid in vmids]
+        while len(site.devnode.mutations) < 2 or parts.engine._slots.waiting < 3:
+            assert len(site.devnode.mutations) <= 2, "more at once than allowed"
+            assert not any(future.done() for future in futures)
+        let_time_pass_until(site, lambda: all(future.done() for future in futures))
+        assert [future.result(0) for future in futures] == [Converged()] * 5

@@ -20,7 +20,8 @@ SOON = 10.0
 
 @pytest.fixture
 def queue() -> Iterator[LaneQueue]:
-    queue = LaneQueue(idle_seconds=SOON)
+    # So patient that a lane which was not woken is found out, and not saved by its own retiring.
+    queue = LaneQueue(idle_seconds=1000 * SOON)
     yield queue
     queue.close(drain=False)
     assert queue.join(SOON)
@@ -219,6 +220,11 @@ def test_no_wake_up_is_lost_between_many_producers(queue: LaneQueue) -> None:
         producer.join(SOON)
     assert not wait(futures, SOON).not_done
     assert sum(future.result(0) for future in futures) == 8 * sum(range(200))
+
+
+def test_an_idle_lane_is_woken_by_the_next_work(queue: LaneQueue) -> None:
+    for number in range(200):
+        assert queue.submit(101, partial(int, number)).result(SOON) == number
 
 
 def test_an_idle_lane_retires_and_comes_back_without_reordering() -> None:
