@@ -19,8 +19,8 @@ _OF_A_STRANGER = frozenset({"id", "node", "type", "vmid"})
 class Broadcasts:
     """The latest broadcast of each guest; `cycle` is the time between two, 0 for no delay."""
 
-    def __init__(self) -> None:
-        self.cycle = 0.0
+    def __init__(self, cycle: float = 0.0) -> None:
+        self.cycle = cycle
         self.lost = False
         self._told: dict[int, Row] = {}
         self._at = float("-inf")

@@ -13,7 +13,7 @@ from felhom_agent.devnode import change, reads, tasklist, writing
 from felhom_agent.devnode import power as powering
 from felhom_agent.devnode.access import Caller
 from felhom_agent.devnode.guest import TASK_PREFIX, Guest, missing
-from felhom_agent.devnode.refusal import bad, died
+from felhom_agent.devnode.refusal import Died, bad, died
 from felhom_agent.devnode.schema import Raw
 from felhom_agent.devnode.tasklist import Page
 from felhom_agent.devnode.tasks import Task
@@ -67,7 +67,7 @@ def nodes(call: Call) -> object:
     """GET /nodes."""
     world = call.world
     known = call.caller.may(f"/nodes/{world.node}", "Sys.Audit")
-    return [reads.node(world.node, call.fingerprint, call.uptime, known=known)]
+    return [reads.node(world.node, call.fingerprint, call.uptime, known=known), *_peers(world)]
 
 
 def node_status(call: Call) -> object:
@@ -106,11 +106,12 @@ def resources(call: Call) -> object:
     if wanted in (None, "node"):
         known = call.caller.may(f"/nodes/{world.node}", "Sys.Audit")
         rows.append(reads.node_resource(world.node, call.uptime, known=known))
-        rows += [
-            reads.peer_resource(peer, online=peer not in world.offline)
-            for peer in sorted(world.peers)
-        ]
+        rows += _peers(world)
     return rows
+
+
+def _peers(world: World) -> list[reads.Row]:
+    return [reads.peer(name, online=name not in world.offline) for name in sorted(world.peers)]
 
 
 def _resource(world: World, guest: Guest, moment: float, *, tell: bool) -> reads.Row:
@@ -182,6 +183,8 @@ def _write_by_task(call: Call, guest: Guest, wanted: change.Change) -> object:
         task.log.append(wanted.log_line(guest.vmid))
         yield guest.flock
         yield seconds
+        if guest.behaviour.config_error:
+            raise Died(guest.behaviour.config_error)
         writing.apply(guest, wanted, world.tag_style, world.mac)
 
     task = world.tasks.start("qmconfig", guest.vmid, call.caller.name, work)
@@ -200,7 +203,7 @@ def power(call: Call) -> object:
     powering.refuse_early(world, verb, order)
     guest = world.here(call.kind, call.vmid)
     if guest is not None and guest.managed and verb != "reboot":
-        return _wish(call, guest)
+        return _wish(call, guest, order.timeout if verb == "shutdown" else 0.0)
     kind = f"{TASK_PREFIX[call.kind]}{verb}"
 
     def work(task: Task) -> Steps:
@@ -209,11 +212,11 @@ def power(call: Call) -> object:
     return world.tasks.start(kind, call.vmid, call.caller.name, work).upid
 
 
-def _wish(call: Call, guest: Guest) -> str:
+def _wish(call: Call, guest: Guest, patience: float) -> str:
     world, verb = call.world, "start" if call.place["verb"] == "start" else "stop"
 
     def work(task: Task) -> Steps:
-        return world.manager.wish(verb, guest, task)
+        return world.manager.wish(verb, guest, task, patience)
 
     return world.tasks.start(f"ha{verb}", guest.vmid, call.caller.name, work).upid
 

@@ -5,14 +5,16 @@
 * `hang`: it happens, and no answer comes until the caller gives up or the node closes.
 * `status:596` to `status:599`: it happens, and the proxy says it does not know;
   `status:595` and any other status: nothing happened.
-* `refuse:TEXT`: 500 with that text, as PVE dies; nothing happened.
+* `refuse:TEXT`: 500 with that text, as PVE dies; nothing happened. With `got no worker upid - start
+  worker failed` it is what any call that starts a task may meet.
 * `delay:SECONDS`: it happens, and the answer comes that much later, or when the node closes.
 * `truncated`: it happens, and half of the answer comes.
 * `not-json`: 200 with a page of HTML; `redirect`: 301 to another place; `garbage`: bytes that are
   no HTTP; nothing happened.
 
-What can go wrong inside of the node is elsewhere: `World.hold_lock`, `World.forget_tasks`,
-`World.pvestatd_lost`, and `Behaviour` for tasks that fail, warn, or take for ever.
+What can go wrong inside of the node is in `mishaps`: a lock that is held, tasks that are lost,
+killed or not yet known, a pvestatd that is gone. `Behaviour` has the tasks that fail, warn, or
+never end.
 """
 
 from __future__ import annotations

@@ -22,11 +22,12 @@ _LOCK_FILE = {
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How a guest answers to what is done to it. All durations are in seconds.
+    """How a guest answers to what is done to it. All durations are in seconds, `inf` is for ever.
 
     `shutdown_seconds` counts only where `obeys_shutdown`. `config_seconds` is how long the task
-    of an asynchronous config write takes; a synchronous write takes no time. With `start_error`
-    every start fails with that text; `warnings` is how many a successful start logs.
+    of an asynchronous config write takes; a synchronous write takes no time. With `start_error`,
+    `stop_error` or `config_error` every such task fails with that text, and nothing is done;
+    `warnings` is how many a successful start logs.
     """
 
     start_seconds: float = 0.0
@@ -34,6 +35,8 @@ class Behaviour:
     obeys_shutdown: bool = True
     config_seconds: float = 0.0
     start_error: str = ""
+    stop_error: str = ""
+    config_error: str = ""
     warnings: int = 0
 
 

@@ -8,7 +8,7 @@ to root@pam. recorded: 140-ha-no-crm, 141-ha-running.
 from __future__ import annotations
 
 from felhom_agent.devnode.guest import NOUN, TASK_PREFIX, Guest
-from felhom_agent.devnode.power import Order, Room, work
+from felhom_agent.devnode.power import DEFAULT_TIMEOUT, Order, Room, work
 from felhom_agent.devnode.refusal import Died
 from felhom_agent.devnode.tasks import Task
 from felhom_agent.devnode.worker import Steps
@@ -29,6 +29,7 @@ class Manager:
         self._room = room
         self._wanted: dict[int, str] = {}
         self._attempts: dict[int, int] = {}
+        self._patience: dict[int, float] = {}
         self._watched: set[int] = set()
 
     def manage(self, guest: Guest, state: str) -> None:
@@ -38,8 +39,11 @@ class Manager:
         self._wanted[guest.vmid] = state
         self.watch(guest)
 
-    def wish(self, verb: str, guest: Guest, task: Task) -> Steps:
-        """Return the worker of a `hastart` or `hastop` task."""
+    def wish(self, verb: str, guest: Guest, task: Task, patience: float) -> Steps:
+        """Return the worker of a `hastart` or `hastop` task.
+
+        `patience` is how long a stop waits for the guest, in seconds, before it pulls the plug.
+        """
         task.log.append(f"Requesting HA {verb} for {NOUN[guest.kind]} {guest.vmid}")
         yield 0.0
         if guest.ha == "error":
@@ -47,9 +51,11 @@ class Manager:
             command = (
                 f"set {sid} --state started" if verb == "start" else f"crm-command stop {sid} 0"
             )
+            task.log.append(f"service '{sid}' in error state, must be disabled and fixed first")
             text = f"command 'ha-manager {command}' failed: exit code 255"
             raise Died(text)
         self._attempts[guest.vmid] = 0
+        self._patience[guest.vmid] = patience
         self._wanted[guest.vmid] = "started" if verb == "start" else "stopped"
         self.watch(guest)
 
@@ -73,19 +79,27 @@ class Manager:
         if wanted == "started" and not guest.running:
             self._start(guest)
         elif wanted in ("stopped", "disabled") and guest.running:
-            self._do("shutdown", guest)
+            self._stop(guest)
         else:
-            guest.ha = wanted
+            # recorded: 141-ha-running/033; the manager's word for a disabled guest.
+            guest.ha = "stopped" if wanted == "disabled" else wanted
 
     def _start(self, guest: Guest) -> None:
         if self._attempts[guest.vmid] >= ATTEMPTS:
             guest.ha = "error"
             return
         self._attempts[guest.vmid] += 1
+        guest.ha = "started"
         self._do("start", guest)
 
-    def _do(self, verb: str, guest: Guest) -> None:
-        order = Order(guest.kind, guest.vmid, guest.node, ROOT, force=True)
+    def _stop(self, guest: Guest) -> None:
+        # recorded: 141-ha-running/013, 022; without patience it is a stop, else a shutdown.
+        patience = self._patience.get(guest.vmid, DEFAULT_TIMEOUT)
+        guest.ha = "request_stop"
+        self._do("shutdown" if patience else "stop", guest, patience)
+
+    def _do(self, verb: str, guest: Guest, patience: float = 0.0) -> None:
+        order = Order(guest.kind, guest.vmid, guest.node, ROOT, patience, force=True)
         kind = f"{TASK_PREFIX[guest.kind]}{verb}"
         room = self._room
         room.tasks.start(kind, guest.vmid, ROOT, lambda task: work(room, verb, order, task))

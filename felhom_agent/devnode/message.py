@@ -45,7 +45,7 @@ def params_of(target: str, content_type: str, body: bytes) -> dict[str, Raw]:
         # A body without a type counts as a form. recorded: 81-http/006
         _collect(params, body.decode("utf-8", "replace"))
     elif body:
-        raise unreadable(506, f"upload 'Content-Type '{sort}' not implemented")
+        raise unreadable(506, f"upload 'Content-Type '{content_type}' not implemented")
     return params
 
 

@@ -131,8 +131,8 @@ def node(node_name: str, fingerprint: str, uptime: int, *, known: bool) -> Row:
     return {**row, **_node_figures(uptime)} if known else row
 
 
-def peer_resource(node_name: str, *, online: bool) -> Row:
-    """Return the row of another node in GET /cluster/resources."""
+def peer(node_name: str, *, online: bool) -> Row:
+    """Return the row of another node in GET /nodes and GET /cluster/resources."""
     status = "online" if online else "offline"
     row = {"id": f"node/{node_name}", "node": node_name, "type": "node", "status": status}
     return {**row, "level": ""}

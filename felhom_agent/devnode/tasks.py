@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from felhom_agent.devnode.worker import Agenda, Steps, Worker
+from felhom_agent.devnode.worker import KILLED, Agenda, Steps, Worker
 
 Row = dict[str, object]
 
@@ -36,6 +36,7 @@ class Task:
     exitstatus: str | None = None
     endtime: int = 0
     worker: Worker | None = field(default=None, repr=False)
+    hidden_looks: int = 0
 
     @property
     def upid(self) -> str:
@@ -55,7 +56,8 @@ class Task:
         warned = status == "OK" and self.warnings
         self.exitstatus = f"WARNINGS: {self.warnings}" if warned else status
         self.endtime = int(moment)
-        self.log.append(_last_line(self.exitstatus))
+        if status != KILLED:  # recorded: 40-tasks-qemu/112; nobody was left to write it.
+            self.log.append(_last_line(self.exitstatus))
 
     def _identity(self) -> Row:
         user, _, token = self.user.partition("!")
@@ -97,7 +99,10 @@ class Task:
 
 
 class TaskBook:
-    """All tasks of one node, in the order of their start."""
+    """All tasks of one node, in the order of their start.
+
+    A task started while `hidden_looks` is set is not found that many times.
+    """
 
     def __init__(self, node: str, agenda: Agenda) -> None:
         self._node = node
@@ -105,6 +110,7 @@ class TaskBook:
         self._boot = agenda.moment - 1000.0
         self._tasks: dict[str, Task] = {}
         self._numbers = count()
+        self.hidden_looks = 0
 
     def start(self, kind: str, vmid: int, user: str, work: Callable[[Task], Steps]) -> Task:
         """Given what a task shall do, start it and return it; it may have ended already."""
@@ -117,6 +123,7 @@ class TaskBook:
             type=kind,
             id=str(vmid),
             user=user,
+            hidden_looks=self.hidden_looks,
         )
         self._tasks[task.upid] = task
         task.worker = Worker(
@@ -131,7 +138,11 @@ class TaskBook:
 
     def find(self, upid: str) -> Task | None:
         """Given a UPID, return its task if this node has it."""
-        return self._tasks.get(upid)
+        task = self._tasks.get(upid)
+        if task is None or not task.hidden_looks:
+            return task
+        task.hidden_looks -= 1
+        return None
 
     def forget(self) -> None:
         """Lose all tasks that have ended."""

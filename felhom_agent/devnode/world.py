@@ -28,20 +28,21 @@ from felhom_agent.devnode.guest import (
     lock_file,
 )
 from felhom_agent.devnode.ha import ROOT, Manager
+from felhom_agent.devnode.mishaps import Mishaps
 from felhom_agent.devnode.readback import DISK, TagStyle, description, split_drive
 from felhom_agent.devnode.reads import VERSION
 from felhom_agent.devnode.tasks import Task, TaskBook
 from felhom_agent.devnode.worker import Agenda, Flock, Steps
 
 
-class World:
+class World(Mishaps):
     """A node with its guests, as `node` names it.
 
     `now` tells the time in seconds since the epoch. `lock_wait` is how long a config write really
     waits for a guest's lock before it answers, in seconds; PVE waits ten, a test waits none.
     `tag_style` is the text of datacenter.cfg's tag-style. `bridges` are those the node has,
     `peers` the other nodes it knows, none of which answers, `offline` those of them that are off.
-    `version` is PVE's; /cluster/resources is as late as `broadcasts.cycle` says.
+    `version` is PVE's. /cluster/resources is up to `resources_lag` seconds late; PVE's up to 12.
     """
 
     def __init__(
@@ -52,11 +53,12 @@ class World:
         lock_wait: float = 0.0,
         tag_style: str = "",
         version: str = VERSION,
+        resources_lag: float = 0.0,
     ) -> None:
         self.node = node
         self.lock_wait = lock_wait
         self.version = version
-        self.broadcasts = Broadcasts()
+        self.broadcasts = Broadcasts(resources_lag)
         self.offline: set[str] = set()
         self.tag_style = TagStyle(
             case_sensitive="case-sensitive=1" in tag_style,
@@ -77,7 +79,8 @@ class World:
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any], now: Callable[[], float] = time.time) -> World:
         """Given the JSON of a world, return it. Raise `KeyError` or `TypeError` if it is wrong."""
-        world = cls(spec.get("node", "pve1"), now, tag_style=spec.get("tag_style", ""))
+        words = {k: spec[k] for k in ("tag_style", "version", "resources_lag") if k in spec}
+        world = cls(spec.get("node", "pve1"), now, **words)
         for vmid, guest in spec.get("guests", {}).items():
             world.add(
                 guest["kind"],
@@ -167,6 +170,10 @@ class World:
         """Let a person pause a guest: it is still `running`, its QEMU says `paused`."""
         self._by_hand("pause", vmid, _pause)
 
+    def resume(self, vmid: int) -> None:
+        """Let a person wake a paused guest."""
+        self._by_hand("resume", vmid, _resume)
+
     def lock(self, vmid: int, word: str) -> None:
         """Put a lock ("backup", ...) into a guest's file."""
         self.edit(vmid, {"lock": word})
@@ -194,34 +201,6 @@ class World:
         with self.guard:
             self.peers.add(node)
             (self.offline.discard if online else self.offline.add)(node)
-
-    def pvestatd_lost(self) -> None:
-        """Let pvestatd be gone, and all it ever told: every guest's status is "unknown"."""
-        with self.guard:
-            self.broadcasts.lost = True
-            self.broadcasts.forget()
-
-    def pvestatd_back(self) -> None:
-        """Let pvestatd tell again."""
-        with self.guard:
-            self.broadcasts.lost = False
-
-    def hold_lock(self, vmid: int) -> None:
-        """Hold a guest's configuration lock as somebody else, until it is released."""
-        with self.guard:
-            self.catch_up()
-            self.guests[vmid].flock.hold()
-
-    def release_lock(self, vmid: int) -> None:
-        """Let go of a guest's configuration lock."""
-        with self.guard:
-            self.guests[vmid].flock.let_go()
-
-    def forget_tasks(self) -> None:
-        """Lose the files of all ended tasks, as a clean-up of logs does."""
-        with self.guard:
-            self.catch_up()
-            self.tasks.forget()
 
     def ha(self, vmid: int, state: str) -> None:
         """Put a guest under the HA manager ("started", "stopped", "ignored", ...; "": out)."""
@@ -273,3 +252,7 @@ class World:
 
 def _pause(guest: Guest) -> None:
     guest.paused = guest.running
+
+
+def _resume(guest: Guest) -> None:
+    guest.paused = False

@@ -22,6 +22,10 @@ _DIGEST_TEXT = {
 }
 
 
+NEWEST_MACHINE = "pc-i440fx-10.1"
+"""The newest machine of the version of QEMU that the recorded guests were made with."""
+
+
 def refuse(guest: Guest, change: Change) -> None:
     """Raise `Refusal` (500) if the guest as it is now does not take this change."""
     if guest.flock.held:
@@ -38,6 +42,7 @@ def refuse(guest: Guest, change: Change) -> None:
 def apply(guest: Guest, change: Change, style: TagStyle, mac: Callable[[], str]) -> None:
     """Given a change that was not refused, write it into the guest's file."""
     printer = Printer(guest.kind, style, mac, guest.sizes)
+    before = frozenset(guest.conf.merged())
     guest.conf.forget(change.reverts)
     for key in change.deletes:
         _remove(guest, key)
@@ -47,7 +52,8 @@ def apply(guest: Guest, change: Change, style: TagStyle, mac: Callable[[], str])
             _remove(guest, key)
         else:
             _set(guest, key, printed)
-    _side_effects(guest, change)
+    if guest.kind == "qemu":
+        _side_effects(guest, change, before)
 
 
 def refuse_late(guest: Guest, bridges: Container[str]) -> None:
@@ -156,13 +162,23 @@ def _unuse(guest: Guest, key: str) -> None:
         guest.conf.put(f"unused{free}", volume)
 
 
-def _side_effects(guest: Guest, change: Change) -> None:
-    boot = guest.conf.values.get("boot", "")
-    if boot.startswith("order="):
-        # TRAPS: a device that goes is taken out of the boot order.
-        devices = boot.removeprefix("order=").split(";")
-        kept = [d for d in devices if d not in change.deletes]
-        if kept != devices:
-            guest.conf.put("boot", f"order={';'.join(kept)}" if kept else " ")
+def _side_effects(guest: Guest, change: Change, before: Container[str]) -> None:
+    """Change the keys that PVE changes besides those it was asked for (TRAPS)."""
+    merged = guest.conf.merged()
+    if change.sets.get("ostype") == "win11" and "machine" not in merged:
+        _set(guest, "machine", NEWEST_MACHINE)
     if "order=" in change.sets.get("boot", ""):
-        guest.conf.drop("bootdisk")
+        _remove(guest, "bootdisk")
+    boot = merged.get("boot", "")
+    if boot.startswith("order="):
+        devices = boot.removeprefix("order=").split(";")
+        kept = [device for device in devices if device not in change.deletes]
+        kept += [drive for drive in _new_cds(change, before) if drive not in kept]
+        if kept != devices:
+            _set(guest, "boot", f"order={';'.join(kept)}" if kept else " ")
+
+
+def _new_cds(change: Change, before: Container[str]) -> list[str]:
+    drives = {key: value for key, value in change.sets.items() if DISK.fullmatch(key)}
+    cds = (key for key, value in drives.items() if split_drive(value)[1].get("media") == "cdrom")
+    return [key for key in cds if key not in before]

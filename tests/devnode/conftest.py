@@ -17,6 +17,7 @@ from felhom_agent.devnode import DevNode, World
 
 AGENT = "felhom-agent@pve!agent"
 FORM = "application/x-www-form-urlencoded"
+RECORDINGS = Path(__file__).parent.parent / "data" / "pve"
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def call(callers: Callable[..., Caller]) -> Caller:
     return callers()
 
 
-def recorded(prefix: str) -> list[dict[str, Any]]:
-    """Given how their names begin, return the recordings in their order."""
-    file = Path(__file__).parent.parent / "data" / "pve" / "exchanges.jsonl"
-    lines = (json.loads(line) for line in file.read_text().splitlines())
-    return [line for line in lines if line["case"].startswith(prefix)]
+def recorded(chapter: str, prefix: str = "") -> list[dict[str, Any]]:
+    """Given a chapter and how its recordings begin, return them in their order."""
+    text = (RECORDINGS / f"{chapter}.jsonl").read_text(encoding="utf-8")
+    lines = (json.loads(line) for line in text.splitlines())
+    return [line for line in lines if line["case"].startswith(f"{chapter}/{prefix}")]

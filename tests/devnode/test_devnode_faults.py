@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.client
+from math import inf
 
 import pytest
 
-from felhom_agent.devnode import DevNode, Fault, World
+from felhom_agent.devnode import Behaviour, DevNode, Fault, World
 from tests.devnode.conftest import AGENT, FORM, Caller, Clock
 
 CONFIG = "/nodes/pve1/qemu/100/config"
@@ -75,10 +76,100 @@ def test_a_task_whose_file_is_gone_is_no_such_task(node: DevNode, call: Caller) 
     assert call("POST", "/nodes/pve1/qemu/100/status/start").data != upid
 
 
+def started(call: Caller) -> str:
+    return str(call("POST", "/nodes/pve1/qemu/100/status/start").data)
+
+
+def test_a_new_task_may_be_unknown_to_the_first_looks(node: DevNode, call: Caller) -> None:
+    node.world.hide_tasks(2)
+    path = f"/nodes/pve1/tasks/{started(call)}/status"
+    looks = [call("GET", path) for _ in range(3)]
+    assert [look.status for look in looks] == [400, 400, 200]
+    assert looks[0].body["errors"] == {"upid": "no such task"}
+    assert looks[2].data["exitstatus"] == "OK"
+
+
+def test_a_killed_worker_leaves_neither_a_word_nor_its_lock(
+    node: DevNode, call: Caller, clock: Clock
+) -> None:
+    """recorded: 40-tasks-qemu/110-112"""
+    node.world.behave(100, Behaviour(start_seconds=60))
+    upid = started(call)
+    clock.pass_by(5)
+    node.world.kill_tasks(100)
+    status = call("GET", f"/nodes/pve1/tasks/{upid}/status").data
+    assert (status["status"], status["exitstatus"]) == ("stopped", "unexpected status")
+    assert call("GET", f"/nodes/pve1/tasks/{upid}/log").data == [{"n": 1, "t": "no content"}]
+    clock.pass_by(60)
+    assert not node.world.running(100)
+    assert call("PUT", CONFIG, {"cores": 2}).status == 200
+
+
+def test_an_interrupted_worker_says_so(node: DevNode, call: Caller) -> None:
+    """recorded: 40-tasks-qemu/113-116"""
+    node.world.behave(100, Behaviour(start_seconds=60))
+    upid = started(call)
+    node.world.interrupt_tasks(100)
+    assert call("GET", f"/nodes/pve1/tasks/{upid}/status").data["exitstatus"] == (
+        "received interrupt"
+    )
+
+
+def test_only_the_tasks_of_that_guest_are_killed(node: DevNode, call: Caller) -> None:
+    node.world.behave(100, Behaviour(start_seconds=60))
+    upid = started(call)
+    node.world.kill_tasks(200)
+    assert call("GET", f"/nodes/pve1/tasks/{upid}/status").data["status"] == "running"
+
+
+def test_a_task_may_never_end(node: DevNode, call: Caller, clock: Clock) -> None:
+    node.world.behave(100, Behaviour(start_seconds=inf))
+    upid = started(call)
+    clock.pass_by(1e9)
+    assert call("GET", f"/nodes/pve1/tasks/{upid}/status").data["status"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("verb", "behaviour"),
+    [
+        ("status/stop", Behaviour(stop_error="no way")),
+        ("status/shutdown", Behaviour(stop_error="no way")),
+        ("status/reboot", Behaviour(stop_error="no way")),
+        ("config", Behaviour(config_error="no way")),
+    ],
+)
+def test_a_task_fails_as_it_is_told_and_nothing_is_done(
+    node: DevNode, call: Caller, verb: str, behaviour: Behaviour
+) -> None:
+    node.world.start(100)
+    node.world.behave(100, behaviour)
+    form = {"description": "new"} if verb == "config" else None
+    upid = call("POST", f"/nodes/pve1/qemu/100/{verb}", form).data
+    assert call("GET", f"/nodes/pve1/tasks/{upid}/status").data["exitstatus"] == "no way"
+    log = call("GET", f"/nodes/pve1/tasks/{upid}/log").data
+    assert log[-1]["t"] == "TASK ERROR: no way"
+    assert node.world.running(100)
+    assert "description" not in node.world.config(100)
+
+
+def test_a_crashed_guest_is_off_and_no_task_tells(node: DevNode, call: Caller) -> None:
+    """recorded: 130-stop/078"""
+    node.world.start(100)
+    tasks = call("GET", "/nodes/pve1/tasks").data
+    node.world.crash(100)
+    assert call("GET", "/nodes/pve1/qemu/100/status/current").data["status"] == "stopped"
+    assert call("GET", "/nodes/pve1/tasks").data == tasks
+
+
 @pytest.fixture
 def late(world: World) -> World:
     world.broadcasts.cycle = 10.0
     return world
+
+
+def test_how_late_the_resources_are_is_said_when_the_world_is_made() -> None:
+    assert World(resources_lag=12.0).broadcasts.cycle == 12.0
+    assert World().broadcasts.cycle == 0.0
 
 
 def resources(call: Caller) -> dict[int, dict[str, object]]:
@@ -120,12 +211,13 @@ def test_a_guest_that_pvestatd_has_not_told_of_is_unknown(
 def test_other_nodes_are_listed_online_or_offline(world: World, call: Caller) -> None:
     world.peer("pve2")
     world.peer("pve3", online=False)
-    rows = call("GET", "/cluster/resources?type=node").data
-    assert {row["node"]: row["status"] for row in rows} == {
-        "pve1": "online",
-        "pve2": "online",
-        "pve3": "offline",
-    }
+    for path in ("/cluster/resources?type=node", "/nodes"):
+        rows = call("GET", path).data
+        assert {row["node"]: row["status"] for row in rows} == {
+            "pve1": "online",
+            "pve2": "online",
+            "pve3": "offline",
+        }
 
 
 def test_an_older_node_says_so_and_does_not_know_newer_options() -> None:
@@ -135,6 +227,7 @@ def test_an_older_node_says_so_and_does_not_know_newer_options() -> None:
         call = Caller(node, AGENT, world.token(AGENT))
         assert call("GET", "/version").data["version"] == "8.4.1"
         assert call("GET", "/version").data["release"] == "8.4"
+        assert call("GET", "/nodes/pve1/status").data["pveversion"].startswith("pve-manager/8.4.1/")
         reply = call("PUT", "/nodes/pve1/lxc/200/config", {"entrypoint": "/sbin/init"})
         assert (reply.status, set(reply.body["errors"])) == (400, {"entrypoint"})
         call.connection.close()

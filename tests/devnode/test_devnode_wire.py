@@ -187,7 +187,8 @@ def test_many_callers_are_served_at_once(world: World, callers: Callable[..., Ca
     assert statuses == [[200] * 10] * 8
 
 
-def test_closing_ends_every_thread_and_connection_even_a_hanging_one() -> None:
+@pytest.mark.parametrize("action", ["hang", "delay:3600"])
+def test_closing_ends_every_thread_and_connection_even_a_hanging_one(action: str) -> None:
     asked = threading.Event()
 
     def now() -> float:
@@ -199,7 +200,7 @@ def test_closing_ends_every_thread_and_connection_even_a_hanging_one() -> None:
     with DevNode(world) as node, ThreadPoolExecutor(1) as pool:
         caller = Caller(node, AGENT, world.token(AGENT))
         assert caller("GET", "/version").status == 200
-        node.faults.add(Fault("GET", "version", "hang"))
+        node.faults.add(Fault("GET", "version", action))
         asked.clear()
         hanging = pool.submit(caller, "GET", "/version")
         assert asked.wait(5)

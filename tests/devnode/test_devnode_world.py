@@ -78,6 +78,8 @@ def test_a_world_is_read_from_json(clock: Clock) -> None:
     spec = {
         "node": "alpha",
         "tag_style": "case-sensitive=1",
+        "version": "8.4.1",
+        "resources_lag": 12.0,
         "guests": {
             "100": {
                 "kind": "qemu",
@@ -97,6 +99,7 @@ def test_a_world_is_read_from_json(clock: Clock) -> None:
     assert world.config(200)["lock"] == "backup"
     assert (world.guests[201].node, world.guests[202].ha) == ("beta", "stopped")
     assert world.tag_style.case_sensitive
+    assert (world.version, world.broadcasts.cycle) == ("8.4.1", 12.0)
 
 
 def test_a_behaviour_of_an_unknown_word_is_refused() -> None:

@@ -209,6 +209,43 @@ def test_an_order_of_devices_removes_the_old_boot_disk(world: World, call: Calle
     assert "bootdisk" not in call("GET", VM).data
 
 
+def test_a_new_cd_drive_is_appended_to_the_boot_order_once(world: World, call: Caller) -> None:
+    world.edit(100, {"net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0", "boot": "order=net0"})
+    for _ in range(2):
+        call("PUT", VM, {"ide2": "none,media=cdrom"})
+        assert call("GET", VM).data["boot"] == "order=net0;ide2"
+    world.edit(100, {"boot": "order=net0"})
+    call("PUT", VM, {"ide2": "none,media=cdrom"})
+    assert call("GET", VM).data["boot"] == "order=net0"
+
+
+def test_a_new_cd_drive_makes_no_boot_order_where_there_is_none(call: Caller) -> None:
+    call("PUT", VM, {"ide2": "none,media=cdrom"})
+    assert call("GET", VM).data["boot"] == " "
+
+
+def test_windows_11_pins_the_machine_unless_one_is_chosen(world: World, call: Caller) -> None:
+    call("PUT", VM, {"ostype": "win10"})
+    assert "machine" not in call("GET", VM).data
+    call("PUT", VM, {"ostype": "win11"})
+    assert call("GET", VM).data["machine"].startswith("pc-i440fx-")
+    call("PUT", VM, {"ostype": "win11", "machine": "q35"})
+    assert call("GET", VM).data["machine"] == "q35"
+
+
+def test_what_a_write_changes_besides_waits_with_it_where_the_guest_runs(
+    world: World, call: Caller
+) -> None:
+    world.edit(100, {"net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0", "boot": "order=net0"})
+    world.start(100)
+    call("PUT", VM, {"ide2": "none,media=cdrom", "ostype": "win11"})
+    assert call("GET", f"{VM}?current=1").data["boot"] == "order=net0"
+    world.stop(100)
+    config = call("GET", f"{VM}?current=1").data
+    assert config["boot"] == "order=net0;ide2"
+    assert "machine" in config
+
+
 def test_a_waiting_deletion_of_a_false_value_is_still_shown(world: World, call: Caller) -> None:
     world.edit(100, {"numa": 0, "ostype": "l26"})
     world.start(100)

@@ -1,0 +1,259 @@
+"""The chapters of the recordings: how each is shown here, and what of them is not imitated.
+
+A replayed chapter may need what no call did: somebody edited a file, a guest had no operating
+system that could hear a shutdown, a process was killed. These acts are its directions, by the
+number of the recording before which they happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from felhom_agent.devnode import Behaviour
+from felhom_agent.devnode.access import AGENT_PRIVILEGES
+from tests.devnode.stage import AUDITOR, NOBODY, Stage
+
+Act = Callable[[Stage], None]
+DEAF = Behaviour(obeys_shutdown=False)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """`subject` is the guest whose file was recorded, `running` the one that ran from the start."""
+
+    subject: int = 0
+    running: int = 0
+    directions: Mapping[str, Act] = field(default_factory=dict)
+
+
+def behave(vmid: int, behaviour: Behaviour) -> Act:
+    return lambda stage: stage.world.behave(vmid, behaviour)
+
+
+def fail(vmid: int, why: str) -> Act:
+    return behave(vmid, Behaviour(start_error=why))
+
+
+def edit(vmid: int, *delete: str, **changes: object) -> Act:
+    return lambda stage: stage.world.edit(vmid, changes, delete)
+
+
+def lock(vmid: int, word: str) -> Act:
+    return lambda stage: stage.world.lock(vmid, word)
+
+
+def unlock(vmid: int) -> Act:
+    return lambda stage: stage.world.unlock(vmid)
+
+
+def hold_lock(vmid: int) -> Act:
+    return lambda stage: stage.world.hold_lock(vmid)
+
+
+def release_lock(vmid: int) -> Act:
+    return lambda stage: stage.world.release_lock(vmid)
+
+
+def stop(vmid: int) -> Act:
+    return lambda stage: stage.world.stop(vmid)
+
+
+def crash(vmid: int) -> Act:
+    return lambda stage: stage.world.crash(vmid)
+
+
+def manage(vmid: int, state: str) -> Act:
+    return lambda stage: stage.world.ha(vmid, state)
+
+
+def move(vmid: int, node: str) -> Act:
+    return lambda stage: stage.world.move(vmid, node)
+
+
+def let_pass(seconds: float) -> Act:
+    return lambda stage: stage.clock.pass_by(seconds)
+
+
+def withdraw(token: str) -> Act:
+    def act(stage: Stage) -> None:
+        stage.world.token(token)
+
+    return act
+
+
+def give(token: str, **privileges: tuple[str, ...]) -> Act:
+    given = {path.replace("_", "/"): words for path, words in privileges.items()}
+    return lambda stage: stage.give(token, given)
+
+
+def both(*acts: Act) -> Act:
+    def act(stage: Stage) -> None:
+        for one in acts:
+            one(stage)
+
+    return act
+
+
+def unresolved(stage: Stage) -> None:
+    """Let no resolver know the other nodes' names."""
+    stage.world.peers.clear()
+
+
+NO_DISK = "volume 'local:103/vm-103-disk-0.raw' does not exist"
+NO_ROOT = "volume 'local:203/vm-203-disk-0.raw' does not exist"
+QEMU_FAILED = "start failed: QEMU exited with code 1"
+HOTPLUG = {"numa": 1, "cores": 2, "vcpus": 1, "memory": 1024}
+
+REPLAYED: Mapping[str, Chapter] = {
+    "01-reads": Chapter(),
+    "02-auth": Chapter(),
+    "03-notfound": Chapter(),
+    "20-writes-qemu": Chapter(subject=100),
+    "20-writes-lxc": Chapter(subject=202),
+    "30-running-qemu": Chapter(
+        subject=101,
+        running=101,
+        directions={
+            "054": stop(101),
+            "062": edit(104, hotplug="network,disk,usb,cpu,memory", **HOTPLUG),
+        },
+    ),
+    "31-running-lxc": Chapter(subject=200, running=200),
+    "40-tasks-qemu": Chapter(
+        directions={
+            "001": behave(100, DEAF),
+            "038": lambda stage: stage.world.suspend(100),
+            "044": lambda stage: stage.world.resume(100),
+            "068": let_pass(5),
+            "071": fail(103, NO_DISK),
+            "073": fail(103, "storage 'nosuch' does not exist"),
+            "075": fail(103, QEMU_FAILED),
+            "077": fail(103, "bridge 'vmbr9' does not exist"),
+            "079": fail(103, "volume 'local:iso/none.iso' does not exist"),
+            "081": behave(103, DEAF),
+            "088": edit(103, "onboot"),
+            "095": edit(103, "onboot", template=1),
+            "102": both(
+                edit(103, "onboot", "template"),
+                fail(103, "MAX 2 vcpus allowed per VM on this node"),
+            ),
+            "104": hold_lock(103),
+            "108": release_lock(103),
+            "111": lambda stage: stage.world.kill_tasks(100),
+            "115": lambda stage: stage.world.interrupt_tasks(100),
+        },
+    ),
+    "41-tasks-lxc": Chapter(
+        directions={
+            "020": fail(203, NO_ROOT),
+            "027": edit(203, "onboot", cores="banana"),
+            "032": edit(203, "onboot", cores=1, template=1),
+            "037": behave(201, Behaviour(start_seconds=1.0, obeys_shutdown=False)),
+            "047": hold_lock(202),
+        }
+    ),
+    "42-warnings": Chapter(directions={"001": behave(103, Behaviour(warnings=2))}),
+    "50-locks": Chapter(
+        directions={
+            "001": lock(103, "backup"),
+            "015": lock(103, "migrate"),
+            "027": lock(103, "snapshot"),
+            "039": unlock(103),
+            "041": lock(103, "backup"),
+            "048": unlock(103),
+            "050": edit(103, protection=1),
+            "056": lock(201, "backup"),
+            "067": lock(201, "mounted"),
+            "078": lock(201, "migrate"),
+            "087": unlock(201),
+            "089": lock(201, "backup"),
+            "095": unlock(201),
+            "096": edit(201, protection=1),
+        }
+    ),
+    "81-http": Chapter(),
+    "91-auth-more": Chapter(
+        directions={
+            "001": edit(100, description="posted", cpulimit="0.5", onboot=1),
+            "003": withdraw(AUDITOR),
+            "004": give(AUDITOR, _=("VM.Audit",)),
+            "006": withdraw(AUDITOR),
+            "007": give(AUDITOR, _=("VM.Audit",)),
+            "009": withdraw(AUDITOR),
+            "012": give(NOBODY, _vms_100=AGENT_PRIVILEGES),
+        }
+    ),
+    "130-stop": Chapter(directions={"001": behave(100, DEAF), "078": crash(100)}),
+    "140-ha-no-crm": Chapter(
+        directions={
+            "009": both(manage(100, "stopped"), manage(200, "stopped")),
+            "053": manage(100, "ignored"),
+            "060": manage(100, "disabled"),
+            "067": manage(100, "enabled"),
+            "074": manage(100, "started"),
+            "081": manage(100, "stopped"),
+        }
+    ),
+    "141-ha-running": Chapter(
+        directions={
+            "001": behave(104, DEAF),
+            "003": manage(104, "stopped"),
+            "019": crash(104),
+            "024": fail(104, QEMU_FAILED),
+            "033": manage(104, "disabled"),
+            "035": manage(104, ""),
+        }
+    ),
+    "160-other-node": Chapter(
+        directions={
+            "006": both(move(102, "pve2"), move(202, "pve2"), unresolved),
+            "058": let_pass(15),
+            "083": both(move(102, "pve1"), move(202, "pve1")),
+        }
+    ),
+    "161-other-node-offline": Chapter(
+        directions={"001": both(move(102, "pve2"), lock(103, "suspended"))}
+    ),
+}
+"""Chapters whose recordings are replayed in their order."""
+
+VALUE_BY_VALUE = frozenset(
+    ["10-qemu-roundtrip", "11-lxc-roundtrip", "12-qemu-roundtrip-root", "13-lxc-roundtrip-root",
+     "14-fixpoints"]
+)  # fmt: skip
+"""Chapters of which each recording stands for itself: `test_devnode_replay`."""
+
+TOLD = frozenset(["70-resources-lag", "82-keepalive", "92-outages", "120-disks-qemu"])
+"""Chapters that tests tell in their own words, naming the recording."""
+
+NOT_IMITATED: Mapping[str, str] = {
+    "40-tasks-qemu/047-tasks-default-while-running": "its newest task is an agent's resume",
+    "130-stop/072-hang-shutdown-5-result": "a guest may be deaf, but no QEMU here hangs",
+    "60-pmxcfs": "the agent reads no file of /etc/pve, so there are none",
+    "80-timing": "durations are the recording machine's",
+    "90-proxmoxer": "what proxmoxer makes of answers is shown by the client's own tests",
+    "95-access": "roles, users, tokens and pools are made by hand on the world, not by the API",
+    "100-snapshots-qemu": "the agent makes no snapshots",
+    "101-snapshots-lxc": "the agent makes no snapshots",
+    "110-destroy-qemu": "the agent destroys nothing",
+    "111-destroy-lxc": "the agent destroys nothing",
+    "121-disks-lxc": "volumes are texts here; what the agent must not write to them it never sends",
+    "150-privilege-matrix": "the option table's own tests compare it with the recorded matrix",
+    "151-lxc-lock-by-put": "the agent refuses to declare a lock",
+    "170-bulk": "the agent works on one guest at a time",
+    "180-read-race": "there are no files that could be read while they are replaced",
+}
+"""Recordings, or whole chapters, whose answers are not to be had here, and why."""
+
+UNKNOWN_CALLS: Mapping[str, str] = {
+    r"\w+ /cluster/ha/.*": "HA resources are declared by hand on the world",
+    r"\w+ /cluster/nextid.*": "the agent makes no guests",
+    r"\w+ /access/(acl|roles|users).*": "rights are given by hand on the world",
+    r"POST .*/status/(reset|suspend|resume)": "the agent only starts, stops and restarts",
+    r"\w+ .*/(snapshot|migrate|resize|unlink)(\?.*)?": "the agent only starts, stops and writes",
+    r"DELETE /nodes/\w+/(qemu|lxc)/\d+(\?.*)?": "the agent destroys nothing",
+    r"DELETE /nodes/\w+/tasks/[^/]+": "the agent ends no task",
+    r"GET /nodes/\w+/tasks/[^/]+": "an index of words",
+}
+"""Calls, as method and path, that this node answers as PVE answers to what it does not know."""
