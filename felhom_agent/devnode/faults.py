@@ -7,7 +7,7 @@
   `status:595` and any other status: nothing happened.
 * `refuse:TEXT`: 500 with that text, as PVE dies; nothing happened. With `got no worker upid - start
   worker failed` it is what any call that starts a task may meet.
-* `delay:SECONDS`: it happens, and the answer comes that much later, or when the node closes.
+* `delay:SECONDS`: it happens, and the answer comes that much later, if the node lives so long.
 * `truncated`: it happens, and half of the answer comes.
 * `not-json`: 200 with a page of HTML; `redirect`: 301 to another place; `garbage`: bytes that are
   no HTTP; nothing happened.

@@ -127,9 +127,9 @@ class DevNode:
             self._log.append(request)
         return request
 
-    def wait(self, seconds: float) -> None:
-        """Return after that time, or when the node closes."""
-        self._closing.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Return after that time, or when the node closes; return whether it does."""
+        return self._closing.wait(seconds)
 
     def answered(self, request: Request, status: int) -> None:
         """Note with which status a request was answered."""

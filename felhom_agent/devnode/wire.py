@@ -158,8 +158,10 @@ class _Handler(BaseHTTPRequestHandler):
         node = self.server.node
         if fault.action.startswith("delay:"):
             late = node.answer(heard, raw, self._authorization)
-            node.wait(float(fault.argument))
-            self._send(heard, late)
+            if node.wait(float(fault.argument)):
+                self._cut()
+            else:
+                self._send(heard, late)
             return
         answer = node.answer(heard, raw, self._authorization) if fault.takes_effect else None
         if fault.action == "hang":
