@@ -7,17 +7,22 @@ may act; and at the end first the lanes (they still write), then the journal, th
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from felhom_agent.config import Config
+from felhom_agent.config import Config, JournalConfig
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.provider import DesiredProvider, EmptyProvider
+from felhom_agent.errors import JournalError
+from felhom_agent.journal.disk import DISK, Disk
 from felhom_agent.journal.identities import Identities
+from felhom_agent.journal.line import Record
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operations import Operations
+from felhom_agent.journal.retention import Limits, sift
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.engine import Engine
@@ -36,6 +41,8 @@ class Parts:
     operations: Operations
     identities: Identities
     engine: Engine
+    journal_opens: Callable[[], bool]
+    """Tells whether a journal that was closed by a failure could be opened again by now."""
 
 
 def provider_for(config: Config) -> DesiredProvider:
@@ -44,31 +51,60 @@ def provider_for(config: Config) -> DesiredProvider:
     return TomlDirectoryProvider(directory) if directory else EmptyProvider()
 
 
+def limits_of(config: JournalConfig) -> Limits:
+    """Given the settings, return how much of the past the journal keeps."""
+    return Limits(config.keep_days, int(config.max_megabytes * 1_000_000))
+
+
+def open_journal(
+    config: JournalConfig, clock: Callable[[], float], disk: Disk
+) -> tuple[JournalLog, list[Record]]:
+    """Given the settings, return the open journal and its records. Raise JournalError if it
+    cannot be opened.
+    """
+    limits = limits_of(config)
+    return JournalLog.open(config.directory, lambda found: sift(found, clock(), limits), disk)
+
+
 @contextmanager
 def assembled(
-    config: Config, chance: Callable[[], float], clock: Callable[[], float] = time.time
+    config: Config,
+    chance: Callable[[], float],
+    clock: Callable[[], float] = time.time,
+    disk: Disk = DISK,
+    leaving: threading.Event | None = None,
 ) -> Iterator[Parts]:
     """Hold a running agent's parts for the length of a block; drain and close on the way out.
 
-    `clock` tells the seconds since the epoch at which operations begin and end.
+    `clock` tells the seconds since the epoch at which operations begin and end; the journal lives
+    on `disk`; once `leaving` is set, no look is begun any more.
 
     Raise ConfigError, AlreadyRunning or JournalError if the agent cannot begin.
     """
     settings = config.reconcile
-    node = Node.connect(config.proxmox)
+    node = Node.connect(config.proxmox, leaving)
     with lock.held(config.journal.directory):
-        journal, records = JournalLog.open(config.journal.directory)
-        operations = Operations(journal, records, clock)
+        journal, records = open_journal(config.journal, clock, disk)
+        operations = Operations(journal, records, clock, limits_of(config.journal))
         identities = Identities(journal, records)
         backoff = Backoff(settings.backoff_first, settings.backoff_cap, settings.jitter, chance)
         engine = Engine(node, operations, identities, LaneQueue(), settings, backoff)
         try:
-            yield Parts(node, operations, identities, engine)
+            yield Parts(node, operations, identities, engine, lambda: _opens(config, clock, disk))
         finally:
             drained = engine.close()
             journal.close()
             node.client.close()
             _farewell(operations, drained=drained)
+
+
+def _opens(config: Config, clock: Callable[[], float], disk: Disk) -> bool:
+    try:
+        journal, _ = open_journal(config.journal, clock, disk)
+    except JournalError:
+        return False
+    journal.close()
+    return True
 
 
 def _farewell(operations: Operations, *, drained: bool) -> None:

@@ -18,6 +18,8 @@
     |-- JournalError         can nothing be promised any more?
     |   |-- JournalDamaged   ...because a line of it is not what was written
     |   `-- JournalClosed    ...because a write to it failed, or it was closed
+    |-- JobRefused           must a one-shot job not be begun (again)?
+    |-- Withheld             is the guest not to be touched as it is now?
     `-- QueueClosed          was work refused because the queue is closing?
 
 No error carries a secret: neither a token, nor a header, nor the body of a request.
@@ -143,6 +145,14 @@ class JournalDamaged(JournalError):
 
 class JournalClosed(JournalError):
     """The journal takes no more records."""
+
+
+class JobRefused(FelhomError):
+    """A one-shot job was begun before and may have had an effect, or its time has passed."""
+
+
+class Withheld(FelhomError):
+    """A guest is in a state in which nothing is done to it; nothing was."""
 
 
 class QueueClosed(FelhomError):

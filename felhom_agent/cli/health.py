@@ -13,7 +13,7 @@ from felhom_agent.assembly import provider_for
 from felhom_agent.config import Config
 from felhom_agent.errors import ConfigError, FelhomError, JournalError, PveError
 from felhom_agent.journal.log import NAME, read
-from felhom_agent.journal.operations import replay
+from felhom_agent.journal.operation import replay
 from felhom_agent.model import Actual, Desired, DesiredGuest, Kind, Mode
 from felhom_agent.options import lookup
 from felhom_agent.proxmox.node import Node

@@ -9,7 +9,7 @@ from datetime import datetime
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.config import load
 from felhom_agent.journal.log import NAME, read
-from felhom_agent.journal.operations import Operation, replay
+from felhom_agent.journal.operation import Operation, replay
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:

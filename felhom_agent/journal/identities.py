@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-from felhom_agent.journal.log import JournalLog, Record
+from felhom_agent.journal.line import Record
+from felhom_agent.journal.log import JournalLog
 
 
 class Identities:

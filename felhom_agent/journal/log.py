@@ -1,113 +1,150 @@
 """An append-only file of JSON lines that keeps what it was given.
 
-The crash model. Power may fail and the process may die between any two instructions. Of a file
-that was written but not yet synced, the disk may keep nothing, all, or any prefix; of a synced
-one, all. A new file's name is safe once its directory is synced. The disk does not alter what it
-has kept; where it does, the checksums tell.
+The crash model. Power may fail and the process may die between any two system calls. Of bytes that
+were written to a file and not yet synced, the disk keeps any prefix, perhaps followed by zeros; of
+synced ones, all. A name that was made or moved is either as it was or as it became, until its
+directory is synced; then it is as it became. The disk does not alter what it has kept; where it
+does, checksums and numbers tell.
 
 What is promised.
 
-* `append` returns when the record is durable: written, then fsync, then return. Appenders that
-  come while an fsync runs share the next one (group commit); each still returns only after the
-  fsync that covers its own line.
-* Records come back in the order they were appended.
-* A torn tail (bytes after the last newline, as a crash in the middle of a write leaves them) was
-  promised to nobody. It is kept aside as `journal.jsonl.broken`, cut off, and the log goes on.
-* Damage anywhere else is not repaired: `open` raises JournalDamaged with file, line and advice.
-  A line of a newer format is refused in the same way, never half understood.
-* After a failed write or fsync the log is closed for good, since nobody knows what the disk holds
-  then; a later fsync that succeeds would prove nothing about the lost pages. Every append raises
+* `append` returns when its records are durable: written, synced, then return. Appenders that come
+  while a sync runs share the next one (group commit); each still returns only after the sync that
+  covers its own lines.
+* Records come back in the order in which they were appended.
+* A torn tail, as a crash in the middle of a write leaves it, was promised to nobody. It is kept
+  aside in `journal.jsonl.broken`, and the log goes on without it.
+* Damage anywhere else is not repaired: `open` raises JournalDamaged with file, line and remedy, and
+  nothing is changed. A line of a newer format is refused in the same way, never half understood.
+* After a failed write or sync the log is closed for good. The kernel may count pages that it could
+  not write as clean, so a second sync that succeeds proves nothing. Every append then raises
   JournalClosed, and the agent must stop changing things.
+* For the same reason `open` never appends to a file that another process left: what looks fine in
+  the page cache may not be on the disk. It writes all that it keeps into a new file, syncs it, and
+  gives it the name; so opening is also compaction, and the end of a torn tail.
+* `compact` does the same while appenders go on; they wait only for the last step.
 
-The form of a line: `{"v":1,"crc":"xxxxxxxx","r":{...}}`, with the CRC-32 of the record's own
-bytes. A line must read back as exactly the bytes that `_encode` makes of it.
+The file is for its owner alone (0600). Whoever only reads (`read`) takes no lock: a line is there
+wholly or not at all, and a file that was replaced is still whole for whoever has it open.
 
-Threads: one condition guards the buffer, the counters and the state. The first appender who finds
-no writer at work becomes it: takes the buffer, leaves the lock, writes and syncs, comes back and
-tells all. Waiters wait in slices with the writer's end, or `close`, to wake them.
+Threads: one condition guards the buffer, the counters and the state. The descriptor, and with it
+the file, belongs to whoever has set `_busy`: an appender who found nobody at work, or the last step
+of a compaction. The owner leaves the lock for its system calls, comes back and tells all. Waiters
+wait in slices, with the owner's end or `close` to wake them.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import threading
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from felhom_agent.errors import JournalClosed, JournalDamaged
+from felhom_agent.errors import JournalClosed, JournalDamaged, JournalError
+from felhom_agent.journal.disk import DISK, Disk, prepare
+from felhom_agent.journal.line import Content, Record, body_of, decode_file, encode, encode_file
 
-VERSION = 1
 NAME = "journal.jsonl"
 _SLICE = 5.0
 
-Record = Mapping[str, Any]
+Keep = Callable[[list[Record]], list[Record]]
+"""Given all records, returns those that a smaller file shall hold, in their order."""
 
 
 class JournalLog:
     """The open log of one directory; one process may hold it at a time."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, disk: Disk, descriptor: int, lines: int, size: int) -> None:
         self.path = path
+        self._disk = disk
         self._fd = descriptor
+        self._lines = lines
+        self._size = size
         self._changed = threading.Condition()
-        self._buffer: list[bytes] = []
+        self._waiting: list[bytes] = []
+        self._late: list[bytes] | None = None
         self._taken = 0
         self._durable = 0
-        self._writing = False
+        self._busy = False
         self._closed = ""
 
     @classmethod
-    def open(cls, directory: Path) -> tuple[Self, list[Record]]:
-        """Given a directory (made if absent), return its log and the records in it, oldest first.
+    def open(
+        cls, directory: Path, keep: Keep = list, disk: Disk = DISK
+    ) -> tuple[Self, list[Record]]:
+        """Given a directory (made if absent), return its log and the records kept, oldest first.
 
-        Raise JournalDamaged if a whole line is not what was written, JournalClosed if the
-        directory cannot be used.
+        Raise JournalDamaged if a line is not what was written, JournalClosed if the directory
+        cannot be used.
         """
         path = directory / NAME
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            prepare(directory, disk)
+            content = _intact(path, _read(disk, path))
+            if content.tail:
+                _set_aside(disk, path, content.tail)
+            kept = keep(list(content.records))
+            data = encode_file(kept)
+            descriptor = _write_new(disk, path, data, take_the_name=True)
         except OSError as error:
-            raise JournalClosed(f"{path}: cannot be opened: {error.strerror}") from None
-        try:
-            _sync_directory(directory)
-            records = _recover(path, descriptor)
-        except OSError as error:
-            os.close(descriptor)
-            raise JournalClosed(f"{path}: cannot be read: {error.strerror}") from None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return cls(path, descriptor), records
+            why = error.strerror or str(error)
+            raise JournalClosed(f"{path}: cannot be opened: {why}") from None
+        return cls(path, disk, descriptor, len(kept), len(data)), kept
+
+    @property
+    def size(self) -> int:
+        """The bytes that the file has."""
+        with self._changed:
+            return self._size
 
     def append(self, *records: Record) -> None:
         """Given records, return when all are durable. Raise JournalClosed if they cannot be."""
-        lines = [_encode(record) for record in records]
+        bodies = [body_of(record) for record in records]
         with self._changed:
             self._check()
-            self._buffer += lines
-            self._taken += 1
+            self._waiting += bodies
+            self._taken += len(bodies)
             mine = self._taken
             while self._durable < mine:
                 self._check()
-                if self._writing:
+                if self._busy:
                     self._changed.wait(_SLICE)
                 else:
-                    self._write_buffer()
+                    self._write_waiting()
+
+    def compact(self, keep: Keep) -> None:
+        """Replace the file by one that holds only what `keep` returns, and what came meanwhile.
+
+        Raise JournalError if that cannot be done; the log then goes on as it was, unless it is
+        JournalClosed.
+        """
+        with self._changed:
+            self._check()
+            if self._late is not None:
+                raise JournalError(f"{self.path}: is being made smaller already")
+            # Nothing is in the file yet that its last owner did not finish.
+            while self._busy:
+                self._changed.wait(_SLICE)
+                self._check()
+            self._late = []
+            upto = self._size
+        try:
+            self._replace(upto, keep)
+        finally:
+            with self._changed:
+                self._late = None
 
     def close(self) -> None:
         """Give the file back; closing again is allowed."""
         with self._changed:
-            while self._writing:
+            while self._busy:
                 self._changed.wait(_SLICE)
             self._closed = self._closed or "it was closed"
             descriptor, self._fd = self._fd, -1
             self._changed.notify_all()
         if descriptor >= 0:
-            os.close(descriptor)
+            self._disk.close(descriptor)
 
     def check(self) -> None:
         """Raise JournalClosed if the log takes no more records."""
@@ -118,27 +155,90 @@ class JournalLog:
         if self._closed:
             raise JournalClosed(f"{self.path}: takes no more records: {self._closed}")
 
-    def _write_buffer(self) -> None:
-        """Write and sync what waits; called, and left, with the lock held."""
-        lines, self._buffer = self._buffer, []
-        upto = self._taken
-        self._writing = True
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Own the file for the length of a block; entered and left with the lock held.
+
+        Whatever fails inside closes the log. Raise JournalClosed for an OSError.
+        """
+        self._busy = True
         failure = "a write to it was cut short"
         self._changed.release()
         try:
-            _write_all(self._fd, b"".join(lines))
-            os.fsync(self._fd)
+            yield
             failure = ""
         except OSError as error:
             failure = error.strerror or str(error)
+            raise JournalClosed(f"{self.path}: takes no more records: {failure}") from None
         finally:
             self._changed.acquire()
-            self._writing = False
-            if failure:
-                self._closed = failure
-            else:
-                self._durable = upto
+            self._busy = False
+            self._closed = self._closed or failure
             self._changed.notify_all()
+
+    def _write_waiting(self) -> None:
+        """Write and sync what waits; called, and left, with the lock held."""
+        bodies, self._waiting = self._waiting, []
+        data = self._numbered(bodies)
+        with self._alone():
+            self._disk.write(self._fd, data)
+            self._disk.sync(self._fd)
+        self._size += len(data)
+        self._lines += len(bodies)
+        self._durable += len(bodies)
+        if self._late is not None:
+            self._late += bodies
+
+    def _replace(self, upto: int, keep: Keep) -> None:
+        disk = self._disk
+        try:
+            kept = keep(list(_intact(self.path, disk.read(self.path)[:upto]).records))
+            data = encode_file(kept)
+            fresh = _write_new(disk, self.path, data)
+        except OSError as error:
+            raise self._too_hard(error) from None
+        with self._changed:
+            while self._busy:
+                self._changed.wait(_SLICE)
+            try:
+                self._check()
+                self._move_to(fresh, len(kept), len(data))
+            except OSError as error:
+                disk.close(fresh)
+                raise self._too_hard(error) from None
+            except JournalClosed:
+                disk.close(fresh)
+                raise
+
+    def _move_to(self, fresh: int, lines: int, size: int) -> None:
+        """Add to a new file what came meanwhile, and go on with it; the lock is held."""
+        late = self._late or []
+        data = self._numbered(late, after=lines)
+        failed: OSError | None = None
+        with self._alone():
+            try:
+                self._disk.write(fresh, data)
+                self._disk.sync(fresh)
+            except OSError as error:
+                # The old file is untouched and has everything.
+                failed = error
+            else:
+                _take_the_name(self._disk, self.path)
+        if failed:
+            raise failed
+        old, self._fd = self._fd, fresh
+        self._lines, self._size = lines + len(late), size + len(data)
+        self._disk.close(old)
+
+    def _numbered(self, bodies: list[bytes], after: int | None = None) -> bytes:
+        first = (self._lines if after is None else after) + 1
+        return b"".join(encode(n, body) for n, body in enumerate(bodies, start=first))
+
+    def _too_hard(self, error: OSError) -> JournalError:
+        with suppress(OSError):
+            self._disk.remove(_new(self.path))
+        why = error.strerror or str(error)
+        return JournalError(f"{self.path}: cannot be made smaller, and grows on: {why}")
 
 
 def read(path: Path, *, absent_ok: bool = False) -> list[Record]:
@@ -153,78 +253,63 @@ def read(path: Path, *, absent_ok: bool = False) -> list[Record]:
         if absent_ok and isinstance(error, FileNotFoundError):
             return []
         raise JournalClosed(f"{path}: cannot be read: {error.strerror}") from None
-    return _decode_all(path, content[: content.rfind(b"\n") + 1])
+    return list(_intact(path, content).records)
 
 
-def _recover(path: Path, descriptor: int) -> list[Record]:
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    records = _decode_all(path, content[:whole])
-    if torn := content[whole:]:
-        _set_aside(path, torn)
-        os.ftruncate(descriptor, whole)
-        os.fsync(descriptor)
-    return records
+def _intact(path: Path, data: bytes) -> Content:
+    """Given a file's bytes, return what they say. Raise JournalDamaged if a line is damaged."""
+    content = decode_file(data)
+    for damage in content.damage:
+        remedy = (
+            "install that version again"
+            if damage.newer
+            else "`felhom-agent journal verify` tells all that is wrong, `felhom-agent journal "
+            "repair` keeps a copy and cuts it out"
+        )
+        raise JournalDamaged(f"{path}:{damage.line}: {damage.text}; nothing was changed; {remedy}")
+    return content
 
 
-def _set_aside(path: Path, torn: bytes) -> None:
-    aside = path.with_name(path.name + ".broken")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    descriptor = os.open(aside, flags, 0o600)
+def _read(disk: Disk, path: Path) -> bytes:
     try:
-        _write_all(descriptor, torn + b"\n")
-        os.fsync(descriptor)
+        return disk.read(path)
+    except FileNotFoundError:
+        return b""
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
+
+
+def _write_new(disk: Disk, path: Path, data: bytes, *, take_the_name: bool = False) -> int:
+    """Write data durably beside a file, or in its place; return the descriptor."""
+    descriptor = disk.create(_new(path))
+    try:
+        disk.write(descriptor, data)
+        disk.sync(descriptor)
+        if take_the_name:
+            _take_the_name(disk, path)
+    except BaseException:
+        disk.close(descriptor)
+        raise
+    return descriptor
+
+
+def write_in_place(disk: Disk, path: Path, data: bytes) -> None:
+    """Give a file these bytes, durably, all or none of them. Raise OSError if it cannot be."""
+    disk.close(_write_new(disk, path, data, take_the_name=True))
+
+
+def _take_the_name(disk: Disk, path: Path) -> None:
+    disk.rename(_new(path), path)
+    disk.sync_directory(path.parent)
+
+
+def _set_aside(disk: Disk, path: Path, torn: bytes) -> None:
+    descriptor = disk.open_to_append(path.with_name(path.name + ".broken"))
+    try:
+        disk.write(descriptor, torn + b"\n")
+        disk.sync(descriptor)
     finally:
-        os.close(descriptor)
-    _sync_directory(path.parent)
-
-
-def _decode_all(path: Path, content: bytes) -> list[Record]:
-    records = []
-    for number, line in enumerate(content.splitlines(keepends=True), start=1):
-        try:
-            records.append(_decode(line))
-        except ValueError as error:
-            raise JournalDamaged(
-                f"{path}:{number}: {error}; nothing was changed. Keep a copy of the file, then "
-                f"remove that line, or move the file away to begin a new journal"
-            ) from None
-    return records
-
-
-def _encode(record: Record) -> bytes:
-    body = _json(record)
-    return b'{"v":%d,"crc":"%08x","r":%s}\n' % (VERSION, zlib.crc32(body), body)
-
-
-def _decode(line: bytes) -> Record:
-    """Given a whole line, return its record. Raise ValueError in words if it is not intact."""
-    try:
-        envelope = json.loads(line)
-        version, record = envelope["v"], envelope["r"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ValueError("the line is damaged (it cannot be parsed)") from None
-    if isinstance(version, int) and version > VERSION:
-        raise ValueError(f"the line has format {version}, written by a newer felhom-agent")
-    if not isinstance(record, dict) or _encode(record) != line:
-        raise ValueError("the line is damaged (its checksum does not match)")
-    return record
-
-
-def _json(record: Record) -> bytes:
-    text = json.dumps(dict(record), separators=(",", ":"), sort_keys=True, ensure_ascii=True)
-    return text.encode("ascii")
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        disk.close(descriptor)
+    disk.sync_directory(path.parent)

@@ -1,120 +1,92 @@
-"""The life of an operation: intent, then perhaps a task, then succeeded, failed or unknown.
+"""All operations of a journal: begins them, notes their steps, knows what is in flight.
 
-An operation is an action once it is written down. Each step is one durable record before the next
-thing happens: the intent before PVE is called, the UPID before it is waited for, the outcome once
-it was seen. Whatever has no outcome is *in flight*; after a crash that list is where recovery
-begins.
+Each step is one durable record before the next thing happens: the intent before PVE is called, the
+UPID before it is waited for, the outcome once it was seen. Whatever has no outcome is *in flight*;
+after a crash that list is where recovery begins.
 
 Reconcile operations carry no key and are never suppressed by an earlier success: doing again what
-drifted again is their purpose. A one-shot job carries a key; once it succeeded, `already_applied`
-is true for good.
+drifted again is their purpose. A one-shot job carries a key, and is begun at most once: only after
+an attempt of which PVE surely did nothing may its key be used again. Keys are kept until the job
+itself has expired, and for good where it never does.
 
 Threads: one lock guards the index and the clock's last word. A record is appended outside of it
-(an fsync takes its time), and the index changes after the record is durable, so that nobody acts
-on what a crash could take back.
+(a sync takes its time), and the index changes after the record is durable, so that nobody acts on
+what a crash could take back. A job's key alone is taken before, so that it is taken once.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from enum import StrEnum
-from types import MappingProxyType
-from typing import Any
 
-from felhom_agent.journal.log import JournalLog, Record
-from felhom_agent.model import ABSENT, Action, Kind, SetConfig
+from felhom_agent.errors import JobRefused
+from felhom_agent.journal.line import Record
+from felhom_agent.journal.log import JournalLog
+from felhom_agent.journal.operation import Operation, State, intent, record_of, replay
+from felhom_agent.journal.retention import Limits, Mark, mark_of, sift
+from felhom_agent.model import Action
 
-ABSENT_MARK = None
-"""How a key that shall go is written in a record's `wanted`; no value of PVE's is null."""
-
-
-class State(StrEnum):
-    """Where an operation is in its life."""
-
-    INTENT = "intent"
-    TASK = "task"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-
-
-IN_FLIGHT = frozenset({State.INTENT, State.TASK})
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One operation as the journal knows it.
-
-    `action` is the name ("Start"), `text` the action as a person reads it, `wanted` what a
-    SetConfig sends (`ABSENT_MARK` for a key to delete). Times are seconds since the epoch.
-    """
-
-    op_id: str
-    vmid: int
-    kind: Kind
-    action: str
-    text: str
-    begun: float
-    state: State = State.INTENT
-    wanted: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
-    upid: str = ""
-    ended: float = 0.0
-    why: str = ""
-    key: str = ""
-
-    @property
-    def in_flight(self) -> bool:
-        return self.state in IN_FLIGHT
+_DAY = 86400.0
 
 
 class Operations:
-    """All operations of a journal, by id, and the way to write the next step of one."""
+    """The operations of an open journal.
+
+    `clock` tells the seconds since the epoch, `limits` how much of the past is kept.
+    """
 
     def __init__(
-        self, log: JournalLog, records: Iterable[Record], clock: Callable[[], float]
+        self,
+        log: JournalLog,
+        records: Iterable[Record],
+        clock: Callable[[], float],
+        limits: Limits,
     ) -> None:
         self._log = log
         self._clock = clock
+        self._limits = limits
         self._lock = threading.Lock()
         self._in_flight: dict[str, Operation] = {}
-        self._applied: set[str] = set()
+        self._jobs: dict[str, Operation] = {}
         self._upids: set[str] = set()
-        self._last_id = 0
-        for operation in replay(records):
-            self._last_id = max(self._last_id, int(operation.op_id, 16))
+        records = list(records)
+        operations = replay(records)
+        self._last_id = mark_of(records).covers(operations).last_id
+        self._forgotten = mark_of(records).forgotten
+        for operation in operations:
             self._index(operation)
+        self._tidied = clock()
+        self._tidied_size = log.size
 
-    def begin(self, action: Action, *, key: str = "") -> Operation:
-        """Given an action about to be done, return its operation once the intent is durable."""
+    def begin(self, action: Action, *, key: str = "", expires: float | None = None) -> Operation:
+        """Given an action about to be done, return its operation once the intent is durable.
+
+        `key` makes it a one-shot job, which is good until `expires` (None: for ever). Raise
+        JobRefused if the job has expired, or was begun before and may have had an effect.
+        """
         now = self._clock()
-        operation = Operation(
-            op_id=self._next_id(now),
-            vmid=action.vmid,
-            kind=action.kind,
-            action=type(action).__name__,
-            text=str(action),
-            begun=now,
-            wanted=_wanted(action),
-            key=key,
-        )
-        self._write(operation, _intent_record(operation))
-        return operation
+        with self._lock:
+            if key:
+                self._refuse_spent(key, expires, now)
+            self._last_id = max(self._last_id + 1, int(now * 1000))
+            operation = intent(f"{self._last_id:012x}", action, now, key, expires)
+            if key:
+                self._jobs[key] = operation
+        return self._write(operation)
 
     def task(self, operation: Operation, upid: str) -> Operation:
         """Note the UPID under which PVE works on it."""
-        return self._step(dataclasses.replace(operation, state=State.TASK, upid=upid), upid=upid)
+        return self._write(dataclasses.replace(operation, state=State.TASK, upid=upid))
 
     def succeeded(self, operation: Operation) -> Operation:
         """Note that it was done, and seen to be done."""
-        return self._end(operation, State.SUCCEEDED, "")
+        return self._end(operation, State.SUCCEEDED)
 
-    def failed(self, operation: Operation, why: str) -> Operation:
-        """Note that it was not done."""
-        return self._end(operation, State.FAILED, why)
+    def failed(self, operation: Operation, why: str, *, untouched: bool = False) -> Operation:
+        """Note that it was not done; `untouched`: that PVE surely did nothing."""
+        return self._end(operation, State.FAILED, why, untouched=untouched)
 
     def unknown(self, operation: Operation, why: str) -> Operation:
         """Note that nobody can tell any more whether it was done."""
@@ -139,24 +111,64 @@ class Operations:
         with self._lock:
             return upid in self._upids
 
-    def already_applied(self, key: str) -> bool:
-        """Return whether a one-shot job of that key has ever succeeded."""
+    def job(self, key: str) -> Operation | None:
+        """Return the latest operation that was begun for a one-shot job; None if none is known."""
         with self._lock:
-            return key in self._applied
+            return self._jobs.get(key)
 
-    def _end(self, operation: Operation, state: State, why: str) -> Operation:
-        now = self._clock()
-        ended = dataclasses.replace(operation, state=state, why=why, ended=now)
-        return self._step(ended, at=_rfc3339(now), **({"why": why} if why else {}))
+    def already_applied(self, key: str) -> bool:
+        """Return whether a one-shot job of that key has succeeded."""
+        job = self.job(key)
+        return job is not None and job.state is State.SUCCEEDED
 
-    def _step(self, operation: Operation, **facts: str) -> Operation:
-        self._write(operation, {"op": operation.op_id, "state": str(operation.state), **facts})
-        return operation
+    def tidy(self) -> bool:
+        """Let go of what is older than the limits, if it is time to; return whether it was.
 
-    def _write(self, operation: Operation, record: Record) -> None:
-        self._log.append(record)
+        Raise JournalError if the journal cannot be made smaller now; it goes on as it was.
+        """
+        now, size = self._clock(), self._log.size
+        outgrown = size > self._limits.size and size > 2 * self._tidied_size
+        aged = now - self._tidied > _DAY and size > self._tidied_size
+        if not (outgrown or aged):
+            return False
+        # Also where it fails: not again before it has grown as much, or a day has gone by.
+        self._tidied, self._tidied_size = now, size
+        dropped: list[Operation] = []
+
+        def keep(records: list[Record]) -> list[Record]:
+            kept = sift(records, now, self._limits)
+            left = {operation.op_id for operation in replay(kept)}
+            dropped.extend(o for o in replay(records) if o.op_id not in left)
+            return kept
+
+        self._log.compact(keep)
+        self._tidied_size = self._log.size
+        self._forget(dropped)
+        return True
+
+    def _refuse_spent(self, key: str, expires: float | None, now: float) -> None:
+        job = self._jobs.get(key)
+        if job is not None and job.spends_its_key:
+            raise JobRefused(f"job {key} was begun before ({job.state}: {job.text}), not again")
+        # Of a job that ends before the last that was let go of, nobody knows any more.
+        if expires is not None and expires <= max(now, self._forgotten):
+            end = datetime.fromtimestamp(expires, UTC).isoformat(timespec="seconds")
+            raise JobRefused(f"job {key} has expired ({end})")
+
+    def _end(
+        self, operation: Operation, state: State, why: str = "", *, untouched: bool = False
+    ) -> Operation:
+        return self._write(
+            dataclasses.replace(
+                operation, state=state, why=why, ended=self._clock(), untouched=untouched
+            )
+        )
+
+    def _write(self, operation: Operation) -> Operation:
+        self._log.append(record_of(operation))
         with self._lock:
             self._index(operation)
+        return operation
 
     def _index(self, operation: Operation) -> None:
         if operation.in_flight:
@@ -165,82 +177,14 @@ class Operations:
             self._in_flight.pop(operation.op_id, None)
         if operation.upid:
             self._upids.add(operation.upid)
-        if operation.key and operation.state is State.SUCCEEDED:
-            self._applied.add(operation.key)
+        if operation.key:
+            self._jobs[operation.key] = operation
 
-    def _next_id(self, now: float) -> str:
-        """Return an id that sorts after all before it, also when the clock went back."""
+    def _forget(self, dropped: list[Operation]) -> None:
         with self._lock:
-            self._last_id = max(self._last_id + 1, int(now * 1000))
-            return f"{self._last_id:012x}"
-
-
-def replay(records: Iterable[Record]) -> list[Operation]:
-    """Given a journal's records, return its operations by id; the latest record of each wins."""
-    found: dict[str, Operation] = {}
-    for record in records:
-        op_id = record.get("op")
-        if not isinstance(op_id, str):
-            continue
-        if record["state"] == State.INTENT:
-            found[op_id] = _from_intent(record)
-        elif op_id in found:
-            found[op_id] = _advance(found[op_id], record)
-    return [found[op_id] for op_id in sorted(found)]
-
-
-def _wanted(action: Action) -> Mapping[str, str | None]:
-    if not isinstance(action, SetConfig):
-        return MappingProxyType({})
-    # A secret's value is not written down; its key alone tells that it was sent.
-    values = {c.key: ABSENT_MARK if c.after is ABSENT else c.after for c in action.changes}
-    secrets = {c.key: "" for c in action.changes if c.secret}
-    return MappingProxyType({**values, **secrets})
-
-
-def _intent_record(operation: Operation) -> Record:
-    record: dict[str, Any] = {
-        "op": operation.op_id,
-        "state": str(State.INTENT),
-        "at": _rfc3339(operation.begun),
-        "vmid": operation.vmid,
-        "kind": str(operation.kind),
-        "action": operation.action,
-        "text": operation.text,
-    }
-    if operation.wanted:
-        record["wanted"] = dict(operation.wanted)
-    if operation.key:
-        record["key"] = operation.key
-    return record
-
-
-def _from_intent(record: Record) -> Operation:
-    return Operation(
-        op_id=record["op"],
-        vmid=record["vmid"],
-        kind=Kind(record["kind"]),
-        action=record["action"],
-        text=record["text"],
-        begun=_epoch(record["at"]),
-        wanted=MappingProxyType(record.get("wanted", {})),
-        key=record.get("key", ""),
-    )
-
-
-def _advance(operation: Operation, record: Record) -> Operation:
-    return dataclasses.replace(
-        operation,
-        state=State(record["state"]),
-        upid=record.get("upid", operation.upid),
-        ended=_epoch(record["at"]) if "at" in record else operation.ended,
-        why=record.get("why", operation.why),
-    )
-
-
-def _rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def _epoch(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+            self._forgotten = Mark(0, self._forgotten).covers(dropped).forgotten
+            for operation in dropped:
+                self._upids.discard(operation.upid)
+                job = self._jobs.get(operation.key)
+                if job is not None and job.op_id == operation.op_id:
+                    del self._jobs[operation.key]

@@ -22,7 +22,8 @@ import contextlib
 import logging
 
 from felhom_agent.errors import Denied, Missing, StillRunning, TaskFailed
-from felhom_agent.journal.operations import ABSENT_MARK, Operation, Operations, State
+from felhom_agent.journal.operation import ABSENT_MARK, Operation, State
+from felhom_agent.journal.operations import Operations
 from felhom_agent.model import ABSENT
 from felhom_agent.proxmox.guests import TASK_TYPES
 from felhom_agent.proxmox.node import Node

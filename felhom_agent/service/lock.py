@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from felhom_agent.errors import FelhomError
+from felhom_agent.journal.disk import prepare
 
 
 class AlreadyRunning(FelhomError):
@@ -28,7 +29,7 @@ def held(directory: Path) -> Iterator[None]:
     """
     path = directory / "lock"
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        prepare(directory)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise FelhomError(f"{path}: cannot be opened: {error.strerror}") from None

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from felhom_agent.journal.log import JournalLog
-from felhom_agent.journal.operations import Operation, Operations, State, replay
-from felhom_agent.model import ABSENT, Change, Kind, SetConfig, Start
+import pytest
 
+from felhom_agent.errors import JobRefused, JournalError
+from felhom_agent.journal.disk import DISK, Disk
+from felhom_agent.journal.line import Record
+from felhom_agent.journal.log import NAME, JournalLog, read
+from felhom_agent.journal.operation import Operation, State, replay
+from felhom_agent.journal.operations import Operations
+from felhom_agent.journal.repair import repair
+from felhom_agent.journal.retention import Limits, sift
+from felhom_agent.model import ABSENT, Change, Kind, SetConfig, Start
+from tests.conftest import Clock
+from tests.journal.disks import WatchedDisk, failing
+
+DAY = 86400.0
 UPID = "UPID:pve1:00000001:00000002:6B04A81C:qmstart:101:felhom-agent@pve!agent:"
+DEFAULTS = Limits()
 START = Start(101, Kind.QEMU)
 
 
 @contextmanager
-def opened(directory: Path, now: float = 1_800_000_000.0) -> Iterator[Operations]:
-    log, records = JournalLog.open(directory)
-    yield Operations(log, records, lambda: now)
+def opened(
+    directory: Path,
+    now: float = 1_800_000_000.0,
+    *,
+    clock: Callable[[], float] | None = None,
+    limits: Limits = DEFAULTS,
+    disk: Disk = DISK,
+) -> Iterator[Operations]:
+    clock = clock or Clock(now)
+    log, records = JournalLog.open(directory, lambda r: sift(r, clock(), limits), disk)
+    yield Operations(log, records, clock, limits)
     log.close()
 
 
@@ -85,6 +107,20 @@ def test_ids_sort_by_time_and_are_unique_even_when_the_clock_goes_back(tmp_path:
     assert ids == sorted(set(ids))
 
 
+def test_reconcile_operations_are_never_suppressed_by_an_earlier_success(tmp_path: Path) -> None:
+    with opened(tmp_path) as operations:
+        operations.succeeded(operations.begin(START))
+        assert not operations.already_applied("")
+        assert operations.begin(START).in_flight
+
+
+def test_records_of_others_and_of_unknown_operations_are_left_out() -> None:
+    assert replay([{"note": "x"}, {"op": "1", "state": "succeeded"}]) == []
+
+
+UNTIL = 1_800_000_100.0
+
+
 def test_a_one_shot_job_that_succeeded_is_applied_for_good(tmp_path: Path) -> None:
     with opened(tmp_path) as operations:
         job = operations.begin(START, key="job-1")
@@ -103,12 +139,159 @@ def test_a_job_that_failed_or_is_unknown_is_not_applied(tmp_path: Path) -> None:
         assert not operations.already_applied("unknown")
 
 
-def test_reconcile_operations_are_never_suppressed_by_an_earlier_success(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["in flight", "task", "succeeded", "failed", "unknown"])
+def test_a_job_that_may_have_had_an_effect_is_never_begun_again(tmp_path: Path, end: str) -> None:
     with opened(tmp_path) as operations:
+        job = operations.begin(START, key="job")
+        match end:
+            case "task":
+                operations.task(job, UPID)
+            case "succeeded":
+                operations.succeeded(job)
+            case "failed":
+                operations.failed(job, "the task ran, and failed")
+            case "unknown":
+                operations.unknown(job, "no trace")
+        with pytest.raises(JobRefused, match="begun before"):
+            operations.begin(START, key="job")
+    with opened(tmp_path) as operations, pytest.raises(JobRefused, match="begun before"):
+        operations.begin(START, key="job")
+
+
+def test_a_job_of_which_pve_surely_did_nothing_may_be_begun_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as operations:
+        operations.failed(operations.begin(START, key="job"), "locked", untouched=True)
+    with opened(tmp_path) as operations:
+        operations.succeeded(operations.begin(START, key="job"))
+        assert operations.already_applied("job")
+        with pytest.raises(JobRefused):
+            operations.begin(START, key="job")
+
+
+def test_a_job_is_begun_once_however_many_hand_it_in_at_the_same_time(tmp_path: Path) -> None:
+    with opened(tmp_path) as operations:
+        begun: list[object] = []
+        gate = threading.Barrier(8)
+
+        def hand_in() -> None:
+            gate.wait(10)
+            try:
+                begun.append(operations.begin(START, key="job"))
+            except JobRefused:
+                begun.append(None)
+
+        threads = [threading.Thread(target=hand_in) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert len(begun) == 8
+        assert sum(job is not None for job in begun) == 1
+
+
+def test_an_expired_job_is_not_begun(tmp_path: Path) -> None:
+    with opened(tmp_path, now=UNTIL) as operations:
+        with pytest.raises(JobRefused, match="has expired"):
+            operations.begin(START, key="job", expires=UNTIL)
+        operations.begin(START, key="job", expires=UNTIL + 1)
+
+
+def test_a_clock_that_goes_back_brings_no_forgotten_job_back(tmp_path: Path) -> None:
+    with opened(tmp_path) as operations:
+        operations.succeeded(operations.begin(START, key="job", expires=UNTIL))
+    with opened(tmp_path, now=UNTIL + 400 * DAY) as operations:
+        assert not operations.already_applied("job"), "it is past its time, and let go"
+    with opened(tmp_path) as operations:
+        with pytest.raises(JobRefused, match="has expired"):
+            operations.begin(START, key="job", expires=UNTIL)
+        operations.begin(START, key="a later one", expires=UNTIL + 1)
+
+
+def test_a_job_that_lost_its_first_line_to_a_repair_is_still_known(tmp_path: Path) -> None:
+    with opened(tmp_path) as operations:
+        operations.task(operations.begin(START, key="job", expires=UNTIL), UPID)
+    path = tmp_path / NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1].replace(b"intent", b"indent") + lines[2])
+    repair(tmp_path, "now")
+    with opened(tmp_path) as operations, pytest.raises(JobRefused):
+        operations.begin(START, key="job", expires=UNTIL)
+
+
+def test_tidying_waits_until_the_journal_has_outgrown_its_size_and_doubled(tmp_path: Path) -> None:
+    clock = Clock()
+    with opened(tmp_path, clock=clock, limits=Limits(90.0, 4000)) as operations:
+        for _ in range(200):
+            operations.succeeded(operations.task(operations.begin(START), UPID))
+            clock.now += 600
+            operations.tidy()
+            assert (tmp_path / NAME).stat().st_size < 10_000
+        assert len(_operations(tmp_path)) < 30
+    assert _operations(tmp_path)[-1].state is State.SUCCEEDED
+
+
+def test_what_was_begun_keeps_its_place_while_the_journal_is_tidied(tmp_path: Path) -> None:
+    clock = Clock()
+    with opened(tmp_path, clock=clock, limits=Limits(90.0, 2000)) as operations:
+        job = operations.begin(START, key="job")
+        pending = operations.begin(Start(102, Kind.QEMU))
+        tidied = 0
+        for _ in range(100):
+            operations.succeeded(operations.begin(START))
+            clock.now += 3600
+            tidied += operations.tidy()
+        assert tidied
+        assert operations.in_flight() == (job, pending)
+        operations.succeeded(operations.task(pending, UPID))
+    with opened(tmp_path, clock=clock) as operations:
+        assert [o.key for o in operations.in_flight()] == ["job"]
+
+
+def test_tidying_by_age_comes_once_a_day(tmp_path: Path) -> None:
+    clock = Clock()
+    with opened(tmp_path, clock=clock) as operations:
         operations.succeeded(operations.begin(START))
-        assert not operations.already_applied("")
-        assert operations.begin(START).in_flight
+        clock.now += DAY - 1
+        assert not operations.tidy()
+        clock.now += 2
+        assert operations.tidy()
+        clock.now += 91 * DAY
+        assert not operations.tidy(), "nothing was added"
+        operations.succeeded(operations.begin(START))
+        assert operations.tidy()
+        assert not operations.tidy()
+    assert len(_operations(tmp_path)) == 1
 
 
-def test_records_of_others_and_of_unknown_operations_are_left_out() -> None:
-    assert replay([{"note": "x"}, {"op": "1", "state": "succeeded"}]) == []
+def test_tasks_of_operations_that_were_let_go_are_forgotten_and_others_not(tmp_path: Path) -> None:
+    clock = Clock()
+    with opened(tmp_path, clock=clock) as operations:
+        operations.succeeded(operations.task(operations.begin(START), UPID + "old"))
+        clock.now += 91 * DAY
+        operations.succeeded(operations.task(operations.begin(START), UPID + "new"))
+        assert operations.tidy()
+        assert not operations.owns(UPID + "old")
+        assert operations.owns(UPID + "new")
+
+
+def test_a_journal_that_cannot_be_made_smaller_grows_on_and_is_not_tried_at_once(
+    tmp_path: Path,
+) -> None:
+    clock, disk = Clock(), WatchedDisk()
+    with opened(tmp_path, clock=clock, limits=Limits(90.0, 1000), disk=disk) as operations:
+        for _ in range(20):
+            operations.succeeded(operations.begin(START))
+        disk.before = failing("create", errno.ENOSPC)
+        with pytest.raises(JournalError, match="No space left"):
+            operations.tidy()
+        assert not operations.tidy()
+        operations.succeeded(operations.begin(START))
+    assert len(_operations(tmp_path)) == 21
+
+
+def _records(directory: Path) -> list[Record]:
+    return read(directory / NAME)
+
+
+def _operations(directory: Path) -> list[Operation]:
+    return replay(_records(directory))

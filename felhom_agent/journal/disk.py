@@ -1,0 +1,95 @@
+"""The system calls that the journal rests on, and nothing else.
+
+Everything the journal does to a disk passes through here, one method a call, so that a test can
+put itself between any two of them: fail one, count them, lose power after one. No method retries
+or swallows anything; each may raise OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+from pathlib import Path
+
+_OURS = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_WRONLY
+
+
+class Disk:
+    """The real disk; holds no state of its own and may be shared between threads."""
+
+    def make_directory(self, path: Path) -> None:
+        """Make a directory for this user alone."""
+        path.mkdir(mode=0o700)
+
+    def read(self, path: Path) -> bytes:
+        """Return a file's bytes. Raise FileNotFoundError if there is none."""
+        # Not through a link: a rename would replace the link and not the file behind it.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+            return file.read()
+
+    def create(self, path: Path) -> int:
+        """Return the descriptor of a new, empty file for its owner alone, in place of any old."""
+        descriptor = os.open(path, _OURS | os.O_TRUNC, 0o600)
+        os.fchmod(descriptor, 0o600)
+        return descriptor
+
+    def open_to_append(self, path: Path) -> int:
+        """Return a descriptor that writes at a file's end; the file is made if absent."""
+        return os.open(path, _OURS, 0o600)
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        """Write all of the data; a failure may leave a part of it."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+    def sync(self, descriptor: int) -> None:
+        """Return once what was written is durable."""
+        os.fsync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        """Give a descriptor back."""
+        os.close(descriptor)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name, in place of whatever had it."""
+        old.replace(new)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file's name, if it is there."""
+        path.unlink(missing_ok=True)
+
+    def sync_directory(self, path: Path) -> None:
+        """Return once the names in a directory are durable."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+DISK = Disk()
+
+
+def prepare(directory: Path, disk: Disk = DISK) -> None:
+    """Given a directory, make it durable, for this user alone, with those above it.
+
+    Raise PermissionError if it is somebody else's: what root leaves behind in the directory of a
+    service's user locks that user out. Raise OSError if it cannot be made.
+    """
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    for path in reversed(missing):
+        disk.make_directory(path)
+        disk.sync_directory(path.parent)
+    owner, me = directory.stat().st_uid, os.geteuid()
+    if owner != me:
+        text = f"it belongs to {_user(owner)}, and this is {_user(me)}; run as its owner"
+        raise PermissionError(errno.EACCES, text)
+
+
+def _user(uid: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"

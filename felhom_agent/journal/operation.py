@@ -1,0 +1,185 @@
+"""One operation, and the records it is written as.
+
+An operation is an action once it is written down. Its life: an *intent*, perhaps a *task*, then
+*succeeded*, *failed* or *unknown*. Each step is one record that names the operation:
+
+    {"op":"019a...","state":"intent","begun":"...","vmid":101,"kind":"qemu","action":"Start",...}
+    {"op":"019a...","state":"task","upid":"UPID:..."}
+    {"op":"019a...","state":"succeeded","ended":"..."}
+
+The steps of a one-shot job (it has a `key`) repeat what its intent says, so that no single line
+that is lost can make it look as if it had never begun.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from felhom_agent.journal.line import Record
+from felhom_agent.model import ABSENT, Action, Kind, SetConfig
+
+ABSENT_MARK = None
+"""How a key that shall go is written in a record's `wanted`; no value of PVE's is null."""
+
+
+class State(StrEnum):
+    """Where an operation is in its life."""
+
+    INTENT = "intent"
+    TASK = "task"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+IN_FLIGHT = frozenset({State.INTENT, State.TASK})
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation as the journal knows it.
+
+    `action` is the name ("Start"), `text` the action as a person reads it, `wanted` what a
+    SetConfig sends (`ABSENT_MARK` for a key to delete). Times are seconds since the epoch; `ended`
+    is 0 while there is no outcome. `untouched` tells of a failed one that PVE surely did nothing.
+    A one-shot job has a `key`, and `expires` if it is good for a time only.
+    """
+
+    op_id: str
+    vmid: int
+    kind: Kind
+    action: str
+    text: str
+    begun: float
+    state: State = State.INTENT
+    wanted: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
+    upid: str = ""
+    ended: float = 0.0
+    why: str = ""
+    untouched: bool = False
+    key: str = ""
+    expires: float | None = None
+
+    @property
+    def in_flight(self) -> bool:
+        return self.state in IN_FLIGHT
+
+    @property
+    def spends_its_key(self) -> bool:
+        """Whether the job it is for may have had an effect, and so must not be begun again."""
+        return bool(self.key) and not self.untouched
+
+
+def intent(
+    op_id: str, action: Action, begun: float, key: str = "", expires: float | None = None
+) -> Operation:
+    """Given an action about to be done, return it as an operation."""
+    return Operation(
+        op_id=op_id,
+        vmid=action.vmid,
+        kind=action.kind,
+        action=type(action).__name__,
+        text=str(action),
+        begun=_to_the_millisecond(begun),
+        wanted=_wanted(action),
+        key=key,
+        expires=expires,
+    )
+
+
+def record_of(operation: Operation) -> Record:
+    """Given an operation, return the record of the step that brought it where it is."""
+    record: dict[str, Any] = {"op": operation.op_id, "state": str(operation.state)}
+    if operation.state is State.INTENT or operation.key:
+        record |= _intent_fields(operation)
+    if operation.state is State.TASK or operation.key:
+        record["upid"] = operation.upid
+    if not operation.in_flight:
+        record["ended"] = _rfc3339(operation.ended)
+        record |= {"why": operation.why} if operation.why else {}
+        record |= {"untouched": True} if operation.untouched else {}
+    return record
+
+
+def replay(records: Iterable[Record]) -> list[Operation]:
+    """Given a journal's records, return its operations by id; the latest record of each wins."""
+    found: dict[str, Operation] = {}
+    for record in records:
+        op_id = record.get("op")
+        if not isinstance(op_id, str):
+            continue
+        if op_id not in found and "vmid" in record:
+            found[op_id] = _from_intent(record)
+        if op_id in found:
+            found[op_id] = _advance(found[op_id], record)
+    return [found[op_id] for op_id in sorted(found)]
+
+
+def _wanted(action: Action) -> Mapping[str, str | None]:
+    if not isinstance(action, SetConfig):
+        return MappingProxyType({})
+    # A secret's value is not written down; its key alone tells that it was sent.
+    values = {c.key: ABSENT_MARK if c.after is ABSENT else c.after for c in action.changes}
+    secrets = {c.key: "" for c in action.changes if c.secret}
+    return MappingProxyType({**values, **secrets})
+
+
+def _intent_fields(operation: Operation) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "begun": _rfc3339(operation.begun),
+        "vmid": operation.vmid,
+        "kind": str(operation.kind),
+        "action": operation.action,
+        "text": operation.text,
+    }
+    if operation.wanted:
+        fields["wanted"] = dict(operation.wanted)
+    if operation.key:
+        fields["key"] = operation.key
+    if operation.expires is not None:
+        fields["expires"] = operation.expires
+    return fields
+
+
+def _from_intent(record: Record) -> Operation:
+    return Operation(
+        op_id=record["op"],
+        vmid=record["vmid"],
+        kind=Kind(record["kind"]),
+        action=record["action"],
+        text=record["text"],
+        begun=_epoch(record["begun"]),
+        wanted=MappingProxyType(record.get("wanted", {})),
+        key=record.get("key", ""),
+        expires=record.get("expires"),
+    )
+
+
+def _advance(operation: Operation, record: Record) -> Operation:
+    return dataclasses.replace(
+        operation,
+        state=State(record["state"]),
+        upid=record.get("upid", operation.upid),
+        ended=_epoch(record["ended"]) if "ended" in record else operation.ended,
+        why=record.get("why", operation.why),
+        untouched=record.get("untouched", operation.untouched),
+    )
+
+
+def _to_the_millisecond(seconds: float) -> float:
+    """Return a time as it will be read back."""
+    return _epoch(_rfc3339(seconds))
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _epoch(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,126 @@
+"""What a journal keeps when it is made smaller.
+
+Kept whatever the limits:
+
+* operations in flight, since recovery needs them;
+* one-shot jobs until they expire, since they must not be begun twice;
+* what happened within `RECENT` seconds of now or of the oldest operation in flight, since a task
+  that is nobody's in PVE's list must really be nobody's;
+* who is known under each vmid;
+* every record that is not understood.
+
+Of the rest, the newest are kept, as long as they are younger than `Limits.days` and all together
+fill no more than half of `Limits.size`, so that the next time is not at once. One record, the
+*mark*, stands for what was let go: the highest operation id that was ever given, and until when
+jobs were forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from felhom_agent.journal.line import Record, encode_file
+from felhom_agent.journal.operation import Operation, replay
+
+RECENT = 3600.0
+_DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of the past is kept: at most so many days, and so many bytes."""
+
+    days: float = 90.0
+    size: int = 8_000_000
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What is known of operations that the journal no longer holds.
+
+    `last_id` is the highest id ever given, `forgotten` the latest expiry (seconds since the epoch)
+    of a one-shot job that was let go.
+    """
+
+    last_id: int = 0
+    forgotten: float = 0.0
+
+    def covers(self, operations: Iterable[Operation]) -> Mark:
+        """Return the mark that stands for these operations too."""
+        found = list(operations)
+        return Mark(
+            max([self.last_id, *(int(o.op_id, 16) for o in found)]),
+            max([self.forgotten, *(o.expires or 0.0 for o in found if o.key)]),
+        )
+
+
+def mark_of(records: Iterable[Record]) -> Mark:
+    """Given a journal's records, return the mark that stands for what it no longer holds."""
+    mark = Mark()
+    for record in records:
+        if "mark" in record:
+            mark = Mark(int(record["mark"], 16), record["forgotten"])
+    return mark
+
+
+def sift(records: list[Record], now: float, limits: Limits) -> list[Record]:
+    """Given a journal's records and the time in seconds since the epoch, return those to keep."""
+    operations = replay(records)
+    needed = _needed(operations, now)
+    kept = needed | _history(records, operations, needed, now, limits)
+    mark = mark_of(records).covers(o for o in operations if o.op_id not in kept)
+    return [_mark_record(mark), *_others(records), *(r for r in records if r.get("op") in kept)]
+
+
+def _needed(operations: list[Operation], now: float) -> set[str]:
+    horizon = min([now, *(o.begun for o in operations if o.in_flight)]) - RECENT
+    return {
+        o.op_id
+        for o in operations
+        if o.in_flight or max(o.begun, o.ended) >= horizon or _is_good_job(o, now)
+    }
+
+
+def _is_good_job(operation: Operation, now: float) -> bool:
+    return bool(operation.key) and (operation.expires is None or operation.expires > now)
+
+
+def _history(
+    records: list[Record],
+    operations: list[Operation],
+    needed: set[str],
+    now: float,
+    limits: Limits,
+) -> set[str]:
+    """Return the ids of the newest operations that fit beside what is needed."""
+    sizes = _sizes(records)
+    room = limits.size // 2 - sum(size for op_id, size in sizes.items() if op_id in needed)
+    found = set()
+    for operation in reversed(operations):
+        if operation.op_id in needed:
+            continue
+        room -= sizes[operation.op_id]
+        if room < 0 or operation.begun < now - limits.days * _DAY:
+            break
+        found.add(operation.op_id)
+    return found
+
+
+def _sizes(records: list[Record]) -> Mapping[str, int]:
+    sizes: dict[str, int] = {}
+    for record in records:
+        if isinstance(op_id := record.get("op"), str):
+            sizes[op_id] = sizes.get(op_id, 0) + len(encode_file([record]))
+    return sizes
+
+
+def _others(records: list[Record]) -> list[Record]:
+    """Return the records that are of no operation: the latest word on each guest, and the rest."""
+    latest = {r["guest"]: r for r in records if "identity" in r}
+    rest = [r for r in records if not r.keys() & {"op", "mark", "identity"}]
+    return [*latest.values(), *rest]
+
+
+def _mark_record(mark: Mark) -> Record:
+    return {"mark": f"{mark.last_id:012x}", "forgotten": mark.forgotten}
