@@ -19,7 +19,8 @@ from felhom_agent.journal.identities import known
 from felhom_agent.journal.log import NAME, read
 from felhom_agent.model import ABSENT, Action, Change, Desired, GuestPlan, SetConfig
 from felhom_agent.proxmox.node import Node
-from felhom_agent.reconcile.plan import describe, plan
+from felhom_agent.reconcile.actions import describe
+from felhom_agent.reconcile.plan import plan
 
 EX_DRIFT = 2
 

@@ -19,11 +19,12 @@ from felhom_agent.errors import (
     TaskFailed,
     Unchanged,
 )
-from felhom_agent.journal.operations import Operation, Operations
+from felhom_agent.journal.operation import Operation
+from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Action, GuestPlan, SetConfig, Start, Stop
 from felhom_agent.proxmox.answers import already_there
 from felhom_agent.proxmox.node import Node
-from felhom_agent.reconcile.plan import describe
+from felhom_agent.reconcile.actions import describe
 from felhom_agent.service.logging import fields
 
 _log = logging.getLogger(__name__)
@@ -47,26 +48,27 @@ class Dispatcher:
         self._operations = operations
         self.settings = settings
 
-    def begin(self, action: Action) -> Operation:
+    def begin(self, action: Action, *, key: str = "", expires: float | None = None) -> Operation:
         """Given an action, do it as far as PVE's word; return the operation, to be confirmed.
 
-        Raise what stood in the way; the journal then holds it as failed, or in flight where
+        `key` and `expires` make it a one-shot job. Raise JobRefused if that must not be begun, and
+        what stood in the way otherwise; the journal then holds it as failed, or in flight where
         nobody can tell.
         """
-        operation = self._operations.begin(action)
+        operation = self._operations.begin(action, key=key, expires=expires)
         try:
             upid = self._call(action)
         except Unchanged as error:
             if already_there(error.text):
                 return operation
-            self._operations.failed(operation, error.text)
+            self._operations.failed(operation, error.text, untouched=True)
             raise
         except OutcomeUnknown as error:
             _log_unknown(operation, error)
             raise
         return self._await(self._operations.task(operation, upid)) if upid else operation
 
-    def confirm(self, operation: Operation, action: Action, plan: GuestPlan) -> None:
+    def confirm(self, operation: Operation, action: Action, plan: GuestPlan) -> Operation:
         """Given the plan that a look after the action came to, record the operation's outcome.
 
         Raise NoEffect if the action, or a part of it, is planned again.
@@ -74,8 +76,9 @@ class Dispatcher:
         if _is_repeated(action, plan.actions):
             self._operations.failed(operation, "PVE said OK, but it does not show")
             raise NoEffect(f"PVE accepted to {describe(action)}, but it does not show")
-        self._operations.succeeded(operation)
+        operation = self._operations.succeeded(operation)
         _log.info("guest %d: done: %s", action.vmid, describe(action), extra=_fields(operation))
+        return operation
 
     def timeout(self, action: str) -> float:
         """Given an action's name, return the seconds that its task is waited for."""

@@ -7,6 +7,9 @@ back from PVE, not believed.
 
 Looks at a guest that wait already are not queued twice.
 
+The exception is a one-shot job (`run_once`): an order, with a key, begun at most once however often
+it is handed in. It passes through the same lane, the same settling and the same reading back.
+
 Threads: `_lock` guards `_waiting` and `_outcomes`. An entry of `_fruitless` (the declaration under
 which a restart was in vain) belongs to its guest's lane. `_desired` and `_settings` are replaced
 as a whole by the main loop and read as a whole by lanes; a turn uses the declaration it found when
@@ -20,12 +23,9 @@ import threading
 from concurrent.futures import Future
 
 from felhom_agent.config import ReconcileConfig
-from felhom_agent.errors import (
-    FelhomError,
-    Interrupted,
-    Stale,
-)
+from felhom_agent.errors import FelhomError, Interrupted, Stale, Withheld
 from felhom_agent.journal.identities import Identities
+from felhom_agent.journal.operation import Operation, State
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import (
     Action,
@@ -43,10 +43,11 @@ from felhom_agent.model import (
 )
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
+from felhom_agent.reconcile.actions import as_wish, describe
 from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.dispatch import Dispatcher, NoEffect
 from felhom_agent.reconcile.identity import changes_identity, identity_of
-from felhom_agent.reconcile.plan import describe, plan_guest
+from felhom_agent.reconcile.plan import plan_guest
 from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.reconcile.recovery import Recovery
 from felhom_agent.reconcile.slots import Slots
@@ -109,6 +110,17 @@ class Engine:
                 self._waiting[vmid] = waiting
             return waiting
 
+    def run_once(self, key: str, action: Action, expires: float | None = None) -> Future[Operation]:
+        """Given a one-shot job's key and action, return the future of its operation.
+
+        `expires` is when the job ends to be good, in seconds since the epoch (None: never). A job
+        that has succeeded gives its first operation again, and nothing is done. The future raises
+        JobRefused if the job was begun before and may have had an effect, or has expired;
+        Withheld if the guest is not to be touched now; else what stood in the way. Raise
+        QueueClosed when closing.
+        """
+        return self._queue.submit(action.vmid, lambda: self._once(key, action, expires))
+
     def note(self, vmid: int, outcome: Outcome) -> None:
         """Given how a guest stands, log it if that is news."""
         with self._lock:
@@ -150,7 +162,8 @@ class Engine:
             self._waiting.pop(vmid, None)
         guest = self._desired.guests.get(vmid)
         try:
-            outcome = self._settle(vmid, guest) or self._bring_in_line(guest)
+            self._settle(vmid)
+            outcome = self._bring_in_line(guest) if guest is not None else Converged()
         except Interrupted:
             raise
         except FelhomError as error:
@@ -164,15 +177,26 @@ class Engine:
             self.note(vmid, outcome)
         return outcome
 
-    def _settle(self, vmid: int, guest: DesiredGuest | None) -> Outcome | None:
-        """Settle what is in flight; return an outcome only if the turn ends with that."""
+    def _once(self, key: str, action: Action, expires: float | None) -> Operation:
+        self._settle(action.vmid)
+        job = self._operations.job(key)
+        if job is not None and job.state is State.SUCCEEDED:
+            return job
+        if self._settings.dry_run:
+            raise Withheld(f"dry run; would {describe(action)}")
+        with self._slots.taken():
+            wish = as_wish(action)
+            if why := self._plan(wish).withheld:
+                raise Withheld(why)
+            operation = self._dispatcher.begin(action, key=key, expires=expires)
+            return self._dispatcher.confirm(operation, action, self._plan(wish, after=action))
+
+    def _settle(self, vmid: int) -> None:
+        """Find out what became of what is in flight. Raise what stands in the way of that."""
         for operation in self._operations.in_flight(vmid):
             self._recovery.settle(operation, self._dispatcher.timeout(operation.action))
-        return Converged() if guest is None else None
 
-    def _bring_in_line(self, guest: DesiredGuest | None) -> Outcome:
-        if guest is None:
-            return Converged()
+    def _bring_in_line(self, guest: DesiredGuest) -> Outcome:
         plan = self._plan(guest)
         if not plan.actions:
             return outcomes.of_plan(plan)

@@ -36,6 +36,7 @@ from felhom_agent.model import (
     TypeOfAbsent,
 )
 from felhom_agent.options import Invalid, lookup
+from felhom_agent.reconcile.actions import describe
 from felhom_agent.reconcile.identity import stranger
 from felhom_agent.reconcile.normalize import (
     Comparison,
@@ -77,19 +78,6 @@ def plan_guest(desired: DesiredGuest, actual: Actual, identity: str = "") -> Gue
     if why:
         return GuestPlan(desired.vmid, guest.kind, guest.name, withheld=why)
     return _plan_present(desired, guest, actual.facts)
-
-
-def describe(action: Action) -> str:
-    """Given an action, return it in words: "start", "shut down", "set cores: 1 -> 2"."""
-    match action:
-        case Start():
-            return "start"
-        case Stop(restart=True):
-            return "shut down to restart"
-        case Stop():
-            return "shut down"
-        case SetConfig():
-            return "set " + ", ".join(str(change) for change in action.changes)
 
 
 @dataclass(frozen=True)

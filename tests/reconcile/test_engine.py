@@ -15,7 +15,7 @@ from felhom_agent.assembly import Parts, assembled
 from felhom_agent.devnode import Behaviour, Fault, World
 from felhom_agent.errors import Interrupted, QueueClosed
 from felhom_agent.journal.log import NAME, read
-from felhom_agent.journal.operations import Operation, State, replay
+from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.model import (
     Blocked,
     Converged,

@@ -28,8 +28,9 @@ from felhom_agent.model import (
     Stop,
     StopPolicy,
 )
+from felhom_agent.reconcile.actions import describe
 from felhom_agent.reconcile.identity import identity_of
-from felhom_agent.reconcile.plan import describe, plan, plan_guest
+from felhom_agent.reconcile.plan import plan, plan_guest
 
 RUNNING, STOPPED = RunState.RUNNING, RunState.STOPPED
 
