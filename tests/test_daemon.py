@@ -12,12 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from felhom_agent.assembly import assembled
-from felhom_agent.daemon import Daemon
 from felhom_agent.devnode import Behaviour, Fault
-from felhom_agent.errors import JournalClosed
 from felhom_agent.journal.log import NAME, read
-from felhom_agent.journal.operations import replay
+from felhom_agent.journal.operation import replay
 from tests.conftest import Site
 
 SOON = 30.0
@@ -319,16 +316,6 @@ def test_once_does_not_call_it_good_if_a_guest_file_cannot_be_read(
     assert start("--once").end(None) == 2
     site.guests_directory.rename(site.directory / "away")
     assert start("--once").end(None) == 2
-
-
-def test_a_journal_that_cannot_be_written_any_more_ends_the_loop(site: Site) -> None:
-    """Systemd starts the agent again, and opening the journal mends what can be mended."""
-    site.declare(RUNNING)
-    with assembled(site.config(), lambda: 0.0) as parts:
-        parts.operations._log.close()
-        with pytest.raises(JournalClosed, match="takes no more records"):
-            Daemon(site.config(), parts).run()
-    assert site.devnode.mutations == ()
 
 
 def test_a_file_that_is_absurd_stops_neither_the_start_nor_the_others(

@@ -19,7 +19,7 @@ from felhom_agent import __version__
 from felhom_agent.config import DEFAULT_PATH
 from felhom_agent.errors import ConfigError, FelhomError
 
-COMMANDS = ("run", "plan", "check", "explain", "selftest", "history", "demo", "devnode")
+COMMANDS = ("run", "plan", "check", "explain", "selftest", "history", "journal", "demo", "devnode")
 EX_ERROR, EX_SOFTWARE, EX_CONFIG, EX_INTERRUPTED = 1, 70, 78, 130
 
 

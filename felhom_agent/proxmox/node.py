@@ -27,12 +27,14 @@ class Node:
     leaving: threading.Event
 
     @classmethod
-    def connect(cls, config: ProxmoxConfig) -> Node:
-        """Given the settings, return the node; nothing is sent yet.
+    def connect(cls, config: ProxmoxConfig, leaving: threading.Event | None = None) -> Node:
+        """Given the settings, and perhaps the event for `leaving`, return the node; nothing is
+        sent yet.
 
         Raise ConfigError if the token's secret cannot be had.
         """
         client = Client(config, read_secret(config))
-        guests, stop, leaving = Guests(client), threading.Event(), threading.Event()
+        guests, stop = Guests(client), threading.Event()
+        leaving = leaving or threading.Event()
         observer = Observer(client, guests, leaving)
         return cls(client, guests, Tasks(client, stop), observer, stop, leaving)
