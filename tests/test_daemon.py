@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,68 +13,9 @@ from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.journal.log import NAME, read
 from felhom_agent.journal.operation import replay
 from tests.conftest import Site
+from tests.process import Process, wait_until
 
-SOON = 30.0
 QUICK = "[reconcile]\ninterval = 1\njitter = 0\nbackoff_first = 0.1\ndrain_timeout = 1\n"
-
-
-class Process:
-    """A running agent; `lines` is what it logged so far."""
-
-    def __init__(self, config: Path, *words: str) -> None:
-        self.lines: list[str] = []
-        self._news = threading.Condition()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "felhom_agent", "--config", str(config), "run", *words],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def _read(self) -> None:
-        for line in self._process.stderr or ():
-            with self._news:
-                self.lines.append(line.rstrip())
-                self._news.notify_all()
-        with self._news:
-            self.lines.append("(end)")
-            self._news.notify_all()
-
-    def wait_for(self, words: str, times: int = 1) -> None:
-        """Return once a line with these words was logged that often."""
-
-        def seen() -> bool:
-            return sum(words in line for line in self.lines) >= times
-
-        with self._news:
-            self._news.wait_for(lambda: seen() or "(end)" in self.lines, SOON)
-            assert seen(), "\n".join([f"not logged: {words}", *self.lines])
-
-    def send(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def end(self, number: signal.Signals | None = signal.SIGTERM) -> int:
-        """Send a signal and return the exit code."""
-        if number is not None:
-            self.send(number)
-        try:
-            code = self._process.wait(SOON)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            raise
-        finally:
-            self._reader.join(SOON)
-            if self._process.stderr is not None:
-                self._process.stderr.close()
-        return code
-
-    def is_over(self) -> bool:
-        return self._process.poll() is not None
 
 
 Start = Callable[..., Process]
@@ -176,15 +114,6 @@ def test_killed_in_the_middle_of_a_task_and_started_again_it_does_nothing_twice(
     assert asked == ["config", "start"]
     operations = replay(read(site.directory / "journal" / NAME))
     assert [o.state for o in operations] == ["succeeded", "succeeded"]
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(1000):
-        if done():
-            return
-        pause.wait(0.02)
-    raise AssertionError("it never came to pass")
 
 
 def test_a_stop_during_a_task_leaves_it_in_the_journal(site: Site, start: Start) -> None:
