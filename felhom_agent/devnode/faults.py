@@ -7,6 +7,8 @@
   `status:595` and any other status: nothing happened.
 * `refuse:TEXT`: 500 with that text, as PVE dies; nothing happened. With `got no worker upid - start
   worker failed` it is what any call that starts a task may meet.
+* `late:SECONDS`: the connection is cut, and it happens that much later, as PVE's workers go on with
+  what nobody waits for any more.
 * `delay:SECONDS`: it happens, and the answer comes that much later, if the node lives so long.
 * `truncated`: it happens, and half of the answer comes.
 * `not-json`: 200 with a page of HTML; `redirect`: 301 to another place; `garbage`: bytes that are
@@ -25,7 +27,7 @@ from dataclasses import dataclass
 
 _ACTIONS = re.compile(
     r"reset-before|reset-after|hang|not-json|redirect|garbage|truncated|status:[1-9]\d\d|"
-    r"refuse:.+|delay:\d+(?:\.\d+)?"
+    r"refuse:.+|(?:delay|late):\d+(?:\.\d+)?"
 )
 _AFTER_THE_EFFECT = frozenset({"reset-after", "hang", "truncated"})
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -22,11 +23,17 @@ from felhom_agent.devnode.wire import Server
 from felhom_agent.devnode.world import World
 
 HOST = "127.0.0.1"
+_CHANGING = frozenset({"PUT", "POST", "DELETE"})
+_GUEST = re.compile(r"/(?:qemu|lxc)/(\d+)/")
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came: `at` by the world's clock, `status` 0 while or where none was sent."""
+    """A request as it came: `at` by the world's clock, `status` 0 while or where none was sent.
+
+    `during` is what else a change of a guest met there: the tokens' own requests and tasks that
+    were not over, in words.
+    """
 
     seq: int
     at: float
@@ -35,6 +42,18 @@ class Request:
     params: Mapping[str, str]
     token: str
     status: int = 0
+    during: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether it asks for a change."""
+        return self.method in _CHANGING
+
+    @property
+    def guest(self) -> str:
+        """The vmid in its path; empty if there is none."""
+        found = _GUEST.search(self.path)
+        return found[1] if found else ""
 
 
 class DevNode:
@@ -47,6 +66,8 @@ class DevNode:
         self._identity = certificate.make(Path(self._directory.name), HOST)
         self._api = Api(world, self._identity.fingerprint)
         self._log: list[Request] = []
+        # Guarded by `_log_lock`: the changes that came and are not carried out, or given up.
+        self._afoot: dict[int, Request] = {}
         self._log_lock = threading.Lock()
         self._closing = threading.Event()
         self._server = Server((HOST, port), self._identity.context, self)
@@ -98,7 +119,7 @@ class DevNode:
     @property
     def mutations(self) -> tuple[Request, ...]:
         """The requests that ask for a change."""
-        return tuple(r for r in self.requests if r.method in ("PUT", "POST", "DELETE"))
+        return tuple(r for r in self.requests if r.changes)
 
     def answer(self, heard: Request, raw: Mapping[str, Raw], authorization: str) -> Answer:
         """Given a request, return its answer."""
@@ -106,6 +127,13 @@ class DevNode:
             return message.granted(self._carry_out(heard, raw, authorization))
         except Refusal as refusal:
             return message.refused(refusal)
+        finally:
+            self.over(heard)
+
+    def over(self, heard: Request) -> None:
+        """Note that a request has had all the effect that it will ever have."""
+        with self._log_lock:
+            self._afoot.pop(heard.seq, None)
 
     def _carry_out(self, heard: Request, raw: Mapping[str, Raw], authorization: str) -> object:
         try:
@@ -121,11 +149,20 @@ class DevNode:
         with self.world.guard:
             self.world.catch_up()
             moment = self.world.agenda.moment
+            running = [t.upid for t in self.world.tasks.running() if "!" in t.user]
+        shown = MappingProxyType(dict(params))
         with self._log_lock:
-            shown = MappingProxyType(dict(params))
             request = Request(len(self._log), moment, method, path, shown, token)
+            if request.changes and request.guest:
+                request = replace(request, during=self._met(request, running))
+                self._afoot[request.seq] = request
             self._log.append(request)
         return request
+
+    def _met(self, request: Request, running: list[str]) -> tuple[str, ...]:
+        tasks = [upid for upid in running if upid.split(":")[6] == request.guest]
+        others = [r for r in self._afoot.values() if r.guest == request.guest]
+        return (*tasks, *(f"{r.method} {r.path} (request {r.seq})" for r in others))
 
     def wait(self, seconds: float) -> bool:
         """Return after that time, or when the node closes; return whether it does."""

@@ -127,6 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         heard = self._hear(raw)
         fault = self.server.node.faults.take(heard.method, heard.path)
         if refusal is not None:
+            self.server.node.over(heard)
             self._send(heard, message.refused(refusal))
         elif fault is not None:
             self._spoil(heard, fault, raw)
@@ -156,6 +157,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _spoil(self, heard: Request, fault: Fault, raw: Mapping[str, Raw]) -> None:
         node = self.server.node
+        if fault.action.startswith("late:"):
+            self._cut()
+            if not node.wait(float(fault.argument)):
+                node.answer(heard, raw, self._authorization)
+            return
         if fault.action.startswith("delay:"):
             late = node.answer(heard, raw, self._authorization)
             if node.wait(float(fault.argument)):
@@ -164,6 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(heard, late)
             return
         answer = node.answer(heard, raw, self._authorization) if fault.takes_effect else None
+        node.over(heard)
         if fault.action == "hang":
             self._wait_for_the_end()
         elif fault.action == "garbage":

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+from collections.abc import Callable
 from math import inf
 
 import pytest
 
 from felhom_agent.devnode import Behaviour, DevNode, Fault, World
 from tests.devnode.conftest import AGENT, FORM, Caller, Clock
+from tests.process import wait_until
 
 CONFIG = "/nodes/pve1/qemu/100/config"
 
@@ -231,3 +234,46 @@ def test_an_older_node_says_so_and_does_not_know_newer_options() -> None:
         reply = call("PUT", "/nodes/pve1/lxc/200/config", {"entrypoint": "/sbin/init"})
         assert (reply.status, set(reply.body["errors"])) == (400, {"entrypoint"})
         call.connection.close()
+
+
+def test_a_late_effect_comes_after_the_connection_was_cut(node: DevNode, call: Caller) -> None:
+    node.faults.add(Fault("PUT", "config$", "late:0.05"))
+    with pytest.raises(ConnectionError):
+        call("PUT", CONFIG, {"cores": 2})
+    call.connection.close()
+    wait_until(lambda: node.world.config(100)["cores"] == 2)
+    assert node.mutations[0].status == 0
+
+
+def test_a_change_that_meets_a_running_task_of_its_guest_is_noted(
+    node: DevNode, call: Caller, clock: Clock
+) -> None:
+    node.world.behave(100, Behaviour(start_seconds=10))
+    upid = started(call)
+    call("PUT", CONFIG, {"onboot": 1})
+    call("PUT", "/nodes/pve1/lxc/200/config", {"onboot": 1})
+    clock.pass_by(20)
+    call("PUT", CONFIG, {"onboot": 0})
+    assert [r.during for r in node.mutations] == [(), (upid,), (), ()]
+
+
+def test_what_a_person_does_meets_nobody(node: DevNode, call: Caller) -> None:
+    node.world.behave(100, Behaviour(start_seconds=10))
+    node.world.start(100)
+    call("PUT", CONFIG, {"onboot": 1})
+    assert node.mutations[0].during == ()
+
+
+@pytest.mark.parametrize(
+    ("action", "met"), [("late:3600", 1), ("hang", 0), ("reset-before", 0), ("status:595", 0)]
+)
+def test_a_change_that_is_not_carried_out_yet_is_met_by_the_next_one(
+    node: DevNode, callers: Callable[..., Caller], action: str, met: int
+) -> None:
+    """And one that was, or never will be, is not, whether it was answered or not."""
+    node.faults.add(Fault("PUT", "config$", action))
+    impatient = callers("felhom-agent@pve!impatient", timeout=0.3)
+    with contextlib.suppress(OSError):
+        impatient("PUT", CONFIG, {"cores": 2})
+    callers()("PUT", CONFIG, {"onboot": 1})
+    assert len(node.mutations[1].during) == met
