@@ -4,8 +4,9 @@ After a crash, or after an answer that never came, the journal holds operations 
 guest is touched again each of its operations is settled by looking, never by repeating:
 
 * a known UPID is waited for, and its exit status is the outcome;
-* a configuration change is read back: PVE has it or it has not. A task alone proves nothing, since
-  an earlier change that ended at once has left a task which nobody knows;
+* a configuration change is read back: PVE has it or it has not. A task proves nothing, since an
+  earlier change that ended at once has left one whose name nobody was told; but every task that may
+  be this change is waited for before that is said;
 * any other intent without a UPID is searched in PVE's task list (guest, type, our token, start
   time, and no other operation's task);
 * what is still not seen may be on its way: PVE works on a request for as long as its caller would
@@ -65,8 +66,9 @@ class Recovery:
     def _settle(self, operation: Operation, timeout: float) -> Operation:
         if not operation.upid and operation.wanted:
             return self._settle_change(operation, timeout)
-        if not operation.upid and (upid := self._find_task(operation)):
-            operation = self._operations.task(operation, upid)
+        if not operation.upid and (found := self._find_tasks(operation)):
+            # The oldest that nobody owns is the first that our call can have made.
+            operation = self._operations.task(operation, found[0])
         if not operation.upid:
             self._wait_for_stragglers(operation)
             return self._settle_by_looking(operation, "PVE knows no task of it")
@@ -84,11 +86,11 @@ class Recovery:
     def _settle_change(self, operation: Operation, timeout: float) -> Operation:
         """Settle a configuration change of which no task is known."""
         if not self._is_written(operation):
-            if upid := self._find_task(operation):
+            for upid in self._find_tasks(operation):
                 with contextlib.suppress(TaskFailed, Missing):
                     self._node.tasks.wait(upid, timeout)
-            else:
-                self._wait_for_stragglers(operation)
+        if not self._is_written(operation):
+            self._wait_for_stragglers(operation)
         return self._settle_by_looking(operation, "PVE was asked to change it")
 
     def _wait_for_stragglers(self, operation: Operation) -> None:
@@ -98,15 +100,14 @@ class Recovery:
         if left > 0:
             raise StillRunning(f"PVE may yet begin {operation.text}; waiting {left:.0f} s more")
 
-    def _find_task(self, operation: Operation) -> str:
+    def _find_tasks(self, operation: Operation) -> list[str]:
+        """Return the tasks that an operation's call may have made, oldest first."""
         task_type = TASK_TYPES.get((operation.action, operation.kind))
         if task_type is None:
-            return ""
+            return []
         since = operation.begun - _CLOCK_SLACK
         found = self._node.tasks.find(operation.vmid, task_type, since)
-        # Newest first; the oldest that nobody owns is the first that our call can have made.
-        mine = [u.text for u in found if not self._operations.owns(u.text)]
-        return mine[-1] if mine else ""
+        return [u.text for u in reversed(found) if not self._operations.owns(u.text)]
 
     def _settle_by_looking(self, operation: Operation, why: str) -> Operation:
         if operation.wanted and self._is_written(operation):
