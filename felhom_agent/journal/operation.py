@@ -93,6 +93,14 @@ def intent(
     )
 
 
+def ended(
+    operation: Operation, state: State, when: float, why: str = "", *, untouched: bool = False
+) -> Operation:
+    """Given an operation, its outcome and the time, return it as it is from then on."""
+    when = _to_the_millisecond(when)
+    return dataclasses.replace(operation, state=state, ended=when, why=why, untouched=untouched)
+
+
 def record_of(operation: Operation) -> Record:
     """Given an operation, return the record of the step that brought it where it is."""
     record: dict[str, Any] = {"op": operation.op_id, "state": str(operation.state)}

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from felhom_agent.errors import JobRefused
 from felhom_agent.journal.line import Record
 from felhom_agent.journal.log import JournalLog
-from felhom_agent.journal.operation import Operation, State, intent, record_of, replay
+from felhom_agent.journal.operation import Operation, State, ended, intent, record_of, replay
 from felhom_agent.journal.retention import Limits, Mark, mark_of, sift
 from felhom_agent.model import Action
 
@@ -82,15 +82,16 @@ class Operations:
 
     def succeeded(self, operation: Operation) -> Operation:
         """Note that it was done, and seen to be done."""
-        return self._end(operation, State.SUCCEEDED)
+        return self._write(ended(operation, State.SUCCEEDED, self._clock()))
 
     def failed(self, operation: Operation, why: str, *, untouched: bool = False) -> Operation:
         """Note that it was not done; `untouched`: that PVE surely did nothing."""
-        return self._end(operation, State.FAILED, why, untouched=untouched)
+        now = self._clock()
+        return self._write(ended(operation, State.FAILED, now, why, untouched=untouched))
 
     def unknown(self, operation: Operation, why: str) -> Operation:
         """Note that nobody can tell any more whether it was done."""
-        return self._end(operation, State.UNKNOWN, why)
+        return self._write(ended(operation, State.UNKNOWN, self._clock(), why))
 
     def in_flight(self, vmid: int | None = None) -> tuple[Operation, ...]:
         """Return what has no outcome yet, of one guest or of all, oldest first."""
@@ -154,15 +155,6 @@ class Operations:
         if expires is not None and expires <= max(now, self._forgotten):
             end = datetime.fromtimestamp(expires, UTC).isoformat(timespec="seconds")
             raise JobRefused(f"job {key} has expired ({end})")
-
-    def _end(
-        self, operation: Operation, state: State, why: str = "", *, untouched: bool = False
-    ) -> Operation:
-        return self._write(
-            dataclasses.replace(
-                operation, state=state, why=why, ended=self._clock(), untouched=untouched
-            )
-        )
 
     def _write(self, operation: Operation) -> Operation:
         self._log.append(record_of(operation))

@@ -74,12 +74,9 @@ def sift(records: list[Record], now: float, limits: Limits) -> list[Record]:
 
 
 def _needed(operations: list[Operation], now: float) -> set[str]:
+    # What is in flight lies on this side of the horizon by itself.
     horizon = min([now, *(o.begun for o in operations if o.in_flight)]) - RECENT
-    return {
-        o.op_id
-        for o in operations
-        if o.in_flight or max(o.begun, o.ended) >= horizon or _is_good_job(o, now)
-    }
+    return {o.op_id for o in operations if max(o.begun, o.ended) >= horizon or _is_good_job(o, now)}
 
 
 def _is_good_job(operation: Operation, now: float) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from felhom_agent.errors import JobRefused, JournalError
+from felhom_agent.errors import JobRefused, JournalClosed, JournalError
 from felhom_agent.journal.disk import DISK, Disk
 from felhom_agent.journal.line import Record
 from felhom_agent.journal.log import NAME, JournalLog, read
@@ -67,6 +67,21 @@ def test_what_was_in_flight_is_in_flight_after_a_restart(tmp_path: Path) -> None
     with opened(tmp_path) as operations:
         assert operations.in_flight() == (begun,)
         assert operations.owns(UPID)
+
+
+def test_nobody_acts_on_what_could_not_be_written_down(tmp_path: Path) -> None:
+    disk = WatchedDisk()
+    with opened(tmp_path, disk=disk) as operations:
+        begun = operations.begin(START)
+        disk.before = failing("sync", errno.EIO)
+        with pytest.raises(JournalClosed):
+            operations.succeeded(begun)
+        assert operations.in_flight() == (begun,)
+    with opened(tmp_path, disk=WatchedDisk(failing("sync", errno.EIO, after=1))) as operations:
+        before = operations.in_flight()
+        with pytest.raises(JournalClosed):
+            operations.begin(START)
+        assert operations.in_flight() == before
 
 
 def test_the_latest_record_of_an_operation_wins(tmp_path: Path) -> None:
