@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,6 +34,14 @@ class Clock:
 
     def pass_by(self, seconds: float) -> None:
         self.now += seconds
+
+
+class TickingClock(Clock):
+    """Goes on by some seconds at each look at it."""
+
+    def __call__(self) -> float:
+        self.now += 5.0
+        return self.now
 
 
 @dataclass
@@ -95,19 +104,17 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def make_site(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Site]]:
-    """Make a site around a world; its devnode serves until the test ends."""
-    sites: list[Site] = []
-
-    def make(world: World | None = None, privileges: dict[str, list[str]] | None = None) -> Site:
-        world = world or World(node="pve1", now=clock)
-        secret = world.token(TOKEN_ID, privileges)
-        devnode = DevNode(world)
-        token_file = tmp_path / "token"
-        token_file.write_text(secret)
-        token_file.chmod(0o600)
-        (tmp_path / "guests.d").mkdir(exist_ok=True)
+@contextmanager
+def opened_site(
+    directory: Path, world: World, clock: Clock, privileges: dict[str, list[str]] | None = None
+) -> Iterator[Site]:
+    """Hold a site around a world for the length of a block."""
+    secret = world.token(TOKEN_ID, privileges)
+    token_file = directory / "token"
+    token_file.write_text(secret)
+    token_file.chmod(0o600)
+    (directory / "guests.d").mkdir(exist_ok=True)
+    with DevNode(world) as devnode:
         proxmox = ProxmoxConfig(
             endpoint=devnode.endpoint,
             node="pve1",
@@ -118,13 +125,25 @@ def make_site(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Site]]:
             read_timeout=5.0,
             write_timeout=5.0,
         )
-        sites.append(Site(tmp_path, clock, world, devnode, secret, proxmox))
-        return sites[-1]
+        site = Site(directory, clock, world, devnode, secret, proxmox)
+        try:
+            yield site
+        finally:
+            site.close()
 
-    yield make
-    for site in sites:
-        site.close()
-        site.devnode.close()
+
+@pytest.fixture
+def make_site(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Site]]:
+    """Make a site around a world; its devnode serves until the test ends."""
+    with ExitStack() as stack:
+
+        def make(
+            world: World | None = None, privileges: dict[str, list[str]] | None = None
+        ) -> Site:
+            world = world or World(node="pve1", now=clock)
+            return stack.enter_context(opened_site(tmp_path, world, clock, privileges))
+
+        yield make
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from felhom_agent.assembly import Parts, assembled
 from felhom_agent.daemon import Daemon
 from felhom_agent.devnode import Fault, World
 from felhom_agent.service.logging import TailFormatter
-from tests.conftest import Clock, Site
+from tests.conftest import Clock, Site, TickingClock
 
 HERE = Path(__file__).parent
 SCENARIOS = sorted(path.parent for path in HERE.glob("*/events"))
@@ -43,14 +43,6 @@ CHANGING = re.compile(
     r"https://127.0.0.1:\d+|retry in \d+ s"
 )
 VMID = re.compile(r"vmid=(\d+)|/(\d{3,})/|guest (\d+)")
-
-
-class TickingClock(Clock):
-    """Goes on by some seconds at each look at it."""
-
-    def __call__(self) -> float:
-        self.now += 5.0
-        return self.now
 
 
 class Play:
