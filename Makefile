@@ -7,11 +7,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLD := .venv-debian12
 
-.PHONY: help demo test lint types unit older format docs test-debian12 clean
+.PHONY: help demo test lint types unit older chaos soak bench format docs test-debian12 clean
 
 help:
 	@echo "make demo           the agent at work on an embedded node (half a minute)"
 	@echo "make test           format, lint, types, tests with coverage, client on old libraries"
+	@echo "make chaos          kill the agent 1,000 times and see that nothing is lost (KILLS, SEED)"
+	@echo "make soak           ten minutes of drift on 200 guests (SECONDS, GUESTS, SEED)"
+	@echo "make bench          what the journal costs on this disk"
 	@echo "make docs           write anew what docs/ takes from the code"
 	@echo "make format         put the code in shape"
 	@echo "make test-debian12  the tests on the libraries that Debian 12 ships"
@@ -35,6 +38,21 @@ unit: $(READY)
 # The client once more, on the libraries that Debian 12 ships.
 older: $(OLD)/ready
 	$(OLD)/bin/pytest -p no:cacheprovider tests/proxmox
+
+# Long runs; `make test` has a short form of each.
+KILLS := 1000
+SECONDS := 600
+GUESTS := 200
+SEED :=
+
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
+soak: $(READY)
+	$(BIN)/python -m tests.soak.soak --seconds $(SECONDS) --guests $(GUESTS) $(if $(SEED),--seed $(SEED))
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.journal
 
 docs: $(READY)
 	$(BIN)/python tools/docs.py

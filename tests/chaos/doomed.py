@@ -1,0 +1,166 @@
+"""The agent with an appointment: the real daemon on a journal whose disk kills it at a named point.
+
+`python -m tests.chaos.doomed --config FILE --jobs FILE --acks FILE --die "after intent:2"`
+
+The named points are steps of the journal, told apart by what is written: the process gets SIGKILL
+in the middle of that system call, before or after it. One-shot jobs come from a file, a JSON line
+each, and are handed in again at every start until the agent has said what became of them, as a hub
+would. That answer is written to a second file, durably, before the job is given up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import random
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from felhom_agent.assembly import Parts, assembled
+from felhom_agent.config import load
+from felhom_agent.daemon import Daemon, Inbox, signals
+from felhom_agent.errors import FelhomError, JobRefused, QueueClosed
+from felhom_agent.journal.disk import Disk
+from felhom_agent.model import Action, Change, Kind, SetConfig, Start, Stop
+from felhom_agent.service import logging
+
+_STEPS = {"intent": (b'"intent"',), "task": (b'"task"',),
+          "outcome": (b'"succeeded"', b'"failed"', b'"unknown"')}  # fmt: skip
+POINTS = (
+    *(f"{when} {step}" for step in _STEPS for when in ("before", "torn", "after")),
+    "before rename",
+    "after rename",
+)
+_PAUSE = 0.1
+
+
+class DeadlyDisk(Disk):
+    """The real disk until the appointed point was passed that often; then death.
+
+    One writer at a time comes here (see `journal/log.py`), so nothing needs a lock.
+    """
+
+    def __init__(self, point: str, times: int) -> None:
+        self._point = point
+        self._left = times
+        self._written: set[str] = set()
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        steps = {s for s, marks in _STEPS.items() if any(b'"state":' + m in data for m in marks)}
+        for step in steps:
+            self._pass(f"before {step}")
+            if self._is_due(f"torn {step}"):
+                super().write(descriptor, data[: len(data) * 2 // 3])
+                _die()
+        self._written = steps
+        super().write(descriptor, data)
+
+    def sync(self, descriptor: int) -> None:
+        super().sync(descriptor)
+        for step in self._written:
+            self._pass(f"after {step}")
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._pass("before rename")
+        super().rename(old, new)
+        self._pass("after rename")
+
+    def _pass(self, point: str) -> None:
+        if self._is_due(point):
+            _die()
+
+    def _is_due(self, point: str) -> bool:
+        self._left -= point == self._point
+        return point == self._point and self._left <= 0
+
+
+def _die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("nobody survives that")
+
+
+class Jobs:
+    """Hands jobs in until each has an answer; a thread that ends when the engine closes."""
+
+    def __init__(self, parts: Parts, jobs: Path, acks: Path) -> None:
+        self._parts = parts
+        self._acks = acks
+        answered = {json.loads(line)["key"] for line in _lines(acks)}
+        found = [json.loads(line) for line in _lines(jobs)]
+        self._open = [job for job in found if job["key"] not in answered]
+        self.closed = threading.Event()
+
+    def run(self) -> None:
+        while self._open and not self.closed.wait(_PAUSE):
+            self._open = [job for job in self._open if not self._hand_in(job)]
+
+    def _hand_in(self, job: dict[str, Any]) -> bool:
+        """Return whether there is an answer that is final."""
+        try:
+            future = self._parts.engine.run_once(job["key"], self._action(job), job["expires"])
+            answer = str(future.result(60).state)
+        except JobRefused as error:
+            answer = str(error)
+        except QueueClosed:
+            self.closed.set()
+            return False
+        except FelhomError:
+            return False
+        self._acknowledge({"key": job["key"], "answer": answer})
+        return True
+
+    def _action(self, job: dict[str, Any]) -> Action:
+        vmid, kind = int(job["vmid"]), Kind(job["kind"])
+        if job["do"] == "start":
+            return Start(vmid, kind)
+        if job["do"] == "stop":
+            return Stop(vmid, kind)
+        config = self._parts.node.guests.config(kind, vmid)
+        before = str(config.get("description", ""))
+        changes = (Change("description", before, job["key"]),)
+        return SetConfig(vmid, kind, changes, str(config["digest"]))
+
+    def _acknowledge(self, answer: dict[str, str]) -> None:
+        with self._acks.open("a") as file:
+            file.write(json.dumps(answer) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _lines(path: Path) -> list[str]:
+    # A line that a kill cut short was acknowledged to nobody.
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("config", "jobs", "acks"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--die", default=":0", help='a point and how often it may pass: "POINT:N"')
+    given = parser.parse_args(arguments)
+    point, _, times = given.die.rpartition(":")
+    logging.set_up()
+    config = load(given.config)
+    inbox: Inbox = queue.SimpleQueue()
+    leaving = threading.Event()
+    disk = DeadlyDisk(point, int(times))
+    with (
+        signals(inbox, leaving),
+        assembled(config, random.random, disk=disk, leaving=leaving) as parts,
+    ):
+        daemon = Daemon(config, parts, inbox)
+        daemon.begin()
+        jobs = Jobs(parts, given.jobs, given.acks)
+        thread = threading.Thread(target=jobs.run, name="jobs", daemon=True)
+        thread.start()
+        daemon.run()
+        jobs.closed.set()
+
+
+if __name__ == "__main__":
+    main()
