@@ -28,7 +28,9 @@ from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.service import lock
+from felhom_agent.service.events import AGENT_STOPPED, IN_FLIGHT
 from felhom_agent.service.logging import fields
+from felhom_agent.service.systemd import Manager, Vitals
 
 _log = logging.getLogger(__name__)
 
@@ -57,13 +59,15 @@ def limits_of(config: JournalConfig) -> Limits:
 
 
 def open_journal(
-    config: JournalConfig, clock: Callable[[], float], disk: Disk
+    config: JournalConfig, clock: Callable[[], float], disk: Disk, vitals: Vitals | None = None
 ) -> tuple[JournalLog, list[Record]]:
     """Given the settings, return the open journal and its records. Raise JournalError if it
     cannot be opened.
     """
     limits = limits_of(config)
-    return JournalLog.open(config.directory, lambda found: sift(found, clock(), limits), disk)
+    return JournalLog.open(
+        config.directory, lambda found: sift(found, clock(), limits), disk, vitals
+    )
 
 
 @contextmanager
@@ -73,18 +77,21 @@ def assembled(
     clock: Callable[[], float] = time.time,
     disk: Disk = DISK,
     leaving: threading.Event | None = None,
+    manager: Manager | None = None,
 ) -> Iterator[Parts]:
     """Hold a running agent's parts for the length of a block; drain and close on the way out.
 
     `clock` tells the seconds since the epoch at which operations begin and end; the journal lives
-    on `disk`; once `leaving` is set, no look is begun any more.
+    on `disk`; once `leaving` is set, no look is begun any more. `manager` hears how it
+    goes.
 
     Raise ConfigError, AlreadyRunning or JournalError if the agent cannot begin.
     """
     settings = config.reconcile
-    node = Node.connect(config.proxmox, leaving)
+    manager = manager or Manager()
+    node = Node.connect(config.proxmox, leaving, manager)
     with lock.held(config.journal.directory):
-        journal, records = open_journal(config.journal, clock, disk)
+        journal, records = open_journal(config.journal, clock, disk, manager.vitals)
         operations = Operations(journal, records, clock, limits_of(config.journal))
         identities = Identities(journal, records)
         backoff = Backoff(settings.backoff_first, settings.backoff_cap, settings.jitter, chance)
@@ -110,6 +117,7 @@ def _opens(config: Config, clock: Callable[[], float], disk: Disk) -> bool:
 def _farewell(operations: Operations, *, drained: bool) -> None:
     left = operations.in_flight()
     for operation in left:
-        extra = fields(vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
+        extra = fields(IN_FLIGHT, vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
         _log.warning("guest %d: left in flight: %s", operation.vmid, operation.text, extra=extra)
-    _log.info("stopped", extra=fields(drained="yes" if drained else "no", in_flight=len(left)))
+    extra = fields(AGENT_STOPPED, drained="yes" if drained else "no", in_flight=len(left))
+    _log.info("stopped", extra=extra)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 import socket
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -28,6 +30,9 @@ _TOKEN_ID = re.compile(r"[^\s@!=:/]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9
 _FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}")
 _NODE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 _SECRETS = frozenset({"token", "token_secret", "token_value", "secret", "password"})
+
+# Which credential of the service stands for which setting; a blank one stands for none.
+_CREDENTIALS = {"token_file": "token", "ca_file": "pve-root-ca.pem"}
 
 T = TypeVar("T")
 
@@ -47,9 +52,11 @@ class ProxmoxConfig:
     token_id: str = ""
     """API token's id, as `pveum` shows it: `user@realm!name`. Required."""
     token_file: Path = Path("/etc/felhom-agent/token")
-    """File that holds the API token's secret and nothing else; must not be readable by others."""
+    """File that holds the API token's secret and nothing else; must not be readable by others.
+    Unless it is set here, the service's credential `token` goes before it."""
     ca_file: Path = Path("/etc/pve/pve-root-ca.pem")
-    """CA that signed the API's certificate."""
+    """CA that signed the API's certificate. Unless it is set here, the service's credential
+    `pve-root-ca.pem` goes before it."""
     fingerprint: str = ""
     """SHA-256 fingerprint of the API's certificate (`AA:BB:...`), trusted instead of a CA."""
     insecure: bool = False
@@ -157,7 +164,8 @@ def load(path: Path) -> Config:
     problems += _contradictions(file, config)
     if problems:
         raise ConfigError(tuple(sorted(problems, key=lambda p: p.place.line)))
-    return dataclasses.replace(config, proxmox=_with_node(config.proxmox))
+    declared = file.data.get("proxmox", {})
+    return dataclasses.replace(config, proxmox=_completed(config.proxmox, declared))
 
 
 def read_secret(config: ProxmoxConfig) -> Secret:
@@ -285,7 +293,19 @@ def _token_id_advice(token_id: str) -> str:
     return "must be like user@realm!name, as `pveum user token list USER` shows it"
 
 
-def _with_node(proxmox: ProxmoxConfig) -> ProxmoxConfig:
-    if proxmox.node:
-        return proxmox
-    return dataclasses.replace(proxmox, node=socket.gethostname().split(".")[0])
+def _completed(proxmox: ProxmoxConfig, declared: Mapping[str, Any]) -> ProxmoxConfig:
+    """Return the settings with what this host and its systemd know."""
+    known: dict[str, Any] = {"node": proxmox.node or socket.gethostname().split(".")[0]}
+    for setting, name in _CREDENTIALS.items():
+        if setting not in declared and (credential := _credential(name)):
+            known[setting] = credential
+    return dataclasses.replace(proxmox, **known)
+
+
+def _credential(name: str) -> Path | None:
+    """Return where systemd put a credential (systemd.exec(5)); None if it has none, or a blank."""
+    path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), name)
+    try:
+        return path if path.read_bytes().strip() else None
+    except OSError:
+        return None

@@ -54,7 +54,22 @@ from felhom_agent.reconcile.identity import identity_of
 from felhom_agent.reconcile.pace import Pace
 from felhom_agent.reconcile.plan import plan
 from felhom_agent.reconcile.turns import Turns
-from felhom_agent.service.logging import fields
+from felhom_agent.service.events import (
+    AGENT_STARTED,
+    AGENT_WARNED,
+    CONFIG_GOOD,
+    CONFIG_WRONG,
+    IN_FLIGHT,
+    JOURNAL_BACK,
+    JOURNAL_LOST,
+    JOURNAL_TIDIED,
+    NODE_AWAY,
+    NODE_BACK,
+    RELOADED,
+)
+from felhom_agent.service.logging import fields, within
+from felhom_agent.service.status import sentence
+from felhom_agent.service.systemd import Manager
 
 _log = logging.getLogger(__name__)
 
@@ -71,14 +86,19 @@ def run(config: Config, *, once: bool = False, disk: Disk = DISK) -> bool:
     """
     inbox: Inbox = queue.SimpleQueue()
     leaving = threading.Event()
+    manager = Manager.present()
+    manager.allow(config.proxmox.connect_timeout + config.proxmox.read_timeout)
     with signals(inbox, leaving):
         while True:
-            with assembled(config, random.random, disk=disk, leaving=leaving) as parts:
-                daemon = Daemon(config, parts, inbox)
+            with assembled(
+                config, random.random, disk=disk, leaving=leaving, manager=manager
+            ) as parts:
+                daemon = Daemon(config, parts, inbox, manager)
                 daemon.begin()
                 if once:
                     return daemon.look()
                 if daemon.run():
+                    manager.stopping()
                     return True
                 config = daemon.config
 
@@ -111,6 +131,7 @@ class Daemon:
         config: Config,
         parts: Parts,
         inbox: Inbox | None = None,
+        manager: Manager | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
@@ -118,6 +139,7 @@ class Daemon:
         self.config = config
         self._parts = parts
         self._clock = clock
+        self._manager = manager or Manager()
         self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
         self._provider = provider_for(config)
         self._turns = Turns(
@@ -128,6 +150,7 @@ class Daemon:
         )
         self._pace = Pace(chance)
         self._next_pass = 0.0
+        self._trouble = ""
         self._known_problems: frozenset[Problem] = frozenset()
 
     def begin(self) -> None:
@@ -135,7 +158,7 @@ class Daemon:
         _greet(self.config)
         found = self._parts.operations.in_flight()
         for operation in found:
-            extra = fields(vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
+            extra = fields(IN_FLIGHT, vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
             _log.warning(
                 "guest %d: found in flight: %s", operation.vmid, operation.text, extra=extra
             )
@@ -150,7 +173,8 @@ class Daemon:
         """
         while self._step():
             if self._turns.forbidden and self._parts.journal_opens():
-                _log.info("the journal can be written again; going on from what it has")
+                text = "the journal can be written again; going on from what it has"
+                _log.info(text, extra=fields(JOURNAL_BACK))
                 return False
         return True
 
@@ -173,24 +197,33 @@ class Daemon:
         now = self._clock()
         if now >= self._next_pass:
             self._watch_journal()
+            self._manager.ready()
             self._pass()
             self._next_pass = self._clock() + self._pace.pause(self.config.reconcile)
         self._turns.retry(now)
+        self._manager.status(self._sentence())
+        self._manager.feed()
         due = min(self._next_pass, self._turns.next_retry())
-        return self._wait(max(0.0, due - self._clock()))
+        return self._wait(min(max(0.0, due - self._clock()), self._manager.patience))
+
+    def _sentence(self) -> str:
+        outcomes = self._parts.engine.outcomes()
+        return sentence(outcomes, running=self._turns.running, trouble=self._trouble)
 
     def _watch_journal(self) -> None:
         """See whether the journal takes records, and keep it from growing without end."""
         try:
             self._parts.operations.check()
             if self._parts.operations.tidy():
-                _log.info("the journal was made smaller: what is older than its limits is gone")
+                text = "the journal was made smaller: what is older than its limits is gone"
+                _log.info(text, extra=fields(JOURNAL_TIDIED))
         except JournalClosed as error:
             if not self._turns.forbidden:
-                _log.error("%s; from now on guests are only observed", error)
+                text = "%s; from now on guests are only observed"
+                _log.error(text, error, extra=fields(JOURNAL_LOST))
             self._turns.forbidden = "nothing is changed while the journal cannot be written"
         except JournalError as error:
-            _log.warning("%s", error)
+            _log.warning("%s", error, extra=fields(JOURNAL_TIDIED))
 
     def _wait(self, seconds: float) -> bool:
         try:
@@ -213,10 +246,12 @@ class Daemon:
 
         Return whether the node could be looked at.
         """
+        self._turns.number += 1
         try:
-            desired = self._load()
-            self._parts.engine.desire(desired)
-            self._compare(desired)
+            with within(**{"pass": self._turns.number}):
+                desired = self._load()
+                self._parts.engine.desire(desired)
+                self._compare(desired)
         except Interrupted:
             return False
         except PveError as error:
@@ -255,20 +290,22 @@ class Daemon:
         problems = frozenset(desired.problems)
         for problem in desired.problems:
             if problem not in self._known_problems:
-                _log.error("%s", problem)
+                _log.error("%s", problem, extra=fields(CONFIG_WRONG))
         if self._known_problems and not problems:
-            _log.info("all guest files are good again")
+            _log.info("all guest files are good again", extra=fields(CONFIG_GOOD))
         self._known_problems = problems
         return desired
 
     def _reload(self) -> None:
         """Read everything anew. What holds connections or the journal needs a restart."""
+        self._manager.reloading()
         try:
             fresh = load(self.config.path)
         except ConfigError as error:
             for problem in error.problems:
-                _log.error("%s", problem)
-            _log.error("the configuration has errors; the one in force stays")
+                _log.error("%s", problem, extra=fields(CONFIG_WRONG))
+            text = "the configuration has errors; the one in force stays"
+            _log.error(text, extra=fields(CONFIG_WRONG))
         else:
             self._adopt(fresh)
         self._turns.clear(self.config.reconcile.backoff_cap)
@@ -281,29 +318,36 @@ class Daemon:
             kept, reconcile=dataclasses.replace(fresh.reconcile, dry_run=old.reconcile.dry_run)
         )
         if (fresh.proxmox, fresh.journal) != (old.proxmox, old.journal):
-            _log.warning("changes of [proxmox] and [journal] take effect at a restart")
+            text = "changes of [proxmox] and [journal] take effect at a restart"
+            _log.warning(text, extra=fields(AGENT_WARNED))
         self.config = kept
         self._parts.engine.adopt(kept.reconcile)
         if kept.desired != old.desired:
             self._provider = provider_for(kept)
-        _log.info("reloaded", extra=fields(config=kept.path))
+        _log.info("reloaded", extra=fields(RELOADED, config=kept.path))
 
     def _node_failed(self, error: PveError) -> None:
         self._pace.failed()
         if self._pace.failures == 1:
-            _log.error("the node cannot be looked at; trying on: %s", error)
+            text = "the node cannot be looked at; trying on: %s"
+            _log.error(text, error, extra=fields(NODE_AWAY))
+        self._trouble = f"the node cannot be looked at: {error.text}"
 
     def _node_answered(self) -> None:
         if failures := self._pace.answered():
-            _log.info("the node answers again", extra=fields(failed_looks=failures))
+            extra = fields(NODE_BACK, failed_looks=failures)
+            _log.info("the node answers again", extra=extra)
+        self._trouble = self._turns.forbidden
 
 
 def _greet(config: Config) -> None:
     pve = config.proxmox
-    _log.info("felhom-agent %s", __version__, extra=fields(node=pve.node, endpoint=pve.endpoint))
-    if pve.insecure:
-        _log.warning("insecure = true: whoever answers in the node's place gets the token")
-    if config.desired.directory is None:
-        _log.warning("no [desired] directory is configured; nothing will be done")
-    if config.reconcile.dry_run:
-        _log.warning("dry run: nothing will be changed")
+    extra = fields(AGENT_STARTED, node=pve.node, endpoint=pve.endpoint)
+    _log.info("felhom-agent %s", __version__, extra=extra)
+    warnings = {
+        "insecure = true: whoever answers in the node's place gets the token": pve.insecure,
+        "no [desired] directory is configured; nothing will be done": not config.desired.directory,
+        "dry run: nothing will be changed": config.reconcile.dry_run,
+    }
+    for text in (text for text, applies in warnings.items() if applies):
+        _log.warning(text, extra=fields(AGENT_WARNED))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from felhom_agent.config import (
     Config,
@@ -19,6 +21,11 @@ from felhom_agent.config import (
 )
 from felhom_agent.devnode import DevNode, World
 from felhom_agent.proxmox.node import Node
+
+# In CI the examples are the same each time; elsewhere they are drawn anew.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 TOKEN_ID = "felhom-agent@pve!agent"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent import config as config_module
-from felhom_agent.config import SECTIONS, Secret, load, read_secret
+from felhom_agent.config import SECTIONS, ProxmoxConfig, Secret, load, read_secret
 from felhom_agent.errors import ConfigError
 
 GOOD = """\
@@ -184,3 +184,41 @@ def test_every_setting_is_documented() -> None:
             and isinstance(then.value, ast.Constant)
         }
         assert documented == {f.name for f in dataclasses.fields(cls)}
+
+
+class TestCredentials:
+    """What systemd hands to the service goes before the paths that only root can read."""
+
+    @pytest.fixture
+    def credentials(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        directory = tmp_path / "credentials"
+        directory.mkdir()
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
+        return directory
+
+    def load(self, tmp_path: Path, more: str = "") -> ProxmoxConfig:
+        path = tmp_path / "agent.toml"
+        path.write_text(f'[proxmox]\ntoken_id = "me@pve!agent"\n{more}')
+        return load(path).proxmox
+
+    def test_they_stand_for_the_token_and_the_ca(self, tmp_path: Path, credentials: Path) -> None:
+        (credentials / "token").write_text("secret\n")
+        (credentials / "token").chmod(0o400)
+        (credentials / "pve-root-ca.pem").write_text("certificate\n")
+        config = self.load(tmp_path)
+        assert config.ca_file == credentials / "pve-root-ca.pem"
+        assert read_secret(config).reveal() == "secret"
+
+    def test_a_blank_one_counts_as_absent(self, tmp_path: Path, credentials: Path) -> None:
+        """The unit file gives a blank where a file is not there."""
+        (credentials / "token").write_text("\n")
+        config = self.load(tmp_path)
+        assert (config.token_file, config.ca_file) == (
+            ProxmoxConfig.token_file,
+            ProxmoxConfig.ca_file,
+        )
+
+    def test_what_the_file_says_goes_before_them(self, tmp_path: Path, credentials: Path) -> None:
+        (credentials / "token").write_text("secret\n")
+        config = self.load(tmp_path, 'token_file = "/elsewhere"\n')
+        assert config.token_file == Path("/elsewhere")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -189,7 +188,7 @@ def test_a_damaged_journal_stops_the_start_with_file_and_line(site: Site, start:
     path = site.directory / "journal" / NAME
     path.write_bytes(b"garbage\n" + path.read_bytes())
     agent = start()
-    assert agent.end(None) == 1
+    assert agent.end(None) == 65
     assert any(f"{path}:1: the line is damaged" in line for line in agent.lines)
     assert not any("Traceback" in line for line in agent.lines)
 
@@ -218,13 +217,16 @@ def test_insecure_is_told_at_every_start(site: Site) -> None:
     assert agent.end() == 0
 
 
-def test_under_systemd_lines_carry_their_priority(
-    site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(os.environ, "JOURNAL_STREAM", "8:1")
-    agent = start()
+def test_under_systemd_lines_carry_their_priority(site: Site) -> None:
+    """And fields behind the sentence, where journald's own protocol cannot be spoken."""
+    announce = 'export JOURNAL_STREAM=$(stat -Lc %d:%i /proc/self/fd/2); exec "$@"'
+    agent = Process(site.write_config(QUICK), within=["sh", "-c", announce, "sh"])
     agent.wait_for("<6>felhom-agent 0")
     assert agent.end() == 0
+    (site.directory / "agent.toml").write_text("[nonsense]\n")
+    wrong = Process(site.directory / "agent.toml", within=["sh", "-c", announce, "sh"])
+    assert wrong.end(None) == 78
+    assert wrong.count("<3>felhom-agent: ") >= 1
 
 
 def test_a_lost_answer_is_settled_even_if_the_guest_is_as_declared_by_then(

@@ -33,6 +33,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     logging.set_up(verbose=arguments.verbose)
     config = load(arguments.config)
+    logging.set_up(verbose=arguments.verbose, node=config.proxmox.node)
     if arguments.dry_run:
         settings = dataclasses.replace(config.reconcile, dry_run=True)
         config = dataclasses.replace(config, reconcile=settings)

@@ -84,12 +84,15 @@ def prepare(directory: Path, disk: Disk = DISK) -> None:
         disk.sync_directory(path.parent)
     owner, me = directory.stat().st_uid, os.geteuid()
     if owner != me:
-        text = f"it belongs to {_user(owner)}, and this is {_user(me)}; run as its owner"
+        text = (
+            f"it belongs to user {_name(owner)}, and this is user {_name(me)}; run as its owner "
+            f"(as root: runuser -u {_name(owner)} -- felhom-agent ...)"
+        )
         raise PermissionError(errno.EACCES, text)
 
 
-def _user(uid: int) -> str:
+def _name(uid: int) -> str:
     try:
-        return f"user {pwd.getpwuid(uid).pw_name}"
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"user {uid}"
+        return str(uid)

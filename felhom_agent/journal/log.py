@@ -44,9 +44,12 @@ from typing import Self
 from felhom_agent.errors import JournalClosed, JournalDamaged, JournalError
 from felhom_agent.journal.disk import DISK, Disk, prepare
 from felhom_agent.journal.line import Content, Record, body_of, decode_file, encode, encode_file
+from felhom_agent.service.systemd import Vitals
 
 NAME = "journal.jsonl"
 _SLICE = 5.0
+# Seconds after which a write hangs.
+_LONGEST_WRITE = 60.0
 
 Keep = Callable[[list[Record]], list[Record]]
 """Given all records, returns those that a smaller file shall hold, in their order."""
@@ -55,8 +58,11 @@ Keep = Callable[[list[Record]], list[Record]]
 class JournalLog:
     """The open log of one directory; one process may hold it at a time."""
 
-    def __init__(self, path: Path, disk: Disk, descriptor: int, lines: int, size: int) -> None:
+    def __init__(
+        self, path: Path, disk: Disk, descriptor: int, lines: int, size: int, vitals: Vitals
+    ) -> None:
         self.path = path
+        self._vitals = vitals
         self._disk = disk
         self._fd = descriptor
         self._lines = lines
@@ -71,9 +77,15 @@ class JournalLog:
 
     @classmethod
     def open(
-        cls, directory: Path, keep: Keep = list, disk: Disk = DISK
+        cls,
+        directory: Path,
+        keep: Keep = list,
+        disk: Disk = DISK,
+        vitals: Vitals | None = None,
     ) -> tuple[Self, list[Record]]:
         """Given a directory (made if absent), return its log and the records kept, oldest first.
+
+        `vitals` hears of each write while it is made.
 
         Raise JournalDamaged if a line is not what was written, JournalClosed if the directory
         cannot be used.
@@ -90,7 +102,7 @@ class JournalLog:
         except OSError as error:
             why = error.strerror or str(error)
             raise JournalClosed(f"{path}: cannot be opened: {why}") from None
-        return cls(path, disk, descriptor, len(kept), len(data)), kept
+        return cls(path, disk, descriptor, len(kept), len(data), vitals or Vitals()), kept
 
     @property
     def size(self) -> int:
@@ -165,7 +177,8 @@ class JournalLog:
         failure = "a write to it was cut short"
         self._changed.release()
         try:
-            yield
+            with self._vitals.doing("a write to the journal", _LONGEST_WRITE):
+                yield
             failure = ""
         except OSError as error:
             failure = error.strerror or str(error)

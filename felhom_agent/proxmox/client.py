@@ -12,8 +12,8 @@ requests; what it leaves out is added here:
 * answers that are not JSON, and redirects, are errors and not data.
 
 Threads: a client may be shared. `_lock` guards the sessions that nobody uses at this moment and
-whether the client was closed; no call is made under it. A session given back after `close` is
-closed at once.
+whether the client was closed; no call is made under it. A session given back after `close`, or when
+`KEPT` are idle, is closed at once.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ from felhom_agent.config import ProxmoxConfig, Secret
 from felhom_agent.errors import NotSent
 from felhom_agent.proxmox import answers
 from felhom_agent.proxmox.transport import PveAdapter, trust
+from felhom_agent.service.systemd import Vitals
 
 Path = Sequence[str | int]
 _DEFAULT_PORT = 8006
+KEPT = 8
+"""How many connections are kept for the next call; what a burst needed beyond it is closed."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,10 @@ class _Session:
 class Client:
     """The API of one endpoint, as one token's owner."""
 
-    def __init__(self, config: ProxmoxConfig, secret: Secret) -> None:
+    def __init__(self, config: ProxmoxConfig, secret: Secret, vitals: Vitals | None = None) -> None:
+        """`vitals` hears of each call while it is made."""
         self.config = config
+        self._vitals = vitals or Vitals()
         self.token_id = config.token_id
         self._secret = secret
         self._lock = threading.Lock()
@@ -89,7 +94,8 @@ class Client:
         call = f"{method} /{'/'.join(str(p) for p in path)}"
         session = self._borrow()
         try:
-            data = self._send(session, call, method, path, params)
+            with self._vitals.doing(call, self._longest(method)):
+                data = self._send(session, call, method, path, params)
             answer = _answer(session.adapter)
         finally:
             self._give_back(session)
@@ -98,6 +104,12 @@ class Client:
         if not _is_json(answer, data):
             raise answers.not_json(call)
         return data
+
+    def _longest(self, method: str) -> float:
+        """Return the seconds after which a call hangs: its timeouts are for each piece alone."""
+        config = self.config
+        answer = config.read_timeout if method == "GET" else config.write_timeout
+        return 2 * (config.connect_timeout + answer) + 10
 
     def _send(
         self, session: _Session, call: str, method: str, path: Path, params: Mapping[str, Any]
@@ -125,7 +137,7 @@ class Client:
 
     def _give_back(self, session: _Session) -> None:
         with self._lock:
-            if not self._closed:
+            if not self._closed and len(self._idle) < KEPT:
                 self._idle.append(session)
                 return
         session.http.close()

@@ -10,6 +10,7 @@ from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.guests import Guests
 from felhom_agent.proxmox.observer import Observer
 from felhom_agent.proxmox.tasks import Tasks
+from felhom_agent.service.systemd import Manager
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,20 @@ class Node:
     leaving: threading.Event
 
     @classmethod
-    def connect(cls, config: ProxmoxConfig, leaving: threading.Event | None = None) -> Node:
-        """Given the settings, and perhaps the event for `leaving`, return the node; nothing is
-        sent yet.
+    def connect(
+        cls,
+        config: ProxmoxConfig,
+        leaving: threading.Event | None = None,
+        manager: Manager | None = None,
+    ) -> Node:
+        """Given the settings, and perhaps the event for `leaving` and the service manager, return
+        the node; nothing is sent yet.
 
         Raise ConfigError if the token's secret cannot be had.
         """
-        client = Client(config, read_secret(config))
+        manager = manager or Manager()
+        client = Client(config, read_secret(config), manager.vitals)
         guests, stop = Guests(client), threading.Event()
         leaving = leaving or threading.Event()
-        observer = Observer(client, guests, leaving)
+        observer = Observer(client, guests, leaving, manager.feed)
         return cls(client, guests, Tasks(client, stop), observer, stop, leaving)

@@ -44,7 +44,15 @@ class Observer:
     Threads: `facts` is replaced as a whole by `snapshot` and read as a whole by `look`.
     """
 
-    def __init__(self, client: Client, guests: Guests, leaving: threading.Event) -> None:
+    def __init__(
+        self,
+        client: Client,
+        guests: Guests,
+        leaving: threading.Event,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`beat` is called at each step of a snapshot, on the thread that takes it."""
+        self._beat = beat
         self._client = client
         self._leaving = leaving
         self._guests = guests
@@ -58,13 +66,17 @@ class Observer:
         Interrupted if the agent is leaving.
         """
         resources = self._resources()
+        self._beat()
         self.facts = self._read_facts(resources)
+        self._beat()
         placed = _guest_rows(resources)
         here = {g.vmid: g for kind in Kind for g in self._listing(kind, placed)}
         wanted = [here[vmid] for vmid in sorted(vmids) if vmid in here]
         read = _Reading(self._configured, self._leaving)
         with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
-            here.update((g.vmid, g) for g in pool.map(read, wanted))
+            for guest in pool.map(read, wanted):
+                here[guest.vmid] = guest
+                self._beat()
         if self._leaving.is_set():
             # Half a look would read as guests that cannot be read.
             raise Interrupted("the agent is stopping")

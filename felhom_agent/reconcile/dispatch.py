@@ -25,6 +25,7 @@ from felhom_agent.model import Action, GuestPlan, SetConfig, Start, Stop
 from felhom_agent.proxmox.answers import already_there
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.actions import describe
+from felhom_agent.service.events import GUEST_CHANGED, IN_FLIGHT, Event
 from felhom_agent.service.logging import fields
 
 _log = logging.getLogger(__name__)
@@ -77,7 +78,12 @@ class Dispatcher:
             self._operations.failed(operation, "PVE said OK, but it does not show")
             raise NoEffect(f"PVE accepted to {describe(action)}, but it does not show")
         operation = self._operations.succeeded(operation)
-        _log.info("guest %d: done: %s", action.vmid, describe(action), extra=_fields(operation))
+        _log.info(
+            "guest %d: done: %s",
+            action.vmid,
+            describe(action),
+            extra=_fields(operation, GUEST_CHANGED),
+        )
         return operation
 
     def timeout(self, action: str) -> float:
@@ -119,13 +125,17 @@ def _log_unknown(operation: Operation, error: FelhomError) -> None:
         operation.vmid,
         operation.text,
         error,
-        extra=_fields(operation),
+        extra=_fields(operation, IN_FLIGHT),
     )
 
 
-def _fields(operation: Operation) -> dict[str, object]:
+def _fields(operation: Operation, event: Event) -> dict[str, object]:
     return fields(
-        vmid=operation.vmid, action=operation.action, op=operation.op_id, upid=operation.upid
+        event,
+        vmid=operation.vmid,
+        action=operation.action,
+        op=operation.op_id,
+        upid=operation.upid,
     )
 
 

@@ -51,7 +51,14 @@ from felhom_agent.reconcile.plan import plan_guest
 from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.reconcile.recovery import Recovery
 from felhom_agent.reconcile.slots import Slots
-from felhom_agent.service.logging import fields
+from felhom_agent.service.events import (
+    GUEST_BLOCKED,
+    GUEST_CONVERGED,
+    GUEST_REFUSED,
+    GUEST_RETRY,
+    INTERNAL_ERROR,
+)
+from felhom_agent.service.logging import fields, within
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +66,12 @@ _log = logging.getLogger(__name__)
 _MOST_ROUNDS = 6
 # Seconds for lanes to notice that nobody waits for tasks any more.
 _LAST_CALL = 5.0
+_EVENTS = {
+    "converged": GUEST_CONVERGED,
+    "retry": GUEST_RETRY,
+    "blocked": GUEST_BLOCKED,
+    "refused": GUEST_REFUSED,
+}
 
 
 class Engine:
@@ -101,12 +114,19 @@ class Engine:
         self._slots.resize(settings.parallel)
         self._backoff.adopt(settings.backoff_first, settings.backoff_cap, settings.jitter)
 
-    def look_at(self, vmid: int) -> Future[Outcome]:
-        """Given a guest, return the future of its next turn. Raise QueueClosed when closing."""
+    def look_at(self, vmid: int, number: int = 0) -> Future[Outcome]:
+        """Given a guest and the number of the pass that asks for it, return the future of its next
+        turn. Raise QueueClosed when closing.
+        """
+
+        def turn() -> Outcome:
+            with within(**{"pass": number}):
+                return self._turn(vmid)
+
         with self._lock:
             waiting = self._waiting.get(vmid)
             if waiting is None:
-                waiting = self._queue.submit(vmid, lambda: self._turn(vmid))
+                waiting = self._queue.submit(vmid, turn)
                 self._waiting[vmid] = waiting
             return waiting
 
@@ -131,7 +151,8 @@ class Engine:
         if _is_news(before, outcome):
             level = logging.INFO if isinstance(outcome, Converged) else logging.WARNING
             name = type(outcome).__name__.lower()
-            _log.log(level, "guest %d: %s", vmid, outcome, extra=fields(vmid=vmid, outcome=name))
+            extra = fields(_EVENTS[name], vmid=vmid, outcome=name)
+            _log.log(level, "guest %d: %s", vmid, outcome, extra=extra)
 
     def outcomes(self) -> dict[int, Outcome]:
         """Return how each guest stood when it was last looked at."""
@@ -170,7 +191,9 @@ class Engine:
             outcome = self._of_error(vmid, guest, error)
         except Exception as error:  # a bug of ours must not take the daemon along
             _log.exception(
-                "guest %d: internal error; please report it", vmid, extra=fields(vmid=vmid)
+                "guest %d: internal error; please report it",
+                vmid,
+                extra=fields(INTERNAL_ERROR, vmid=vmid),
             )
             outcome = Retry(self._delay(vmid, guest), f"internal error: {type(error).__name__}")
         if guest is not None:

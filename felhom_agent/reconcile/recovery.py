@@ -29,6 +29,7 @@ from felhom_agent.model import ABSENT
 from felhom_agent.proxmox.guests import TASK_TYPES
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.normalize import Verdict, compare
+from felhom_agent.service.events import FOUND_OUT
 from felhom_agent.service.logging import fields
 
 _log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Recovery:
             settled.text,
             settled.state,
             f" ({settled.why})" if settled.why else "",
-            extra=fields(vmid=settled.vmid, op=settled.op_id, upid=settled.upid),
+            extra=fields(FOUND_OUT, vmid=settled.vmid, op=settled.op_id, upid=settled.upid),
         )
         return settled
 

@@ -29,7 +29,7 @@ Report = Callable[[int, Outcome | None], None]
 
 
 class Turns:
-    """Gives turns; `forbidden` is why nothing may be changed, empty if it may."""
+    """Gives turns; `number` is that of the pass, `forbidden` says why nothing may be changed."""
 
     def __init__(
         self, engine: Engine, operations: Operations, longest: float, report: Report
@@ -39,12 +39,13 @@ class Turns:
         self._report = report
         self._agenda = Agenda(longest)
         self._running: set[int] = set()
+        self.number = 0
         self.forbidden = ""
 
     @property
-    def running(self) -> bool:
-        """Whether some turn has not ended."""
-        return bool(self._running)
+    def running(self) -> int:
+        """How many turns have not ended."""
+        return len(self._running)
 
     def next_retry(self) -> float:
         """Return when the next wait of a guest is over, by the caller's clock."""
@@ -68,7 +69,7 @@ class Turns:
         if vmid in self._running or self.forbidden:
             return
         try:
-            future = self._engine.look_at(vmid)
+            future = self._engine.look_at(vmid, self.number)
         except QueueClosed:
             return
         except RuntimeError as error:  # the system gives us no thread

@@ -25,8 +25,10 @@ from felhom_agent.errors import (
     Unanswered,
 )
 from felhom_agent.proxmox import answers
+from felhom_agent.proxmox.client import KEPT
 from felhom_agent.proxmox.transport import IDLE_LIMIT
 from tests.conftest import Site
+from tests.process import wait_until
 
 CONFIG = ("nodes", "pve1", "qemu", 100, "config")
 
@@ -237,6 +239,16 @@ def test_a_closed_client_keeps_no_connection_not_even_one_given_back_later(site:
     client.close()
     client._give_back(borrowed)
     assert client._idle == []
+
+
+def test_a_burst_leaves_no_more_than_a_few_connections_behind(site: Site) -> None:
+    client = site.connect().client
+    borrowed = [client._borrow() for _ in range(KEPT + 5)]
+    for session in borrowed:
+        session.api.version.get()
+        client._give_back(session)
+    assert len(client._idle) == KEPT
+    wait_until(lambda: len(site.devnode._server._open) <= KEPT)
 
 
 def test_a_connection_that_idled_is_not_used_again(site: Site) -> None:

@@ -1,0 +1,170 @@
+"""The kinds of events that are worth a name: what they mean, and what an operator should do.
+
+Each has an id of its own that never changes (MESSAGE_ID in journald), so that one can ask for
+`journalctl FELHOM_EVENT=guest-blocked`, and `journalctl -x` explains a line. The catalog for that
+is made of this table (`catalog`), and so is the page of the manual.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Event:
+    """One kind: its name, its id, what it is in a few words, and what to do about it."""
+
+    name: str
+    message_id: str
+    subject: str
+    advice: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+AGENT_STARTED: Final = Event(
+    "agent-started",
+    "837394e6e9eb47cba40cdc8be64fda55",
+    "The agent has started",
+    "Nothing needs to be done. What was in flight when it last ended is settled first.",
+)
+AGENT_STOPPED: Final = Event(
+    "agent-stopped",
+    "1f6f9ded768d43a4992160d5afef2311",
+    "The agent has stopped",
+    "Nothing needs to be done. What IN_FLIGHT counts goes on in PVE without the agent; its journal "
+    "remembers it, and the next start finds out how it ended.",
+)
+AGENT_WARNED: Final = Event(
+    "agent-warned",
+    "cbc07ac099ee499a84bb2d49a7ec756d",
+    "The agent runs with a setting that weakens it",
+    "The line names the setting in /etc/felhom-agent/agent.toml. Change it unless it is meant so.",
+)
+RELOADED: Final = Event(
+    "agent-reloaded",
+    "62a3da57f90944fe94e3a4d6c9ee51af",
+    "Configuration and guest files were read anew",
+    "Nothing needs to be done. Changes of [proxmox] and [journal] need a restart.",
+)
+CONFIG_WRONG: Final = Event(
+    "config-wrong",
+    "a85c8cfaa3594db2aab75c9310c54823",
+    "A file has an error",
+    "The line names file, line and what is wrong. The last good version stays in force, if there "
+    "is one. Mend the file, then `systemctl reload felhom-agent`; `felhom-agent check` tells "
+    "whether it is good before that.",
+)
+CONFIG_GOOD: Final = Event(
+    "config-good",
+    "ae076a3d97c64bb397e17d07d6a4b5c7",
+    "All guest files are good again",
+    "Nothing needs to be done.",
+)
+NODE_AWAY: Final = Event(
+    "node-away",
+    "e7e491483a2c435b93136297b3b7eb9b",
+    "The node's API cannot be asked",
+    "The agent tries on, and says once when it is back. Meanwhile nothing is done. Look at "
+    "`systemctl status pveproxy pvedaemon pve-cluster`, and at `felhom-agent check`.",
+)
+NODE_BACK: Final = Event(
+    "node-back",
+    "a62837f0184c4a5fa63566a8e8fc95c0",
+    "The node's API answers again",
+    "Nothing needs to be done.",
+)
+GUEST_CHANGED: Final = Event(
+    "guest-changed",
+    "4bf0c927ff50434b925c58c5edd455a2",
+    "A guest was changed, and the change was seen",
+    "Nothing needs to be done. `felhom-agent history VMID` tells what was done to a guest.",
+)
+GUEST_CONVERGED: Final = Event(
+    "guest-converged",
+    "c4df4666093947d28587e7fd3586b364",
+    "A guest is as declared again",
+    "Nothing needs to be done.",
+)
+GUEST_RETRY: Final = Event(
+    "guest-retry",
+    "d4928c109ea64a1a8217fcd302a88117",
+    "A guest could not be brought in line yet",
+    "The agent tries again by itself, each time after a longer wait. If the same reason stays for "
+    "long, look at the guest's tasks in PVE.",
+)
+GUEST_BLOCKED: Final = Event(
+    "guest-blocked",
+    "d8713037fe5f4f5e97277730b96c328c",
+    "A guest waits for a person",
+    "The line tells what stands in the way: a lock that is held, a privilege that the token lacks, "
+    "a restart that the guest's file does not allow. `felhom-agent plan VMID` shows all of it.",
+)
+GUEST_REFUSED: Final = Event(
+    "guest-refused",
+    "8f3b421ecc624bd78225207a19ea81ec",
+    "What is declared of a guest cannot be",
+    "Mend the guest's file. The agent does not try again until the declaration has changed.",
+)
+IN_FLIGHT: Final = Event(
+    "operation-in-flight",
+    "90a26c421e854f03abb839adc52dc645",
+    "An operation has no outcome yet",
+    "Nothing needs to be done. The agent stopped, or PVE's answer was lost, while it was under "
+    "way; its guest is left alone until it is known what became of it.",
+)
+FOUND_OUT: Final = Event(
+    "operation-settled",
+    "4293df4a80a94b5084377f62fa07f7a9",
+    "It was found out what became of an operation",
+    "Nothing needs to be done where it succeeded or failed: the agent plans anew from what it "
+    "sees. Where it is unknown, and was a one-shot job, look at the guest: it is not done again.",
+)
+JOURNAL_LOST: Final = Event(
+    "journal-lost",
+    "5f1df78bdc844827affd77e7f8817520",
+    "The agent's journal cannot be written",
+    "Guests are only observed from now on. Make room on the disk, or mend it (`df`, `dmesg`); the "
+    "agent goes on by itself once the journal can be written again.",
+)
+JOURNAL_BACK: Final = Event(
+    "journal-back",
+    "a3b375d0c9564067a78325e72b37b1a9",
+    "The agent's journal can be written again",
+    "Nothing needs to be done.",
+)
+JOURNAL_TIDIED: Final = Event(
+    "journal-tidied",
+    "e8144eee730c4cb183b12e33a8ae6964",
+    "The agent's journal was made smaller, or could not be",
+    "Nothing needs to be done, unless the line says that it could not be: then make room.",
+)
+STUCK: Final = Event(
+    "agent-stuck",
+    "4f84223db4cc4bd4882e73f561256962",
+    "Something takes longer than it may",
+    "Systemd restarts the agent if it does not end soon; what is in flight is settled by the next "
+    "start. The line names what hangs: a disk, or the node's API.",
+)
+INTERNAL_ERROR: Final = Event(
+    "internal-error",
+    "24ba85fe3e7b4de38d3902129bf94b2f",
+    "The agent met a defect of its own",
+    "One guest or one pass was skipped; the agent goes on. Please report it, with the line.",
+)
+
+EVENTS: Final = tuple(value for value in list(vars().values()) if isinstance(value, Event))
+
+
+def catalog() -> str:
+    """Return the catalog of all events, as `journalctl --update-catalog` wants it."""
+    return "\n".join(_entry(event) for event in EVENTS)
+
+
+def _entry(event: Event) -> str:
+    lines = [f"-- {event.message_id}", f"Subject: {event.subject}", "Defined-By: felhom-agent",
+             "Documentation: man:felhom-agent(1)", ""]  # fmt: skip
+    return "\n".join([*lines, *textwrap.wrap(event.advice, 78)]) + "\n"

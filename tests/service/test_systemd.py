@@ -1,0 +1,139 @@
+"""What the service manager hears, and when the watchdog goes hungry."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from felhom_agent.errors import ConfigError
+from felhom_agent.service.systemd import Manager, Vitals
+from tests.conftest import Clock
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def watched(said: list[str], clock: Clock) -> Manager:
+    """A manager whose watchdog waits for a minute, on a clock that the test moves."""
+    return Manager(said.append, 60.0, Vitals(clock), clock)
+
+
+def test_ready_reloading_and_stopping_are_systemds_own_words(said: list[str]) -> None:
+    manager = Manager(said.append)
+    manager.reloading()
+    manager.ready()
+    manager.stopping()
+    assert said[0].startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert said[1:] == ["READY=1", "STOPPING=1"]
+
+
+def test_a_status_is_said_once(said: list[str]) -> None:
+    manager = Manager(said.append)
+    for sentence in ("a", "a", "b", "a"):
+        manager.status(sentence)
+    assert said == ["STATUS=a", "STATUS=b", "STATUS=a"]
+
+
+def test_a_step_feeds_the_watchdog_and_the_next_ones_do_not_flood_it(
+    watched: Manager, said: list[str], clock: Clock
+) -> None:
+    watched.feed()
+    watched.feed()
+    clock.pass_by(5.0)
+    watched.feed()
+    assert said == ["WATCHDOG=1"]
+    clock.pass_by(1.5)
+    watched.feed()
+    assert said == ["WATCHDOG=1"] * 2
+    assert watched.patience == 20.0
+
+
+def test_what_takes_longer_than_it_may_starves_the_watchdog_and_is_told_once(
+    watched: Manager, said: list[str], clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    with watched.vitals.doing("GET /cluster/resources", 90.0):
+        clock.pass_by(89.0)
+        watched.feed()
+        for _ in range(3):
+            clock.pass_by(10.0)
+            watched.feed()
+        assert said == ["WATCHDOG=1"]
+    assert [r.getMessage() for r in caplog.records] == ["it takes too long: GET /cluster/resources"]
+    watched.feed()
+    assert said == ["WATCHDOG=1"] * 2, "it is over, and all is well again"
+
+
+def test_what_ends_with_an_error_is_over_too(watched: Manager, clock: Clock) -> None:
+    with pytest.raises(ValueError, match="x"), watched.vitals.doing("it", 1.0):
+        raise ValueError("x")
+    clock.pass_by(10.0)
+    assert watched.vitals.overdue() == []
+
+
+def test_a_patient_configuration_makes_a_patient_watchdog(
+    watched: Manager, said: list[str]
+) -> None:
+    watched.allow(30.0)
+    assert said == []
+    watched.allow(610.0)
+    assert said == ["WATCHDOG_USEC=915000000"]
+    assert watched.patience == 305.0
+
+
+def test_without_a_watchdog_nobody_is_fed(said: list[str]) -> None:
+    manager = Manager(said.append)
+    manager.feed()
+    manager.allow(1e6)
+    assert said == []
+
+
+def test_where_nobody_waits_for_words_nothing_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    manager = Manager.present()
+    manager.ready()
+    manager.feed()
+
+
+def test_without_the_library_a_waiting_systemd_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/nobody")
+    monkeypatch.setitem(__import__("sys").modules, "systemd", None)
+    with pytest.raises(ConfigError, match="needs python3-systemd; install it"):
+        Manager.present()
+
+
+def test_words_reach_the_socket_that_systemd_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("systemd.daemon", reason="systemd-python needs libsystemd's headers")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(10.0)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "3000000")
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+        manager = Manager.present()
+        manager.ready()
+        manager.feed()
+        assert [listener.recv(100), listener.recv(100)] == [b"READY=1", b"WATCHDOG=1"]
+        assert manager.patience == 1.0
+
+
+@pytest.mark.parametrize(("usec", "pid"), [("3000000", "1"), ("", ""), ("0", ""), ("nonsense", "")])
+def test_a_watchdog_that_is_not_ours_or_not_there_is_not_fed(
+    monkeypatch: pytest.MonkeyPatch, usec: str, pid: str
+) -> None:
+    pytest.importorskip("systemd.daemon", reason="systemd-python needs libsystemd's headers")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/nobody")
+    monkeypatch.setenv("WATCHDOG_USEC", usec)
+    monkeypatch.setenv("WATCHDOG_PID", pid or str(os.getpid()))
+    assert Manager.present().patience == 3600.0
