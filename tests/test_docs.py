@@ -1,14 +1,14 @@
-"""What docs/ takes from the code is what the code says."""
+"""What docs/ and packaging/ take from the code is what the code says."""
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PAGES: dict[Path, str] = runpy.run_path(str(ROOT / "tools" / "docs.py"))["pages"]()
+from tools.docs import pages
+
+PAGES = pages()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

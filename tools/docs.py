@@ -1,4 +1,5 @@
-"""Writes the parts of docs/ that are taken from the code; a test sees to it that they are current.
+"""Writes what is taken from the code: parts of docs/ and of packaging/. A test sees to it that they
+are current.
 
 `docs/agent.toml.md` comes from the settings' own docstrings, `docs/equality.md` from the option
 table.
@@ -6,7 +7,6 @@ table.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
 from collections.abc import Iterator
@@ -17,6 +17,8 @@ from felhom_agent import config
 from felhom_agent.options import Option, PropertyString, keys, lookup
 from felhom_agent.options.special import Description, SshKeys
 from felhom_agent.options.types import Boolean, Choice, Number, NumberSet, OptionType, Text, Words
+from tools.manual import files
+from tools.settings import default_of, texts_of
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -43,16 +45,15 @@ only where they are declared, and are carried along when something else changes.
 def pages() -> dict[Path, str]:
     """Return each page that is made of the code, with its text."""
     return {
+        **files(),
         DOCS / "agent.toml.md": "\n".join([_SETTINGS, *_settings()]) + "\n",
         DOCS / "equality.md": "\n".join([_EQUALITY, *_options()]) + "\n",
     }
 
 
 def _settings() -> Iterator[str]:
-    tree = ast.parse(inspect.getsource(config))
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     for section, cls in config.SECTIONS.items():
-        texts = _texts(classes[cls.__name__])
+        texts = texts_of(cls)
         yield f"## [{section}]"
         yield f"{inspect.getdoc(cls)}\n"
         yield "| setting | default | meaning |"
@@ -62,22 +63,9 @@ def _settings() -> Iterator[str]:
         yield ""
 
 
-def _texts(node: ast.ClassDef) -> dict[str, str]:
-    """Return the docstring of each field of a class."""
-    found = {}
-    for first, then in zip(node.body, node.body[1:], strict=False):
-        if isinstance(first, ast.AnnAssign) and isinstance(then, ast.Expr):
-            found[ast.unparse(first.target)] = " ".join(str(ast.literal_eval(then.value)).split())
-    return found
-
-
 def _default(setting: dataclasses.Field[Any]) -> str:
-    value = setting.default
-    if value in (None, ""):
-        return ""
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+    default = default_of(setting).strip('"')
+    return f"`{default}`" if default else ""
 
 
 def _options() -> Iterator[str]:
@@ -157,7 +145,7 @@ def _remarks(option: Option) -> str:
 
 
 if __name__ == "__main__":
-    DOCS.mkdir(exist_ok=True)
     for path, text in pages().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         print(f"wrote {path.name}")

@@ -1,0 +1,93 @@
+"""What is installed, where, and how far the unit is confined; the booted Debian has the rest."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from felhom_agent import __version__
+from felhom_agent.config import load
+
+ROOT = Path(__file__).parent.parent
+UNIT = ROOT / "packaging" / "systemd" / "felhom-agent.service"
+
+
+def place(what: str, tree: Path, prefix: str = "/usr/local") -> None:
+    environment = {"DESTDIR": str(tree), "PREFIX": prefix, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    script = ROOT / "packaging" / "install-files"
+    subprocess.run([script, what], env=environment, check=True, capture_output=True)
+
+
+def files(tree: Path) -> set[str]:
+    return {f"/{path.relative_to(tree)}" for path in tree.rglob("*") if path.is_file()}
+
+
+def test_an_installation_puts_each_thing_where_debian_looks_for_it(tmp_path: Path) -> None:
+    place("install", tmp_path)
+    there = files(tmp_path)
+    assert {
+        "/usr/local/bin/felhom-agent",
+        "/usr/local/lib/systemd/system/felhom-agent.service",
+        "/usr/local/lib/sysusers.d/felhom-agent.conf",
+        "/usr/local/lib/systemd/catalog/felhom-agent.catalog",
+        "/usr/local/share/man/man1/felhom-agent.1",
+        "/usr/local/share/man/man5/felhom-agent.toml.5",
+        "/usr/local/share/bash-completion/completions/felhom-agent",
+        "/usr/local/share/zsh/site-functions/_felhom-agent",
+        "/etc/felhom-agent/agent.toml",
+    } <= there
+    unit = tmp_path / "usr/local/lib/systemd/system/felhom-agent.service"
+    assert "\nExecStart=/usr/local/bin/felhom-agent run\n" in unit.read_text()
+    command = (tmp_path / "usr/local/bin/felhom-agent").read_text()
+    assert 'sys.path.insert(0, "/usr/local/lib/felhom-agent")' in command
+
+
+def test_what_was_installed_can_be_taken_away_and_what_a_person_wrote_stays(
+    tmp_path: Path,
+) -> None:
+    place("install", tmp_path, "/usr")
+    (tmp_path / "etc/felhom-agent/agent.toml").write_text("mine")
+    (tmp_path / "etc/felhom-agent/guests.d/a.toml").write_text("mine")
+    place("install", tmp_path, "/usr")
+    place("uninstall", tmp_path, "/usr")
+    assert files(tmp_path) == {"/etc/felhom-agent/agent.toml", "/etc/felhom-agent/guests.d/a.toml"}
+    assert (tmp_path / "etc/felhom-agent/agent.toml").read_text() == "mine"
+
+
+def test_the_configuration_that_is_installed_is_good() -> None:
+    config = load(ROOT / "packaging" / "agent.toml")
+    assert config.proxmox.token_id == "felhom-agent@pve!agent"
+    assert config.desired.directory == ROOT / "packaging" / "guests.d"
+
+
+def test_package_and_program_have_the_same_version() -> None:
+    first = (ROOT / "packaging" / "debian" / "changelog").read_text().partition("\n")[0]
+    assert f"({__version__})" in first
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not here")
+def test_the_unit_is_confined_as_far_as_systemd_can_tell() -> None:
+    analyze = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=12"]
+    done = subprocess.run([*analyze, UNIT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-200:]
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not here")
+def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
+    text = UNIT.read_text().replace("/usr/bin/felhom-agent", "/bin/true")
+    (tmp_path / "felhom-agent.service").write_text(text)
+    verify = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "felhom-agent.service")]
+    done = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_group_of_the_units_lines_has_its_reason() -> None:
+    paragraphs = re.split(r"\n\n|\n(?=#)", UNIT.read_text().partition("[Service]")[2])
+    for paragraph in paragraphs:
+        lines = paragraph.strip().splitlines()
+        if lines and not lines[0].startswith("["):
+            assert lines[0].startswith("#"), f"no reason is given: {lines[0]}"

@@ -1,0 +1,188 @@
+"""Makes what a host's administrator gets of the code: manual pages, completions, a commented
+agent.toml, and the catalog of events.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import shtab
+
+from felhom_agent import config
+from felhom_agent.cli.main import parser
+from felhom_agent.service.events import EVENTS, catalog
+from tools.settings import default_of, texts_of
+
+PACKAGING = Path(__file__).parent.parent / "packaging"
+
+_EXITS = {
+    "0": "done; for plan and run --once: all is as declared",
+    "1": "an error, told on stderr",
+    "2": "there is drift, or something could not be brought in line; or wrong usage",
+    "65": "the journal is damaged (journal verify tells where); systemd does not try again",
+    "70": "a defect of the agent; please report it",
+    "78": "the configuration is wrong, told with file and line; systemd does not try again",
+    "130": "interrupted",
+}
+_FILES = {
+    "/etc/felhom-agent/agent.toml": "how the agent reaches its node, see felhom-agent.toml(5)",
+    "/etc/felhom-agent/token": "the API token's secret; for root only (0600)",
+    "/etc/felhom-agent/guests.d/*.toml": "what is declared, see felhom-agent.toml(5)",
+    "/var/lib/felhom-agent/journal/": "the agent's memory; its owner is the user felhom-agent",
+}
+_NOTES = """\
+What writes the journal must run as its owner. `journal repair`, as root:
+  runuser -u felhom-agent -- felhom-agent journal repair
+`selftest task`, which needs the token too, as root:
+  systemd-run --pipe --wait -p User=felhom-agent \\
+    -p LoadCredential=token:/etc/felhom-agent/token \\
+    felhom-agent selftest task --yes --vmid 101
+"""
+_ACTIVE = {
+    ("proxmox", "token_id"): '"felhom-agent@pve!agent"',
+    ("desired", "directory"): '"guests.d"',
+}
+_JOURNALD = """\
+In journald each line names its kind (FELHOM_EVENT=), and where it belongs to one, its guest
+(VMID=), action (ACTION=), operation (OP_ID=), task (UPID=), pass (PASS=) and outcome (OUTCOME=).
+`journalctl -x` shows what follows here.
+"""
+_SETTINGS = """\
+/etc/felhom-agent/agent.toml is checked whole, and every problem is told with its line. Relative
+paths are taken from the file's own directory. Under systemd the token and the CA come as
+credentials unless token_file and ca_file are set here.
+"""
+_GUEST_FILE = """\
+[guest.101]
+kind = "lxc"            # optional; a guest of another kind is not touched
+state = "running"       # or "stopped"; without it the run state is left alone
+mode = "observe"        # report only; "enforce" is the default
+stop = "power-off"      # pull the plug of a guest that ignores a shutdown
+restart = "allowed"     # restart it for a change that waits for one
+identity = "uuid=..."   # confirm which guest is meant under a recycled number
+unset = ["cpulimit"]    # options that shall be absent
+[guest.101.config]      # PVE's own option names, as in `qm set` and `pct set`
+cores = 2
+tags = ["dns", "prod"]
+"""
+
+
+def files() -> dict[Path, str]:
+    """Return each file that is made of the code, with its text."""
+    return {
+        PACKAGING / "agent.toml": "\n".join(_sample()) + "\n",
+        PACKAGING / "man" / "felhom-agent.1": "\n".join(_page_1()) + "\n",
+        PACKAGING / "man" / "felhom-agent.toml.5": "\n".join(_page_5()) + "\n",
+        PACKAGING / "completion" / "felhom-agent": _completion("bash"),
+        PACKAGING / "completion" / "_felhom-agent": _completion("zsh"),
+        PACKAGING / "systemd" / "felhom-agent.catalog": catalog(),
+    }
+
+
+def _completion(shell: str) -> str:
+    text = shtab.complete(parser(), shell=shell).rstrip() + "\n"
+    # Which version wrote it is no news, and would change the file with each.
+    return re.sub(r"^# AUTOMATICALLY GENERATED.*\n", "", text, flags=re.MULTILINE)
+
+
+def _sample() -> Iterator[str]:
+    yield "# felhom-agent: how it reaches its node, and how it goes about its work."
+    yield "# Every setting is here with its default; felhom-agent.toml(5) has the same."
+    yield "# After a change: systemctl reload felhom-agent ([proxmox], [journal]: restart)."
+    for section, cls in config.SECTIONS.items():
+        yield f"\n[{section}]"
+        for setting in dataclasses.fields(cls):
+            for line in textwrap.wrap(texts_of(cls)[setting.name], 96):
+                yield f"# {line}"
+            active = _ACTIVE.get((section, setting.name))
+            value = active or default_of(setting)
+            yield f"{setting.name} = {value}" if active else f"#{setting.name} = {value}"
+
+
+def _page_1() -> Iterator[str]:
+    top = parser()
+    yield _head("felhom-agent", 1)
+    yield from _section("NAME", "felhom-agent \\- keep the guests of a Proxmox VE host as declared")
+    yield from _section("SYNOPSIS", "\\fBfelhom-agent\\fR [\\fB--config\\fR FILE] COMMAND ...")
+    yield from _section("DESCRIPTION", _roff(str(top.description)))
+    yield _roff("It does only what can be undone: start, graceful shutdown, set configuration. "
+                "Whatever was not declared is left alone.")  # fmt: skip
+    yield ".SH COMMANDS"
+    for name, command in _commands(top).items():
+        usage = " ".join(command.format_usage().removeprefix("usage: ").split())
+        yield f".SS {_roff(usage)}"
+        yield _roff(str(command.description))
+        for action in command._actions:  # noqa: SLF001  # argparse has no public name for it
+            if action.help and action.dest != "help":
+                words = ", ".join(action.option_strings) or action.dest
+                yield from _item(words, action.help % {"default": action.default, "prog": name})
+    yield ".SH EXIT STATUS"
+    for code, text in _EXITS.items():
+        yield from _item(code, text)
+    yield ".SH FILES"
+    for path, text in _FILES.items():
+        yield from _item(path, text)
+    yield ".SH NOTES"
+    yield from _verbatim(_NOTES.splitlines())
+    yield ".SH EVENTS"
+    yield _roff(_JOURNALD)
+    for event in EVENTS:
+        yield from _item(f"{event.name}: {event.subject}", event.advice)
+    yield from _section("SEE ALSO", "\\fBfelhom-agent.toml\\fR(5), \\fBjournalctl\\fR(1)")
+
+
+def _page_5() -> Iterator[str]:
+    yield _head("felhom-agent.toml", 5)
+    yield from _section("NAME", "felhom-agent.toml \\- settings of felhom-agent, and guest files")
+    yield from _section("DESCRIPTION", _roff(_SETTINGS))
+    for section, cls in config.SECTIONS.items():
+        yield f".SH [{section}]"
+        yield _roff(str(cls.__doc__))
+        for setting in dataclasses.fields(cls):
+            text = f"{texts_of(cls)[setting.name]} Default: {default_of(setting)}"
+            yield from _item(setting.name, text)
+    yield ".SH GUEST FILES"
+    yield _roff("Each *.toml file in the directory of [desired] declares guests:")
+    yield from _verbatim(_GUEST_FILE.splitlines())
+    yield _roff("A file with an error leaves its last good version in force.")
+    yield from _section("SEE ALSO", "\\fBfelhom-agent\\fR(1)")
+
+
+def _commands(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in top._actions:  # noqa: SLF001  # argparse has no public name for it
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            return dict(action.choices)
+    raise AssertionError("there are no commands")
+
+
+def _head(name: str, section: int) -> str:
+    return f'.TH "{name.upper()}" "{section}" "" "felhom-agent" ""\n.nh'
+
+
+def _section(title: str, text: str) -> Iterator[str]:
+    yield f".SH {title}"
+    yield text
+
+
+def _item(term: str, text: str) -> Iterator[str]:
+    yield ".TP"
+    yield f"\\fB{_roff(term)}\\fR"
+    yield _roff(text)
+
+
+def _verbatim(lines: list[str]) -> Iterator[str]:
+    yield ".nf"
+    yield from (_roff(line) for line in lines)
+    yield ".fi"
+
+
+def _roff(text: str) -> str:
+    """Given plain text, return it so that roff shows it as it is."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("`", "\\(ga")
+    lines = (re.sub(r"^(?=[.'])", r"\\&", line.rstrip()) for line in escaped.splitlines())
+    return "\n".join(lines)
