@@ -1,19 +1,24 @@
 # Two commands: `make demo` shows the agent at work on an embedded node, `make test` runs all
 # checks. Both set up what they need in .venv first; a second run starts at once.
 
+SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLD := .venv-debian12
 
-.PHONY: help demo test lint types unit older chaos soak bench format docs test-debian12 clean
+.PHONY: help demo test lint types unit older chaos soak bench e2e deb install uninstall format docs
+.PHONY: test-debian12 clean
 
 help:
 	@echo "make demo           the agent at work on an embedded node (half a minute)"
 	@echo "make test           format, lint, types, tests with coverage, client on old libraries"
 	@echo "make chaos          kill the agent 1,000 times and see that nothing is lost (KILLS, SEED)"
 	@echo "make soak           ten minutes of drift on 200 guests (SECONDS, GUESTS, SEED)"
+	@echo "make deb            the Debian package, into dist/"
+	@echo "make e2e            the package in a booted Debian 12 and 13 (needs root)"
+	@echo "make install        put it in place without the package (DESTDIR, PREFIX); make uninstall"
 	@echo "make bench          what the journal costs on this disk"
 	@echo "make docs           write anew what docs/ takes from the code"
 	@echo "make format         put the code in shape"
@@ -54,12 +59,42 @@ soak: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.journal
 
+# What builds the package, and what boots a Debian; both are Debian's own.
+BUILD_DEPS := debhelper dh-python lintian pybuild-plugin-pyproject python3-all python3-setuptools
+BOOT_DEPS := mmdebstrap systemd-container
+
+deb:
+	@$(call need_packages,$(BUILD_DEPS))
+	@packaging/build-deb
+
+e2e: $(READY)
+	@$(call need_packages,$(BUILD_DEPS) $(BOOT_DEPS))
+	$(BIN)/pytest -m e2e -rs tests/e2e
+
+install:
+	@packaging/install-files install
+
+uninstall:
+	@packaging/install-files uninstall
+
 docs: $(READY)
-	$(BIN)/python tools/docs.py
+	$(BIN)/python -m tools.docs
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Debian packages that a target needs: installed by root, named to everybody else.
+define need_packages
+@missing=$$(dpkg-query -W -f '$${Package} $${Status}\n' $(1) 2>/dev/null | \
+	awk '/ installed$$/ { print $$1 }' | sort | comm -13 - <(printf '%s\n' $(1) | sort)); \
+if [ -z "$$missing" ]; then :; \
+elif [ "$$(id -u)" = 0 ]; then \
+	echo "Installing" $$missing "..."; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+		--no-install-recommends $$missing > /dev/null; \
+else echo "Not installed:" $$missing "(sudo apt install" $$missing")" >&2; fi
+endef
 
 # python3-venv is a package of its own on Debian.
 define need_venv
@@ -74,6 +109,9 @@ $(READY): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(call need_packages,libsystemd-dev pkg-config gcc)
+	@$(BIN)/pip install --quiet --disable-pip-version-check systemd-python==235 2>/dev/null || \
+		echo "Without libsystemd-dev, pkg-config and gcc a few tests of sd_notify are skipped."
 	@touch $@
 
 $(OLD)/ready: requirements-debian12.txt pyproject.toml

@@ -1,0 +1,194 @@
+"""A Debian 12 and a Debian 13, with the package installed, and a node inside to work on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.machine import Machine, why_not
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "/var/cache")) / "felhom-agent-e2e"
+SUITES = ("bookworm", "trixie")
+AGENT = "felhom-agent"
+SITE = "/srv/site"
+
+# Quick enough for a test; the drop-in below makes systemd as impatient.
+AGENT_TOML = """\
+[proxmox]
+token_id = "felhom-agent@pve!agent"
+connect_timeout = 0.5
+read_timeout = 0.8
+[desired]
+directory = "guests.d"
+[reconcile]
+interval = 1
+backoff_first = 0.2
+backoff_cap = 1
+drain_timeout = 3
+"""
+WATCHFUL = "[Service]\nWatchdogSec=2s\nRestartSec=100ms\n"
+GUEST = '[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n'
+
+
+class Host:
+    """A machine with a node that plays Proxmox VE, and hands on it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def hands(self, word: str, *arguments: object) -> Any:
+        """Let something happen at the node; return its answer."""
+        line = json.dumps([word, *arguments])
+        script = (
+            "import socket, sys; s = socket.socket(socket.AF_UNIX); "
+            f"s.connect('{SITE}/hands'); s.sendall(sys.stdin.buffer.read()); "
+            "print(s.makefile().readline(), end='')"
+        )
+        return json.loads(self.machine.run("python3", "-c", script, given=line + "\n").stdout)
+
+    def begin_node(self) -> None:
+        """Let the node listen on port 8006."""
+        self.machine.shell(
+            f"mkdir -p {SITE}; rm -f {SITE}/hands; systemd-run --quiet --unit=node --collect "
+            f"--setenv=PYTHONDONTWRITEBYTECODE=1 python3 /mnt/e2e/node.py {SITE}"
+        )
+        self.machine.wait_until(
+            lambda: self.machine.run("test", "-S", f"{SITE}/hands", check=False).returncode == 0,
+            "the node listens",
+        )
+
+    def furnish(self, agent_toml: str = AGENT_TOML, guests: str = GUEST) -> None:
+        """Do what an administrator does after the installation, up to starting the service."""
+        self.trust()
+        machine = self.machine
+        machine.shell(f"install -m 600 {SITE}/token /etc/felhom-agent/token")
+        machine.write("/etc/felhom-agent/agent.toml", agent_toml)
+        machine.write("/etc/felhom-agent/guests.d/guests.toml", guests)
+        machine.write(f"/etc/systemd/system/{AGENT}.service.d/quick.conf", WATCHFUL)
+        machine.run("systemctl", "daemon-reload")
+
+    def trust(self) -> None:
+        """Put the node's CA where Proxmox VE has it, closed to other users."""
+        self.machine.shell(
+            f"mkdir -p -m 750 /etc/pve; install -m 640 {SITE}/ca.pem /etc/pve/pve-root-ca.pem"
+        )
+
+    def start(self) -> None:
+        self.machine.run("systemctl", "start", AGENT)
+
+    def pid(self) -> int:
+        return int(self.machine.show(AGENT, "MainPID")["MainPID"])
+
+    def said(self, *matches: str) -> list[dict[str, Any]]:
+        """Return the agent's own journal entries that match, oldest first."""
+        return self.machine.journal(f"_SYSTEMD_UNIT={AGENT}.service", *matches)
+
+    def wait_for(self, words: str, times: int = 1) -> None:
+        """Return once the agent has said these words that often."""
+
+        def told() -> bool:
+            return sum(words in str(e["MESSAGE"]) for e in self.said()) >= times
+
+        self.machine.wait_until(told, f"the agent says {words!r}")
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the machines see as /mnt: the package, a newer one, and the node's program."""
+    if reason := why_not():
+        pytest.skip(reason)
+    built = subprocess.run(
+        [ROOT / "packaging" / "build-deb"], capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    shared = tmp_path_factory.mktemp("shared")
+    shutil.copytree(HERE, shared / "e2e")
+    (shared / "deb").mkdir()
+    package = Path(shutil.copy(ROOT / built.stdout.strip(), shared / "deb"))
+    _newer(package, shared / "newer")
+    for name in ("packaging", "felhom_agent"):
+        shutil.copytree(ROOT / name, shared / "source" / name)
+    return shared
+
+
+def _newer(package: Path, directory: Path) -> None:
+    """Make the same package again, with a higher version."""
+    directory.mkdir()
+    tree = directory / "tree"
+    subprocess.run(["dpkg-deb", "-R", package, tree], check=True)
+    control = tree / "DEBIAN" / "control"
+    lines = control.read_text().splitlines(keepends=True)
+    changed = [f"{x.rstrip()}+next\n" if x.startswith("Version:") else x for x in lines]
+    control.write_text("".join(changed))
+    subprocess.run(["dpkg-deb", "-b", tree, directory], check=True, capture_output=True)
+    shutil.rmtree(tree)
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def suite(request: pytest.FixtureRequest, shared: Path) -> str:
+    """The name of a Debian release whose root is there, made if it was not."""
+    name = str(request.param)
+    if not (CACHE / name).is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        made = subprocess.run(
+            [HERE / "make-root", name, CACHE / name], capture_output=True, text=True, check=False
+        )
+        assert made.returncode == 0, made.stderr
+    return name
+
+
+@contextmanager
+def booted(layers: list[Path], shared: Path) -> Iterator[Host]:
+    with Machine(layers, shared) as machine:
+        machine.write("/etc/apt/apt.conf.d/90yes", 'APT::Get::Assume-Yes "true";\n')
+        machine.write("/etc/dpkg/dpkg.cfg.d/90conffiles", "force-confold\n")
+        machine.write("/etc/hosts", "127.0.0.1 localhost\n")
+        yield Host(machine)
+
+
+@pytest.fixture
+def bare(suite: str, shared: Path) -> Iterator[Host]:
+    """A host without the agent."""
+    with booted([CACHE / suite], shared) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def installed(
+    suite: str, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Path]:
+    """A layer with the agent and the node's needs installed, for all tests of a release."""
+    layer = tmp_path_factory.mktemp("layers") / suite
+    with booted([CACHE / suite], shared) as host:
+        host.machine.shell("apt-get -q install python3-trustme /mnt/deb/*.deb")
+        host.machine.off()
+        # A copy would lose what the overlay notes beside the files.
+        shutil.move(host.machine.upper, layer)
+    return {suite: layer}
+
+
+@pytest.fixture
+def host(suite: str, shared: Path, installed: Mapping[str, Path]) -> Iterator[Host]:
+    """A host with the agent installed and a node that listens; nothing is configured yet."""
+    with booted([installed[suite], CACHE / suite], shared) as host:
+        host.begin_node()
+        yield host
+
+
+@pytest.fixture
+def running(host: Host) -> Host:
+    """A host whose agent is configured and has brought guest 100 in line."""
+    host.furnish()
+    host.start()
+    host.wait_for("guest 100: done: start")
+    return host

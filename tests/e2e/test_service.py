@@ -1,0 +1,288 @@
+"""The installed service in a booted Debian: it starts, logs, reloads, dies and comes back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.conftest import AGENT, AGENT_TOML, GUEST, SITE, Host
+
+pytestmark = pytest.mark.e2e
+
+SECOND = GUEST + '[guest.101]\nstate = "running"\n'
+SLOW = {"start_seconds": 6.0}
+
+
+class TestStart:
+    def test_it_is_active_and_ready_once_the_first_look_has_begun(self, host: Host) -> None:
+        host.furnish()
+        before = host.hands("looks")
+        host.start()
+        state = host.machine.show(AGENT, "ActiveState", "SubState", "NotifyAccess", "Type")
+        assert state == {
+            "ActiveState": "active",
+            "SubState": "running",
+            "NotifyAccess": "main",
+            "Type": "notify",
+        }
+        host.wait_for("guest 100: done: start")
+        assert host.hands("looks") > before
+        assert host.hands("config", 100)["cores"] == 2
+
+    def test_its_status_is_a_sentence(self, running: Host) -> None:
+        running.machine.wait_until(
+            lambda: running.machine.show(AGENT, "StatusText")["StatusText"] == "1 guest converged",
+            "all is well",
+        )
+        running.hands("lock", 100, "backup")
+        running.hands("stop", 100)
+        running.machine.wait_until(
+            lambda: "1 blocked: 100 " in running.machine.show(AGENT, "StatusText")["StatusText"],
+            "the status names who is blocked",
+        )
+        assert "it is locked (backup)" in running.machine.show(AGENT, "StatusText")["StatusText"]
+
+    def test_a_node_that_does_not_answer_is_waited_for_and_told_once(self, host: Host) -> None:
+        host.furnish()
+        host.machine.run("systemctl", "stop", "node")
+        host.start()
+        host.wait_for("the node cannot be looked at; trying on")
+        assert host.machine.show(AGENT, "ActiveState")["ActiveState"] == "active"
+        assert "cannot be looked at" in host.machine.show(AGENT, "StatusText")["StatusText"]
+        host.begin_node()
+        host.furnish()
+        host.machine.run("systemctl", "restart", AGENT)
+        host.wait_for("guest 100: done: start")
+        host.machine.run("systemctl", "stop", "node")
+        host.wait_for("the node cannot be looked at", times=2)
+        assert len(host.said("FELHOM_EVENT=node-away")) == 2
+
+    @pytest.mark.parametrize(
+        ("spoil", "words"),
+        [
+            ("rm /etc/felhom-agent/token", "/etc/felhom-agent/token: the token's file cannot be"),
+            ("rm /etc/felhom-agent/agent.toml", "/etc/felhom-agent/agent.toml: "),
+            (
+                "echo 'intervall = 3' >> /etc/felhom-agent/agent.toml",
+                "unknown key; did you mean 'interval'?",
+            ),
+        ],
+        ids=["no token", "no file", "a wrong key"],
+    )
+    def test_a_wrong_configuration_fails_at_once_in_words_and_is_not_tried_again(
+        self, host: Host, spoil: str, words: str
+    ) -> None:
+        host.furnish()
+        host.machine.shell(spoil)
+        assert host.machine.run("systemctl", "start", AGENT, check=False).returncode != 0
+        state = host.machine.show(AGENT, "NRestarts", "ExecMainStatus", "ActiveState")
+        assert state == {"NRestarts": "0", "ExecMainStatus": "78", "ActiveState": "failed"}
+        status = host.machine.run("systemctl", "status", AGENT, check=False).stdout
+        assert words in status
+        assert "Traceback" not in status
+        assert [e["PRIORITY"] for e in host.said() if words in e["MESSAGE"]] == ["3"]
+
+    def test_a_damaged_journal_is_not_tried_again_and_repaired_as_its_owner(
+        self, running: Host
+    ) -> None:
+        machine = running.machine
+        machine.run("systemctl", "stop", AGENT)
+        machine.shell("sed -i '2s/op/oq/' /var/lib/felhom-agent/journal/journal.jsonl")
+        assert machine.run("systemctl", "start", AGENT, check=False).returncode != 0
+        state = machine.show(AGENT, "NRestarts", "ExecMainStatus")
+        assert state == {"NRestarts": "0", "ExecMainStatus": "65"}
+        repair = ("felhom-agent", "journal", "repair")
+        refused = machine.run(*repair, check=False)
+        assert refused.returncode == 1
+        assert "runuser -u felhom-agent -- felhom-agent" in refused.stderr
+        machine.run("runuser", "-u", "felhom-agent", "--", *repair)
+        running.start()
+
+
+class TestJournald:
+    def test_the_story_of_one_guest_can_be_asked_for(self, running: Host) -> None:
+        (done,) = running.said("VMID=100", "ACTION=Start", "FELHOM_EVENT=guest-changed")
+        assert done["MESSAGE"] == "guest 100: done: start"
+        assert done["PRIORITY"] == "6"
+        assert done["UPID"].startswith("UPID:pve1:")
+        assert len(done["OP_ID"]) == 12
+        assert int(done["PASS"]) >= 1
+        assert done["NODE"] == "pve1"
+        assert done["SYSLOG_IDENTIFIER"] == "felhom-agent"
+        running.hands("lock", 100, "backup")
+        running.hands("stop", 100)
+        running.wait_for("guest 100: blocked")
+        assert [e["PRIORITY"] for e in running.said("VMID=100", "OUTCOME=blocked")] == ["4"]
+
+    def test_an_entry_is_explained(self, running: Host) -> None:
+        shown = running.machine.run("journalctl", "-x", "-u", AGENT, "--no-pager").stdout
+        assert "Subject: A guest was changed, and the change was seen" in shown
+        assert "felhom-agent history VMID" in shown
+
+    def test_a_converged_look_is_silent(self, running: Host) -> None:
+        running.machine.wait_until(
+            lambda: running.machine.show(AGENT, "StatusText")["StatusText"].endswith("converged"),
+            "all is well",
+        )
+        before, looks = len(running.said()), running.hands("looks")
+        running.machine.wait_until(lambda: running.hands("looks") > looks + 12, "it looks on")
+        assert len(running.said()) == before
+
+
+class TestReload:
+    def test_a_reload_applies_a_new_guest_file(self, host: Host) -> None:
+        host.furnish(AGENT_TOML.replace("interval = 1", "interval = 86400"))
+        host.start()
+        host.wait_for("guest 100: done: start")
+        host.machine.write("/etc/felhom-agent/guests.d/second.toml", SECOND.partition("\n[")[0])
+        host.machine.write(
+            "/etc/felhom-agent/guests.d/second.toml", '[guest.101]\nstate = "running"\n'
+        )
+        host.machine.run("systemctl", "reload", AGENT)
+        host.wait_for("guest 101: done: start")
+        assert host.machine.show(AGENT, "ActiveState", "NRestarts") == {
+            "ActiveState": "active",
+            "NRestarts": "0",
+        }
+
+    def test_a_reload_of_a_wrong_file_leaves_the_service_up(self, running: Host) -> None:
+        running.machine.shell("echo '[nonsense' >> /etc/felhom-agent/agent.toml")
+        running.machine.run("systemctl", "reload", AGENT)
+        running.wait_for("the configuration has errors; the one in force stays")
+        running.hands("stop", 100)
+        running.wait_for("guest 100: done: start", times=2)
+
+
+class TestDeath:
+    def test_a_process_that_hangs_is_restarted_and_finds_out_what_it_had_begun(
+        self, host: Host
+    ) -> None:
+        host.furnish()
+        host.hands("behave", 100, SLOW)
+        host.start()
+        host.wait_for("guest 100: done: set cores")
+        host.machine.wait_until(lambda: len(host.hands("asked")) == 2, "the start is asked for")
+        first = host.pid()
+        host.machine.run("kill", "-STOP", str(first))
+        host.machine.wait_until(lambda: host.pid() not in (0, first), "systemd restarts it")
+        host.wait_for("guest 100: found in flight: Start(vmid=100)")
+        host.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+        assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
+        manager = host.machine.journal(f"UNIT={AGENT}.service")
+        assert any("Watchdog timeout" in e["MESSAGE"] for e in manager)
+
+    def test_a_process_that_is_killed_is_restarted_and_does_nothing_twice(self, host: Host) -> None:
+        host.furnish()
+        host.hands("behave", 100, SLOW)
+        host.start()
+        host.machine.wait_until(lambda: len(host.hands("asked")) == 2, "the start is asked for")
+        first = host.pid()
+        host.machine.run("kill", "-KILL", str(first))
+        host.machine.wait_until(lambda: host.pid() not in (0, first), "systemd restarts it")
+        host.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+        assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
+
+    def test_a_stop_during_a_task_ends_in_time_and_the_next_start_finishes_the_operation(
+        self, host: Host
+    ) -> None:
+        host.furnish()
+        host.hands("behave", 100, {"start_seconds": 8.0})
+        host.start()
+        host.machine.wait_until(lambda: len(host.hands("asked")) == 2, "the start is asked for")
+        host.machine.run("systemctl", "stop", AGENT)
+        assert host.machine.show(AGENT, "Result", "ActiveState") == {
+            "Result": "success",
+            "ActiveState": "inactive",
+        }
+        (left,) = host.said("FELHOM_EVENT=operation-in-flight")
+        assert left["MESSAGE"] == "guest 100: left in flight: Start(vmid=100)"
+        host.start()
+        host.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+        assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
+
+
+class TestConfinement:
+    def test_it_has_no_capability_and_cannot_get_one(self, running: Host) -> None:
+        status = running.machine.shell(f"cat /proc/{running.pid()}/status")
+        facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert {facts[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {"0" * 16}
+        assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", "2")
+        assert facts["Uid"].split()[0] == running.machine.run("id", "-u", AGENT).stdout.strip()
+
+    def test_it_writes_to_its_own_directories_and_nowhere_else(self, running: Host) -> None:
+        for directory in ("/var/lib/felhom-agent", "/run/felhom-agent", "/tmp"):  # noqa: S108
+            self._touch(running, f"{directory}/x")
+        for directory in ("/etc/felhom-agent", "/usr/bin", "/srv", "/var/lib", "/root", "/run"):
+            failed = self._touch(running, f"{directory}/x", check=False)
+            assert "Read-only file system" in failed or "Permission denied" in failed, directory
+
+    def test_it_sees_neither_homes_nor_devices_nor_others(self, running: Host) -> None:
+        assert self._inside(running, "ls /dev/sda /dev/mem /dev/kvm 2>/dev/null || true") == ""
+        assert self._inside(running, "ls /home /root 2>&1 || true").count("denied") >= 1
+        pids = self._inside(running, "ls /proc").split()
+        assert "1" not in pids
+
+    def test_it_reaches_its_node_and_no_other_address(self, running: Host) -> None:
+        machine = running.machine
+        # Without the filter this host itself would refuse the connection, at once.
+        machine.shell("ip addr add 192.0.2.7/24 dev lo")
+        toml = AGENT_TOML.replace("[proxmox]\n", '[proxmox]\nendpoint = "https://192.0.2.9:8006"\n')
+        machine.write(
+            "/etc/felhom-agent/agent.toml", toml + "[proxmox2]\n".replace("[proxmox2]\n", "")
+        )
+        machine.run("systemctl", "restart", AGENT)
+        running.wait_for("https://192.0.2.9:8006 does not accept a connection in time")
+
+    def test_the_token_is_seen_by_nobody_else(self, running: Host) -> None:
+        machine = running.machine
+        token = machine.shell(f"cat {SITE}/token").strip()
+        pid = running.pid()
+        everything = "\n".join(
+            [
+                machine.run("systemctl", "show", AGENT).stdout,
+                machine.run("systemctl", "status", AGENT, check=False).stdout,
+                machine.run("journalctl", "--no-pager", "-o", "json", "--all").stdout,
+                machine.shell(f"tr '\\0' '\\n' < /proc/{pid}/environ; cat /proc/{pid}/cmdline"),
+                machine.shell("cat /var/lib/felhom-agent/journal/*"),
+            ]
+        )
+        assert len(token) > 20
+        assert token not in everything
+        for path in ("/run/credentials/felhom-agent.service/token", "/etc/felhom-agent/token",
+                     "/var/lib/felhom-agent/journal/journal.jsonl"):  # fmt: skip
+            assert machine.run("test", "-e", path).returncode == 0
+            reading = machine.run("runuser", "-u", "nobody", "--", "cat", path, check=False)
+            assert "Permission denied" in reading.stderr, path
+
+    def test_systemd_finds_little_to_loosen(self, running: Host) -> None:
+        running.machine.run("systemd-analyze", "security", "--threshold=12", "--no-pager", AGENT)
+        verify = running.machine.run("systemd-analyze", "verify", "--man=no", f"{AGENT}.service")
+        assert (verify.stdout, verify.stderr) == ("", "")
+
+    def test_the_token_can_be_kept_encrypted(self, host: Host) -> None:
+        host.furnish()
+        machine = host.machine
+        machine.shell(
+            "cd /etc/felhom-agent; systemd-creds encrypt --with-key=host --name=token token "
+            "token.cred; rm token"
+        )
+        machine.write(
+            f"/etc/systemd/system/{AGENT}.service.d/encrypted.conf",
+            "[Service]\nLoadCredential=\n"
+            "LoadCredential=pve-root-ca.pem:/etc/pve/pve-root-ca.pem\n"
+            "LoadCredentialEncrypted=token:/etc/felhom-agent/token.cred\n",
+        )
+        machine.run("systemctl", "daemon-reload")
+        host.start()
+        host.wait_for("guest 100: done: start")
+
+    @staticmethod
+    def _inside(host: Host, script: str, *, check: bool = True) -> str:
+        """Run a script where the service lives, as its user."""
+        ids = host.machine.shell(f"id -u {AGENT}; id -g {AGENT}").split()
+        who = (f"--setuid={ids[0]}", f"--setgid={ids[1]}")
+        enter = ("nsenter", f"--target={host.pid()}", "--mount", *who)
+        done = host.machine.run(*enter, "sh", "-c", script, check=check)
+        return done.stdout + done.stderr
+
+    def _touch(self, host: Host, path: str, *, check: bool = True) -> str:
+        return self._inside(host, f"touch {path}", check=check)
