@@ -38,7 +38,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 
 # The client once more, on the libraries that Debian 12 ships.
 older: $(OLD)/ready

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import subprocess
 import sys
@@ -25,7 +26,9 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._reader = threading.Thread(target=self._read)
+        # Neither outlives a test that failed before it could end them.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        atexit.register(self._process.kill)
         self._reader.start()
 
     @property

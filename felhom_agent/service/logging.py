@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from felhom_agent.service.events import INTERNAL_ERROR, Event
@@ -30,6 +31,7 @@ _PRIORITY = {
     logging.ERROR: 3,
     logging.CRITICAL: 2,
 }
+_JOURNALD = Path("/run/systemd/journal/socket")
 _context: ContextVar[Mapping[str, object]] = ContextVar("fields", default={})  # noqa: B039
 
 Send = Callable[..., object]
@@ -153,7 +155,8 @@ def _handler(always: Mapping[str, str]) -> logging.Handler:
     journald = to_journald()
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(TailFormatter(priorities=journald))
-    if journald:
+    # Without the socket libsystemd drops what it is given, and says nothing.
+    if journald and _JOURNALD.exists():
         try:
             from systemd import journal
         except ImportError:
