@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 from felhom_agent.journal.disk import Disk
+from felhom_agent.journal.file import NAME
 from felhom_agent.journal.line import Record, encode_file
-from felhom_agent.journal.log import NAME, JournalLog
+from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import intent, record_of
 from felhom_agent.journal.retention import Limits, sift
 from felhom_agent.model import Change, Kind, SetConfig

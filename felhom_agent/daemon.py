@@ -34,6 +34,7 @@ from typing import Any
 from felhom_agent import __version__
 from felhom_agent.assembly import Parts, assembled, provider_for
 from felhom_agent.config import Config, load
+from felhom_agent.desired.watched import Watched
 from felhom_agent.errors import (
     ConfigError,
     FelhomError,
@@ -48,7 +49,6 @@ from felhom_agent.model import (
     Desired,
     Mode,
     Outcome,
-    Problem,
 )
 from felhom_agent.reconcile.identity import identity_of
 from felhom_agent.reconcile.pace import Pace
@@ -57,14 +57,11 @@ from felhom_agent.reconcile.turns import Turns
 from felhom_agent.service.events import (
     AGENT_STARTED,
     AGENT_WARNED,
-    CONFIG_GOOD,
     CONFIG_WRONG,
     IN_FLIGHT,
     JOURNAL_BACK,
     JOURNAL_LOST,
     JOURNAL_TIDIED,
-    NODE_AWAY,
-    NODE_BACK,
     RELOADED,
 )
 from felhom_agent.service.logging import fields, within
@@ -141,7 +138,7 @@ class Daemon:
         self._clock = clock
         self._manager = manager or Manager()
         self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
-        self._provider = provider_for(config)
+        self._intent = Watched(provider_for(config))
         self._turns = Turns(
             parts.engine,
             parts.operations,
@@ -150,8 +147,6 @@ class Daemon:
         )
         self._pace = Pace(chance)
         self._next_pass = 0.0
-        self._trouble = ""
-        self._known_problems: frozenset[Problem] = frozenset()
 
     def begin(self) -> None:
         """Say who we are, and give every guest with an operation in flight a turn first."""
@@ -163,7 +158,7 @@ class Daemon:
                 "guest %d: found in flight: %s", operation.vmid, operation.text, extra=extra
             )
         if found:
-            self._parts.engine.desire(self._load())
+            self._parts.engine.desire(self._intent.load())
         for vmid in sorted({operation.vmid for operation in found}):
             self._turns.give(vmid)
 
@@ -185,7 +180,7 @@ class Daemon:
             if not self._wait(self.config.reconcile.interval):
                 return False
         found = self._parts.engine.outcomes().values()
-        settled = not self._known_problems and not self._parts.operations.in_flight()
+        settled = not self._intent.problems and not self._parts.operations.in_flight()
         return passed and settled and all(isinstance(o, Converged) for o in found)
 
     def send(self, message: str) -> None:
@@ -208,7 +203,11 @@ class Daemon:
 
     def _sentence(self) -> str:
         outcomes = self._parts.engine.outcomes()
-        return sentence(outcomes, running=self._turns.running, trouble=self._trouble)
+        return sentence(
+            outcomes,
+            running=self._turns.running,
+            trouble=self._pace.trouble or self._turns.forbidden,
+        )
 
     def _watch_journal(self) -> None:
         """See whether the journal takes records, and keep it from growing without end."""
@@ -249,13 +248,13 @@ class Daemon:
         self._turns.number += 1
         try:
             with within(**{"pass": self._turns.number}):
-                desired = self._load()
+                desired = self._intent.load()
                 self._parts.engine.desire(desired)
                 self._compare(desired)
         except Interrupted:
             return False
         except PveError as error:
-            self._node_failed(error)
+            self._pace.failed(error)
             return False
         except FelhomError as error:
             _log.error("nothing is done in this pass: %s", error)
@@ -271,7 +270,7 @@ class Daemon:
         if not desired.guests:
             return
         actual = self._parts.node.observer.snapshot(desired.guests.keys())
-        self._node_answered()
+        self._pace.answered()
         identities = self._parts.identities
         plans = plan(desired, actual, identities.all())
         if not self._turns.forbidden:
@@ -283,18 +282,6 @@ class Daemon:
                 }
             )
         self._turns.consider(desired, plans, self._clock)
-
-    def _load(self) -> Desired:
-        """Return what is desired, and say what is newly wrong, or mended, in its source."""
-        desired = self._provider.load()
-        problems = frozenset(desired.problems)
-        for problem in desired.problems:
-            if problem not in self._known_problems:
-                _log.error("%s", problem, extra=fields(CONFIG_WRONG))
-        if self._known_problems and not problems:
-            _log.info("all guest files are good again", extra=fields(CONFIG_GOOD))
-        self._known_problems = problems
-        return desired
 
     def _reload(self) -> None:
         """Read everything anew. What holds connections or the journal needs a restart."""
@@ -323,21 +310,8 @@ class Daemon:
         self.config = kept
         self._parts.engine.adopt(kept.reconcile)
         if kept.desired != old.desired:
-            self._provider = provider_for(kept)
+            self._intent.provider = provider_for(kept)
         _log.info("reloaded", extra=fields(RELOADED, config=kept.path))
-
-    def _node_failed(self, error: PveError) -> None:
-        self._pace.failed()
-        if self._pace.failures == 1:
-            text = "the node cannot be looked at; trying on: %s"
-            _log.error(text, error, extra=fields(NODE_AWAY))
-        self._trouble = f"the node cannot be looked at: {error.text}"
-
-    def _node_answered(self) -> None:
-        if failures := self._pace.answered():
-            extra = fields(NODE_BACK, failed_looks=failures)
-            _log.info("the node answers again", extra=extra)
-        self._trouble = self._turns.forbidden
 
 
 def _greet(config: Config) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.devnode import Behaviour, Fault
-from felhom_agent.journal.log import NAME, read
+from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.operation import replay
 from tests.conftest import Site
 from tests.process import Process, wait_until

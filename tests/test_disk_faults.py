@@ -16,7 +16,7 @@ import pytest
 from felhom_agent.assembly import assembled
 from felhom_agent.cli.main import main
 from felhom_agent.daemon import STOP, Daemon
-from felhom_agent.journal.log import NAME
+from felhom_agent.journal.file import NAME
 from tests.conftest import Site
 from tests.journal.disks import WatchedDisk, failing
 from tests.process import SOON, Process, wait_until

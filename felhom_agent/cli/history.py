@@ -8,7 +8,7 @@ from datetime import datetime
 
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.config import load
-from felhom_agent.journal.log import NAME, read
+from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.operation import Operation, replay
 
 

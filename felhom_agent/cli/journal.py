@@ -14,8 +14,8 @@ from pathlib import Path
 
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.config import load
+from felhom_agent.journal.file import NAME
 from felhom_agent.journal.line import Content
-from felhom_agent.journal.log import NAME
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.journal.repair import inspect, repair
 from felhom_agent.service import lock

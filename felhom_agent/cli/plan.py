@@ -15,8 +15,8 @@ from felhom_agent.assembly import provider_for
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.config import load
 from felhom_agent.errors import FelhomError
+from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.identities import known
-from felhom_agent.journal.log import NAME, read
 from felhom_agent.model import ABSENT, Action, Change, Desired, GuestPlan, SetConfig
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.actions import describe

@@ -41,12 +41,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from felhom_agent.errors import JournalClosed, JournalDamaged, JournalError
+from felhom_agent.errors import JournalClosed, JournalError
 from felhom_agent.journal.disk import DISK, Disk, prepare
-from felhom_agent.journal.line import Content, Record, body_of, decode_file, encode, encode_file
+from felhom_agent.journal.file import (
+    NAME,
+    intact,
+    new_name,
+    read_or_empty,
+    set_aside,
+    take_the_name,
+    write_new,
+)
+from felhom_agent.journal.line import Record, body_of, encode, encode_file
 from felhom_agent.service.systemd import Vitals
 
-NAME = "journal.jsonl"
 _SLICE = 5.0
 # Seconds after which a write hangs.
 _LONGEST_WRITE = 60.0
@@ -93,12 +101,12 @@ class JournalLog:
         path = directory / NAME
         try:
             prepare(directory, disk)
-            content = _intact(path, _read(disk, path))
+            content = intact(path, read_or_empty(disk, path))
             if content.tail:
-                _set_aside(disk, path, content.tail)
+                set_aside(disk, path, content.tail)
             kept = keep(list(content.records))
             data = encode_file(kept)
-            descriptor = _write_new(disk, path, data, take_the_name=True)
+            descriptor = write_new(disk, path, data, named=True)
         except OSError as error:
             why = error.strerror or str(error)
             raise JournalClosed(f"{path}: cannot be opened: {why}") from None
@@ -205,9 +213,9 @@ class JournalLog:
     def _replace(self, upto: int, keep: Keep) -> None:
         disk = self._disk
         try:
-            kept = keep(list(_intact(self.path, disk.read(self.path)[:upto]).records))
+            kept = keep(list(intact(self.path, disk.read(self.path)[:upto]).records))
             data = encode_file(kept)
-            fresh = _write_new(disk, self.path, data)
+            fresh = write_new(disk, self.path, data)
         except OSError as error:
             raise self._too_hard(error) from None
         with self._changed:
@@ -236,7 +244,7 @@ class JournalLog:
                 # The old file is untouched and has everything.
                 failed = error
             else:
-                _take_the_name(self._disk, self.path)
+                take_the_name(self._disk, self.path)
         if failed:
             raise failed
         old, self._fd = self._fd, fresh
@@ -249,80 +257,6 @@ class JournalLog:
 
     def _too_hard(self, error: OSError) -> JournalError:
         with suppress(OSError):
-            self._disk.remove(_new(self.path))
+            self._disk.remove(new_name(self.path))
         why = error.strerror or str(error)
         return JournalError(f"{self.path}: cannot be made smaller, and grows on: {why}")
-
-
-def read(path: Path, *, absent_ok: bool = False) -> list[Record]:
-    """Given a log's path, return its records without touching it; a torn tail is left out.
-
-    Safe beside a running agent. Raise JournalDamaged as `open` does, JournalClosed if it cannot
-    be read.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        if absent_ok and isinstance(error, FileNotFoundError):
-            return []
-        raise JournalClosed(f"{path}: cannot be read: {error.strerror}") from None
-    return list(_intact(path, content).records)
-
-
-def _intact(path: Path, data: bytes) -> Content:
-    """Given a file's bytes, return what they say. Raise JournalDamaged if a line is damaged."""
-    content = decode_file(data)
-    for damage in content.damage:
-        remedy = (
-            "install that version again"
-            if damage.newer
-            else "`felhom-agent journal verify` tells all that is wrong, `felhom-agent journal "
-            "repair` keeps a copy and cuts it out"
-        )
-        raise JournalDamaged(f"{path}:{damage.line}: {damage.text}; nothing was changed; {remedy}")
-    return content
-
-
-def _read(disk: Disk, path: Path) -> bytes:
-    try:
-        return disk.read(path)
-    except FileNotFoundError:
-        return b""
-
-
-def _new(path: Path) -> Path:
-    return path.with_name(path.name + ".new")
-
-
-def _write_new(disk: Disk, path: Path, data: bytes, *, take_the_name: bool = False) -> int:
-    """Write data durably beside a file, or in its place; return the descriptor."""
-    descriptor = disk.create(_new(path))
-    try:
-        disk.write(descriptor, data)
-        disk.sync(descriptor)
-        if take_the_name:
-            _take_the_name(disk, path)
-    except BaseException:
-        disk.close(descriptor)
-        raise
-    return descriptor
-
-
-def write_in_place(disk: Disk, path: Path, data: bytes) -> None:
-    """Give a file these bytes, durably, all or none of them. Raise OSError if it cannot be."""
-    disk.close(_write_new(disk, path, data, take_the_name=True))
-
-
-def _take_the_name(disk: Disk, path: Path) -> None:
-    disk.rename(_new(path), path)
-    disk.sync_directory(path.parent)
-
-
-def _set_aside(disk: Disk, path: Path, torn: bytes) -> None:
-    descriptor = disk.open_to_append(path.with_name(path.name + ".broken"))
-    try:
-        disk.write(descriptor, torn + b"\n")
-        disk.sync(descriptor)
-    finally:
-        disk.close(descriptor)
-    disk.sync_directory(path.parent)

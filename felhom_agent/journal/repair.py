@@ -13,8 +13,8 @@ from pathlib import Path
 
 from felhom_agent.errors import JournalClosed, JournalDamaged
 from felhom_agent.journal.disk import DISK, Disk
+from felhom_agent.journal.file import NAME, write_in_place
 from felhom_agent.journal.line import Content, decode_file, encode_file
-from felhom_agent.journal.log import NAME, write_in_place
 
 
 @dataclass(frozen=True)

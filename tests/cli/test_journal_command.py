@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.cli.main import main
+from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.line import encode_file
-from felhom_agent.journal.log import NAME, JournalLog, read
+from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.retention import Limits

@@ -6,15 +6,16 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from felhom_agent.errors import JournalClosed, JournalDamaged, JournalError
+from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.line import Record, encode_file
-from felhom_agent.journal.log import NAME, JournalLog, read
+from felhom_agent.journal.log import JournalLog
 from tests.journal.disks import WatchedDisk, failing
+from tests.process import wait_until
 
 RECORDS: list[Record] = [{"op": "1", "state": "intent"}, {"op": "1"}, {"op": "2"}]
 SOON = 10.0
@@ -130,15 +131,6 @@ def test_a_directory_that_is_made_is_synced_into_its_parent(tmp_path: Path) -> N
     log, _ = JournalLog.open(tmp_path / "a" / "b", disk=disk)
     assert disk.calls[:3] == ["sync_directory", "sync_directory", "read"]
     log.close()
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    tick = threading.Event()
-    for _ in range(2000):
-        if true():
-            return
-        tick.wait(0.005)
-    raise AssertionError("it never came to pass")
 
 
 def test_appenders_that_come_during_a_sync_share_the_next_one(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from felhom_agent.errors import JobRefused, JournalClosed, JournalError
 from felhom_agent.journal.disk import DISK, Disk
+from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.line import Record
-from felhom_agent.journal.log import NAME, JournalLog, read
+from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.repair import repair

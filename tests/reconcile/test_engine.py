@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -14,7 +13,7 @@ import pytest
 from felhom_agent.assembly import Parts, assembled
 from felhom_agent.devnode import Behaviour, Fault, World
 from felhom_agent.errors import Interrupted, QueueClosed
-from felhom_agent.journal.log import NAME, read
+from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.model import (
     Blocked,
@@ -30,19 +29,9 @@ from felhom_agent.model import (
     StopPolicy,
 )
 from tests.conftest import Clock, Site
+from tests.reconcile.conftest import Open
 
 SOON = 30.0
-Open = Callable[..., AbstractContextManager[Parts]]
-
-
-@pytest.fixture
-def agent(site: Site) -> Open:
-    @contextmanager
-    def opened(**settings: object) -> Iterator[Parts]:
-        with assembled(site.config(**settings), lambda: 0.0, site.clock) as parts:
-            yield parts
-
-    return opened
 
 
 def wish(

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 
-import pytest
-
-from felhom_agent.assembly import Parts, assembled
+from felhom_agent.assembly import Parts
 from felhom_agent.devnode import Behaviour, Fault
-from felhom_agent.journal.log import NAME, read
+from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.model import (
     Converged,
@@ -22,19 +18,9 @@ from felhom_agent.model import (
     RunState,
 )
 from tests.conftest import Site
+from tests.reconcile.conftest import Open
 
 SOON = 30.0
-Open = Callable[[], AbstractContextManager[Parts]]
-
-
-@pytest.fixture
-def agent(site: Site) -> Open:
-    @contextmanager
-    def opened() -> Iterator[Parts]:
-        with assembled(site.config(), lambda: 0.0, site.clock) as parts:
-            yield parts
-
-    return opened
 
 
 def turn(parts: Parts, state: RunState | None = None, **config: DeclaredValue) -> Outcome:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-
 import pytest
 
-from felhom_agent.assembly import Parts, assembled
+from felhom_agent.assembly import Parts
 from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.errors import (
     Busy,
@@ -19,24 +16,14 @@ from felhom_agent.errors import (
     TaskFailed,
     Withheld,
 )
-from felhom_agent.journal.log import NAME, read
+from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.model import Action, Change, Kind, SetConfig, Start, Stop
 from tests.conftest import Site
+from tests.reconcile.conftest import Open
 
 SOON = 30.0
 START = Start(100, Kind.QEMU)
-Open = Callable[..., AbstractContextManager[Parts]]
-
-
-@pytest.fixture
-def agent(site: Site) -> Open:
-    @contextmanager
-    def opened(**settings: object) -> Iterator[Parts]:
-        with assembled(site.config(**settings), lambda: 0.0, site.clock) as parts:
-            yield parts
-
-    return opened
 
 
 def once(parts: Parts, action: Action = START, key: str = "job", **words: float) -> Operation:
