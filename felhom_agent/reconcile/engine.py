@@ -66,6 +66,8 @@ _log = logging.getLogger(__name__)
 _MOST_ROUNDS = 6
 # Seconds for lanes to notice that nobody waits for tasks any more.
 _LAST_CALL = 5.0
+LOOKS = 8
+"""How many lanes may look at their guests at the same time; PVE's proxy has three workers."""
 _EVENTS = {
     "converged": GUEST_CONVERGED,
     "retry": GUEST_RETRY,
@@ -94,6 +96,8 @@ class Engine:
         self._backoff = backoff
         self._slots = Slots(settings.parallel)
         self._restarts = Slots(1)
+        # Never closed: a look that confirms what was done must not be sent away.
+        self._looks = Slots(LOOKS)
         self._dispatcher = Dispatcher(node, operations, settings)
         self._recovery = Recovery(node, operations)
         self._desired = Desired()
@@ -272,7 +276,8 @@ class Engine:
 
     def _plan(self, guest: DesiredGuest, after: Action | None = None) -> GuestPlan:
         """Look at a guest and plan; `after` is the action that was just done to it."""
-        actual = self._node.observer.look(guest.vmid)
+        with self._looks.taken():
+            actual = self._node.observer.look(guest.vmid)
         present = actual.guests.get(guest.vmid)
         if present is not None and isinstance(after, SetConfig) and changes_identity(after):
             self._identities.remember({guest.vmid: identity_of(present)})

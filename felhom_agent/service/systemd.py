@@ -75,6 +75,7 @@ class Manager:
         self._watchdog = watchdog
         self._clock = clock
         self._fed = -1e9
+        self._ready = False
         self._status = ""
         self._stuck: list[str] = []
 
@@ -102,11 +103,14 @@ class Manager:
             self._say(f"WATCHDOG_USEC={int(self._watchdog * 1e6)}")
 
     def ready(self) -> None:
-        """Say that the service is up, or that a reload is over."""
-        self._say("READY=1")
+        """Say that the service is up, or that a reload is over; once each."""
+        if not self._ready:
+            self._ready = True
+            self._say("READY=1")
 
     def reloading(self) -> None:
         """Say that a reload has begun."""
+        self._ready = False
         self._say(
             f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
         )

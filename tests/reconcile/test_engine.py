@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from types import MappingProxyType
@@ -12,6 +12,9 @@ import pytest
 
 from felhom_agent.assembly import Parts, assembled
 from felhom_agent.devnode import Behaviour, Fault, World
+from felhom_agent.devnode.message import Answer
+from felhom_agent.devnode.schema import Raw
+from felhom_agent.devnode.server import Request
 from felhom_agent.errors import Interrupted, QueueClosed
 from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.operation import Operation, State, replay
@@ -28,7 +31,9 @@ from felhom_agent.model import (
     RunState,
     StopPolicy,
 )
+from felhom_agent.reconcile.engine import LOOKS
 from tests.conftest import Clock, Site
+from tests.process import wait_until
 from tests.reconcile.conftest import Open
 
 SOON = 30.0
@@ -580,3 +585,36 @@ def test_no_more_guests_are_changed_at_once_than_allowed(site: Site, agent: Open
             assert not any(future.done() for future in futures)
         let_time_pass_until(site, lambda: all(future.done() for future in futures))
         assert [future.result(0) for future in futures] == [Converged()] * 5
+
+
+def test_a_burst_of_turns_does_not_ask_pve_all_at_once(site: Site, agent: Open) -> None:
+    """Hundreds of guests may need a turn after an outage; the host has just come back."""
+    count = 3 * LOOKS
+    lock = threading.Lock()
+    now, most, gate = 0, 0, threading.Event()
+
+    real = site.devnode.answer
+
+    def answer(heard: Request, raw: Mapping[str, Raw], authorization: str) -> Answer:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        assert gate.wait(SOON), "the others never came to wait"
+        try:
+            return real(heard, raw, authorization)
+        finally:
+            with lock:
+                now -= 1
+
+    for vmid in range(100, 100 + count):
+        site.world.guests.pop(vmid, None)
+        site.world.add("qemu", vmid, {})
+    with agent() as parts:
+        parts.engine.desire(Desired({v: wish(v) for v in range(100, 100 + count)}))
+        site.devnode.answer = answer  # type: ignore[method-assign]
+        futures = [parts.engine.look_at(v) for v in range(100, 100 + count)]
+        wait_until(lambda: parts.engine._looks.waiting == count - LOOKS)
+        gate.set()
+        assert [future.result(SOON) for future in futures] == [Converged()] * count
+    assert most == LOOKS
