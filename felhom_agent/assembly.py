@@ -7,16 +7,22 @@ may act; and at the end first the lanes (they still write), then the journal, th
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from felhom_agent.config import Config, JournalConfig
+from felhom_agent.config import Config, JournalConfig, read_key
 from felhom_agent.desired.directory import TomlDirectoryProvider
+from felhom_agent.desired.fromhub import HubProvider
+from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.provider import DesiredProvider, EmptyProvider
 from felhom_agent.errors import JournalError
+from felhom_agent.hub.client import HubClient
+from felhom_agent.hub.loop import HubLoop
+from felhom_agent.hub.report import AgentFacts, Gatherer
 from felhom_agent.journal.disk import DISK, Disk
 from felhom_agent.journal.identities import Identities
 from felhom_agent.journal.line import Record
@@ -47,10 +53,38 @@ class Parts:
     """Tells whether a journal that was closed by a failure could be opened again by now."""
 
 
-def provider_for(config: Config) -> DesiredProvider:
-    """Given the configuration, return where its intent comes from."""
+def provider_for(config: Config, hub: HubProvider | None = None) -> DesiredProvider:
+    """Given the configuration, and the hub's wishes if there is a hub, return where its intent
+    comes from.
+    """
     directory = config.desired.directory
-    return TomlDirectoryProvider(directory) if directory else EmptyProvider()
+    local = TomlDirectoryProvider(directory) if directory else EmptyProvider()
+    return MergedProvider(local, hub) if hub else local
+
+
+def hub_provider(config: Config) -> HubProvider | None:
+    """Given the configuration, return what its hub last wished; None if it has no hub.
+
+    Raise FelhomError if what was kept of it cannot be read.
+    """
+    return HubProvider(config.journal.directory) if config.hub.url else None
+
+
+def hub_loop(
+    config: Config,
+    node: Node,
+    wishes: HubProvider,
+    facts: Callable[[], AgentFacts],
+    wake: Callable[[], None],
+) -> HubLoop:
+    """Given the settings and what the loop needs, return the loop to the hub, not yet begun.
+
+    Raise ConfigError if the key for the hub cannot be read.
+    """
+    client = HubClient(config.hub, read_key(config.hub))
+    return HubLoop(
+        client, Gatherer(node), wishes, config.hub.host_id, facts, wake, time.time, random.random
+    )
 
 
 def limits_of(config: JournalConfig) -> Limits:

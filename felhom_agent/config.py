@@ -29,7 +29,8 @@ DEFAULT_PATH = Path("/etc/felhom-agent/agent.toml")
 _TOKEN_ID = re.compile(r"[^\s@!=:/]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+")
 _FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}")
 _NODE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
-_SECRETS = frozenset({"token", "token_secret", "token_value", "secret", "password"})
+_HOST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SECRETS = frozenset({"key", "token", "token_secret", "token_value", "secret", "password"})
 
 # Which credential of the service stands for which setting; a blank one stands for none.
 _CREDENTIALS = {"token_file": "token", "ca_file": "pve-root-ca.pem"}
@@ -117,6 +118,25 @@ class JournalConfig:
 
 
 @dataclass(frozen=True)
+class HubConfig:
+    """The provider's hub, if there is one. The agent calls it, never the other way round."""
+
+    url: str = ""
+    """URL of the hub: https, except towards this host. Without it there is no hub."""
+    host_id: str = ""
+    """Name of this host at the hub. Default: the node's name."""
+    key_file: Path = Path("/etc/felhom-agent/hub-key")
+    """File that holds this host's key for the hub and nothing else. Unless it is set here, the
+    service's credential `hub-key` goes before it."""
+    ca_file: Path | None = None
+    """CA that signed the hub's certificate. Default: those that this host trusts."""
+    connect_timeout: float = _between(0.1, 300, 10.0)
+    """Seconds to wait for a connection."""
+    read_timeout: float = _between(0.1, 600, 30.0)
+    """Seconds to wait for each piece of an answer."""
+
+
+@dataclass(frozen=True)
 class Config:
     """All of `agent.toml`."""
 
@@ -124,6 +144,7 @@ class Config:
     desired: DesiredConfig = DesiredConfig()
     reconcile: ReconcileConfig = ReconcileConfig()
     journal: JournalConfig = JournalConfig()
+    hub: HubConfig = HubConfig()
     path: Path = DEFAULT_PATH
 
 
@@ -132,6 +153,7 @@ SECTIONS: dict[str, type] = {
     "desired": DesiredConfig,
     "reconcile": ReconcileConfig,
     "journal": JournalConfig,
+    "hub": HubConfig,
 }
 
 
@@ -164,8 +186,11 @@ def load(path: Path) -> Config:
     problems += _contradictions(file, config)
     if problems:
         raise ConfigError(tuple(sorted(problems, key=lambda p: p.place.line)))
-    declared = file.data.get("proxmox", {})
-    return dataclasses.replace(config, proxmox=_completed(config.proxmox, declared))
+    proxmox = _completed(config.proxmox, file.data.get("proxmox", {}))
+    hub = dataclasses.replace(config.hub, host_id=config.hub.host_id or proxmox.node)
+    if "key_file" not in file.data.get("hub", {}) and (key := _credential("hub-key")):
+        hub = dataclasses.replace(hub, key_file=key)
+    return dataclasses.replace(config, proxmox=proxmox, hub=hub)
 
 
 def read_secret(config: ProxmoxConfig) -> Secret:
@@ -174,18 +199,26 @@ def read_secret(config: ProxmoxConfig) -> Secret:
     Raise ConfigError if its file cannot be read, is readable by every user, or does not hold
     exactly one word.
     """
-    path = config.token_file
+    return Secret(_only_word(config.token_file, "token").rpartition("=")[2])
+
+
+def read_key(config: HubConfig) -> Secret:
+    """Given the settings, return the key for the hub. Raise ConfigError as `read_secret` does."""
+    return Secret(_only_word(config.key_file, "hub key"))
+
+
+def _only_word(path: Path, what: str) -> str:
     try:
         mode = path.stat().st_mode
         words = path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise _refuse(path, f"the token's file cannot be read: {why}") from None
+        raise _refuse(path, f"the {what}'s file cannot be read: {why}") from None
     if mode & stat.S_IROTH:
-        raise _refuse(path, "every user can read the token's secret; run: chmod 600 " + str(path))
+        raise _refuse(path, f"every user can read the {what}'s secret; run: chmod 600 {path}")
     if len(words) != 1 or not words[0].isascii():
-        raise _refuse(path, "must hold the token's secret and nothing else")
-    return Secret(words[0].rpartition("=")[2])
+        raise _refuse(path, f"must hold the {what}'s secret and nothing else")
+    return words[0]
 
 
 def did_you_mean(word: str, known: Any) -> str:
@@ -272,6 +305,10 @@ def _contradictions(file: tomlfile.TomlFile, config: Config) -> list[Problem]:
         wrong("proxmox", "fingerprint", "must be 32 pairs of hex digits with colons (SHA-256)")
     if pve.insecure and (pve.fingerprint or "ca_file" in file.data.get("proxmox", {})):
         wrong("proxmox", "insecure", "contradicts ca_file or fingerprint; keep one of them")
+    if config.hub.url and not _is_hub(config.hub.url):
+        wrong("hub", "url", "must be like https://hub.example; http only towards this host")
+    if config.hub.host_id and not _HOST_ID.fullmatch(config.hub.host_id):
+        wrong("hub", "host_id", "must be letters, digits, dots, dashes and underscores")
     if config.reconcile.backoff_first > config.reconcile.backoff_cap:
         wrong("reconcile", "backoff_first", "is greater than backoff_cap")
     return found
@@ -282,6 +319,16 @@ def _is_endpoint(url: str) -> bool:
         parts = urlsplit(url)
         plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
         return parts.scheme == "https" and bool(parts.hostname) and plain and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _is_hub(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        plain = bool(parts.hostname) and not (parts.query or parts.fragment or parts.username)
+        here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        return plain and (parts.scheme == "https" or (parts.scheme == "http" and here))
     except ValueError:
         return False
 

@@ -32,27 +32,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from felhom_agent import __version__
-from felhom_agent.assembly import Parts, assembled, provider_for
+from felhom_agent.assembly import Parts, assembled, hub_loop, hub_provider, provider_for
 from felhom_agent.config import Config, load
 from felhom_agent.desired.watched import Watched
 from felhom_agent.errors import (
     ConfigError,
-    FelhomError,
-    Interrupted,
     JournalClosed,
     JournalError,
-    PveError,
 )
+from felhom_agent.hub.report import AgentFacts
 from felhom_agent.journal.disk import DISK, Disk
 from felhom_agent.model import (
     Converged,
-    Desired,
-    Mode,
     Outcome,
 )
-from felhom_agent.reconcile.identity import identity_of
 from felhom_agent.reconcile.pace import Pace
-from felhom_agent.reconcile.plan import plan
+from felhom_agent.reconcile.passes import Passes
 from felhom_agent.reconcile.turns import Turns
 from felhom_agent.service.events import (
     AGENT_STARTED,
@@ -64,13 +59,16 @@ from felhom_agent.service.events import (
     JOURNAL_TIDIED,
     RELOADED,
 )
-from felhom_agent.service.logging import fields, within
+from felhom_agent.service.logging import fields
 from felhom_agent.service.status import sentence
 from felhom_agent.service.systemd import Manager
 
 _log = logging.getLogger(__name__)
 
-RELOAD, STOP = "reload", "stop"
+RELOAD, STOP, LOOK = "reload", "stop", "look"
+_JOURNAL, _HUB = "journal", "hub"
+# Seconds that a stop waits for a report that is under way.
+_LAST_WORD = 2.0
 Message = str | tuple[int, Outcome | None]
 Inbox = queue.SimpleQueue[Message]
 
@@ -94,7 +92,9 @@ def run(config: Config, *, once: bool = False, disk: Disk = DISK) -> bool:
                 daemon.begin()
                 if once:
                     return daemon.look()
-                if daemon.run():
+                with daemon.hub():
+                    told_to_stop = daemon.run()
+                if told_to_stop:
                     manager.stopping()
                     return True
                 config = daemon.config
@@ -138,7 +138,8 @@ class Daemon:
         self._clock = clock
         self._manager = manager or Manager()
         self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
-        self._intent = Watched(provider_for(config))
+        self._wishes = hub_provider(config)
+        self._intent = Watched(provider_for(config, self._wishes))
         self._turns = Turns(
             parts.engine,
             parts.operations,
@@ -146,6 +147,11 @@ class Daemon:
             lambda vmid, outcome: self._inbox.put((vmid, outcome)),
         )
         self._pace = Pace(chance)
+        self._passes = Passes(
+            parts.node, parts.engine, parts.identities, self._turns, self._pace, clock,
+            parts.operations.now,
+        )  # fmt: skip
+        self._started = parts.operations.now()
         self._next_pass = 0.0
 
     def begin(self) -> None:
@@ -167,7 +173,7 @@ class Daemon:
         whether it was told to stop.
         """
         while self._step():
-            if self._turns.forbidden and self._parts.journal_opens():
+            if _JOURNAL in self._turns.reasons and self._parts.journal_opens():
                 text = "the journal can be written again; going on from what it has"
                 _log.info(text, extra=fields(JOURNAL_BACK))
                 return False
@@ -182,6 +188,38 @@ class Daemon:
         found = self._parts.engine.outcomes().values()
         settled = not self._intent.problems and not self._parts.operations.in_flight()
         return passed and settled and all(isinstance(o, Converged) for o in found)
+
+    @contextmanager
+    def hub(self) -> Iterator[None]:
+        """Report to the hub, if there is one, for the length of a block."""
+        if self._wishes is None:
+            yield
+            return
+        loop = hub_loop(
+            self.config, self._parts.node, self._wishes, self.facts, lambda: self.send(LOOK)
+        )
+        loop.start()
+        try:
+            yield
+        finally:
+            loop.close(_LAST_WORD)
+
+    def facts(self) -> AgentFacts:
+        """Return how the agent gets on; may be asked from any thread."""
+        operations, passed = self._parts.operations, self._passes.latest
+        return AgentFacts(
+            node=self.config.proxmox.node,
+            started=self._started,
+            enforces=not (self.config.reconcile.dry_run or self._turns.forbidden),
+            generation=self._wishes.kept.generation if self._wishes else 0,
+            passed=passed.begun,
+            pass_seconds=passed.seconds,
+            pass_good=passed.good,
+            in_flight=len(operations.in_flight()),
+            unknown=operations.unknown_count,
+            standing=self._parts.engine.standing(),
+            managed=passed.declared,
+        )
 
     def send(self, message: str) -> None:
         """Give the loop a word (RELOAD or STOP), from whatever thread or signal handler."""
@@ -217,10 +255,11 @@ class Daemon:
                 text = "the journal was made smaller: what is older than its limits is gone"
                 _log.info(text, extra=fields(JOURNAL_TIDIED))
         except JournalClosed as error:
-            if not self._turns.forbidden:
+            if _JOURNAL not in self._turns.reasons:
                 text = "%s; from now on guests are only observed"
                 _log.error(text, error, extra=fields(JOURNAL_LOST))
-            self._turns.forbidden = "nothing is changed while the journal cannot be written"
+            reason = "nothing is changed while the journal cannot be written"
+            self._turns.reasons[_JOURNAL] = reason
         except JournalError as error:
             _log.warning("%s", error, extra=fields(JOURNAL_TIDIED))
 
@@ -231,6 +270,8 @@ class Daemon:
             return True
         if message == STOP:
             return False
+        if message == LOOK:
+            self._next_pass = 0.0
         if message == RELOAD:
             try:
                 self._reload()
@@ -241,47 +282,12 @@ class Daemon:
         return True
 
     def _pass(self) -> bool:
-        """Look at the whole node and give a turn to each guest that needs one.
-
-        Return whether the node could be looked at.
-        """
-        self._turns.number += 1
-        try:
-            with within(**{"pass": self._turns.number}):
-                desired = self._intent.load()
-                self._parts.engine.desire(desired)
-                self._compare(desired)
-        except Interrupted:
-            return False
-        except PveError as error:
-            self._pace.failed(error)
-            return False
-        except FelhomError as error:
-            _log.error("nothing is done in this pass: %s", error)
-            return False
-        except Exception:  # a bug of ours must not end the daemon
-            _log.exception("internal error in a pass; please report it")
-            return False
-        return True
-
-    def _compare(self, desired: Desired) -> None:
-        engine = self._parts.engine
-        engine.forget(engine.outcomes().keys() - desired.guests.keys())
-        if not desired.guests:
-            return
-        actual = self._parts.node.observer.snapshot(desired.guests.keys())
-        self._pace.answered()
-        identities = self._parts.identities
-        plans = plan(desired, actual, identities.all())
-        if not self._turns.forbidden:
-            identities.remember(
-                {
-                    vmid: identity_of(actual.guests[vmid])
-                    for vmid, guest_plan in plans.items()
-                    if not guest_plan.withheld and desired.guests[vmid].mode is Mode.ENFORCE
-                }
-            )
-        self._turns.consider(desired, plans, self._clock)
+        """Look at the whole node; return whether it could be looked at."""
+        if self._wishes is not None and self._wishes.kept.blocked:
+            self._turns.reasons[_HUB] = "nothing is changed while the hub blocks this host"
+        else:
+            self._turns.reasons.pop(_HUB, None)
+        return self._passes.look(self._intent.load, remember=_JOURNAL not in self._turns.reasons)
 
     def _reload(self) -> None:
         """Read everything anew. What holds connections or the journal needs a restart."""
@@ -300,18 +306,23 @@ class Daemon:
 
     def _adopt(self, fresh: Config) -> None:
         old = self.config
-        kept = dataclasses.replace(fresh, proxmox=old.proxmox, journal=old.journal)
+        kept = dataclasses.replace(fresh, proxmox=old.proxmox, journal=old.journal, hub=old.hub)
         kept = dataclasses.replace(
             kept, reconcile=dataclasses.replace(fresh.reconcile, dry_run=old.reconcile.dry_run)
         )
-        if (fresh.proxmox, fresh.journal) != (old.proxmox, old.journal):
-            text = "changes of [proxmox] and [journal] take effect at a restart"
+        if _fixed(fresh) != _fixed(old):
+            text = "changes of [proxmox], [journal] and [hub] take effect at a restart"
             _log.warning(text, extra=fields(AGENT_WARNED))
         self.config = kept
         self._parts.engine.adopt(kept.reconcile)
         if kept.desired != old.desired:
-            self._intent.provider = provider_for(kept)
+            self._intent.provider = provider_for(kept, self._wishes)
         _log.info("reloaded", extra=fields(RELOADED, config=kept.path))
+
+
+def _fixed(config: Config) -> tuple[object, ...]:
+    """Return the settings that hold connections and files, and need a restart."""
+    return (config.proxmox, config.journal, config.hub)
 
 
 def _greet(config: Config) -> None:

@@ -18,6 +18,9 @@
     |-- JournalError         can nothing be promised any more?
     |   |-- JournalDamaged   ...because a line of it is not what was written
     |   `-- JournalClosed    ...because a write to it failed, or it was closed
+    |-- HubError             what came of a call to the hub?
+    |   |-- HubAway          ...no answer, or not in time
+    |   `-- HubRefused       ...an answer that is none of the contract's (carries the status)
     |-- JobRefused           must a one-shot job not be begun (again)?
     |-- Withheld             is the guest not to be touched as it is now?
     `-- QueueClosed          was work refused because the queue is closing?
@@ -145,6 +148,23 @@ class JournalDamaged(JournalError):
 
 class JournalClosed(JournalError):
     """The journal takes no more records."""
+
+
+class HubError(FelhomError):
+    """A call to the hub brought nothing."""
+
+
+class HubAway(HubError):
+    """The hub gave no answer, or not in time."""
+
+
+class HubRefused(HubError):
+    """The hub said no, or what no hub says; `retry_after` are the seconds it asks to wait."""
+
+    def __init__(self, text: str, *, status: int, retry_after: float = 0.0) -> None:
+        self.status = status
+        self.retry_after = retry_after
+        super().__init__(text)
 
 
 class JobRefused(FelhomError):

@@ -122,10 +122,14 @@ class DesiredGuest:
 
 @dataclass(frozen=True)
 class Desired:
-    """The whole desired state in force, with the problems found while reading it."""
+    """The whole desired state in force, with the problems found while reading it.
+
+    `remarks` are on guests whose declaration is good, and more is to be said of it.
+    """
 
     guests: Mapping[int, DesiredGuest] = field(default_factory=lambda: MappingProxyType({}))
     problems: tuple[Problem, ...] = ()
+    remarks: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)

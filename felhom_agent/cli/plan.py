@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from felhom_agent.assembly import provider_for
+from felhom_agent.assembly import hub_provider, provider_for
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.config import load
 from felhom_agent.errors import FelhomError
@@ -23,6 +23,7 @@ from felhom_agent.reconcile.actions import describe
 from felhom_agent.reconcile.plan import plan
 
 EX_DRIFT = 2
+EMPTY_REMARKS: Mapping[int, str] = MappingProxyType({})
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -40,7 +41,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
-    desired = _only(provider_for(config).load(), arguments.vmid)
+    desired = _only(provider_for(config, hub_provider(config)).load(), arguments.vmid)
     node = Node.connect(config.proxmox)
     try:
         actual = node.observer.snapshot(desired.guests.keys())
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(as_json(config.proxmox.node, desired, plans), indent=2))
     else:
-        print("\n".join(as_text(config.proxmox.node, plans)))
+        print("\n".join(as_text(config.proxmox.node, plans, desired.remarks)))
     if desired.problems:
         return 1
     return EX_DRIFT if any(p.drifted for p in plans.values()) else 0
@@ -73,8 +74,12 @@ def _only(desired: Desired, vmids: list[int]) -> Desired:
     return dataclasses.replace(desired, guests=guests)
 
 
-def as_text(node: str, plans: Mapping[int, GuestPlan]) -> Iterator[str]:
-    """Given plans, yield them as lines for a person; guests in line come last, in one line."""
+def as_text(
+    node: str, plans: Mapping[int, GuestPlan], remarks: Mapping[int, str] = EMPTY_REMARKS
+) -> Iterator[str]:
+    """Given plans and remarks on guests, yield them as lines for a person; guests in line come
+    last, in one line.
+    """
     differing = [p for p in plans.values() if p.drifted]
     fine = [str(p.vmid) for p in plans.values() if not p.drifted]
     yield f"Node {node}: {len(plans)} guests declared, {len(differing)} to look after."
@@ -85,6 +90,9 @@ def as_text(node: str, plans: Mapping[int, GuestPlan]) -> Iterator[str]:
     if fine:
         yield ""
         yield f"  As declared: {', '.join(fine)}"
+    for number in sorted(remarks.keys() & plans.keys()):
+        yield ""
+        yield f"  {number}: {remarks[number]}"
 
 
 def _lines(guest: GuestPlan) -> Iterator[str]:
@@ -119,6 +127,7 @@ def as_json(node: str, desired: Desired, plans: Mapping[int, GuestPlan]) -> dict
                 "withheld": p.withheld or None,
                 "refused": p.refused or None,
                 "notes": list(p.notes),
+                "remark": desired.remarks.get(p.vmid),
             }
             for p in plans.values()
         ],

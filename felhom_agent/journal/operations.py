@@ -51,6 +51,7 @@ class Operations:
         self._in_flight: dict[str, Operation] = {}
         self._jobs: dict[str, Operation] = {}
         self._upids: set[str] = set()
+        self._unknown: set[str] = set()
         records = list(records)
         operations = replay(records)
         self._last_id = mark_of(records).covers(operations).last_id
@@ -98,6 +99,12 @@ class Operations:
         with self._lock:
             found = [o for o in self._in_flight.values() if vmid in (None, o.vmid)]
         return tuple(sorted(found, key=lambda o: o.op_id))
+
+    @property
+    def unknown_count(self) -> int:
+        """How many operations the journal has of which nobody can tell what became of them."""
+        with self._lock:
+            return len(self._unknown)
 
     def check(self) -> None:
         """Raise JournalClosed if nothing can be written down any more."""
@@ -167,6 +174,8 @@ class Operations:
             self._in_flight[operation.op_id] = operation
         else:
             self._in_flight.pop(operation.op_id, None)
+        if operation.state is State.UNKNOWN:
+            self._unknown.add(operation.op_id)
         if operation.upid:
             self._upids.add(operation.upid)
         if operation.key:
@@ -177,6 +186,7 @@ class Operations:
             self._forgotten = Mark(0, self._forgotten).covers(dropped).forgotten
             for operation in dropped:
                 self._upids.discard(operation.upid)
+                self._unknown.discard(operation.op_id)
                 job = self._jobs.get(operation.key)
                 if job is not None and job.op_id == operation.op_id:
                     del self._jobs[operation.key]

@@ -10,7 +10,7 @@ Looks at a guest that wait already are not queued twice.
 The exception is a one-shot job (`run_once`): an order, with a key, begun at most once however often
 it is handed in. It passes through the same lane, the same settling and the same reading back.
 
-Threads: `_lock` guards `_waiting` and `_outcomes`. An entry of `_fruitless` (the declaration under
+Threads: `_lock` guards `_waiting` and `_standing`. An entry of `_fruitless` (the declaration under
 which a restart was in vain) belongs to its guest's lane. `_desired` and `_settings` are replaced
 as a whole by the main loop and read as a whole by lanes; a turn uses the declaration it found when
 it began. A turn ends by itself (every wait in it has a deadline) or when `close` interrupts it.
@@ -21,6 +21,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 
 from felhom_agent.config import ReconcileConfig
 from felhom_agent.errors import FelhomError, Interrupted, Stale, Withheld
@@ -51,6 +52,7 @@ from felhom_agent.reconcile.plan import plan_guest
 from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.reconcile.recovery import Recovery
 from felhom_agent.reconcile.slots import Slots
+from felhom_agent.reconcile.standing import Standing
 from felhom_agent.service.events import (
     GUEST_BLOCKED,
     GUEST_CONVERGED,
@@ -104,7 +106,7 @@ class Engine:
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[Outcome]] = {}
-        self._outcomes: dict[int, Outcome] = {}
+        self._standing: dict[int, Standing] = {}
         self._fruitless: dict[int, str] = {}
 
     def desire(self, desired: Desired) -> None:
@@ -148,8 +150,11 @@ class Engine:
     def note(self, vmid: int, outcome: Outcome) -> None:
         """Given how a guest stands, log it if that is news."""
         with self._lock:
-            before = self._outcomes.get(vmid)
-            self._outcomes[vmid] = outcome
+            standing = self._standing.get(vmid)
+            before = standing.outcome if standing else None
+            if standing is None or _is_news(before, outcome) or type(before) is not type(outcome):
+                standing = Standing(outcome, self._operations.now())
+            self._standing[vmid] = replace(standing, outcome=outcome)
         if isinstance(outcome, Converged):
             self._backoff.succeeded(vmid)
         if _is_news(before, outcome):
@@ -160,14 +165,18 @@ class Engine:
 
     def outcomes(self) -> dict[int, Outcome]:
         """Return how each guest stood when it was last looked at."""
+        return {vmid: standing.outcome for vmid, standing in self.standing().items()}
+
+    def standing(self) -> dict[int, Standing]:
+        """Return how each guest stood when it was last looked at, and since when."""
         with self._lock:
-            return dict(self._outcomes)
+            return dict(self._standing)
 
     def forget(self, vmids: set[int]) -> None:
         """Forget how guests stood that are no longer declared."""
         with self._lock:
-            for vmid in vmids & self._outcomes.keys():
-                del self._outcomes[vmid]
+            for vmid in vmids & self._standing.keys():
+                del self._standing[vmid]
 
     def close(self) -> bool:
         """Begin nothing new, and give what runs `drain_timeout`; return whether all ended.

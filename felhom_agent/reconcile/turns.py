@@ -29,7 +29,7 @@ Report = Callable[[int, Outcome | None], None]
 
 
 class Turns:
-    """Gives turns; `number` is that of the pass, `forbidden` says why nothing may be changed."""
+    """Gives turns; `number` is that of the pass, `reasons` are why nothing may be changed."""
 
     def __init__(
         self, engine: Engine, operations: Operations, longest: float, report: Report
@@ -40,7 +40,12 @@ class Turns:
         self._agenda = Agenda(longest)
         self._running: set[int] = set()
         self.number = 0
-        self.forbidden = ""
+        self.reasons: dict[str, str] = {}
+
+    @property
+    def forbidden(self) -> str:
+        """Why nothing may be changed; empty if it may."""
+        return "; ".join(self.reasons.values())
 
     @property
     def running(self) -> int:

@@ -142,6 +142,39 @@ JOURNAL_TIDIED: Final = Event(
     "The agent's journal was made smaller, or could not be",
     "Nothing needs to be done, unless the line says that it could not be: then make room.",
 )
+HUB_AWAY: Final = Event(
+    "hub-away",
+    "84e9f23980b14489b774d20d8378b98c",
+    "The hub cannot be reached",
+    "The agent goes on with what it last knew, and tries on. Look at the [hub] section of "
+    "agent.toml and at the network if it stays away.",
+)
+HUB_BACK: Final = Event(
+    "hub-back",
+    "2292ec40add44f2781bb9cbc44092e6d",
+    "The hub has the report again",
+    "Nothing needs to be done.",
+)
+HUB_REFUSED: Final = Event(
+    "hub-refused",
+    "02110b68d15b47d2bb13ef4c1a567b5e",
+    "The hub said what cannot be followed, or refused the report",
+    "The line tells what. What was in force stays in force. A wrong key (401, 403) is asked for "
+    "only once an hour: mend /etc/felhom-agent/hub-key and restart the agent. A desired state "
+    "that is refused must be mended at the hub.",
+)
+HUB_STATE: Final = Event(
+    "hub-state",
+    "32c023bc94f24c3bba7c7f0e6afe5ff9",
+    "The hub has changed what is desired, or blocked this host",
+    "Nothing needs to be done. Files on the host go before the hub, guest by guest.",
+)
+HUB_JOBS: Final = Event(
+    "hub-jobs",
+    "b2f4d832405e4d76b638accc83c398ba",
+    "The hub has a signed job for this host",
+    "It is not done: this version cannot check signatures. The hub sees that it is parked.",
+)
 STUCK: Final = Event(
     "agent-stuck",
     "4f84223db4cc4bd4882e73f561256962",

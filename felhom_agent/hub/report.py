@@ -1,0 +1,214 @@
+"""What a host tells its hub: how it is, how its guests are, how the agent gets on.
+
+`report_of` is a pure function of what was gathered; `Gatherer` asks PVE. Without the node's status
+there is no report; a guest whose configuration cannot be read loses only its `spec`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from felhom_agent import __version__
+from felhom_agent.errors import Unanswered, Unchanged
+from felhom_agent.model import Kind, Outcome
+from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.standing import Standing
+
+SCHEMA = 1
+MEBIBYTE = 1024 * 1024
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Guest:
+    """One guest as the node lists it; `config` is None where it could not be read."""
+
+    vmid: int
+    kind: Kind
+    row: Row
+    config: Row | None
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What PVE said of the node and its guests."""
+
+    version: str
+    status: Row
+    guests: tuple[Guest, ...]
+
+
+@dataclass(frozen=True)
+class AgentFacts:
+    """How the agent gets on; times are seconds since the epoch.
+
+    `passed` is when the last pass began (0: none did), `pass_seconds` how long it took.
+    """
+
+    node: str
+    started: float
+    enforces: bool
+    generation: int = 0
+    passed: float = 0.0
+    pass_seconds: float = 0.0
+    pass_good: bool = False
+    in_flight: int = 0
+    unknown: int = 0
+    standing: Mapping[int, Standing] = field(default_factory=dict)
+    managed: frozenset[int] = frozenset()
+    parked: tuple[str, ...] = ()
+
+
+class Gatherer:
+    """Asks PVE for a report."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._client = node.client
+
+    def gather(self, alive: Callable[[], None]) -> Gathered:
+        """Return what PVE says; `alive` is called between two questions, and may raise Interrupted.
+
+        Raise Unchanged if the node's status cannot be had.
+        """
+        name = self._client.config.node
+        version = self._client.get("version")
+        status = self._client.get("nodes", name, "status")
+        if not isinstance(status, dict) or not isinstance(version, dict):
+            raise Unanswered("PVE answers nonsense", call=f"GET /nodes/{name}/status")
+        guests = []
+        for kind in Kind:
+            for row in self._rows(name, kind):
+                alive()
+                guests.append(self._guest(kind, row))
+        return Gathered(str(version.get("version", "")), status, tuple(guests))
+
+    def _rows(self, name: str, kind: Kind) -> list[Row]:
+        rows = self._client.get("nodes", name, kind)
+        return [row for row in rows if isinstance(row, dict) and "vmid" in row]
+
+    def _guest(self, kind: Kind, row: Row) -> Guest:
+        vmid = int(row["vmid"])
+        try:
+            return Guest(vmid, kind, row, self._node.guests.config(kind, vmid))
+        except (Unchanged, TypeError, ValueError):
+            return Guest(vmid, kind, row, None)
+
+
+def report_of(host_id: str, now: float, gathered: Gathered, agent: AgentFacts) -> dict[str, Any]:
+    """Given who and when (seconds since the epoch), and what was gathered, return the report."""
+    return {
+        "schema": SCHEMA,
+        "host_id": host_id,
+        "at": _time(now),
+        "agent": _agent(agent),
+        "host": _host(agent.node, gathered),
+        "guests": [_guest(g, agent) for g in sorted(gathered.guests, key=lambda g: g.vmid)],
+        "storage_targets": [],
+        "backups": [],
+        "restore_tests": [],
+    }
+
+
+def _agent(agent: AgentFacts) -> dict[str, Any]:
+    counts = Counter(_state(s.outcome) for s in agent.standing.values())
+    passed = {
+        "at": _time(agent.passed),
+        "seconds": round(agent.pass_seconds, 3),
+        "ok": agent.pass_good,
+    }
+    return {
+        "version": __version__,
+        "started_at": _time(agent.started),
+        "mode": "enforce" if agent.enforces else "observe",
+        "generation": agent.generation,
+        "last_pass": passed if agent.passed else None,
+        "outcomes": {state: counts[state] for state in _STATES},
+        "journal": {"in_flight": agent.in_flight, "unknown": agent.unknown},
+        "jobs": [{"job_id": job, "state": PARKED} for job in agent.parked],
+    }
+
+
+PARKED = "awaiting signature support"
+_STATES = ("converged", "retry", "blocked", "refused")
+
+
+def _host(node: str, gathered: Gathered) -> dict[str, Any]:
+    status = gathered.status
+    memory, rootfs = _table(status, "memory"), _table(status, "rootfs")
+    return {
+        "node": node,
+        "pve_version": gathered.version,
+        "uptime_seconds": _number(status.get("uptime")),
+        "cpu_count": _number(_table(status, "cpuinfo").get("cpus")),
+        "cpu_usage": _real(status.get("cpu")),
+        "load_avg": [_real(value) for value in list(status.get("loadavg") or [])[:3]],
+        "memory_total_bytes": _number(memory.get("total")),
+        "memory_used_bytes": _number(memory.get("used")),
+        "rootfs_total_bytes": _number(rootfs.get("total")),
+        "rootfs_used_bytes": _number(rootfs.get("used")),
+    }
+
+
+def _guest(guest: Guest, agent: AgentFacts) -> dict[str, Any]:
+    status = guest.row.get("status")
+    standing = agent.standing.get(guest.vmid)
+    return {
+        "vmid": guest.vmid,
+        "kind": str(guest.kind),
+        "name": str(guest.row.get("name") or ""),
+        "status": status if status in ("running", "stopped") else "unknown",
+        "spec": None if guest.config is None else _spec(guest.config),
+        "managed": guest.vmid in agent.managed,
+        "outcome": None if standing is None else _outcome(standing),
+    }
+
+
+def _spec(config: Row) -> dict[str, Any]:
+    # Absent, PVE uses 512 MiB for both kinds (PVE: qemu-server Memory.pm, pve-container Config.pm).
+    memory = _number(str(config.get("memory", "512")).removeprefix("current="))
+    return {
+        "cores": _number(config["cores"]) if "cores" in config else None,
+        "memory_bytes": memory * MEBIBYTE,
+        "description": str(config.get("description", "")),
+        "tags": str(config.get("tags", "")).replace(",", ";").replace(" ", ";").strip(";"),
+        "onboot": str(config.get("onboot", 0)) == "1",
+    }
+
+
+def _outcome(standing: Standing) -> dict[str, Any]:
+    return {
+        "state": _state(standing.outcome),
+        "why": str(getattr(standing.outcome, "why", "")),
+        "since": _time(standing.since),
+    }
+
+
+def _state(outcome: Outcome) -> str:
+    return type(outcome).__name__.lower()
+
+
+def _table(row: Row, key: str) -> Row:
+    value = row.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> int:
+    return int(_real(value))
+
+
+def _real(value: object) -> float:
+    """Return a number as PVE gives it, as text or not; 0 for what is none."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return 0.0
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
