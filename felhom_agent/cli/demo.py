@@ -88,19 +88,19 @@ def furnish(node: DevNode, directory: Path) -> Path:
 
 
 def _show(node: DevNode, config: Config, client: Client) -> int:
-    _title(f"A PVE node with 8 guests listens on {node.endpoint}. What differs:")
+    title(f"A PVE node with 8 guests listens on {node.endpoint}. What differs:")
     _command(config, "plan")
-    _title("The agent runs until all is as declared:")
-    with _agent(config) as lines:
-        converged = _wait(lambda: not differences(client))
-        _title("A person stops the DNS container and gives the web server other values by hand:")
+    title("The agent runs until all is as declared:")
+    with agent(config) as lines:
+        converged = wait(lambda: not differences(client))
+        title("A person stops the DNS container and gives the web server other values by hand:")
         node.world.stop(200)
         node.world.edit(101, {"description": "out of order", "tags": "odd", "onboot": "0"})
-        healed = _wait(lambda: not differences(client))
-    _title("What was done, from the journal:")
+        healed = wait(lambda: not differences(client))
+    title("What was done, from the journal:")
     _command(config, "history")
     left = differences(client)
-    _title("What the node answers now:")
+    title("What the node answers now:")
     for line in left or ["every declared value is there; nothing else was touched"]:
         print(f"  {line}")
     print(f"  {len(lines)} lines were logged, {len(node.mutations)} changes were asked for")
@@ -125,7 +125,7 @@ def differences(client: Client) -> list[str]:
 
 
 @contextmanager
-def _agent(config: Config) -> Iterator[list[str]]:
+def agent(config: Config, prefix: str = "") -> Iterator[list[str]]:
     """Run the daemon for the length of a block; yield the lines it logs, printed as they come."""
     lines: list[str] = []
     process = subprocess.Popen(
@@ -135,7 +135,7 @@ def _agent(config: Config) -> Iterator[list[str]]:
     def tell() -> None:
         for line in process.stderr or ():
             lines.append(line)
-            print(f"  {line.rstrip()}", flush=True)
+            print(f"  {prefix}{line.rstrip()}", flush=True)
 
     teller = threading.Thread(target=tell, name="agent-log")
     teller.start()
@@ -165,10 +165,10 @@ def _words(config: Config, name: str) -> list[str]:
     return [sys.executable, "-m", "felhom_agent", "--config", str(config.path), name]
 
 
-def _wait(done: Callable[[], bool]) -> bool:
-    """Return whether it came true before patience ended."""
+def wait(done: Callable[[], bool], patience: float = _PATIENCE) -> bool:
+    """Return whether it came true before patience ended, in seconds."""
     pause = threading.Event()
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     while not done():
         if time.monotonic() > deadline:
             return False
@@ -176,5 +176,6 @@ def _wait(done: Callable[[], bool]) -> bool:
     return True
 
 
-def _title(text: str) -> None:
+def title(text: str) -> None:
+    """Print a heading."""
     print(f"\n== {text}", flush=True)

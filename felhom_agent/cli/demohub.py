@@ -1,0 +1,126 @@
+"""`felhom-agent demohub`: a hub, two nodes and two agents; one wish on the hub's page, both heal.
+
+What is shown is asked of the nodes and of the hub, not of the agents; the exit code is the answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import requests
+
+from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.demo import agent, serving, title, wait
+from felhom_agent.config import load
+
+if TYPE_CHECKING:
+    from felhom_agent.devhub import DevHub
+    from felhom_agent.devnode import DevNode
+
+HOSTS = ("pve-north", "pve-south")
+FIRST = {"cores": 2, "description": "Shop"}
+THEN = {"cores": 2, "description": "Shop, moved to the new office", "onboot": 1}
+# A hub is asked once a minute at the most.
+_PATIENCE = 100.0
+_SETTINGS = '\n[reconcile]\ninterval = 1\nbackoff_first = 1\n[hub]\nurl = "{}"\nhost_id = "{}"\n'
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    add_command(
+        commands,
+        "demohub",
+        run,
+        summary="Show a hub with two agents on two embedded nodes; takes a minute.",
+        example="demohub",
+    )
+
+
+@dataclass(frozen=True)
+class Site:
+    """One host: its node, and its agent's configuration."""
+
+    name: str
+    node: DevNode
+    config: Path
+
+    def config_of(self, key: str) -> object:
+        """Return what the node has of the guest."""
+        return self.node.world.config(100).get(key)
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    # Not at the top: the daemon must start without the hub's and the node's own needs.
+    from felhom_agent.devhub import DevHub, Store
+
+    with ExitStack() as stack:
+        hub = stack.enter_context(DevHub(Store()))
+        sites = [stack.enter_context(_site(hub, name)) for name in HOSTS]
+        return _show(hub, sites)
+
+
+def _show(hub: DevHub, sites: list[Site]) -> int:
+    title(f"A hub listens on {hub.url}. What it wishes of each host:")
+    print(f"  {json.dumps(_state(FIRST))}")
+    for site in sites:
+        hub.store.desire(site.name, _state(FIRST))
+    title("Two agents start, report, and fetch it:")
+    with ExitStack() as stack:
+        for site in sites:
+            stack.enter_context(agent(load(site.config), prefix=f"{site.name}: "))
+        first = wait(lambda: all(_is_there(s, FIRST) for s in sites), _PATIENCE)
+        title("On the hub's page a person changes both (the agents ask once a minute):")
+        for site in sites:
+            _on_the_page(hub, site, _state(THEN))
+        then = wait(lambda: all(_is_there(s, THEN) for s in sites), _PATIENCE)
+    title("What the nodes and the hub say now:")
+    for site in sites:
+        seen = hub.store.host(site.name)
+        version = seen.report.get("agent", {}).get("version") if seen else None
+        print(f"  {site.name}: {site.config_of('description')}; reported by agent {version}")
+    return 0 if first and then else 1
+
+
+def _state(config: Mapping[str, object]) -> dict[str, object]:
+    return {"guest": {"100": {"state": "running", "config": dict(config)}}}
+
+
+def _is_there(site: Site, wanted: Mapping[str, object]) -> bool:
+    there = all(site.config_of(key) == value for key, value in wanted.items())
+    return there and site.node.world.running(100)
+
+
+def _on_the_page(hub: DevHub, site: Site, wish: object) -> None:
+    """Send the form of a host's page, as a browser does."""
+    requests.post(
+        f"{hub.url}/hosts/{site.name}/desired-state",
+        data={"state": json.dumps(wish)},
+        auth=("operator", hub.operator_key),
+        timeout=10,
+    ).raise_for_status()
+
+
+@contextmanager
+def _site(hub: DevHub, name: str) -> Iterator[Site]:
+    from felhom_agent.devnode import DevNode, World
+    from felhom_agent.devnode.serve import equip
+
+    world = World(node="pve1")
+    world.add("qemu", 100, {"name": "shop", "memory": "2048", "cores": 1})
+    with (
+        tempfile.TemporaryDirectory(prefix="felhom-demohub-") as directory,
+        serving(lambda: DevNode(world)) as node,
+    ):
+        path = equip(node, Path(directory))
+        key = Path(directory) / "hub-key"
+        key.touch(mode=0o600)
+        key.write_text(hub.store.enroll(name))
+        with path.open("a") as file:
+            file.write(_SETTINGS.format(hub.url, name) + f'key_file = "{key}"\n')
+        yield Site(name, node, path)

@@ -1,0 +1,48 @@
+"""`felhom-agent devhub`: a hub on this machine, for trying what a provider would run."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sqlite3
+
+from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.errors import FelhomError
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = add_command(
+        commands,
+        "devhub",
+        run,
+        summary="Serve a hub on the loopback, with a page for a person, until Ctrl-C.",
+        example="devhub --port 8080 --db /tmp/hub.sqlite --host pve1",
+    )
+    parser.add_argument("--port", type=int, default=0, help="default: any free one")
+    parser.add_argument("--db", default=":memory:", help="sqlite file (default: in memory)")
+    parser.add_argument(
+        "--host", action="append", default=[], help="enroll a host and print its key; repeatable"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    # Not at the top: the daemon must start without the hub's own needs.
+    from felhom_agent.devhub import DevHub, Store
+
+    signals = {signal.SIGINT, signal.SIGTERM}
+    # Blocked before the first thread starts, so that all inherit it and only `sigwait` hears.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        hub = DevHub(Store(arguments.db), arguments.port)
+    except (OSError, OverflowError, sqlite3.Error) as error:
+        raise FelhomError(f"the hub cannot begin: {error}") from None
+    with hub:
+        for host in arguments.host:
+            try:
+                print(f"The key of host {host}: {hub.store.enroll(host)}")
+            except ValueError as error:
+                print(f"{error}; it keeps its key")
+        print(f"A hub listens on {hub.url}; Ctrl-C ends it.")
+        print(f"Its page wants the user operator and the password {hub.operator_key}", flush=True)
+        signal.sigwait(signals)
+    return 0
