@@ -1,0 +1,114 @@
+"""The real daemon with a hub: desired state from afar heals a guest; a block stops that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from felhom_agent.cli.main import main
+from felhom_agent.devhub import DevHub
+from tests.conftest import Site
+from tests.hub.conftest import STATE, scripted_hub
+from tests.process import Process, wait_until
+
+SETTINGS = "[reconcile]\ninterval = 1\njitter = 0\nbackoff_first = 0.1\n"
+
+
+@pytest.fixture
+def configured(site: Site, hub: DevHub) -> Path:
+    return configure(site, hub.url, hub.store.enroll("pve1"))
+
+
+def configure(site: Site, url: str, key: str) -> Path:
+    key_file = site.directory / "hub-key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(key)
+    return site.write_config(
+        f'{SETTINGS}[hub]\nurl = "{url}"\nhost_id = "pve1"\nkey_file = "hub-key"\n'
+    )
+
+
+def test_what_the_hub_desires_is_brought_about_and_reported(
+    site: Site, hub: DevHub, configured: Path
+) -> None:
+    hub.store.desire("pve1", STATE)
+    agent = Process(configured)
+    agent.wait_for("generation 1 of the hub is in force")
+    agent.wait_for("guest 100: done: start")
+    assert agent.end() == 0
+    assert site.world.config(100)["cores"] == 2
+    again = Process(configured)
+    wait_until(lambda: hub.store.hosts()[0].report["agent"]["generation"] == 1)
+    site.world.stop(100)
+    again.wait_for("guest 100: done: start")
+    assert again.end() == 0
+
+
+def test_with_the_hub_away_the_last_good_generation_stays_in_force(
+    site: Site, hub: DevHub, configured: Path
+) -> None:
+    hub.store.desire("pve1", STATE)
+    agent = Process(configured)
+    agent.wait_for("guest 100: done: start")
+    assert agent.end() == 0
+    with scripted_hub() as gone:
+        path = configure(site, gone.url, "any")
+    site.world.stop(100)
+    again = Process(path)
+    again.wait_for("no report reached the hub")
+    again.wait_for("guest 100: done: start")
+    assert again.end() == 0
+
+
+def test_a_blocked_host_is_observed_and_never_changed(
+    site: Site, hub: DevHub, configured: Path
+) -> None:
+    hub.store.desire("pve1", STATE)
+    hub.store.block("pve1", blocked=True)
+    agent = Process(configured)
+    agent.wait_for("nothing is changed while the hub blocks this host; would set cores: 1 -> 2")
+    assert agent.end() == 0
+    again = Process(configured)
+    again.wait_for("blocks this host; would")
+    assert again.end() == 0
+    assert site.devnode.mutations == ()
+
+
+def test_the_plan_says_where_a_file_goes_before_the_hub(
+    site: Site, hub: DevHub, configured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.store.desire("pve1", STATE)
+    site.declare("[guest.100.config]\ncores = 1\n")
+    agent = Process(configured)
+    agent.wait_for("generation 1 of the hub is in force")
+    assert agent.end() == 0
+    assert main(["--config", str(configured), "plan"]) == 0
+    assert "100: a file on this host declares it, and so does the hub; the file counts" in (
+        capsys.readouterr().out
+    )
+    assert site.devnode.mutations == ()
+
+
+@pytest.mark.parametrize(
+    ("hub_settings", "words"),
+    [
+        ('url = "http://hub.example"', "must be like https://hub.example; http only towards"),
+        ('url = "ftp://127.0.0.1"', "must be like https://"),
+        ('url = "https://u:p@hub.example"', "must be like https://"),
+        ('host_id = "../x"', "must be letters, digits"),
+        ('key = "secret"', "a secret does not belong into this file"),
+        ('url = "https://hub.example"', "the hub key's file cannot be read"),
+    ],
+)
+def test_a_wrong_hub_is_refused_at_the_start_in_words(
+    make_site: Callable[..., Site], hub_settings: str, words: str
+) -> None:
+    site = make_site()
+    path = site.write_config()
+    path.write_text(path.read_text() + f'[hub]\n{hub_settings}\nkey_file = "none"\n')
+    agent = Process(path)
+    assert agent.end(None) == 78
+    assert agent.count(words) == 1, agent.lines
+    assert not agent.count('secret"')

@@ -1,0 +1,165 @@
+"""The reference hub: the contract's wire, and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from felhom_agent.devhub import DevHub, Store
+from tests.conftest import Clock
+from tests.hub.conftest import STATE
+
+API = "/api/v1"
+NASTY = "<script>alert(1)</script>"
+
+
+class Client:
+    """Calls a hub as somebody."""
+
+    def __init__(self, hub: DevHub, key: str) -> None:
+        self._url = hub.url
+        self._headers = {"Authorization": f"Bearer {key}"}
+
+    def __call__(self, method: str, path: str, **more: Any) -> requests.Response:
+        headers = {**self._headers, **more.pop("headers", {})}
+        more.setdefault("allow_redirects", False)
+        return requests.request(method, self._url + path, headers=headers, timeout=10, **more)
+
+
+@pytest.fixture
+def hub(clock: Clock) -> Iterator[DevHub]:
+    with DevHub(Store(), clock=clock) as hub:
+        yield hub
+
+
+@pytest.fixture
+def host(hub: DevHub) -> Client:
+    return Client(hub, hub.store.enroll("pve1"))
+
+
+@pytest.fixture
+def operator(hub: DevHub) -> Client:
+    return Client(hub, hub.operator_key)
+
+
+def test_a_report_is_answered_with_the_envelope(host: Client, hub: DevHub) -> None:
+    answer = host("POST", f"{API}/host-report", json={"host_id": "pve1", "schema": 1})
+    assert answer.json() == {
+        "poll_interval_seconds": 60,
+        "blocked": False,
+        "desired_generation": 0,
+        "has_signed_ops": False,
+    }
+
+
+def test_generations_grow_and_an_etag_saves_the_state(host: Client, operator: Client) -> None:
+    path = f"{API}/hosts/pve1/desired-state"
+    assert host("GET", path).status_code == 404
+    admin = f"{API}/admin/hosts/pve1/desired-state"
+    assert [operator("PUT", admin, json=STATE).json()["generation"] for _ in range(2)] == [1, 2]
+    answer = host("GET", path)
+    assert answer.json() == {"generation": 2, "desired_state": STATE}
+    again = host("GET", path, headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_job_waits_until_it_is_acknowledged_and_that_may_be_said_twice(
+    host: Client, operator: Client
+) -> None:
+    job = {"job_id": "j1", "op_blob_b64": "eA==", "sig_armored": "s"}
+    assert operator("POST", f"{API}/admin/hosts/pve1/jobs", json=job).status_code == 201
+    assert host("GET", f"{API}/hosts/pve1/jobs").json() == {"jobs": [job]}
+    for _ in range(2):
+        assert host("DELETE", f"{API}/hosts/pve1/jobs/j1").status_code == 200
+    assert host("GET", f"{API}/hosts/pve1/jobs").json() == {"jobs": []}
+
+
+@pytest.mark.parametrize(
+    ("who", "method", "path", "status"),
+    [
+        ("nobody", "POST", f"{API}/host-report", 401),
+        ("host", "POST", f"{API}/host-report", 403),
+        ("host", "GET", f"{API}/hosts/pve2/desired-state", 403),
+        ("host", "GET", f"{API}/hosts/pve2/jobs", 403),
+        ("host", "GET", f"{API}/admin/hosts", 401),
+        ("host", "PUT", f"{API}/admin/hosts/pve1/desired-state", 401),
+        ("host", "GET", "/", 401),
+        ("host", "POST", "/hosts/pve1/desired-state", 401),
+        ("operator", "POST", f"{API}/host-report", 401),
+        ("operator", "PUT", f"{API}/admin/hosts/nobody/desired-state", 404),
+        ("operator", "GET", "/hosts/nobody", 404),
+        ("operator", "GET", "/nonsense", 404),
+    ],
+)
+def test_each_key_opens_its_own_doors_only(
+    hub: DevHub, who: str, method: str, path: str, status: int
+) -> None:
+    keys = {"host": hub.store.enroll("pve1"), "operator": hub.operator_key, "nobody": "x"}
+    hub.store.enroll("pve2")
+    assert Client(hub, keys[who])(method, path, json={"host_id": "pve2"}).status_code == status
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"{", 400), (b"[]", 400), (b"x" * 5_000_000, 413)])
+def test_a_body_that_is_none_is_refused(host: Client, body: bytes, status: int) -> None:
+    try:
+        assert host("POST", f"{API}/host-report", data=body).status_code == status
+    except requests.ConnectionError:
+        assert status == 413, "it does not wait for what it does not want"
+
+
+def test_what_it_knows_survives_in_its_file(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "hub.sqlite"))
+    key = store.enroll("pve1")
+    store.desire("pve1", STATE)
+    store.close()
+    again = Store(str(tmp_path / "hub.sqlite"))
+    assert again.owner(key) == "pve1"
+    assert again.hosts()[0].state == STATE
+    with pytest.raises(ValueError, match="already"):
+        again.enroll("pve1")
+    again.close()
+
+
+def test_the_page_shows_hosts_and_nothing_that_a_host_says_runs_in_it(
+    hub: DevHub, host: Client, operator: Client, clock: Clock
+) -> None:
+    report = {
+        "host_id": "pve1",
+        "agent": {"mode": NASTY, "generation": NASTY, "outcomes": {NASTY: 3}},
+        "host": {"pve_version": NASTY},
+        "guests": [{"vmid": NASTY, "name": NASTY, "outcome": {"state": NASTY, "why": NASTY}}, 7],
+    }
+    host("POST", f"{API}/host-report", json=report)
+    hub.store.desire("pve1", {"guest": {"100": {"config": {"description": f"</textarea>{NASTY}"}}}})
+    clock.pass_by(42)
+    pages = operator("GET", "/").text + operator("GET", "/hosts/pve1").text
+    assert "42 s ago" in pages
+    assert "<script" not in pages
+    assert "</textarea>&lt;" not in pages
+    assert "&lt;/textarea&gt;&lt;script&gt;" in pages
+
+
+def test_a_state_is_saved_on_the_page_and_a_wrong_one_is_shown_with_its_error(
+    hub: DevHub, operator: Client
+) -> None:
+    hub.store.enroll("pve1")
+    path = "/hosts/pve1/desired-state"
+    saved = operator("POST", path, data={"state": '{"guest": {}}'})
+    assert (saved.status_code, saved.headers["Location"]) == (303, "/hosts/pve1")
+    wrong = operator("POST", path, data={"state": '{"guest": '})
+    assert wrong.status_code == 400
+    assert "This was not saved: " in wrong.text
+    assert "{&quot;guest&quot;: </textarea>" in wrong.text, "what was typed is not lost"
+    assert hub.store.hosts()[0].generation == 1
+
+
+def test_a_form_of_another_site_is_refused(hub: DevHub, operator: Client) -> None:
+    hub.store.enroll("pve1")
+    sent = operator("POST", "/hosts/pve1/blocked", data={"blocked": "1"},
+                    headers={"Origin": "https://elsewhere.example"})  # fmt: skip
+    assert sent.status_code == 403
+    assert not hub.store.hosts()[0].blocked

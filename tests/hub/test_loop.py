@@ -1,0 +1,309 @@
+"""The loop to a hub: reports, follows, and goes on whatever comes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+from felhom_agent.desired.fromhub import Kept
+from felhom_agent.devhub import DevHub
+from felhom_agent.devnode import Fault
+from felhom_agent.hub.client import LONGEST_CALL, MOST_BYTES, MOST_DEPTH, HubClient
+from felhom_agent.hub.report import PARKED
+from tests.conftest import Site
+from tests.hub.conftest import KEY, STATE, Begin, Scripted, envelope, http
+from tests.process import wait_until
+
+FINE = envelope(poll_interval_seconds=60)
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+class TestWithAHub:
+    def test_a_report_reaches_the_hub_with_the_hosts_key(self, hub: DevHub, begin: Begin) -> None:
+        round_ = begin(hub.url, hub.store.enroll("pve1"))
+        assert round_.loop.round() == 60.0
+        host = hub.store.host("pve1")
+        assert host is not None
+        assert host.report["host"]["node"] == "pve1"
+        assert [guest["vmid"] for guest in host.report["guests"]] == [100, 200]
+
+    def test_a_new_generation_is_fetched_kept_and_the_main_loop_woken(
+        self, hub: DevHub, begin: Begin
+    ) -> None:
+        round_ = begin(hub.url, hub.store.enroll("pve1"))
+        hub.store.desire("pve1", STATE)
+        round_.loop.round()
+        assert set(round_.provider.load().guests) == {100}
+        assert len(round_.woken) == 1
+        round_.loop.round()
+        assert len(round_.woken) == 1, "the same generation is not news"
+        host = hub.store.host("pve1")
+        assert host is not None
+        assert host.report["agent"]["generation"] == 1
+
+    def test_a_wrong_generation_is_refused_whole_and_told_once(
+        self, hub: DevHub, begin: Begin, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        round_ = begin(hub.url, hub.store.enroll("pve1"))
+        hub.store.desire("pve1", STATE)
+        round_.loop.round()
+        hub.store.desire("pve1", {"guest": {"100": {"restart": "allowed"}}})
+        round_.loop.round()
+        round_.loop.round()
+        assert round_.provider.kept.generation == 1
+        told = said(caplog)
+        assert told.count("generation 2 of the hub is refused whole") == 1
+        assert sum("restart is for a file on the host" in line for line in told) == 1
+
+    def test_a_block_lasts_until_the_hub_lifts_it(self, hub: DevHub, begin: Begin) -> None:
+        round_ = begin(hub.url, hub.store.enroll("pve1"))
+        hub.store.block("pve1", blocked=True)
+        round_.loop.round()
+        assert round_.provider.kept == Kept(blocked=True)
+        hub.store.block("pve1", blocked=False)
+        round_.loop.round()
+        assert round_.provider.kept == Kept()
+        assert len(round_.woken) == 2
+
+    def test_a_job_is_parked_reported_and_neither_done_nor_acknowledged(
+        self, hub: DevHub, begin: Begin, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        round_ = begin(hub.url, hub.store.enroll("pve1"))
+        job = {"job_id": "destroy-100", "op_blob_b64": "eA==", "sig_armored": "x"}
+        hub.store.enqueue("pve1", job)
+        for _ in range(3):
+            round_.loop.round()
+        host = hub.store.host("pve1")
+        assert host is not None
+        assert host.report["agent"]["jobs"] == [{"job_id": "destroy-100", "state": PARKED}]
+        assert hub.store.jobs("pve1") == [job]
+        assert sum("parked, not done" in line for line in said(caplog)) == 1
+        assert site.devnode.mutations == ()
+
+    def test_without_the_nodes_status_nothing_is_reported(
+        self, hub: DevHub, begin: Begin, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        round_ = begin(hub.url, hub.store.enroll("pve1"))
+        site.devnode.faults.add(Fault("GET", "nodes/pve1/status", "status:595", times=2))
+        round_.loop.round()
+        round_.loop.round()
+        host = hub.store.host("pve1")
+        assert host is not None
+        assert host.seen == 0
+        assert sum("no report to the hub" in line for line in said(caplog)) == 1
+
+    def test_it_reports_at_once_and_ends_when_told(self, hub: DevHub, begin: Begin) -> None:
+        round_ = begin(hub.url, hub.store.enroll("pve1"))
+        round_.loop.start()
+        wait_until(lambda: bool(hub.store.hosts()[0].seen))
+        round_.loop.close(10.0)
+        assert not round_.loop._thread.is_alive()
+
+
+class TestHostile:
+    """Whatever answers, the agent keeps what it had, asks PVE for no change, and goes on."""
+
+    @pytest.mark.parametrize(
+        ("answer", "words"),
+        [
+            (http("200 OK", raw=b"x" * (MOST_BYTES + 1)), "longer than"),
+            (http("200 OK", raw=b"[" * (MOST_DEPTH + 1)), "nested deeper"),
+            (http("200 OK", raw=b"[" * 200_000), "nested deeper"),
+            (http("200 OK", raw=b"<html>"), "not JSON"),
+            (http("200 OK", raw=b"\xff\xfe"), "not JSON"),
+            (http("302 Found", {}, "Location: http://127.0.0.1:1/"), "redirect"),
+            (http("301 Moved", {}, "Location: file:///etc/passwd"), "redirect"),
+            (http("500 Oops", {}), "status 500"),
+            (http("404 Not Found", {}), "there is no hub"),
+            (http("413 Too Large", {}), "too large for it"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{}", "broke the connection"),
+            (b"not http at all\r\n\r\n", "broke the connection"),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                "broke the connection",
+            ),
+            (b"", "broke the connection"),
+        ],
+        ids=str,
+    )
+    def test_an_answer_that_is_none_is_told_in_words(
+        self, scripted: Scripted, begin: Begin, caplog: pytest.LogCaptureFixture, answer: bytes,
+        words: str, site: Site,
+    ) -> None:  # fmt: skip
+        round_ = begin(scripted.url)
+        round_.provider.accept(3, STATE)
+        scripted.answers(answer)
+        pause = round_.loop.round()
+        assert 60.0 <= pause <= 3600.0
+        assert words in said(caplog)[-1]
+        assert KEY not in caplog.text
+        assert "internal error" not in caplog.text
+        assert round_.provider.kept.generation == 3
+        assert site.devnode.mutations == ()
+        scripted.answers(FINE)
+        assert round_.loop.round() == 60.0, "and the next round is as good as any"
+
+    @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+    def test_a_wrong_key_is_told_once_and_tried_once_an_hour(
+        self, scripted: Scripted, begin: Begin, caplog: pytest.LogCaptureFixture, status: str
+    ) -> None:
+        scripted.answers(http(status, {}))
+        loop = begin(scripted.url).loop
+        assert [loop.round(), loop.round()] == [3600.0, 3600.0]
+        assert len(said(caplog)) == 1
+        scripted.answers(FINE)
+        assert loop.round() == 60.0
+        assert said(caplog)[-1].startswith("no report reached the hub")
+
+    @pytest.mark.parametrize(
+        ("header", "pause"),
+        [("Retry-After: 120", 120.0), ("Retry-After: 5", 60.0), ("Retry-After: 99999", 3600.0),
+         ("Retry-After: soon", 900.0), ("X: y", 900.0), ("Retry-After: -5", 900.0)],
+    )  # fmt: skip
+    @pytest.mark.parametrize("status", ["429 Too Many", "503 Unavailable"])
+    def test_patience_is_kept_within_bounds(
+        self, scripted: Scripted, begin: Begin, status: str, header: str, pause: float
+    ) -> None:
+        scripted.answers(http(status, {}, header))
+        assert begin(scripted.url).loop.round() == pause
+
+    def test_an_invalid_envelope_is_adopted_in_no_part(
+        self, scripted: Scripted, begin: Begin, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        round_ = begin(scripted.url)
+        scripted.answers(envelope(poll_interval_seconds=60, blocked="yes", desired_generation=9))
+        assert round_.loop.round() == 900.0
+        assert not round_.provider.kept.blocked
+        assert len(scripted.heard) == 1
+        assert "blocked is not true or false" in said(caplog)[-1]
+
+    def test_a_generation_that_goes_back_is_not_fetched_and_told_once(
+        self, scripted: Scripted, begin: Begin, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        round_ = begin(scripted.url)
+        round_.provider.accept(5, STATE)
+        scripted.answers(envelope(desired_generation=4))
+        round_.loop.round()
+        round_.loop.round()
+        assert len(scripted.heard) == 2, "two reports, and no question for a state"
+        assert said(caplog) == ["the hub goes back to generation 4; 5 stays in force"]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"generation": 3, "desired_state": STATE},
+            {"generation": 5, "desired_state": {"guest": {}}},
+            {"generation": "9", "desired_state": STATE},
+            {"generation": True, "desired_state": STATE},
+            {"desired_state": STATE},
+            {"generation": 9},
+            {"generation": 9, "desired_state": []},
+            {"generation": 9, "desired_state": {"guest": {"100": {"config": {"cores": "x"}}}}},
+            [],
+        ],
+        ids=str,
+    )
+    def test_a_state_that_is_not_what_was_announced_changes_nothing(
+        self, scripted: Scripted, begin: Begin, body: object, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        round_ = begin(scripted.url)
+        round_.provider.accept(5, STATE)
+        scripted.answers(envelope(desired_generation=9), http("200 OK", body))
+        round_.loop.round()
+        assert round_.provider.kept.generation == 5
+        assert round_.woken == []
+        assert "internal error" not in caplog.text
+
+    @pytest.mark.parametrize("jobs", [{}, {"jobs": 1}, {"jobs": [1, {"job_id": 5}]}, []], ids=str)
+    def test_jobs_that_are_none_are_none(
+        self, scripted: Scripted, begin: Begin, jobs: object, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        round_ = begin(scripted.url)
+        scripted.answers(envelope(has_signed_ops=True), http("200 OK", jobs))
+        round_.loop.round()
+        assert round_.loop.parked == ()
+        assert "internal error" not in caplog.text
+
+    def test_a_slow_drip_ends_at_the_calls_deadline(
+        self, scripted: Scripted, begin: Begin, caplog: pytest.LogCaptureFixture, site: Site
+    ) -> None:
+        gone = threading.Event()
+
+        def drip(send: Callable[[bytes], None]) -> None:
+            send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            try:
+                while True:
+                    send(b" ")
+            except OSError:
+                gone.set()
+
+        scripted.answers(drip)
+        round_ = begin(scripted.url)
+        client: HubClient = round_.loop._client
+        client._clock = _hurrying()
+        round_.loop.round()
+        assert f"took longer than {LONGEST_CALL:.0f} s" in said(caplog)[-1]
+        assert gone.wait(10.0), "the connection was given up"
+
+    def test_a_hub_that_never_answers_is_given_up(
+        self, scripted: Scripted, begin: Begin, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        over = threading.Event()
+
+        def hang(_: Callable[[bytes], None]) -> None:
+            over.wait(10.0)
+
+        scripted.answers(hang)
+        begin(scripted.url, read_timeout=0.2).loop.round()
+        over.set()
+        assert "no answer in time" in said(caplog)[-1]
+
+    def test_a_certificate_that_is_not_trusted_gets_no_key(
+        self, begin: Begin, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        asked = len(site.devnode.requests)
+        loop = begin(site.devnode.endpoint).loop
+        loop.round()
+        assert "its certificate is not trusted" in said(caplog)[-1]
+        reports = [r for r in site.devnode.requests[asked:] if "host-report" in r.path]
+        assert reports == []
+
+    def test_the_configured_ca_is_the_one_that_counts(
+        self, begin: Begin, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        begin(site.devnode.endpoint, ca_file=site.devnode.ca_file).loop.round()
+        assert "certificate" not in said(caplog)[-1], "it was asked, and is no hub"
+
+    def test_proxies_of_the_environment_have_no_say(
+        self, scripted: Scripted, begin: Begin, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
+        scripted.answers(FINE)
+        assert begin(scripted.url).loop.round() == 60.0
+
+    def test_a_state_for_another_host_cannot_be_had(self, hub: DevHub, tmp_path: Path) -> None:
+        mine, _ = hub.store.enroll("pve1"), hub.store.enroll("pve2")
+        hub.store.desire("pve2", STATE)
+        url = f"{hub.url}/api/v1/hosts/pve2/desired-state"
+        answer = requests.get(url, headers={"Authorization": f"Bearer {mine}"}, timeout=10)
+        assert answer.status_code == 403
+
+
+def _hurrying() -> Callable[[], float]:
+    """A clock that goes on by ten seconds at each look."""
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 10.0
+        return now
+
+    return clock

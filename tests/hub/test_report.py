@@ -1,0 +1,116 @@
+"""The report, field for field as the contract has it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from felhom_agent import __version__
+from felhom_agent.devnode import Fault
+from felhom_agent.errors import Unchanged
+from felhom_agent.hub.report import AgentFacts, Gatherer, report_of
+from felhom_agent.model import Blocked, Converged, Retry
+from felhom_agent.reconcile.standing import Standing
+from tests.conftest import Site
+
+GOLDEN = Path(__file__).parent / "report.json"
+KEYS = {
+    "": {"schema", "host_id", "at", "agent", "host", "guests", "storage_targets", "backups",
+         "restore_tests"},
+    "agent": {"version", "started_at", "mode", "generation", "last_pass", "outcomes", "journal",
+              "jobs"},
+    "host": {"node", "pve_version", "uptime_seconds", "cpu_count", "cpu_usage", "load_avg",
+             "memory_total_bytes", "memory_used_bytes", "rootfs_total_bytes", "rootfs_used_bytes"},
+    "guest": {"vmid", "kind", "name", "status", "spec", "managed", "outcome"},
+    "spec": {"cores", "memory_bytes", "description", "tags", "onboot"},
+}  # fmt: skip
+
+
+def facts(now: float) -> AgentFacts:
+    return AgentFacts(
+        node="pve1",
+        started=now - 3600,
+        enforces=True,
+        generation=7,
+        passed=now - 10,
+        pass_seconds=0.25,
+        pass_good=True,
+        in_flight=1,
+        unknown=2,
+        standing={
+            100: Standing(Blocked("it is locked (backup)"), now - 60),
+            200: Standing(Converged(), now - 120),
+        },
+        managed=frozenset({100, 200}),
+        parked=("job-1",),
+    )
+
+
+def gathered(site: Site) -> dict[str, Any]:
+    found = Gatherer(site.connect()).gather(lambda: None)
+    return report_of("pve1", site.clock.now, found, facts(site.clock.now))
+
+
+def test_the_report_is_the_golden_one(site: Site) -> None:
+    """`UPDATE=1 pytest` writes it anew, and the difference is what a reviewer reads."""
+    site.world.edit(100, {"description": "Shop", "tags": "a;b", "onboot": "1"})
+    site.world.add("qemu", 300, {"memory": "2048"})
+    report = gathered(site)
+    text = json.dumps(report, indent=1).replace(f'"{__version__}"', '"VERSION"') + "\n"
+    if os.environ.get("UPDATE"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
+
+
+def test_its_keys_are_the_contracts_and_no_others(site: Site) -> None:
+    report = json.loads(json.dumps(gathered(site)))
+    assert report.keys() == KEYS[""]
+    for part in ("agent", "host"):
+        assert report[part].keys() == KEYS[part]
+    for guest in report["guests"]:
+        assert guest.keys() == KEYS["guest"]
+        assert guest["spec"].keys() == KEYS["spec"]
+    assert (report["storage_targets"], report["backups"], report["restore_tests"]) == ([], [], [])
+
+
+def test_a_guest_whose_configuration_cannot_be_read_loses_only_its_spec(site: Site) -> None:
+    site.devnode.faults.add(Fault("GET", "qemu/100/config", "status:595"))
+    broken, whole = gathered(site)["guests"]
+    assert (broken["vmid"], broken["status"], broken["spec"]) == (100, "stopped", None)
+    assert whole["spec"]["memory_bytes"] == 512 * 1024 * 1024
+
+
+def test_without_the_nodes_status_there_is_no_report(site: Site) -> None:
+    site.devnode.faults.add(Fault("GET", "nodes/pve1/status", "status:595"))
+    with pytest.raises(Unchanged):
+        gathered(site)
+
+
+def test_an_agent_that_has_not_looked_yet_says_so(site: Site) -> None:
+    found = Gatherer(site.connect()).gather(lambda: None)
+    bare = report_of("pve1", 0.0, found, AgentFacts("pve1", 0.0, enforces=False))
+    assert bare["agent"]["last_pass"] is None
+    assert bare["agent"]["mode"] == "observe"
+    assert [guest["outcome"] for guest in bare["guests"]] == [None, None]
+    assert [guest["managed"] for guest in bare["guests"]] == [False, False]
+
+
+def test_every_outcome_is_counted_and_told_with_its_reason(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site()
+    site.world.add("lxc", 101, {"hostname": "x"})
+    found = Gatherer(site.connect()).gather(lambda: None)
+    standing = {101: Standing(Retry(5.0, "busy"), 0.0)}
+    report = report_of("h", 1.0, found, AgentFacts("pve1", 0.0, True, standing=standing))
+    assert report["agent"]["outcomes"] == {"converged": 0, "retry": 1, "blocked": 0, "refused": 0}
+    assert report["guests"][0]["outcome"] == {
+        "state": "retry",
+        "why": "busy",
+        "since": "1970-01-01T00:00:00Z",
+    }
