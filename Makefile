@@ -9,10 +9,11 @@ READY := $(VENV)/ready
 OLD := .venv-debian12
 
 .PHONY: help demo test lint types unit older chaos soak bench e2e deb install uninstall format docs
-.PHONY: test-debian12 clean
+.PHONY: test-debian12 clean demo-hub browser
 
 help:
 	@echo "make demo           the agent at work on an embedded node (half a minute)"
+	@echo "make demo-hub       a hub, two agents, two nodes (a minute)"
 	@echo "make test           format, lint, types, tests with coverage, client on old libraries"
 	@echo "make chaos          kill the agent 1,000 times and see that nothing is lost (KILLS, SEED)"
 	@echo "make soak           ten minutes of drift on 200 guests (SECONDS, GUESTS, SEED)"
@@ -27,6 +28,9 @@ help:
 
 demo: $(READY)
 	@$(BIN)/felhom-agent demo
+
+demo-hub: $(READY)
+	@$(BIN)/felhom-agent demohub
 
 test: lint types unit older
 
@@ -70,6 +74,11 @@ deb:
 e2e: $(READY)
 	@$(call need_packages,$(BUILD_DEPS) $(BOOT_DEPS))
 	$(BIN)/pytest -m e2e -rs tests/e2e
+
+# The hub's page in a real browser.
+browser: $(READY)
+	@$(call need_packages,chromium chromium-driver)
+	$(BIN)/pytest -m browser -rs tests/hub
 
 install:
 	@packaging/install-files install

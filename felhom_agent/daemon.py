@@ -210,7 +210,7 @@ class Daemon:
         return AgentFacts(
             node=self.config.proxmox.node,
             started=self._started,
-            enforces=not (self.config.reconcile.dry_run or self._turns.forbidden),
+            enforces=not (self.config.reconcile.dry_run or self._turns.reasons),
             generation=self._wishes.kept.generation if self._wishes else 0,
             passed=passed.begun,
             pass_seconds=passed.seconds,
