@@ -90,7 +90,7 @@ def test_a_hangup_that_moves_the_guest_files_looks_there(site: Site, start: Star
     path = site.directory / "agent.toml"
     path.write_text(path.read_text().replace("guests.d", "other.d").replace('"pve1"', '"pve9"'))
     agent.send(signal.SIGHUP)
-    agent.wait_for("changes of [proxmox] and [journal] take effect at a restart")
+    agent.wait_for("changes of [proxmox], [journal] and [hub] take effect at a restart")
     agent.wait_for("guest 100: done: start")
     assert agent.end() == 0
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.assembly import assembled
-from felhom_agent.cli.main import main
 from felhom_agent.daemon import STOP, Daemon
 from felhom_agent.journal.file import NAME
 from tests.conftest import Site
@@ -156,15 +155,14 @@ def test_a_journal_that_cannot_be_made_smaller_costs_a_warning_and_nothing_else(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-def test_a_journal_of_another_user_is_refused_with_both_names(
-    site: Site, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_journal_of_another_user_is_refused_with_both_names(site: Site) -> None:
     path = site.write_config()
     journal = site.directory / "journal"
     journal.mkdir()
     os.chown(journal, 65534, 65534)
-    assert main(["--config", str(path), "run", "--once"]) == 1
-    said = capsys.readouterr().err
+    agent = Process(path, "--once")
+    assert agent.end(None) == 1
+    (said,) = (line for line in agent.lines if line != "(end)")
     assert f"{journal}" in said
     assert "it belongs to user nobody, and this is user root; run as its owner" in said
     assert list(journal.iterdir()) == [], "nothing is left behind that locks the owner out"
