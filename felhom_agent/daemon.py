@@ -69,6 +69,8 @@ RELOAD, STOP, LOOK = "reload", "stop", "look"
 _JOURNAL, _HUB = "journal", "hub"
 # Seconds that a stop waits for a report that is under way.
 _LAST_WORD = 2.0
+# Seconds between two tries to open a journal on a disk that takes nothing.
+_DISK_PAUSE = 5.0
 Message = str | tuple[int, Outcome | None]
 Inbox = queue.SimpleQueue[Message]
 
@@ -77,27 +79,51 @@ def run(config: Config, *, once: bool = False, disk: Disk = DISK) -> bool:
     """Given a configuration, work until a signal says stop, or for one pass.
 
     The journal lives on `disk`. Return whether all guests are as declared (always true without
-    `once`). Raise ConfigError, JournalError or AlreadyRunning if the agent cannot begin.
+    `once`). A disk that takes nothing is waited for, unless `once`. Raise ConfigError, JournalError
+    or AlreadyRunning if the agent cannot begin.
     """
     inbox: Inbox = queue.SimpleQueue()
     leaving = threading.Event()
     manager = Manager.present()
     manager.allow(config.proxmox.connect_timeout + config.proxmox.read_timeout)
+    waiting = False
     with signals(inbox, leaving):
         while True:
-            with assembled(
-                config, random.random, disk=disk, leaving=leaving, manager=manager
-            ) as parts:
-                daemon = Daemon(config, parts, inbox, manager)
-                daemon.begin()
+            try:
+                with assembled(
+                    config, random.random, disk=disk, leaving=leaving, manager=manager
+                ) as parts:
+                    daemon = Daemon(config, parts, inbox, manager)
+                    daemon.begin()
+                    if once:
+                        return daemon.look()
+                    with daemon.hub():
+                        told_to_stop = daemon.run()
+                waiting, config = False, daemon.config
+            except JournalClosed as error:
                 if once:
-                    return daemon.look()
-                with daemon.hub():
-                    told_to_stop = daemon.run()
-                if told_to_stop:
-                    manager.stopping()
-                    return True
-                config = daemon.config
+                    raise
+                told_to_stop = _wait_for_the_disk(error, inbox, manager, news=not waiting)
+                waiting = True
+            if told_to_stop:
+                manager.stopping()
+                return True
+
+
+def _wait_for_the_disk(error: JournalClosed, inbox: Inbox, manager: Manager, *, news: bool) -> bool:
+    """Wait a while before the journal is tried again; return whether told to stop.
+
+    A service that gave up would still be down when somebody has made room.
+    """
+    if news:
+        _log.error("%s; trying on, and nothing is done", error, extra=fields(JOURNAL_LOST))
+    manager.ready()
+    manager.status(str(error))
+    manager.feed()
+    try:
+        return inbox.get(timeout=min(_DISK_PAUSE, manager.patience)) == STOP
+    except queue.Empty:
+        return False
 
 
 @contextmanager

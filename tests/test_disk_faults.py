@@ -196,6 +196,26 @@ def test_a_start_on_a_disk_that_takes_nothing_is_refused_and_leaves_the_journal_
     assert agent.count(f"cannot be opened: {why}") == 1
 
 
+@needs_mount
+def test_a_service_on_a_full_disk_waits_for_room_and_begins(site: Site) -> None:
+    site.declare(DECLARED)
+    site.world.edit(100, {"cores": "4"})
+    journal = site.directory / "journal"
+    journal.mkdir(mode=0o700)
+    script = (
+        'mount -t tmpfs -o size=64k,mode=700 none "$1"; D="$1"; shift; "$@" --once; '
+        'head -c 1M /dev/zero > "$D/filler" 2>&1 || true; exec "$@"'
+    )
+    within = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh"]
+    agent = Process(site.write_config(SETTINGS), within=[*within, str(journal)])
+    agent.wait_for("cannot be opened: No space left on device; trying on, and nothing is done")
+    site.world.edit(100, {"cores": "4"})
+    enter = ["nsenter", "--mount", f"--target={agent.pid}", "rm", str(journal / "filler")]
+    subprocess.run(enter, check=True)
+    agent.wait_for("done: set cores", times=2)
+    assert agent.end() == 0
+
+
 def test_what_root_cannot_open_is_told_with_its_reason(site: Site) -> None:
     path = site.write_config()
     (site.directory / "journal").mkdir(mode=0o700)
