@@ -15,6 +15,7 @@ FLOORS = {
     "cli": 7,
     "__main__": 7,
     "daemon": 6,
+    "mainloop": 6,
     "assembly": 5,
     "hub": 4,
     "reconcile": 4,
