@@ -189,6 +189,7 @@ class Daemon:
         outcomes = self._parts.engine.outcomes()
         return sentence(
             outcomes,
+            declared=len(self._passes.latest.declared),
             running=self._turns.running,
             trouble=self._pace.trouble or self._turns.forbidden,
         )
@@ -214,7 +215,8 @@ class Daemon:
             message = self._inbox.get(timeout=seconds)
         except queue.Empty:
             return True
-        if message == STOP:
+        # A stop is not kept waiting by the words that came before it.
+        if message == STOP or self._parts.node.leaving.is_set():
             return False
         if message == LOOK:
             self._next_pass = 0.0

@@ -60,6 +60,10 @@ def read(path: Path) -> TomlFile:
     """Given a path, return its parsed file. Raise ConfigError if it cannot be read or parsed."""
     try:
         text = path.read_bytes().decode("utf-8")
+    except PermissionError:
+        # The directory's group is the service's, so that a file need not be open to everybody.
+        text = "cannot be read: Permission denied; give it the group of its directory, and mode 640"
+        raise _refuse(path, 0, text) from None
     except OSError as error:
         raise _refuse(path, 0, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

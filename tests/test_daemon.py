@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from felhom_agent.assembly import assembled
 from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.operation import replay
+from felhom_agent.mainloop import RELOAD, STOP, Daemon
 from tests.conftest import Site
 from tests.process import Process, wait_until
 
@@ -65,6 +67,18 @@ def test_a_hangup_reads_guests_and_settings_anew_at_once(site: Site, start: Star
     agent.wait_for("reloaded")
     agent.wait_for("guest 100: done: start")
     assert agent.end() == 0
+
+
+def test_a_stop_is_not_kept_waiting_by_the_hangups_that_came_before_it(site: Site) -> None:
+    site.declare(RUNNING)
+    site.write_config(QUICK)
+    with assembled(site.config(), lambda: 0.0) as parts:
+        daemon = Daemon(site.config(), parts)
+        for word in (*[RELOAD] * 50, STOP):
+            daemon.send(word)
+        parts.node.leaving.set()  # as the signal's handler does
+        assert daemon.run()
+    assert sum(request.path == "/version" for request in site.devnode.requests) <= 1
 
 
 def test_a_hangup_with_a_broken_configuration_keeps_the_one_in_force(

@@ -12,12 +12,16 @@ _LONGEST = 240
 _ORDER = ("converged", "blocked", "refused", "retry")
 
 
-def sentence(outcomes: Mapping[int, Outcome], *, running: int = 0, trouble: str = "") -> str:
-    """Given how each guest stands, how many have a turn, and what troubles all, return a sentence:
-    "12 guests converged, 1 blocked: 101 it is locked (backup)".
+def sentence(
+    outcomes: Mapping[int, Outcome], *, declared: int = 0, running: int = 0, trouble: str = ""
+) -> str:
+    """Given how each guest stands, how many are declared, how many have a turn, and what troubles
+    all, return a sentence: "12 guests converged, 1 blocked: 101 blocked: it is locked (backup)".
     """
     counts = Counter(type(outcome).__name__.lower() for outcome in outcomes.values())
     parts = [f"{counts[name]} {name}" for name in _ORDER if counts[name]]
+    if declared > len(outcomes):
+        parts.append(f"{declared - len(outcomes)} not looked at yet")
     if running:
         parts.append(f"{running} being looked at")
     if parts and parts[0].endswith(" converged"):
