@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from felhom_agent.config import Config, JournalConfig, read_key
+from felhom_agent.config import Config, JournalConfig
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.fromhub import HubProvider
 from felhom_agent.desired.merged import MergedProvider
@@ -33,6 +33,7 @@ from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.queue import LaneQueue
+from felhom_agent.secret import read_key
 from felhom_agent.service import lock
 from felhom_agent.service.events import AGENT_STOPPED, IN_FLIGHT
 from felhom_agent.service.logging import fields

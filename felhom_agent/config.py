@@ -1,9 +1,9 @@
 """`agent.toml`: how this agent reaches its node, and how it goes about its work.
 
 Settings are frozen dataclasses whose fields carry their own documentation; the reference manual
-is made from it. A file is checked whole: every problem is reported at once, with its line. The
-API token's secret is never part of the configuration: `read_secret` fetches it from its own file
-when a client is made.
+is made from it. A file is checked whole: every problem is reported at once, with its line. No
+secret is ever part of it: the `secret` module reads each from a file of its own when a client is
+made.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import difflib
 import os
 import re
 import socket
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from urllib.parse import urlsplit
 
 from felhom_agent import tomlfile
 from felhom_agent.errors import ConfigError
-from felhom_agent.model import Place, Problem
+from felhom_agent.model import Problem
 
 DEFAULT_PATH = Path("/etc/felhom-agent/agent.toml")
 
@@ -157,19 +156,6 @@ SECTIONS: dict[str, type] = {
 }
 
 
-@dataclass(frozen=True)
-class Secret:
-    """A text that must not be shown; `reveal` is the only way to it."""
-
-    _text: str = field(repr=False)
-
-    def reveal(self) -> str:
-        return self._text
-
-    def __str__(self) -> str:
-        return "(secret)"
-
-
 def load(path: Path) -> Config:
     """Given a path, return its configuration. Raise ConfigError with all that is wrong in it."""
     file = tomlfile.read(path)
@@ -193,42 +179,10 @@ def load(path: Path) -> Config:
     return dataclasses.replace(config, proxmox=proxmox, hub=hub)
 
 
-def read_secret(config: ProxmoxConfig) -> Secret:
-    """Given the settings, return the token's secret.
-
-    Raise ConfigError if its file cannot be read, is readable by every user, or does not hold
-    exactly one word.
-    """
-    return Secret(_only_word(config.token_file, "token").rpartition("=")[2])
-
-
-def read_key(config: HubConfig) -> Secret:
-    """Given the settings, return the key for the hub. Raise ConfigError as `read_secret` does."""
-    return Secret(_only_word(config.key_file, "hub key"))
-
-
-def _only_word(path: Path, what: str) -> str:
-    try:
-        mode = path.stat().st_mode
-        words = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise _refuse(path, f"the {what}'s file cannot be read: {why}") from None
-    if mode & stat.S_IROTH:
-        raise _refuse(path, f"every user can read the {what}'s secret; run: chmod 600 {path}")
-    if len(words) != 1 or not words[0].isascii():
-        raise _refuse(path, f"must hold the {what}'s secret and nothing else")
-    return words[0]
-
-
 def did_you_mean(word: str, known: Any) -> str:
     """Given a wrong word and the right ones, return `"; did you mean ...?"` or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _refuse(path: Path, text: str) -> ConfigError:
-    return ConfigError((Problem(Place(str(path)), text),))
 
 
 def _section(

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from felhom_agent import config as config_module
-from felhom_agent.config import SECTIONS, ProxmoxConfig, Secret, load, read_secret
+from felhom_agent.config import SECTIONS, ProxmoxConfig, load
 from felhom_agent.errors import ConfigError
+from felhom_agent.secret import Secret, read_secret
 
 GOOD = """\
 [proxmox]

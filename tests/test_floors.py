@@ -24,6 +24,7 @@ FLOORS = {
     "journal": 2,
     "service": 2,
     "config": 2,
+    "secret": 2,
     "options": 2,
     "tomlfile": 1,
     "model": 0,

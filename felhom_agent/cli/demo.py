@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from felhom_agent.cli.command import Commands, add_command
-from felhom_agent.config import Config, load, read_secret
+from felhom_agent.config import Config, load
 from felhom_agent.errors import FelhomError
 from felhom_agent.proxmox.client import Client
+from felhom_agent.secret import read_secret
 
 if TYPE_CHECKING:
     from felhom_agent.devnode import DevNode

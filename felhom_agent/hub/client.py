@@ -16,9 +16,10 @@ from urllib.parse import quote
 import requests
 from urllib3.exceptions import HTTPError
 
-from felhom_agent.config import HubConfig, Secret
+from felhom_agent.config import HubConfig
 from felhom_agent.errors import HubAway, HubRefused
 from felhom_agent.hub.envelope import LONGEST
+from felhom_agent.secret import Secret
 
 MOST_BYTES = 4_000_000
 MOST_DEPTH = 32

@@ -29,10 +29,11 @@ import requests
 from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
-from felhom_agent.config import ProxmoxConfig, Secret
+from felhom_agent.config import ProxmoxConfig
 from felhom_agent.errors import NotSent
 from felhom_agent.proxmox import answers
 from felhom_agent.proxmox.transport import PveAdapter, trust
+from felhom_agent.secret import Secret
 from felhom_agent.service.systemd import Vitals
 
 Path = Sequence[str | int]
