@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,37 @@ class TestHostile:
         round_.loop.round()
         assert round_.loop.parked == ()
         assert "internal error" not in caplog.text
+
+    @pytest.mark.parametrize("jump", [400 * 86400.0, -400 * 86400.0, -1_800_000_000.0])
+    def test_a_clock_that_jumps_changes_nothing_but_what_the_report_says_of_the_time(
+        self, hub: DevHub, begin: Begin, site: Site, jump: float
+    ) -> None:
+        round_ = begin(hub.url, hub.store.enroll("pve1"))
+        hub.store.desire("pve1", STATE)
+        assert round_.loop.round() == 60.0
+        site.clock.pass_by(jump)
+        assert round_.loop.round() == 60.0
+        assert round_.provider.kept.generation == 1
+        assert set(round_.provider.load().guests) == {100}
+        host = hub.store.host("pve1")
+        assert host is not None
+        at = datetime.fromisoformat(host.report["at"]).timestamp()
+        assert at == pytest.approx(site.clock.now, abs=1.0)
+
+    def test_what_is_said_twice_is_heard_once(
+        self, scripted: Scripted, begin: Begin, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        round_ = begin(scripted.url)
+        state = http("200 OK", {"generation": 9, "desired_state": STATE})
+        job = {"job_id": "j"}
+        again = envelope(desired_generation=9, has_signed_ops=True)
+        jobs = http("200 OK", {"jobs": [job, job]})
+        scripted.answers(again, state, jobs, again, jobs, again, jobs)
+        for _ in range(3):
+            round_.loop.round()
+        assert len(round_.woken) == 1
+        assert round_.loop.parked == ("j",)
+        assert sum("parked, not done" in line for line in said(caplog)) == 1
 
     def test_a_slow_drip_ends_at_the_calls_deadline(
         self, scripted: Scripted, begin: Begin, caplog: pytest.LogCaptureFixture, site: Site
