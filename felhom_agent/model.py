@@ -124,12 +124,17 @@ class DesiredGuest:
 class Desired:
     """The whole desired state in force, with the problems found while reading it.
 
-    `remarks` are on guests whose declaration is good, and more is to be said of it.
+    `remarks` are on guests whose declaration is good, and more is to be said of it. `held` are
+    guests that this source declares in a way that cannot be followed, each with the reason: nothing
+    is done to them, and no lesser source may speak for them. `complete` is false while a part of
+    the source cannot be read, so that nobody knows which guests it declares.
     """
 
     guests: Mapping[int, DesiredGuest] = field(default_factory=lambda: MappingProxyType({}))
     problems: tuple[Problem, ...] = ()
     remarks: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    held: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    complete: bool = True
 
 
 @dataclass(frozen=True)
