@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.fromhub import HubProvider
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.provider import DesiredProvider, EmptyProvider
-from felhom_agent.errors import JournalError
+from felhom_agent.errors import JournalClosed, JournalError
 from felhom_agent.hub.client import HubClient
 from felhom_agent.hub.loop import HubLoop
 from felhom_agent.hub.report import AgentFacts, Gatherer
@@ -30,12 +29,14 @@ from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.retention import Limits, sift
 from felhom_agent.proxmox.node import Node
-from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.engine import Engine
+from felhom_agent.reconcile.holds import Holds
+from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.secret import read_key
 from felhom_agent.service import lock
 from felhom_agent.service.events import AGENT_STOPPED, IN_FLIGHT
+from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
 from felhom_agent.service.systemd import Manager, Vitals
 
@@ -49,6 +50,8 @@ class Parts:
     node: Node
     operations: Operations
     identities: Identities
+    planner: Planner
+    holds: Holds
     engine: Engine
     journal_opens: Callable[[], bool]
     """Tells whether a journal that was closed by a failure could be opened again by now."""
@@ -108,10 +111,9 @@ def open_journal(
 @contextmanager
 def assembled(
     config: Config,
-    chance: Callable[[], float],
     clock: Callable[[], float] = time.time,
     disk: Disk = DISK,
-    leaving: threading.Event | None = None,
+    leaving: Flag | None = None,
     manager: Manager | None = None,
 ) -> Iterator[Parts]:
     """Hold a running agent's parts for the length of a block; drain and close on the way out.
@@ -129,15 +131,29 @@ def assembled(
         journal, records = open_journal(config.journal, clock, disk, manager.vitals)
         operations = Operations(journal, records, clock, limits_of(config.journal))
         identities = Identities(journal, records)
-        backoff = Backoff(settings.backoff_first, settings.backoff_cap, settings.jitter, chance)
-        engine = Engine(node, operations, identities, LaneQueue(), settings, backoff)
+        planner, holds = Planner(identities), Holds()
+        engine = Engine(node, operations, planner, LaneQueue(), holds, settings)
+        holds.register("dry run", lambda _: "dry run" if engine.settings.dry_run else "")
+        holds.register("journal", lambda _: _journal_trouble(operations), absolute=True)
         try:
-            yield Parts(node, operations, identities, engine, lambda: _opens(config, clock, disk))
+            yield Parts(
+                node, operations, identities, planner, holds, engine,
+                lambda: _opens(config, clock, disk),
+            )  # fmt: skip
         finally:
             drained = engine.close()
             journal.close()
             node.client.close()
             _farewell(operations, drained=drained)
+
+
+def _journal_trouble(operations: Operations) -> str:
+    """Return why nothing can be written down; empty if it can."""
+    try:
+        operations.check()
+    except JournalClosed:
+        return "nothing is changed while the journal cannot be written"
+    return ""
 
 
 def _opens(config: Config, clock: Callable[[], float], disk: Disk) -> bool:

@@ -12,23 +12,18 @@ from __future__ import annotations
 
 import logging
 import queue
-import random
 import signal
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from felhom_agent.assembly import assembled
-from felhom_agent.config import Config
-from felhom_agent.errors import (
-    JournalClosed,
-)
+from felhom_agent.config import Config, load
+from felhom_agent.errors import ConfigError, JournalClosed
 from felhom_agent.journal.disk import DISK, Disk
-from felhom_agent.mainloop import RELOAD, STOP, Daemon, Inbox
-from felhom_agent.service.events import (
-    JOURNAL_LOST,
-)
+from felhom_agent.mainloop import RELOAD, STOP, Daemon, Inbox, Message
+from felhom_agent.service.events import CONFIG_WRONG, JOURNAL_LOST
+from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
 from felhom_agent.service.systemd import Manager
 
@@ -38,25 +33,31 @@ _log = logging.getLogger(__name__)
 _DISK_PAUSE = 5.0
 
 
-def run(config: Config, *, once: bool = False, disk: Disk = DISK) -> bool:
+def run(
+    config: Config,
+    reread: Callable[[], Config] | None = None,
+    *,
+    once: bool = False,
+    disk: Disk = DISK,
+) -> bool:
     """Given a configuration, work until a signal says stop, or for one pass.
 
-    The journal lives on `disk`. Return whether all guests are as declared (always true without
-    `once`). A disk that takes nothing is waited for, unless `once`. Raise ConfigError, JournalError
-    or AlreadyRunning if the agent cannot begin.
+    `reread` returns the configuration as it is on the disk now, and raises ConfigError; without it
+    the file is loaded as it stands. The journal lives on `disk`. Return whether all guests are as
+    declared (always true without `once`). A disk that takes nothing is waited for, unless `once`.
+    Raise ConfigError, JournalError or AlreadyRunning if the agent cannot begin.
     """
     inbox: Inbox = queue.SimpleQueue()
-    leaving = threading.Event()
+    leaving = Flag()
+    reread = reread or (lambda: load(config.path))
     manager = Manager.present()
     manager.allow(config.proxmox.connect_timeout + config.proxmox.read_timeout)
     waiting = False
     with signals(inbox, leaving):
         while True:
             try:
-                with assembled(
-                    config, random.random, disk=disk, leaving=leaving, manager=manager
-                ) as parts:
-                    daemon = Daemon(config, parts, inbox, manager)
+                with assembled(config, disk=disk, leaving=leaving, manager=manager) as parts:
+                    daemon = Daemon(config, parts, inbox, manager, reread=reread)
                     daemon.begin()
                     if once:
                         return daemon.look()
@@ -66,15 +67,29 @@ def run(config: Config, *, once: bool = False, disk: Disk = DISK) -> bool:
             except JournalClosed as error:
                 if once:
                     raise
-                told_to_stop = _wait_for_the_disk(error, inbox, manager, news=not waiting)
-                waiting = True
+                message = _wait_for_the_disk(error, inbox, manager, news=not waiting)
+                told_to_stop, waiting = message == STOP, True
+                if message == RELOAD:
+                    config = _reloaded(config, reread)
             if told_to_stop:
                 manager.stopping()
                 return True
 
 
-def _wait_for_the_disk(error: JournalClosed, inbox: Inbox, manager: Manager, *, news: bool) -> bool:
-    """Wait a while before the journal is tried again; return whether told to stop.
+def _reloaded(config: Config, reread: Callable[[], Config]) -> Config:
+    """Return the configuration as it is on the disk now, or the one in force if that has errors."""
+    try:
+        return reread()
+    except ConfigError as error:
+        for problem in error.problems:
+            _log.error("%s", problem, extra=fields(CONFIG_WRONG))
+        return config
+
+
+def _wait_for_the_disk(
+    error: JournalClosed, inbox: Inbox, manager: Manager, *, news: bool
+) -> Message:
+    """Wait a while before the journal is tried again; return the message that came, if any did.
 
     A service that gave up would still be down when somebody has made room.
     """
@@ -84,20 +99,23 @@ def _wait_for_the_disk(error: JournalClosed, inbox: Inbox, manager: Manager, *, 
     manager.status(str(error))
     manager.feed()
     try:
-        return inbox.get(timeout=min(_DISK_PAUSE, manager.patience)) == STOP
+        return inbox.get(timeout=min(_DISK_PAUSE, manager.patience))
     except queue.Empty:
-        return False
+        return ""
 
 
 @contextmanager
-def signals(inbox: Inbox, leaving: threading.Event) -> Iterator[None]:
-    """Turn signals into words for the loop for the length of a block; a stop sets `leaving`."""
+def signals(inbox: Inbox, leaving: Flag) -> Iterator[None]:
+    """Turn signals into messages for the loop for the length of a block; a stop sets `leaving`.
+
+    A handler may interrupt anything, another handler included, so it takes no lock: it sets a plain
+    attribute and puts into a SimpleQueue, which is made for that.
+    """
     words = {signal.SIGHUP: RELOAD, signal.SIGTERM: STOP, signal.SIGINT: STOP}
 
     def receive(number: int, _frame: Any) -> None:
         word = words[signal.Signals(number)]
         if word == STOP:
-            # Nobody waits on this event in this thread, so its lock is free here.
             leaving.set()
         inbox.put(word)
 

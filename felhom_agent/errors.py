@@ -23,6 +23,8 @@
     |   `-- HubRefused       ...an answer that is none of the contract's (carries the status)
     |-- JobRefused           must a one-shot job not be begun (again)?
     |-- Withheld             is the guest not to be touched as it is now?
+    |-- Held                 is there a reason to change nothing now?    (see `reconcile.holds`)
+    |-- Changed              was the declaration changed or withdrawn meanwhile?
     `-- QueueClosed          was work refused because the queue is closing?
 
 No error carries a secret: neither a token, nor a header, nor the body of a request.
@@ -30,7 +32,11 @@ No error carries a secret: neither a token, nor a header, nor the body of a requ
 
 from __future__ import annotations
 
+import traceback
+
 from felhom_agent.model import Problem
+
+_PACKAGE = "felhom_agent/"
 
 
 class FelhomError(Exception):
@@ -131,7 +137,14 @@ class TaskFailed(PveError):
 
 
 class StillRunning(FelhomError):
-    """A task did not end within our deadline; PVE goes on with it."""
+    """A task did not end within our deadline; PVE goes on with it.
+
+    `retry_after` are the seconds until it makes sense to ask again; 0 if nobody knows.
+    """
+
+    def __init__(self, text: str, *, retry_after: float = 0.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(text)
 
 
 class Interrupted(FelhomError):
@@ -175,5 +188,23 @@ class Withheld(FelhomError):
     """A guest is in a state in which nothing is done to it; nothing was."""
 
 
+class Held(FelhomError):
+    """A hold stands in the way of a change; nothing was done."""
+
+
+class Changed(FelhomError):
+    """The declaration that was about to be carried out is not in force any more."""
+
+
 class QueueClosed(FelhomError):
     """The queue takes no more work."""
+
+
+def place_of(error: BaseException) -> str:
+    """Given an unexpected exception, return what it is and where in this package it came from."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _PACKAGE in f.filename]
+    if not frames:
+        return type(error).__name__
+    last = frames[-1]
+    file = last.filename[last.filename.rindex(_PACKAGE) :]
+    return f"{type(error).__name__} at {file}:{last.lineno} in {last.name}"

@@ -1,6 +1,6 @@
-"""The main loop: joins provider, observer, planner, engine and journal.
+"""The main loop: joins provider, observer, planner, scheduler and journal.
 
-It waits for the next pass, a retry, a lane that finished or a word, whichever comes first, and
+It waits for the next pass, a retry, a lane that ended or a message, whichever comes first, and
 never blocks on a guest. Nothing short of a stop ends it: an error of one guest is that guest's
 outcome, an error of one pass is a line in the log and another try, a bad file leaves its last good
 version in force.
@@ -35,13 +35,11 @@ from felhom_agent.errors import (
     JournalError,
 )
 from felhom_agent.hub.report import AgentFacts
-from felhom_agent.model import (
-    Converged,
-    Outcome,
-)
-from felhom_agent.reconcile.pace import Pace
+from felhom_agent.model import Converged
+from felhom_agent.reconcile.backoff import Backoff
+from felhom_agent.reconcile.health import Health
 from felhom_agent.reconcile.passes import Passes
-from felhom_agent.reconcile.turns import Turns
+from felhom_agent.reconcile.scheduler import Ended, Scheduler
 from felhom_agent.service.events import (
     AGENT_STARTED,
     AGENT_WARNED,
@@ -59,10 +57,9 @@ from felhom_agent.service.systemd import Manager
 _log = logging.getLogger(__name__)
 
 RELOAD, STOP, LOOK = "reload", "stop", "look"
-_JOURNAL, _HUB = "journal", "hub"
 # Seconds that a stop waits for a report that is under way.
 _LAST_WORD = 2.0
-Message = str | tuple[int, Outcome | None]
+Message = str | Ended
 Inbox = queue.SimpleQueue[Message]
 
 
@@ -76,32 +73,42 @@ class Daemon:
         inbox: Inbox | None = None,
         manager: Manager | None = None,
         *,
+        reread: Callable[[], Config] | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        """`reread` returns the configuration as it is on the disk now, and raises ConfigError."""
         self.config = config
+        self._reread = reread or (lambda: load(config.path))
         self._parts = parts
         self._clock = clock
+        self._chance = chance
         self._manager = manager or Manager()
         self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
         self._wishes = hub_provider(config)
         self._intent = Watched(provider_for(config, self._wishes))
-        self._turns = Turns(
+        self._health = Health()
+        self._scheduler = Scheduler(
             parts.engine,
             parts.operations,
-            config.reconcile.backoff_cap,
-            lambda vmid, outcome: self._inbox.put((vmid, outcome)),
+            parts.holds,
+            Backoff.of(config.reconcile, chance),
+            self._inbox.put,
+            clock,
+            parts.operations.now,
+            parallel=config.reconcile.parallel,
         )
-        self._pace = Pace(chance)
         self._passes = Passes(
-            parts.node, parts.engine, parts.identities, self._turns, self._pace, clock,
+            parts.node, parts.operations, parts.planner, self._scheduler, self._health, clock,
             parts.operations.now,
         )  # fmt: skip
         self._started = parts.operations.now()
         self._next_pass = 0.0
+        self._journal_lost = False
+        self._register_hub()
 
     def begin(self) -> None:
-        """Say who we are, and give every guest with an operation in flight a turn first."""
+        """Say who we are, and settle first what an earlier process left in flight."""
         _greet(self.config)
         found = self._parts.operations.in_flight()
         for operation in found:
@@ -110,16 +117,15 @@ class Daemon:
                 "guest %d: found in flight: %s", operation.vmid, operation.text, extra=extra
             )
         if found:
-            self._parts.engine.desire(self._intent.load())
-        for vmid in sorted({operation.vmid for operation in found}):
-            self._turns.give(vmid)
+            self._scheduler.declare(self._intent.load())
+            self._scheduler.settle_first({operation.vmid for operation in found})
 
     def run(self) -> bool:
         """Work until told to stop, or until a journal that was lost can be written again; return
         whether it was told to stop.
         """
         while self._step():
-            if _JOURNAL in self._turns.reasons and self._parts.journal_opens():
+            if self._journal_lost and self._parts.journal_opens():
                 text = "the journal can be written again; going on from what it has"
                 _log.info(text, extra=fields(JOURNAL_BACK))
                 return False
@@ -128,12 +134,20 @@ class Daemon:
     def look(self) -> bool:
         """Do one pass and what it asks for; return whether all guests are as declared."""
         passed = self._pass()
-        while self._turns.running:
+        while not self._scheduler.idle:
             if not self._wait(self.config.reconcile.interval):
                 return False
-        found = self._parts.engine.outcomes().values()
+        self._scheduler.publish()
+        statuses = self._scheduler.statuses
         settled = not self._intent.problems and not self._parts.operations.in_flight()
-        return passed and settled and all(isinstance(o, Converged) for o in found)
+        return (
+            passed
+            and settled
+            and all(
+                vmid in statuses and isinstance(statuses[vmid].outcome, Converged)
+                for vmid in self._passes.latest.declared
+            )
+        )
 
     @contextmanager
     def hub(self) -> Iterator[None]:
@@ -156,20 +170,27 @@ class Daemon:
         return AgentFacts(
             node=self.config.proxmox.node,
             started=self._started,
-            enforces=not (self.config.reconcile.dry_run or self._turns.reasons),
+            enforces=not self._parts.holds.may_change(0),
             generation=self._wishes.kept.generation if self._wishes else 0,
             passed=passed.begun,
             pass_seconds=passed.seconds,
             pass_good=passed.good,
             in_flight=len(operations.in_flight()),
             unknown=operations.unknown_count,
-            standing=self._parts.engine.standing(),
+            standing=self._scheduler.statuses,
             managed=passed.declared,
         )
 
     def send(self, message: str) -> None:
-        """Give the loop a word (RELOAD or STOP), from whatever thread or signal handler."""
+        """Give the loop a message (RELOAD, LOOK or STOP), from any thread or signal handler."""
         self._inbox.put(message)
+
+    def _register_hub(self) -> None:
+        """Let the hub's block hold every guest."""
+        holds, hub = self._parts.holds, self._wishes
+        if hub is not None:
+            text = "nothing is changed while the hub blocks this host"
+            holds.register("hub", lambda _: text if hub.kept.blocked else "")
 
     def _step(self) -> bool:
         """Do what is due, then wait for what comes; return whether to go on."""
@@ -178,20 +199,21 @@ class Daemon:
             self._watch_journal()
             self._manager.ready()
             self._pass()
-            self._next_pass = self._clock() + self._pace.pause(self.config.reconcile)
-        self._turns.retry(now)
+            pause = self._health.pause(self.config.reconcile, self._scheduler.backoff)
+            self._next_pass = self._clock() + pause
+        self._scheduler.retry()
+        self._scheduler.publish()
         self._manager.status(self._sentence())
         self._manager.feed()
-        due = min(self._next_pass, self._turns.next_retry())
+        due = min(self._next_pass, self._scheduler.next_event())
         return self._wait(min(max(0.0, due - self._clock()), self._manager.patience))
 
     def _sentence(self) -> str:
-        outcomes = self._parts.engine.outcomes()
         return sentence(
-            outcomes,
+            {vmid: status.outcome for vmid, status in self._scheduler.statuses.items()},
             declared=len(self._passes.latest.declared),
-            running=self._turns.running,
-            trouble=self._pace.trouble or self._turns.forbidden,
+            running=self._scheduler.running,
+            trouble=self._health.trouble or self._parts.holds.may_change(0),
         )
 
     def _watch_journal(self) -> None:
@@ -202,11 +224,10 @@ class Daemon:
                 text = "the journal was made smaller: what is older than its limits is gone"
                 _log.info(text, extra=fields(JOURNAL_TIDIED))
         except JournalClosed as error:
-            if _JOURNAL not in self._turns.reasons:
+            if not self._journal_lost:
                 text = "%s; from now on guests are only observed"
                 _log.error(text, error, extra=fields(JOURNAL_LOST))
-            reason = "nothing is changed while the journal cannot be written"
-            self._turns.reasons[_JOURNAL] = reason
+            self._journal_lost = True
         except JournalError as error:
             _log.warning("%s", error, extra=fields(JOURNAL_TIDIED))
 
@@ -215,7 +236,7 @@ class Daemon:
             message = self._inbox.get(timeout=seconds)
         except queue.Empty:
             return True
-        # A stop is not kept waiting by the words that came before it.
+        # A stop is not kept waiting by the messages that came before it.
         if message == STOP or self._parts.node.leaving.is_set():
             return False
         if message == LOOK:
@@ -225,23 +246,19 @@ class Daemon:
                 self._reload()
             except Exception:  # a bug of ours must not end the daemon
                 _log.exception("internal error while reloading; please report it")
-        elif isinstance(message, tuple):
-            self._turns.ended(*message, self._clock())
+        elif isinstance(message, Ended):
+            self._scheduler.ended(message)
         return True
 
     def _pass(self) -> bool:
-        """Look at the whole node; return whether it could be looked at."""
-        if self._wishes is not None and self._wishes.kept.blocked:
-            self._turns.reasons[_HUB] = "nothing is changed while the hub blocks this host"
-        else:
-            self._turns.reasons.pop(_HUB, None)
-        return self._passes.look(self._intent.load, remember=_JOURNAL not in self._turns.reasons)
+        """Observe the whole node; return whether that worked."""
+        return self._passes.run(self._intent.load, remember=not self._journal_lost)
 
     def _reload(self) -> None:
-        """Read everything anew. What holds connections or the journal needs a restart."""
+        """Read everything again. What holds connections or the journal needs a restart."""
         self._manager.reloading()
         try:
-            fresh = load(self.config.path)
+            fresh = self._reread()
         except ConfigError as error:
             for problem in error.problems:
                 _log.error("%s", problem, extra=fields(CONFIG_WRONG))
@@ -249,18 +266,16 @@ class Daemon:
             _log.error(text, extra=fields(CONFIG_WRONG))
         else:
             self._adopt(fresh)
-        self._turns.clear(self.config.reconcile.backoff_cap)
+        backoff = Backoff.of(self.config.reconcile, self._chance)
+        self._scheduler.adopt(backoff, self.config.reconcile.parallel)
         self._next_pass = 0.0
 
     def _adopt(self, fresh: Config) -> None:
         old = self.config
         kept = dataclasses.replace(fresh, proxmox=old.proxmox, journal=old.journal, hub=old.hub)
-        kept = dataclasses.replace(
-            kept, reconcile=dataclasses.replace(fresh.reconcile, dry_run=old.reconcile.dry_run)
-        )
-        if _fixed(fresh) != _fixed(old):
-            text = "changes of [proxmox], [journal] and [hub] take effect at a restart"
-            _log.warning(text, extra=fields(AGENT_WARNED))
+        if waiting := _need_restart(old, fresh):
+            text = "takes effect at a restart (systemctl restart felhom-agent): %s"
+            _log.warning(text, ", ".join(waiting), extra=fields(AGENT_WARNED))
         self.config = kept
         self._parts.engine.adopt(kept.reconcile)
         if kept.desired != old.desired:
@@ -268,9 +283,15 @@ class Daemon:
         _log.info("reloaded", extra=fields(RELOADED, config=kept.path))
 
 
-def _fixed(config: Config) -> tuple[object, ...]:
-    """Return the settings that hold connections and files, and need a restart."""
-    return (config.proxmox, config.journal, config.hub)
+def _need_restart(old: Config, fresh: Config) -> list[str]:
+    """Return the settings that were changed and that hold connections or files."""
+    return [
+        f"[{section}] {setting.name}"
+        for section in ("proxmox", "journal", *(["hub"] if old.hub.url or fresh.hub.url else []))
+        for setting in dataclasses.fields(getattr(old, section))
+        if getattr(getattr(old, section), setting.name)
+        != getattr(getattr(fresh, section), setting.name)
+    ]
 
 
 def _greet(config: Config) -> None:

@@ -143,7 +143,8 @@ class ActualGuest:
 
     `config` is PVE's own answer (JSON types as they came, with the changes that wait for a restart
     merged in); `digest` names the version of it. `config` is `None` where it was not read.
-    `pending` has, for each key that waits for a restart, what is in effect until then.
+    `pending` has, for each key that waits for a restart, what is in effect until then. `unread`
+    is why the configuration could not be read.
     """
 
     vmid: int
@@ -158,6 +159,7 @@ class ActualGuest:
     ha_state: str = ""
     paused: bool = False
     pending: Mapping[str, object] = field(default_factory=lambda: EMPTY)
+    unread: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,40 @@ class Actual:
     offline: frozenset[str] = frozenset()
     hidden: frozenset[int] = frozenset()
     facts: Facts = Facts()
+
+
+@dataclass(frozen=True)
+class Known:
+    """Who was known under a vmid.
+
+    `identity` is the text of the witnesses. `born` is when the latest task that made or destroyed
+    a guest of that vmid had begun (PVE's clock, seconds; 0: the list had none, None: the list could
+    not be read). `gone` tells that the guest was seen gone since.
+    """
+
+    identity: str = ""
+    born: int | None = None
+    gone: bool = False
+
+
+NOBODY: Final = Known()
+
+
+@dataclass(frozen=True)
+class History:
+    """What the node's task list says: per vmid, when the latest task that created, restored or
+    destroyed its guest had begun (PVE's clock); `readable` is false where it cannot be read.
+    """
+
+    latest: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    readable: bool = False
+
+    def born(self, vmid: int) -> int | None:
+        """Return what `Known.born` would be now."""
+        return self.latest.get(vmid, 0) if self.readable else None
+
+
+UNREADABLE: Final = History()
 
 
 @dataclass(frozen=True)
@@ -264,29 +300,6 @@ Action = Start | Stop | SetConfig
 
 
 @dataclass(frozen=True)
-class GuestPlan:
-    """What one look at a guest came to.
-
-    `actions` is what would be done, in order. `withheld` says why nothing is done although the
-    guest may differ; `refused` says what is wrong with the declaration. `notes` are differences
-    that are only reported (observe mode, or nothing that a configuration write could mend).
-    """
-
-    vmid: int
-    kind: Kind | None = None
-    name: str = ""
-    actions: tuple[Action, ...] = ()
-    withheld: str = ""
-    refused: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def drifted(self) -> bool:
-        """Whether reality differs from what was declared, or cannot be brought there."""
-        return bool(self.actions or self.withheld or self.refused or self.notes)
-
-
-@dataclass(frozen=True)
 class Converged:
     """The guest is as declared."""
 
@@ -296,13 +309,17 @@ class Converged:
 
 @dataclass(frozen=True)
 class Retry:
-    """Not yet; look again after `delay` seconds."""
+    """Not yet; look again after `delay` seconds.
+
+    0 leaves the time to the back-off, which counts a failure; a wait for something that takes its
+    time names its own delay, and is no failure.
+    """
 
     delay: float
     why: str
 
     def __str__(self) -> str:
-        return f"retry in {self.delay:.0f} s: {self.why}"
+        return f"retry in {self.delay:.0f} s: {self.why}" if self.delay else f"retry: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -326,3 +343,56 @@ class Refused:
 
 
 Outcome = Converged | Retry | Blocked | Refused
+
+
+@dataclass(frozen=True)
+class GuestPlan:
+    """What one look at a guest came to.
+
+    `actions` is what would be done, in order. `withheld` says why nothing is done although the
+    guest may differ; `refused` says what is wrong with the declaration. `notes` are differences
+    that are only reported (observe mode, or nothing that a configuration write could mend).
+    `unread` says why the guest could not be observed this time; `unclear` tells that it may be
+    another guest than the one known under its vmid, which only the node's task list can settle.
+    """
+
+    vmid: int
+    kind: Kind | None = None
+    name: str = ""
+    actions: tuple[Action, ...] = ()
+    withheld: str = ""
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+    unread: str = ""
+    unclear: bool = False
+
+    @property
+    def drifted(self) -> bool:
+        """Whether reality differs from what was declared, or cannot be brought there."""
+        return bool(self.actions or self.withheld or self.refused or self.notes or self.unread)
+
+    @property
+    def begins_restart(self) -> bool:
+        """Whether the first action is the Stop that begins a restart."""
+        return bool(self.actions) and isinstance(self.actions[0], Stop) and self.actions[0].restart
+
+    @property
+    def outcome(self) -> Outcome:
+        """What a plan without actions stands for."""
+        if self.unread:
+            return Retry(0.0, self.unread)
+        if self.refused:
+            return Refused(self.refused)
+        if self.withheld:
+            return Blocked(self.withheld)
+        if self.notes:
+            return Blocked("; ".join(self.notes))
+        return Converged()
+
+
+@dataclass(frozen=True)
+class GuestStatus:
+    """The latest outcome of a guest; it is of that kind since then (seconds since the epoch)."""
+
+    outcome: Outcome
+    since: float

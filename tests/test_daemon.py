@@ -72,7 +72,7 @@ def test_a_hangup_reads_guests_and_settings_anew_at_once(site: Site, start: Star
 def test_a_stop_is_not_kept_waiting_by_the_hangups_that_came_before_it(site: Site) -> None:
     site.declare(RUNNING)
     site.write_config(QUICK)
-    with assembled(site.config(), lambda: 0.0) as parts:
+    with assembled(site.config()) as parts:
         daemon = Daemon(site.config(), parts)
         for word in (*[RELOAD] * 50, STOP):
             daemon.send(word)
@@ -104,7 +104,7 @@ def test_a_hangup_that_moves_the_guest_files_looks_there(site: Site, start: Star
     path = site.directory / "agent.toml"
     path.write_text(path.read_text().replace("guests.d", "other.d").replace('"pve1"', '"pve9"'))
     agent.send(signal.SIGHUP)
-    agent.wait_for("changes of [proxmox], [journal] and [hub] take effect at a restart")
+    agent.wait_for("takes effect at a restart (systemctl restart felhom-agent): [proxmox] node")
     agent.wait_for("guest 100: done: start")
     assert agent.end() == 0
 

@@ -98,7 +98,7 @@ def test_an_agent_without_a_journal_stops_as_cleanly_as_any(site: Site, disk: Di
 @contextmanager
 def running(site: Site, disk: WatchedDisk) -> Iterator[threading.Thread]:
     config = site.config(interval=0.05)
-    with assembled(config, lambda: 0.0, disk=disk) as parts:
+    with assembled(config, disk=disk) as parts:
         daemon = Daemon(config, parts)
         thread = threading.Thread(target=daemon.run)
         thread.start()
@@ -138,7 +138,7 @@ def test_a_journal_that_cannot_be_made_smaller_costs_a_warning_and_nothing_else(
     site.declare(DECLARED)
     disk = WatchedDisk()
     config = site.config(interval=0.05)
-    with assembled(config, lambda: 0.0, site.clock, disk) as parts:
+    with assembled(config, site.clock, disk) as parts:
         daemon = Daemon(config, parts)
         site.world.edit(100, {"cores": "4"})
         assert daemon.look()

@@ -17,9 +17,10 @@ from felhom_agent.config import load
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.identities import known
-from felhom_agent.model import ABSENT, Action, Change, Desired, GuestPlan, SetConfig
+from felhom_agent.model import ABSENT, Action, Change, Desired, GuestPlan, Known, SetConfig
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.actions import describe
+from felhom_agent.reconcile.history import HistoryReader
 from felhom_agent.reconcile.plan import plan
 
 EX_DRIFT = 2
@@ -45,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     node = Node.connect(config.proxmox)
     try:
         actual = node.observer.snapshot(desired.guests.keys())
-        plans = plan(desired, actual, _identities(config.journal.directory / NAME))
+        history = HistoryReader(node.client).read()
+        plans = plan(desired, actual, _identities(config.journal.directory / NAME), history)
     finally:
         node.client.close()
     for problem in desired.problems:
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     return EX_DRIFT if any(p.drifted for p in plans.values()) else 0
 
 
-def _identities(journal: Path) -> dict[int, str]:
+def _identities(journal: Path) -> dict[int, Known]:
     """Return who was managed under each vmid, if an agent has kept a journal here."""
     return known(read(journal, absent_ok=True))
 

@@ -7,7 +7,7 @@ import dataclasses
 
 from felhom_agent import daemon
 from felhom_agent.cli.command import Commands, add_command
-from felhom_agent.config import load
+from felhom_agent.config import Config, load
 from felhom_agent.service import logging
 
 EX_NOT_CONVERGED = 2
@@ -32,9 +32,15 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     logging.set_up(verbose=arguments.verbose)
-    config = load(arguments.config)
+
+    def reread() -> Config:
+        config = load(arguments.config)
+        if not arguments.dry_run:
+            return config
+        return dataclasses.replace(
+            config, reconcile=dataclasses.replace(config.reconcile, dry_run=True)
+        )
+
+    config = reread()
     logging.set_up(verbose=arguments.verbose, node=config.proxmox.node)
-    if arguments.dry_run:
-        settings = dataclasses.replace(config.reconcile, dry_run=True)
-        config = dataclasses.replace(config, reconcile=settings)
-    return 0 if daemon.run(config, once=arguments.once) else EX_NOT_CONVERGED
+    return 0 if daemon.run(config, reread, once=arguments.once) else EX_NOT_CONVERGED

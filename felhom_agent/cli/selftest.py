@@ -9,7 +9,6 @@ before, where absent stays absent. The daemon must not run meanwhile; its lock s
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 from itertools import chain
 from types import MappingProxyType
@@ -69,7 +68,7 @@ def _agreed(guest: int) -> bool:
 
 def _try_task(config: Config, guest: int) -> int:
     logging.set_up()
-    with assembled(config, random.random) as parts:
+    with assembled(config) as parts:
         before = _description(parts, guest)
         text = "" if before is ABSENT else str(before)
         marked = _wish(guest, f"{text.rstrip()}\n{MARKER}".lstrip("\n"))
@@ -99,8 +98,8 @@ def _wish(guest: int, description: str | None) -> DesiredGuest:
 
 
 def _fulfil(parts: Parts, wish: DesiredGuest) -> Outcome:
-    parts.engine.desire(Desired(MappingProxyType({wish.vmid: wish})))
+    parts.engine.desired = Desired(MappingProxyType({wish.vmid: wish}))
     try:
-        return parts.engine.look_at(wish.vmid).result(_LONGEST)
+        return parts.engine.reconcile(wish.vmid).result(_LONGEST).outcome
     except TimeoutError:
         raise FelhomError(f"guest {wish.vmid}: no end after {_LONGEST:.0f} s") from None

@@ -14,9 +14,8 @@ from typing import Any
 
 from felhom_agent import __version__
 from felhom_agent.errors import Unanswered, Unchanged
-from felhom_agent.model import Kind, Outcome
+from felhom_agent.model import GuestStatus, Kind, Outcome
 from felhom_agent.proxmox.node import Node
-from felhom_agent.reconcile.standing import Standing
 
 SCHEMA = 1
 MEBIBYTE = 1024 * 1024
@@ -59,7 +58,7 @@ class AgentFacts:
     pass_good: bool = False
     in_flight: int = 0
     unknown: int = 0
-    standing: Mapping[int, Standing] = field(default_factory=dict)
+    standing: Mapping[int, GuestStatus] = field(default_factory=dict)
     managed: frozenset[int] = frozenset()
     parked: tuple[str, ...] = ()
 
@@ -181,7 +180,7 @@ def _spec(config: Row) -> dict[str, Any]:
     }
 
 
-def _outcome(standing: Standing) -> dict[str, Any]:
+def _outcome(standing: GuestStatus) -> dict[str, Any]:
     return {
         "state": _state(standing.outcome),
         "why": str(getattr(standing.outcome, "why", "")),

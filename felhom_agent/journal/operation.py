@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from felhom_agent.journal.line import Record
-from felhom_agent.model import ABSENT, Action, Kind, SetConfig
+from felhom_agent.model import ABSENT, Action, Kind, SetConfig, Stop
 
 ABSENT_MARK = None
 """How a key that shall go is written in a record's `wanted`; no value of PVE's is null."""
@@ -48,7 +48,8 @@ class Operation:
     `action` is the name ("Start"), `text` the action as a person reads it, `wanted` what a
     SetConfig sends (`ABSENT_MARK` for a key to delete). Times are seconds since the epoch; `ended`
     is 0 while there is no outcome. `untouched` tells of a failed one that PVE surely did nothing.
-    A one-shot job has a `key`, and `expires` if it is good for a time only.
+    A one-shot job has a `key`, and `expires` if it is good for a time only. `restart` tells that a
+    Stop is the first half of a restart.
     """
 
     op_id: str
@@ -65,6 +66,7 @@ class Operation:
     untouched: bool = False
     key: str = ""
     expires: float | None = None
+    restart: bool = False
 
     @property
     def in_flight(self) -> bool:
@@ -90,6 +92,7 @@ def intent(
         wanted=_wanted(action),
         key=key,
         expires=expires,
+        restart=isinstance(action, Stop) and action.restart,
     )
 
 
@@ -152,6 +155,8 @@ def _intent_fields(operation: Operation) -> dict[str, Any]:
         fields["key"] = operation.key
     if operation.expires is not None:
         fields["expires"] = operation.expires
+    if operation.restart:
+        fields["restart"] = True
     return fields
 
 
@@ -166,6 +171,7 @@ def _from_intent(record: Record) -> Operation:
         wanted=MappingProxyType(record.get("wanted", {})),
         key=record.get("key", ""),
         expires=record.get("expires"),
+        restart=record.get("restart", False),
     )
 
 

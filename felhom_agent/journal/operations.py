@@ -52,6 +52,7 @@ class Operations:
         self._jobs: dict[str, Operation] = {}
         self._upids: set[str] = set()
         self._unknown: set[str] = set()
+        self._open_restarts: set[int] = set()
         records = list(records)
         operations = replay(records)
         self._last_id = mark_of(records).covers(operations).last_id
@@ -105,6 +106,21 @@ class Operations:
         """How many operations the journal has of which nobody can tell what became of them."""
         with self._lock:
             return len(self._unknown)
+
+    def has_open_restart(self, vmid: int) -> bool:
+        """Return whether we stopped a guest for a restart and have not started it again."""
+        with self._lock:
+            return vmid in self._open_restarts
+
+    def open_restarts(self) -> frozenset[int]:
+        """Return the guests that we stopped for a restart and have not started again."""
+        with self._lock:
+            return frozenset(self._open_restarts)
+
+    def close_restart(self, vmid: int) -> None:
+        """Note that a guest runs again, whoever started it."""
+        with self._lock:
+            self._open_restarts.discard(vmid)
 
     def check(self) -> None:
         """Raise JournalClosed if nothing can be written down any more."""
@@ -176,6 +192,10 @@ class Operations:
             self._in_flight.pop(operation.op_id, None)
         if operation.state is State.UNKNOWN:
             self._unknown.add(operation.op_id)
+        if operation.restart and operation.state in (State.SUCCEEDED, State.UNKNOWN):
+            self._open_restarts.add(operation.vmid)
+        if operation.action == "Start" and operation.state is State.SUCCEEDED:
+            self._open_restarts.discard(operation.vmid)
         if operation.upid:
             self._upids.add(operation.upid)
         if operation.key:

@@ -11,6 +11,7 @@ from felhom_agent.proxmox.guests import Guests
 from felhom_agent.proxmox.observer import Observer
 from felhom_agent.proxmox.tasks import Tasks
 from felhom_agent.secret import read_secret
+from felhom_agent.service.flag import Flag
 from felhom_agent.service.systemd import Manager
 
 
@@ -26,13 +27,13 @@ class Node:
     tasks: Tasks
     observer: Observer
     stop: threading.Event
-    leaving: threading.Event
+    leaving: Flag
 
     @classmethod
     def connect(
         cls,
         config: ProxmoxConfig,
-        leaving: threading.Event | None = None,
+        leaving: Flag | None = None,
         manager: Manager | None = None,
     ) -> Node:
         """Given the settings, and perhaps the event for `leaving` and the service manager, return
@@ -43,6 +44,6 @@ class Node:
         manager = manager or Manager()
         client = Client(config, read_secret(config), manager.vitals)
         guests, stop = Guests(client), threading.Event()
-        leaving = leaving or threading.Event()
+        leaving = leaving or Flag()
         observer = Observer(client, guests, leaving, manager.feed)
         return cls(client, guests, Tasks(client, stop), observer, stop, leaving)

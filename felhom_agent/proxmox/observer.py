@@ -28,6 +28,7 @@ from felhom_agent.errors import Denied, Interrupted, Missing, Unanswered, Unchan
 from felhom_agent.model import Actual, ActualGuest, Facts, Kind, RunState
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.guests import Guests
+from felhom_agent.service.flag import Flag
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Observer:
         self,
         client: Client,
         guests: Guests,
-        leaving: threading.Event,
+        leaving: Flag,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         """`beat` is called at each step of a snapshot, on the thread that takes it."""
@@ -191,9 +192,7 @@ class _Reading:
     that is told to stop must not go on asking. What was given up is read at the next look.
     """
 
-    def __init__(
-        self, read: Callable[[ActualGuest], ActualGuest], leaving: threading.Event
-    ) -> None:
+    def __init__(self, read: Callable[[ActualGuest], ActualGuest], leaving: Flag) -> None:
         self._read = read
         self._leaving = leaving
         self._hopeless = threading.Event()

@@ -1,47 +1,35 @@
-"""How long to leave a guest alone that could not be brought in line.
+"""How long to wait after failures in a row: for one guest, and for the passes over a node.
 
-The wait doubles with every failure in a row, up to a cap, and a share of it is drawn by chance so
-that many guests (and many hosts) do not come back in step. Success forgets the failures, and so
-does a changed declaration: an operator who mended it must not wait for old sins.
-
-Threads: one lock guards the counts; nothing is awaited under it.
+The wait doubles with every failure, up to a cap, and a share of it is drawn by chance so that many
+guests, and many hosts, do not come back in step. It keeps no count: whoever counts the failures
+asks with their number.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
-_MOST_DOUBLINGS = 32
+from felhom_agent.config import ReconcileConfig
+
+_MAX_DOUBLINGS = 32
 
 
-@dataclass
+@dataclass(frozen=True)
 class Backoff:
-    """Counts failures per guest; `chance` returns a number from 0 to 1."""
+    """The settings: `first` and `cap` in seconds; `chance` returns a number from 0 to 1."""
 
     first: float
     cap: float
     jitter: float
     chance: Callable[[], float]
-    _failures: dict[int, tuple[Hashable, int]] = field(default_factory=dict, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
-    def failed(self, vmid: int, declared: Hashable) -> float:
-        """Given a guest and what is declared of it, return the seconds until the next look."""
-        with self._lock:
-            before, count = self._failures.get(vmid, (declared, 0))
-            count = count + 1 if before == declared else 1
-            self._failures[vmid] = (declared, count)
-            delay = min(self.cap, self.first * 2.0 ** min(count - 1, _MOST_DOUBLINGS))
-            return delay * (1.0 - self.jitter * self.chance())
+    @classmethod
+    def of(cls, settings: ReconcileConfig, chance: Callable[[], float]) -> Backoff:
+        """Given the settings, return the back-off that they ask for."""
+        return cls(settings.backoff_first, settings.backoff_cap, settings.jitter, chance)
 
-    def adopt(self, first: float, cap: float, jitter: float) -> None:
-        """Take other settings from now on; failures stay counted."""
-        with self._lock:
-            self.first, self.cap, self.jitter = first, cap, jitter
-
-    def succeeded(self, vmid: int) -> None:
-        """Forget the guest's failures."""
-        with self._lock:
-            self._failures.pop(vmid, None)
+    def delay(self, failures: int) -> float:
+        """Given how many failures there were in a row (1 or more), return the seconds to wait."""
+        doubled = self.first * 2.0 ** min(max(failures, 1) - 1, _MAX_DOUBLINGS)
+        return min(self.cap, doubled) * (1.0 - self.jitter * self.chance())

@@ -12,7 +12,10 @@ import logging
 
 from felhom_agent.config import ReconcileConfig
 from felhom_agent.errors import (
+    Changed,
     FelhomError,
+    Held,
+    Interrupted,
     Missing,
     OutcomeUnknown,
     StillRunning,
@@ -25,6 +28,7 @@ from felhom_agent.model import Action, GuestPlan, SetConfig, Start, Stop
 from felhom_agent.proxmox.answers import already_there
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.actions import describe
+from felhom_agent.reconcile.holds import Permit
 from felhom_agent.service.events import GUEST_CHANGED, IN_FLIGHT, Event
 from felhom_agent.service.logging import fields
 
@@ -49,16 +53,30 @@ class Dispatcher:
         self._operations = operations
         self.settings = settings
 
-    def begin(self, action: Action, *, key: str = "", expires: float | None = None) -> Operation:
+    def begin(
+        self,
+        action: Action,
+        permit: Permit,
+        *,
+        key: str = "",
+        expires: float | None = None,
+    ) -> Operation:
         """Given an action, do it as far as PVE's word; return the operation, to be confirmed.
 
+        `permit` is asked before the intent is written, and again immediately before the call, since
+        writing may have taken its time.
         `key` and `expires` make it a one-shot job. Raise JobRefused if that must not be begun, and
         what stood in the way otherwise; the journal then holds it as failed, or in flight where
         nobody can tell.
         """
+        permit.ask()
         operation = self._operations.begin(action, key=key, expires=expires)
         try:
+            permit.ask()
             upid = self._call(action)
+        except (Held, Changed, Interrupted) as error:
+            self._operations.failed(operation, f"not begun: {error}", untouched=True)
+            raise
         except Unchanged as error:
             if already_there(error.text):
                 return operation

@@ -1,52 +1,139 @@
-"""Which guest it is, when its number says only where it lives.
+"""Which guest it is, when its vmid says only where it lives.
 
 PVE hands a vmid out again once its guest is gone, and a declaration that names only the number
-would then be brought about on a stranger. So the agent remembers who was there when it first
+would then be carried out on another guest. So the agent remembers who was there when it first
 managed a number, and leaves another guest under it alone until a person confirms.
 
-A VM is known by its SMBIOS uuid (made new for each VM and clone, kept by backup and restore) or
-else by when it was made; a container, for want of anything better, by its root volume.
+A guest is known by its *witnesses*: a VM by its SMBIOS uuid (made new for each VM and clone, kept
+by backup and restore) and by when it was made (`meta` ctime); a container by its root volume and
+the MAC addresses of its cards. One alone is not enough for a container: PVE gives a container that
+is created again the same volume name.
+
+* All that can be compared agree: it is the same guest; all differ: it is another one.
+* Some agree and some differ (a person moved the root volume or replaced the card, or the container
+  was created again), or the guest was seen gone in between: the node's task list decides. Was the
+  guest created, restored or destroyed since it was last known, it is another one. Where the list
+  cannot tell, a person must.
+* For a container whose witnesses all agree the list is asked, too.
+
+The times that are compared are both PVE's own: the start of the latest such task now, and the one
+that was the latest when the guest was remembered.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-from felhom_agent.model import EMPTY, ActualGuest, DesiredGuest, Kind, SetConfig
+from felhom_agent.model import EMPTY, ActualGuest, DesiredGuest, History, Kind, Known
 
-_KEYS = frozenset({"smbios1", "rootfs"})
 _UUID = re.compile(r"(?:^|,)uuid=([0-9a-fA-F-]{36})(?:,|$)")
 _CTIME = re.compile(r"(?:^|,)ctime=(\d+)(?:,|$)")
+_MAC = re.compile(r"(?:^|[,=])((?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2})(?:,|$)")
+_CARD = re.compile(r"net\d+")
+_WITNESSES = re.compile(r"smbios1|rootfs|meta|net\d+")
+
+Witnesses = Mapping[str, frozenset[str]]
 
 
 def identity_of(guest: ActualGuest) -> str:
     """Given a guest, return what it is known by; empty if there is nothing to know it by."""
-    config = guest.config or EMPTY
+    return ";".join(
+        f"{name}={','.join(sorted(values))}" for name, values in _witnesses(guest).items() if values
+    )
+
+
+def known_now(guest: ActualGuest, history: History) -> Known:
+    """Given a guest and the task list, return as whom it is to be remembered."""
+    return Known(identity_of(guest), history.born(guest.vmid))
+
+
+def is_witness(key: str) -> bool:
+    """Given an option's name, return whether a guest is known by it."""
+    return _WITNESSES.fullmatch(key) is not None
+
+
+def identity_mismatch(
+    desired: DesiredGuest, guest: ActualGuest, known: Known, history: History
+) -> str:
+    """Given a guest, who was known under its vmid and what the task list says, return why it is
+    not the guest that is meant; else empty.
+    """
+    present = _witnesses(guest)
+    if not any(present.values()):
+        return ""
+    if desired.identity:
+        agree, differ = _compare(_parse(desired.identity), present)
+        return "" if agree and not differ else _other(guest, desired.identity)
+    if not known.identity:
+        return ""
+    agree, differ = _compare(_parse(known.identity), present)
+    if differ and not agree:
+        return _other(guest, known.identity)
+    if differ or known.gone:
+        return _by_the_list(guest, known, history, must_tell=True)
     if guest.kind is Kind.LXC:
-        volume = str(config.get("rootfs", "")).partition(",")[0].removeprefix("volume=")
-        return f"rootfs={volume}" if volume else ""
-    if found := _UUID.search(str(config.get("smbios1", ""))):
-        return f"uuid={found[1].lower()}"
-    if found := _CTIME.search(str(config.get("meta", ""))):
-        return f"ctime={found[1]}"
+        return _by_the_list(guest, known, history, must_tell=False)
     return ""
 
 
-def changes_identity(action: SetConfig) -> bool:
-    """Return whether a change is to what a guest is known by."""
-    return any(change.key in _KEYS for change in action.changes)
-
-
-def stranger(desired: DesiredGuest, guest: ActualGuest, known: str) -> str:
-    """Given a guest and what was known under its number, return why it is not the one; else empty.
-
-    `known` is empty where nothing was remembered.
-    """
-    present = identity_of(guest)
-    expected = desired.identity or known
-    if not expected or not present or expected in (present, present.lower()):
+def _by_the_list(guest: ActualGuest, known: Known, history: History, *, must_tell: bool) -> str:
+    """Let the task list decide; `must_tell` makes a list that cannot tell a reason, too."""
+    now = history.born(guest.vmid)
+    if now is not None and known.born is not None:
+        return _other(guest, known.identity, again=True) if now > known.born else ""
+    if not must_tell:
         return ""
+    seen = "it was gone for a while" if known.gone else f"{known.identity} was known"
     return (
-        f"vmid {guest.vmid} was given to another guest ({expected} is now {present}); if that is "
-        f'the one you mean, confirm with identity = "{present}" in its declaration'
+        f"vmid {guest.vmid} may have been given to another guest ({seen}), and the node's task "
+        f"list cannot tell; {_confirm(guest)}"
     )
+
+
+def _other(guest: ActualGuest, known: str, *, again: bool = False) -> str:
+    present = identity_of(guest)
+    what = (
+        "it was created, restored or destroyed since it was last known"
+        if again
+        else f"{known} is now {present}"
+    )
+    return f"vmid {guest.vmid} was given to another guest ({what}); {_confirm(guest)}"
+
+
+def _confirm(guest: ActualGuest) -> str:
+    return (
+        f"if this is the one you mean, confirm with "
+        f'identity = "{identity_of(guest)}" in its declaration'
+    )
+
+
+def _witnesses(guest: ActualGuest) -> Witnesses:
+    config = guest.config or EMPTY
+    if guest.kind is Kind.LXC:
+        volume = str(config.get("rootfs", "")).partition(",")[0].removeprefix("volume=")
+        cards = [str(config[key]) for key in config if _CARD.fullmatch(key)]
+        macs = {mac.lower() for card in cards for mac in _MAC.findall(card)}
+        return {"rootfs": frozenset({volume} - {""}), "mac": frozenset(macs)}
+    uuid = _UUID.findall(str(config.get("smbios1", "")))
+    ctime = _CTIME.findall(str(config.get("meta", "")))
+    return {"uuid": frozenset(u.lower() for u in uuid), "ctime": frozenset(ctime)}
+
+
+def _parse(text: str) -> Witnesses:
+    """Given witnesses as text, in any case, return them; what is none does not count."""
+    found: dict[str, frozenset[str]] = {}
+    for part in text.split(";"):
+        name, _, values = part.strip().partition("=")
+        known = frozenset(value.strip() for value in values.split(",") if value.strip())
+        name = name.strip().lower()
+        # A volume's name has its case; the others are hex digits.
+        found[name] = known if name == "rootfs" else frozenset(v.lower() for v in known)
+    return found
+
+
+def _compare(known: Witnesses, present: Witnesses) -> tuple[bool, bool]:
+    """Return whether a witness agrees, and whether one differs; one that is absent does neither."""
+    both = [name for name in known if known[name] and present.get(name)]
+    agrees = [bool(known[name] & present[name]) for name in both]
+    return any(agrees), not all(agrees)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from felhom_agent.errors import (
     Busy,
     Denied,
@@ -11,55 +9,42 @@ from felhom_agent.errors import (
     JournalError,
     PveError,
     Rejected,
+    StillRunning,
     TaskFailed,
 )
 from felhom_agent.model import (
     Blocked,
-    Converged,
-    GuestPlan,
     Outcome,
     Refused,
     Retry,
 )
 from felhom_agent.proxmox.answers import by_words
 
-Delay = Callable[[], float]
-"""Returns the seconds until the guest's next try, counting one more failure."""
-
 _DISOBEYED = ("got timeout", "container did not stop", "powerdown failed")
 
 
-def of_plan(plan: GuestPlan) -> Outcome:
-    """Given a plan without actions, return the outcome it stands for."""
-    if plan.refused:
-        return Refused(plan.refused)
-    if plan.withheld:
-        return Blocked(plan.withheld)
-    if plan.notes:
-        return Blocked("; ".join(plan.notes))
-    return Converged()
-
-
-def of_error(error: FelhomError, delay: Delay, *, stopping: bool = False) -> Outcome:
-    """Given why an action or a look failed, return the outcome.
+def of_error(error: FelhomError, *, stopping: bool = False) -> Outcome:
+    """Given why an action or an observation failed, return the outcome.
 
     `stopping` tells that the action was a Stop, whose timeout has a meaning of its own.
     """
     if isinstance(error, TaskFailed):
-        return _of_task(error, delay, stopping=stopping)
+        return _of_task(error, stopping=stopping)
     if isinstance(error, Denied):
         return Blocked(_how_to_grant(error))
     if isinstance(error, Rejected):
-        return _of_rejection(error, delay)
+        return _of_rejection(error)
     if isinstance(error, JournalError):
         return Blocked(f"nothing is changed while the journal cannot be written: {error}")
+    if isinstance(error, StillRunning):
+        return Retry(error.retry_after, str(error))
     text = error.text if isinstance(error, PveError) else str(error)
-    return Retry(delay(), text)
+    return Retry(0.0, text)
 
 
-def _of_task(error: TaskFailed, delay: Delay, *, stopping: bool) -> Outcome:
+def _of_task(error: TaskFailed, *, stopping: bool) -> Outcome:
     if by_words(error.text) is Busy:
-        return Retry(delay(), f"another task holds the guest: {error.text}")
+        return Retry(0.0, f"another task holds the guest: {error.text}")
     if " is locked (" in error.text:
         return Blocked(error.text)
     if stopping and any(words in error.text for words in _DISOBEYED):
@@ -69,15 +54,15 @@ def _of_task(error: TaskFailed, delay: Delay, *, stopping: bool) -> Outcome:
         )
     log = [line for line in error.log if not line.startswith("TASK ERROR")]
     said = f"{error.text} [{' | '.join(log)}]" if log else error.text
-    return Retry(delay(), f"its task failed: {said}")
+    return Retry(0.0, f"its task failed: {said}")
 
 
-def _of_rejection(error: Rejected, delay: Delay) -> Outcome:
+def _of_rejection(error: Rejected) -> Outcome:
     if error.final:
         return Refused(f"PVE refuses it: {error.text}")
     if " is locked (" in error.text:
         return Blocked(error.text)
-    return Retry(delay(), f"PVE refuses it: {error.text}")
+    return Retry(0.0, f"PVE refuses it: {error.text}")
 
 
 def _how_to_grant(error: Denied) -> str:

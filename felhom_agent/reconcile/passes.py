@@ -1,33 +1,32 @@
-"""One look at the whole node after the other: what is desired, what is there, who gets a turn.
+"""One pass over the whole node after the other: what is desired, what is there, what differs.
 
-An error of one pass is a line in the log, and another pass comes. Belongs to the main loop's
-thread; `latest` is replaced as a whole and may be read from any.
+A pass that fails is trouble that is said once (`health`), and another pass comes. The node's task
+list is read where it can matter: for guests that are not known yet, and for those that differ.
+
+Belongs to the main thread; `latest` is replaced as a whole and may be read from any.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from felhom_agent.errors import FelhomError, Interrupted, PveError
-from felhom_agent.journal.identities import Identities
-from felhom_agent.model import Desired, Mode
+from felhom_agent.errors import Interrupted
+from felhom_agent.journal.operations import Operations
+from felhom_agent.model import Actual, Desired, GuestPlan, RunState
 from felhom_agent.proxmox.node import Node
-from felhom_agent.reconcile.engine import Engine
-from felhom_agent.reconcile.identity import identity_of
-from felhom_agent.reconcile.pace import Pace
-from felhom_agent.reconcile.plan import plan
-from felhom_agent.reconcile.turns import Turns
+from felhom_agent.reconcile.health import Health
+from felhom_agent.reconcile.history import HistoryReader
+from felhom_agent.reconcile.planner import Planner
+from felhom_agent.reconcile.reconciliation import Seen
+from felhom_agent.reconcile.scheduler import Scheduler
 from felhom_agent.service.logging import within
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Pass:
     """One pass: when it began (seconds since the epoch; 0: none did), how many seconds it took,
-    whether the node could be looked at, and who was declared.
+    whether the node could be observed, and who was declared.
     """
 
     begun: float = 0.0
@@ -37,37 +36,38 @@ class Pass:
 
 
 class Passes:
-    """Looks at a node; `clock` tells monotonic seconds, `now` those since the epoch."""
+    """Observes a node; `clock` tells monotonic seconds, `now` those since the epoch."""
 
     def __init__(
         self,
         node: Node,
-        engine: Engine,
-        identities: Identities,
-        turns: Turns,
-        pace: Pace,
+        operations: Operations,
+        planner: Planner,
+        scheduler: Scheduler,
+        health: Health,
         clock: Callable[[], float],
         now: Callable[[], float],
     ) -> None:
         self._node = node
-        self._engine = engine
-        self._identities = identities
-        self._turns = turns
-        self._pace = pace
+        self._operations = operations
+        self._planner = planner
+        self._scheduler = scheduler
+        self._health = health
         self._clock = clock
         self._now = now
+        self._history = HistoryReader(node.client)
         self._declared: frozenset[int] = frozenset()
         self.latest = Pass()
 
-    def look(self, load: Callable[[], Desired], *, remember: bool) -> bool:
-        """Given how to load what is desired, look, and give a turn to each guest that needs one.
+    def run(self, load: Callable[[], Desired], *, remember: bool) -> bool:
+        """Given how to load what is desired, observe, and enqueue each guest that needs it.
 
-        `remember` tells whether new identities can be written down. Return whether the node could
-        be looked at.
+        `remember` tells whether new identities can be written down. Return whether the pass did
+        what it had to do.
         """
-        self._turns.number += 1
+        self._scheduler.number += 1
         begun, since = self._now(), self._clock()
-        with within(**{"pass": self._turns.number}):
+        with within(**{"pass": self._scheduler.number}):
             good = self._try(load, remember=remember)
         self.latest = Pass(begun, self._clock() - since, good, self._declared)
         return good
@@ -76,35 +76,44 @@ class Passes:
         try:
             desired = load()
             self._declared = frozenset(desired.guests)
-            self._engine.desire(desired)
-            self._compare(desired, remember=remember)
+            self._scheduler.declare(desired)
+            if desired.guests:
+                self._compare(desired, remember=remember)
         except Interrupted:
             return False
-        except PveError as error:
-            self._pace.failed(error)
+        except Exception as error:  # a bug of ours must not end the daemon
+            self._health.failed(error)
             return False
-        except FelhomError as error:
-            _log.error("nothing is done in this pass: %s", error)
-            return False
-        except Exception:  # a bug of ours must not end the daemon
-            _log.exception("internal error in a pass; please report it")
-            return False
+        self._health.ended_well()
         return True
 
     def _compare(self, desired: Desired, *, remember: bool) -> None:
-        engine = self._engine
-        engine.forget(engine.outcomes().keys() - desired.guests.keys())
-        if not desired.guests:
-            return
+        begun = self._clock()
         actual = self._node.observer.snapshot(desired.guests.keys())
-        self._pace.answered()
-        plans = plan(desired, actual, self._identities.all())
+        plans = self._plans(desired, actual)
         if remember:
-            self._identities.remember(
-                {
-                    vmid: identity_of(actual.guests[vmid])
-                    for vmid, guest_plan in plans.items()
-                    if not guest_plan.withheld and desired.guests[vmid].mode is Mode.ENFORCE
-                }
-            )
-        self._turns.consider(desired, plans, self._clock)
+            self._planner.remember_planned(desired, actual, plans)
+        self._close_restarts(actual)
+        seen = {
+            vmid: Seen(desired.guests[vmid], actual, found, begun)
+            for vmid, found in plans.items()
+            if found.actions
+        }
+        busy = {operation.vmid for operation in self._operations.in_flight()}
+        self._scheduler.consider(plans, seen, busy)
+
+    def _plans(self, desired: Desired, actual: Actual) -> dict[int, GuestPlan]:
+        plans = self._planner.plans(desired, actual)
+        differ = any(found.actions or found.withheld for found in plans.values())
+        if differ or self._planner.has_unknown(plans.keys() & actual.guests.keys()):
+            before, self._planner.history = self._planner.history, self._history.read()
+            if self._planner.history != before:
+                plans = self._planner.plans(desired, actual)
+        return plans
+
+    def _close_restarts(self, actual: Actual) -> None:
+        """A guest that runs is not down because of a restart of ours, whoever started it."""
+        for vmid in self._operations.open_restarts():
+            guest = actual.guests.get(vmid)
+            if guest is not None and guest.state is RunState.RUNNING:
+                self._operations.close_restart(vmid)

@@ -15,9 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from felhom_agent.errors import place_of
 from felhom_agent.model import (
     ABSENT,
     EMPTY,
+    NOBODY,
+    UNREADABLE,
     Action,
     Actual,
     ActualGuest,
@@ -27,6 +30,8 @@ from felhom_agent.model import (
     DesiredGuest,
     Facts,
     GuestPlan,
+    History,
+    Known,
     Mode,
     RestartPolicy,
     RunState,
@@ -37,7 +42,7 @@ from felhom_agent.model import (
 )
 from felhom_agent.options import Invalid, lookup
 from felhom_agent.reconcile.actions import describe
-from felhom_agent.reconcile.identity import stranger
+from felhom_agent.reconcile.identity import identity_mismatch
 from felhom_agent.reconcile.normalize import (
     Comparison,
     Context,
@@ -50,31 +55,43 @@ from felhom_agent.reconcile.volumes import has_volume
 
 
 def plan(
-    desired: Desired, actual: Actual, identities: Mapping[int, str] | None = None
+    desired: Desired,
+    actual: Actual,
+    identities: Mapping[int, Known] | None = None,
+    history: History = UNREADABLE,
 ) -> dict[int, GuestPlan]:
-    """Given what is desired, a snapshot and who is known under each vmid, return the plans."""
+    """Given what is desired, a snapshot, who is known under each vmid and what the task list says,
+    return the plans.
+    """
     known = identities or {}
     return {
-        vmid: _plan_surely(guest, actual, known.get(vmid, ""))
+        vmid: _plan_surely(guest, actual, known.get(vmid, NOBODY), history)
         for vmid, guest in sorted(desired.guests.items())
     }
 
 
-def _plan_surely(guest: DesiredGuest, actual: Actual, identity: str) -> GuestPlan:
+def _plan_surely(guest: DesiredGuest, actual: Actual, known: Known, history: History) -> GuestPlan:
     """Return a guest's plan; a bug of ours costs this guest its plan and no other."""
     try:
-        return plan_guest(guest, actual, identity)
+        return plan_guest(guest, actual, known, history)
     except Exception as error:
-        words = f"internal error ({type(error).__name__}: {error}); please report it"
+        words = f"internal error ({place_of(error)}); please report it"
         return GuestPlan(guest.vmid, guest.kind, withheld=words)
 
 
-def plan_guest(desired: DesiredGuest, actual: Actual, identity: str = "") -> GuestPlan:
-    """Given a declaration, a snapshot that holds its guest, and who that was, return its plan."""
+def plan_guest(
+    desired: DesiredGuest, actual: Actual, known: Known = NOBODY, history: History = UNREADABLE
+) -> GuestPlan:
+    """Given a declaration, a snapshot that holds its guest, who that was and what the task list
+    says, return its plan.
+    """
     guest = actual.guests.get(desired.vmid)
     if guest is None:
         return GuestPlan(desired.vmid, desired.kind, withheld=_whereabouts(desired.vmid, actual))
-    why = _reason_to_withhold(desired, guest) or stranger(desired, guest, identity)
+    if guest.config is None:
+        why = guest.unread or "its configuration could not be read"
+        return GuestPlan(desired.vmid, guest.kind, guest.name, unread=why)
+    why = _reason_to_withhold(desired, guest) or identity_mismatch(desired, guest, known, history)
     if why:
         return GuestPlan(desired.vmid, guest.kind, guest.name, withheld=why)
     return _plan_present(desired, guest, actual.facts)
@@ -106,7 +123,7 @@ def _plan_present(desired: DesiredGuest, guest: ActualGuest, facts: Facts) -> Gu
     waiting = ", ".join(f.text for f in findings if isinstance(f, _Waiting))
     restart = bool(waiting) and _may_restart(desired, guest)
     if waiting and not restart:
-        notes = (*notes, f"needs a restart: {waiting}")
+        notes = (*notes, f"needs a restart: {waiting}{_why_no_restart(desired, guest)}")
     actions = () if refused else _actions(desired, guest, changes, restart=restart)
     if desired.mode is Mode.OBSERVE:
         would = f"observed only; would {', '.join(describe(a) for a in actions)}"
@@ -118,6 +135,13 @@ def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
     allowed = desired.restart is RestartPolicy.ALLOWED and desired.state is RunState.RUNNING
     # HA would start the guest by itself in between, or take the stop for a failure.
     return allowed and not guest.ha_state
+
+
+def _why_no_restart(desired: DesiredGuest, guest: ActualGuest) -> str:
+    """Return why a restart that was allowed is not done; empty if none was."""
+    if desired.restart is RestartPolicy.ALLOWED and guest.ha_state:
+        return f"; HA manages it (state {guest.ha_state}), so restart it there"
+    return ""
 
 
 def _actions(
@@ -148,8 +172,6 @@ def _whereabouts(vmid: int, actual: Actual) -> str:
 
 def _reason_to_withhold(desired: DesiredGuest, guest: ActualGuest) -> str:
     """Return why nothing may be done to a guest that is here; empty if something may."""
-    if guest.config is None:
-        return "its configuration could not be read"
     if guest.state is None:
         return "PVE does not know its state"
     if desired.kind and desired.kind is not guest.kind:

@@ -99,7 +99,7 @@ class Recovery:
         waited = self._operations.now() - operation.begun
         left = self._node.client.config.write_timeout + _CLOCK_SLACK - waited
         if left > 0:
-            raise StillRunning(f"PVE may yet begin {operation.text}; waiting {left:.0f} s more")
+            raise StillRunning(f"PVE may yet begin {operation.text}", retry_after=left)
 
     def _find_tasks(self, operation: Operation) -> list[str]:
         """Return the tasks that an operation's call may have made, oldest first."""

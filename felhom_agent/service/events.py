@@ -77,6 +77,12 @@ NODE_BACK: Final = Event(
     "The node's API answers again",
     "Nothing needs to be done.",
 )
+PASS_FAILED: Final = Event(
+    "pass-failed",
+    "6b1d5a0e9d3f4c56a0b7b2f0c1e84d27",
+    "A pass over the node failed",
+    "The line says why. Nothing is changed until a pass works again; the agent tries on by itself.",
+)
 GUEST_CHANGED: Final = Event(
     "guest-changed",
     "4bf0c927ff50434b925c58c5edd455a2",

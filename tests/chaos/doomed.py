@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import queue
-import random
 import signal
 import threading
 from collections.abc import Sequence
@@ -152,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     disk = DeadlyDisk(point, int(times))
     with (
         signals(inbox, leaving),
-        assembled(config, random.random, disk=disk, leaving=leaving) as parts,
+        assembled(config, disk=disk, leaving=leaving) as parts,
     ):
         daemon = Daemon(config, parts, inbox)
         daemon.begin()

@@ -59,7 +59,7 @@ def test_a_host_is_seen_and_a_value_changed_on_the_page_heals_a_guest(
     browser.get(as_operator(hub, "/"))
     assert "never" in browser.find_element(By.ID, "host-pve1").text
     hub.store.desire("pve1", STATE)
-    with assembled(site.config(), lambda: 0.0, site.clock) as parts:
+    with assembled(site.config(), site.clock) as parts:
         daemon = Daemon(site.config(), parts)
         daemon._intent.provider = MergedProvider(EmptyProvider(), round_.provider)
         round_.loop._facts = lambda: replace(

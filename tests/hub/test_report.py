@@ -14,8 +14,7 @@ from felhom_agent import __version__
 from felhom_agent.devnode import Fault
 from felhom_agent.errors import Unchanged
 from felhom_agent.hub.report import AgentFacts, Gatherer, report_of
-from felhom_agent.model import Blocked, Converged, Retry
-from felhom_agent.reconcile.standing import Standing
+from felhom_agent.model import Blocked, Converged, GuestStatus, Retry
 from tests.conftest import Site
 
 GOLDEN = Path(__file__).parent / "report.json"
@@ -43,8 +42,8 @@ def facts(now: float) -> AgentFacts:
         in_flight=1,
         unknown=2,
         standing={
-            100: Standing(Blocked("it is locked (backup)"), now - 60),
-            200: Standing(Converged(), now - 120),
+            100: GuestStatus(Blocked("it is locked (backup)"), now - 60),
+            200: GuestStatus(Converged(), now - 120),
         },
         managed=frozenset({100, 200}),
         parked=("job-1",),
@@ -106,7 +105,7 @@ def test_every_outcome_is_counted_and_told_with_its_reason(
     site = make_site()
     site.world.add("lxc", 101, {"hostname": "x"})
     found = Gatherer(site.connect()).gather(lambda: None)
-    standing = {101: Standing(Retry(5.0, "busy"), 0.0)}
+    standing = {101: GuestStatus(Retry(5.0, "busy"), 0.0)}
     report = report_of("h", 1.0, found, AgentFacts("pve1", 0.0, True, standing=standing))
     assert report["agent"]["outcomes"] == {"converged": 0, "retry": 1, "blocked": 0, "refused": 0}
     assert report["guests"][0]["outcome"] == {

@@ -100,7 +100,7 @@ class Agent:
         config = self._site.config(
             parallel=2, drain_timeout=5.0, start_timeout=0.5, stop_timeout=30.0, config_timeout=0.5
         )
-        self._held = assembled(config, lambda: 0.0, self._site.clock)
+        self._held = assembled(config, self._site.clock)
         self.parts = self._held.__enter__()
         self.daemon = Daemon(config, self.parts, chance=lambda: 0.5)
         self.daemon.begin()
@@ -155,7 +155,8 @@ def test_in_the_end_all_is_as_declared_or_a_person_is_told(steps: list[Step]) ->
 def judge(site: Site, agent: Agent) -> None:
     assert agent.parts.operations.in_flight() == ()
     assert [r for r in site.devnode.mutations if r.during] == []
-    for vmid, outcome in agent.parts.engine.outcomes().items():
+    for vmid, status in agent.daemon._scheduler.statuses.items():
+        outcome = status.outcome
         if isinstance(outcome, Converged):
             assert is_as_declared(site.world, vmid)
         else:

@@ -51,13 +51,13 @@ def task(text: str, *log: str) -> TaskFailed:
     ],
 )
 def test_each_error_has_its_outcome(error: FelhomError, outcome: type[Outcome]) -> None:
-    assert type(outcomes.of_error(error, lambda: 7.0)) is outcome
+    assert type(outcomes.of_error(error)) is outcome
 
 
 def test_a_lock_timeout_of_a_task_is_somebody_elses_turn() -> None:
     """The same words come as an answer and as a task's end (recorded: 40-tasks-qemu/049-051)."""
-    outcome = outcomes.of_error(task(LOCKED), lambda: 7.0)
-    assert outcome == Retry(7.0, f"another task holds the guest: {LOCKED}")
+    outcome = outcomes.of_error(task(LOCKED))
+    assert outcome == Retry(0.0, f"another task holds the guest: {LOCKED}")
 
 
 @pytest.mark.parametrize(
@@ -69,21 +69,21 @@ def test_a_lock_timeout_of_a_task_is_somebody_elses_turn() -> None:
     ],
 )
 def test_a_guest_that_does_not_shut_down_needs_a_person(text: str) -> None:
-    stopped = outcomes.of_error(task(text), lambda: 7.0, stopping=True)
+    stopped = outcomes.of_error(task(text), stopping=True)
     assert isinstance(stopped, Blocked)
     assert 'stop = "power-off"' in stopped.why
-    assert isinstance(outcomes.of_error(task(text), lambda: 7.0), Retry)
+    assert isinstance(outcomes.of_error(task(text)), Retry)
 
 
 def test_a_failed_task_shows_the_end_of_its_log_without_saying_it_twice() -> None:
     failed = task("start failed", "kvm: no memory", "TASK ERROR: start failed")
-    outcome = outcomes.of_error(failed, lambda: 7.0)
-    assert outcome == Retry(7.0, "its task failed: start failed [kvm: no memory]")
+    outcome = outcomes.of_error(failed)
+    assert outcome == Retry(0.0, "its task failed: start failed [kvm: no memory]")
 
 
 def test_a_denial_comes_with_the_line_that_grants_it() -> None:
     denied = Denied("no", path="/vms/100", privilege="VM.Config.CPU|VM.Config.Memory")
-    outcome = outcomes.of_error(denied, lambda: 7.0)
+    outcome = outcomes.of_error(denied)
     assert "pveum role modify FelhomAgent --append 1 --privs VM.Config.CPU" in str(outcome)
 
 
@@ -97,4 +97,4 @@ def test_a_denial_comes_with_the_line_that_grants_it() -> None:
     ],
 )
 def test_a_plan_without_actions_has_its_outcome(plan: GuestPlan, outcome: Outcome) -> None:
-    assert outcomes.of_plan(plan) == outcome
+    assert plan.outcome == outcome

@@ -20,6 +20,7 @@ from felhom_agent.model import (
     Facts,
     GuestPlan,
     Kind,
+    Known,
     Mode,
     RestartPolicy,
     RunState,
@@ -155,7 +156,6 @@ def test_a_guest_on_another_node_is_withheld_with_its_node() -> None:
 @pytest.mark.parametrize(
     ("guest", "why"),
     [
-        (ActualGuest(100, Kind.QEMU, "pve1", STOPPED), "could not be read"),
         (there(None), "PVE does not know its state"),
         (
             ActualGuest(100, Kind.QEMU, "pve1", STOPPED, config={}, template=True),
@@ -292,12 +292,12 @@ def test_another_guest_under_a_known_number_is_withheld_until_a_person_confirms(
     actual = Actual("pve1", {100: guest})
     desired = DesiredGuest(100, state=RUNNING)
     present = identity_of(guest)
-    why = plan_guest(desired, actual, known).withheld
+    why = plan_guest(desired, actual, Known(known)).withheld
     assert f"({known} is now {present})" in why
     assert f'identity = "{present}"' in why
-    assert plan_guest(replace(desired, identity=present), actual, known).actions
-    assert plan_guest(replace(desired, identity=known), actual, present).withheld
-    assert plan_guest(desired, actual, present).actions
+    assert plan_guest(replace(desired, identity=present), actual, Known(known)).actions
+    assert plan_guest(replace(desired, identity=known), actual, Known(present)).withheld
+    assert plan_guest(desired, actual, Known(present)).actions
     assert plan_guest(desired, actual, "").actions
 
 

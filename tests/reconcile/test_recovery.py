@@ -25,8 +25,8 @@ SOON = 30.0
 
 def turn(parts: Parts, state: RunState | None = None, **config: DeclaredValue) -> Outcome:
     guest = DesiredGuest(100, state=state, config=MappingProxyType(config))
-    parts.engine.desire(Desired(MappingProxyType({100: guest})))
-    return parts.engine.look_at(100).result(SOON)
+    parts.engine.desired = Desired(MappingProxyType({100: guest}))
+    return parts.engine.reconcile(100).result(SOON).outcome
 
 
 def states(site: Site) -> list[State]:

@@ -8,6 +8,7 @@ from felhom_agent.assembly import Parts
 from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.errors import (
     Busy,
+    Held,
     JobRefused,
     NotSent,
     OutcomeUnknown,
@@ -152,7 +153,7 @@ def test_nothing_is_done_to_a_guest_that_is_not_to_be_touched(site: Site, agent:
 
 
 def test_a_dry_run_does_no_job(site: Site, agent: Open) -> None:
-    with agent(dry_run=True) as parts, pytest.raises(Withheld, match="dry run; would start"):
+    with agent(dry_run=True) as parts, pytest.raises(Held, match="dry run; would start"):
         once(parts)
     assert asked(site) == []
 

@@ -1,0 +1,64 @@
+"""How it goes with the node as a whole, and how long to wait until the next pass.
+
+A pass that fails is said once, and once that it works again; a failure for another reason is said,
+too. While passes fail, the next one comes sooner than the interval, and later with each failure.
+
+Belongs to the main thread.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from felhom_agent.config import ReconcileConfig
+from felhom_agent.errors import FelhomError, PveError, place_of
+from felhom_agent.reconcile.backoff import Backoff
+from felhom_agent.service.events import INTERNAL_ERROR, NODE_AWAY, NODE_BACK, PASS_FAILED
+from felhom_agent.service.logging import fields
+
+_log = logging.getLogger(__name__)
+
+
+class Health:
+    """Counts the passes in a row that failed; `trouble` is why, empty if the latest did not."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._said: set[str] = set()
+        self.trouble = ""
+
+    def failed(self, error: Exception) -> None:
+        """Note that a pass failed."""
+        self._failures += 1
+        if isinstance(error, PveError):
+            self._trouble("the node cannot be observed", error.text, NODE_AWAY, str(error))
+        elif isinstance(error, FelhomError):
+            self._trouble("nothing is done", str(error), PASS_FAILED, str(error))
+        else:
+            self.trouble = f"internal error in a pass: {place_of(error)}"
+            if self.trouble not in self._said:
+                text = "internal error in a pass; please report it"
+                _log.error(text, exc_info=error, extra=fields(INTERNAL_ERROR))
+            self._said.add(self.trouble)
+
+    def ended_well(self) -> None:
+        """Note that a pass did what it had to do."""
+        if self._failures:
+            extra = fields(NODE_BACK, failed_passes=self._failures)
+            _log.info("the node answers again", extra=extra)
+        self._failures = 0
+        self._said.clear()
+        self.trouble = ""
+
+    def pause(self, settings: ReconcileConfig, backoff: Backoff) -> float:
+        """Given the settings, return the seconds until the next pass."""
+        spread = 1.0 + settings.jitter * (backoff.chance() - 0.5)
+        if not self._failures:
+            return settings.interval * spread
+        return min(settings.interval, backoff.delay(self._failures))
+
+    def _trouble(self, what: str, why: str, event: object, text: str) -> None:
+        self.trouble = f"{what}: {why}"
+        if self.trouble not in self._said:
+            _log.error("%s; trying on: %s", what, text, extra=fields(event))  # type: ignore[arg-type]
+        self._said.add(self.trouble)

@@ -1,0 +1,94 @@
+"""Plans of guests, with the memory of who they are.
+
+`plan` itself is pure (`reconcile.plan`); this brings together what it is a function of: the
+identities that the journal remembers, and what the node's task list said when the latest pass
+read it. A guest is remembered before the first act on it, and again when the agent itself changed
+what it is known by.
+
+Threads: `history` is replaced as a whole by the main thread and read as a whole by lanes;
+`Identities` has a lock of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from felhom_agent.journal.identities import Identities
+from felhom_agent.model import (
+    UNREADABLE,
+    Action,
+    Actual,
+    Desired,
+    DesiredGuest,
+    GuestPlan,
+    Mode,
+    SetConfig,
+)
+from felhom_agent.reconcile.identity import is_witness, known_now
+from felhom_agent.reconcile.plan import plan, plan_guest
+
+
+class Planner:
+    """Plans one guest or all."""
+
+    def __init__(self, identities: Identities) -> None:
+        self._identities = identities
+        self.history = UNREADABLE
+
+    def plans(self, desired: Desired, actual: Actual) -> dict[int, GuestPlan]:
+        """Given what is desired and a snapshot, return the plans of all declared guests."""
+        return plan(desired, actual, self._identities.all(), self.history)
+
+    def has_unknown(self, vmids: Iterable[int]) -> bool:
+        """Given vmids, return whether any of their guests was never remembered."""
+        known = self._identities.all()
+        return any(vmid not in known or known[vmid].born is None for vmid in vmids)
+
+    def plan(self, declared: DesiredGuest, actual: Actual) -> GuestPlan:
+        """Given a declaration and a snapshot that holds its guest, return its plan.
+
+        Raise JournalError if the guest is to be acted on and cannot be remembered.
+        """
+        known = self._identities.of(declared.vmid)
+        found = plan_guest(declared, actual, known, self.history)
+        if found.actions:
+            self.remember([declared.vmid], actual)
+        return found
+
+    def plan_after(self, declared: DesiredGuest, actual: Actual, action: Action) -> GuestPlan:
+        """Given a declaration and a snapshot taken after an action on its guest, return its plan.
+
+        Raise JournalError if the action changed what the guest is known by and that cannot be kept.
+        """
+        if isinstance(action, SetConfig) and any(is_witness(c.key) for c in action.changes):
+            self.remember([declared.vmid], actual)
+        return self.plan(declared, actual)
+
+    def remember_planned(
+        self, desired: Desired, actual: Actual, plans: dict[int, GuestPlan]
+    ) -> None:
+        """Given a pass's plans, remember every guest that is looked after, and note who is gone.
+
+        Raise JournalError if that cannot be kept.
+        """
+        enforced = [
+            vmid
+            for vmid, found in plans.items()
+            if not found.withheld and desired.guests[vmid].mode is Mode.ENFORCE
+        ]
+        self.remember(enforced, actual)
+        here = actual.guests.keys() | actual.elsewhere.keys() | actual.hidden
+        self._identities.seen_gone(plans.keys() - here)
+
+    def remember(self, vmids: Iterable[int], actual: Actual) -> None:
+        """Given vmids and a snapshot, keep who their guests are. Raise JournalError if it cannot
+        be kept.
+        """
+        guests = [actual.guests[vmid] for vmid in vmids if vmid in actual.guests]
+        found = {guest.vmid: known_now(guest, self.history) for guest in guests}
+        if not self.history.readable:
+            # What the list said before is still true; that it says nothing now is no news.
+            before = {vmid: self._identities.of(vmid).born for vmid in found}
+            found = {vmid: replace(known, born=before[vmid]) for vmid, known in found.items()}
+        self._identities.remember(found)

@@ -1,0 +1,259 @@
+"""One guest being reconciled, once: on its lane, one action at a time.
+
+What is in flight is settled; then the plan's first action is done, the guest observed, planned
+again, and so on until the plan is empty or something stands in the way. So the success of every act
+is read back from PVE, not believed.
+
+What it acts on:
+
+* the declaration is fetched when it begins and again before every act and after every wait; one
+  that was withdrawn or changed meanwhile is never carried out;
+* whether the guest may be changed is asked right before every call (`holds`);
+* what a pass saw counts as the first observation, if nothing was done to the guest since, and for a
+  power action only while it is younger than `MAX_AGE`; a configuration write carries the digest
+  of what was seen, so PVE itself refuses it if that is no longer true.
+
+Belongs to the guest's lane from the moment it runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from felhom_agent.errors import Changed, FelhomError, Held, Interrupted, Stale, place_of
+from felhom_agent.journal.operations import Operations
+from felhom_agent.model import (
+    Action,
+    Actual,
+    Blocked,
+    Converged,
+    DesiredGuest,
+    GuestPlan,
+    Outcome,
+    Refused,
+    Retry,
+    SetConfig,
+    Start,
+    Stop,
+)
+from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile import outcomes
+from felhom_agent.reconcile.actions import as_wish, describe
+from felhom_agent.reconcile.dispatch import Dispatcher, NoEffect
+from felhom_agent.reconcile.holds import Holds, Permit
+from felhom_agent.reconcile.limits import Limit
+from felhom_agent.reconcile.planner import Planner
+from felhom_agent.reconcile.recovery import Recovery
+from felhom_agent.service.events import INTERNAL_ERROR
+from felhom_agent.service.logging import fields, within
+
+_log = logging.getLogger(__name__)
+
+# A guest has at most three kinds of actions to do; more rounds mean that somebody works against us.
+_MAX_ROUNDS = 6
+MAX_READS = 8
+"""How many lanes may observe their guests at the same time; PVE's proxy has three workers."""
+MAX_AGE = 5.0
+"""Seconds for which what a pass saw is good enough to start or stop a guest."""
+STOPPED_BY_US = "was stopped by us for a restart and is still down"
+IN_VAIN = "it was restarted, and what waits for a restart still does"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A guest's declaration, what was seen of it and what that came to; begun at that second of
+    the monotonic clock.
+    """
+
+    declared: DesiredGuest
+    actual: Actual
+    plan: GuestPlan
+    begun: float
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What a lane tells the scheduler of a guest.
+
+    `held` tells that a hold stands in the way, `wants_restart` that the guest needs the place for
+    restarts to go on, `restart_in_vain` that it was restarted and the restart changed nothing.
+    """
+
+    outcome: Outcome
+    held: bool = False
+    wants_restart: bool = False
+    restart_in_vain: bool = False
+
+
+@dataclass(frozen=True)
+class Means:
+    """What all lanes share; each part has its own rules for threads."""
+
+    node: Node
+    operations: Operations
+    planner: Planner
+    holds: Holds
+    dispatcher: Dispatcher
+    recovery: Recovery
+    clock: Callable[[], float]
+    declared: Callable[[int], DesiredGuest | None]
+    """Given a vmid, returns its declaration as it is at this moment."""
+    reads: Limit = field(default_factory=lambda: Limit(MAX_READS))
+
+    def observe(self, vmid: int) -> Actual:
+        """Return a guest as it is now. Raise Unchanged if PVE cannot be asked."""
+        with self.reads.held():
+            return self.node.observer.look(vmid)
+
+    def settle(self, vmid: int) -> bool:
+        """Find out what became of what is in flight; return whether anything was.
+
+        Raise what stands in the way of that.
+        """
+        found = self.operations.in_flight(vmid)
+        for operation in found:
+            self.recovery.settle(operation, self.dispatcher.timeout(operation.action))
+        return bool(found)
+
+
+class Reconciliation:
+    """Reconciles a guest."""
+
+    def __init__(
+        self,
+        means: Means,
+        vmid: int,
+        seen: Seen | None,
+        *,
+        number: int,
+        may_restart: bool,
+        restart_in_vain: bool,
+    ) -> None:
+        """`number` is that of the pass that asks; see `Engine.reconcile` for the rest."""
+        self.vmid = vmid
+        self._number = number
+        self._doing: Action | None = None
+        self._means = means
+        self._seen = seen
+        self._may_restart = may_restart
+        self._in_vain = restart_in_vain
+
+    def run(self) -> Reconciled:
+        """Return what comes of the guest; whatever stands in the way is an outcome, too.
+
+        Raise Interrupted if the agent is stopping.
+        """
+        with within(**{"pass": self._number}):
+            return self._run()
+
+    def _run(self) -> Reconciled:
+        open_restart = self._means.operations.has_open_restart
+        try:
+            result = self._reconcile()
+        except Interrupted:
+            if open_restart(self.vmid):
+                _log.warning(
+                    "guest %d: it %s", self.vmid, STOPPED_BY_US, extra=fields(vmid=self.vmid)
+                )
+            raise
+        except Held as error:
+            result = Reconciled(Blocked(str(error)), held=True)
+        except FelhomError as error:
+            stopping = isinstance(self._doing, Stop)
+            result = Reconciled(outcomes.of_error(error, stopping=stopping))
+        except Exception as error:  # a bug of ours must not take the daemon along
+            extra = fields(INTERNAL_ERROR, vmid=self.vmid)
+            _log.exception("guest %d: internal error; please report it", self.vmid, extra=extra)
+            result = Reconciled(Retry(0.0, f"internal error: {place_of(error)}"))
+        if not isinstance(result.outcome, Converged) and open_restart(self.vmid):
+            # Said first, whatever else stands in the way.
+            why = f"{STOPPED_BY_US}; {result.outcome.why}"
+            result = replace(result, outcome=replace(result.outcome, why=why))
+        return result
+
+    def _withdrawn(self) -> Reconciled:
+        """Return what comes of a guest that is no longer declared."""
+        if self._means.operations.has_open_restart(self.vmid):
+            text = "guest %d: it %s, and its declaration was withdrawn; start it by hand"
+            _log.error(text, self.vmid, STOPPED_BY_US, extra=fields(vmid=self.vmid))
+        return Reconciled(Converged())
+
+    def _reconcile(self) -> Reconciled:
+        seen = self._observed() if self._means.settle(self.vmid) else self._at_first()
+        restarted = False
+        for _ in range(_MAX_ROUNDS):
+            if seen is None:
+                return self._withdrawn()
+            if not seen.plan.actions:
+                return Reconciled(seen.plan.outcome)
+            if restart := seen.plan.begins_restart:
+                if restarted or self._in_vain:
+                    # Else it would be restarted over and over for what no restart mends.
+                    return Reconciled(Refused(IN_VAIN), restart_in_vain=True)
+                if not self._may_restart:
+                    return Reconciled(Retry(0.0, "waits for its restart"), wants_restart=True)
+            try:
+                seen = self._act(seen)
+            except (Stale, Changed):
+                seen = self._observed()
+            else:
+                restarted |= restart
+        raise NoEffect("somebody else keeps changing this guest")
+
+    def _at_first(self) -> Seen | None:
+        """Return what the pass saw where that is good enough, else observe."""
+        seen, declared = self._seen, self._means.declared(self.vmid)
+        if seen is None or declared is None:
+            return self._observed()
+        if declared != seen.declared:
+            plan = self._means.planner.plan(declared, seen.actual)
+            seen = Seen(declared, seen.actual, plan, seen.begun)
+        fresh = self._means.clock() - seen.begun <= MAX_AGE
+        by_digest = bool(seen.plan.actions) and isinstance(seen.plan.actions[0], SetConfig)
+        return seen if fresh or by_digest else self._observed()
+
+    def _observed(self) -> Seen | None:
+        """Observe the guest and plan; None if it is no longer declared."""
+        if self._means.declared(self.vmid) is None:
+            return None
+        begun = self._means.clock()
+        actual = self._means.observe(self.vmid)
+        declared = self._means.declared(self.vmid)
+        if declared is None:
+            return None
+        return Seen(declared, actual, self._means.planner.plan(declared, actual), begun)
+
+    def _act(self, seen: Seen) -> Seen | None:
+        """Do the plan's first action and confirm it; return what is seen then.
+
+        Raise Stale or Changed if the world or the declaration moved before it, and nothing was
+        done; else what stood in the way.
+        """
+        means, action = self._means, seen.plan.actions[0]
+        self._doing = action
+        operation = means.dispatcher.begin(action, self._permit(seen))
+        self._doing = None
+        begun = means.clock()
+        actual = means.observe(self.vmid)
+        declared = means.declared(self.vmid)
+        wanted = seen.declared if declared == seen.declared else as_wish(action)
+        plan = means.planner.plan_after(wanted, actual, action)
+        means.dispatcher.confirm(operation, action, plan)
+        if declared is None:
+            return None
+        if declared != seen.declared:
+            plan = means.planner.plan(declared, actual)
+        return Seen(declared, actual, plan, begun)
+
+    def _permit(self, seen: Seen) -> Permit:
+        """Given what is about to be done, return what asks whether it may be, at that moment."""
+        starts = isinstance(seen.plan.actions[0], Start)
+        return Permit(
+            self._means.holds,
+            self.vmid,
+            ", ".join(describe(action) for action in seen.plan.actions),
+            ends_restart=starts and self._means.operations.has_open_restart(self.vmid),
+            is_in_force=lambda: self._means.declared(self.vmid) == seen.declared,
+        )

@@ -1,0 +1,80 @@
+"""All that is known of one guest between two passes.
+
+One record per declared guest, owned by the scheduler and used on the main thread alone. It is
+forgotten as a whole once its guest is no longer declared and nothing of it runs; a changed
+declaration resets the failures, the time before which it is not tried and "a restart was in vain",
+and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from felhom_agent.model import Action, DesiredGuest, GuestStatus
+
+if TYPE_CHECKING:
+    from felhom_agent.reconcile.reconciliation import Seen
+
+
+@dataclass(frozen=True)
+class Run:
+    """What runs on a guest's lane: since when, and whether it holds the place for restarts."""
+
+    began: float
+    restarts: bool
+
+
+@dataclass
+class GuestRecord:
+    """One guest; times are the scheduler's clock, in seconds.
+
+    `declared` is None once the guest is no longer declared. `not_before` is when it may be tried
+    again, infinity if only a change can help; `retries` tells that it shall be tried then without
+    waiting for a pass. `attempted` is what was last tried, so that a different plan is tried at
+    once. `queued` tells that it waits for a place, `wants_restart` that the place for restarts is
+    what it needs, `seen` what the latest pass saw of it. `acted` is when its lane last ended.
+    """
+
+    vmid: int
+    declared: DesiredGuest | None = None
+    status: GuestStatus | None = None
+    not_before: float = -math.inf
+    retries: bool = False
+    failures: int = 0
+    restart_in_vain: bool = False
+    attempted: tuple[Action, ...] = ()
+    queued: bool = False
+    wants_restart: bool = False
+    seen: Seen | None = None
+    acted: float = -math.inf
+    run: Run | None = None
+
+    def declare(self, declared: DesiredGuest | None) -> None:
+        """Take another declaration; what failed under the one before counts no more."""
+        if declared != self.declared:
+            self.reset()
+            self.failures = 0
+            self.restart_in_vain = False
+        self.declared = declared
+
+    def reset(self) -> None:
+        """Let the guest be tried at once."""
+        self.not_before, self.retries = -math.inf, False
+        self.attempted = ()
+
+    def settle(self) -> None:
+        """Forget what failed: the guest is as declared."""
+        self.reset()
+        self.failures = 0
+        self.restart_in_vain = False
+        self.wants_restart = False
+
+    def wait(self, until: float, *, retries: bool) -> None:
+        """Leave the guest alone until then."""
+        self.not_before, self.retries = until, retries
+
+    def is_due(self, actions: tuple[Action, ...], now: float) -> bool:
+        """Given what would be done, return whether it shall be tried now."""
+        return now >= self.not_before or actions != self.attempted
