@@ -184,7 +184,11 @@ class World(Mishaps):
 
     def remove(self, vmid: int) -> None:
         """Let a person destroy a guest; it is gone at once."""
-        self._by_hand("destroy", vmid, lambda guest: self.guests.pop(guest.vmid))
+
+        def destroy(guest: Guest) -> None:
+            del self.guests[guest.vmid]
+
+        self._by_hand("destroy", vmid, destroy)
 
     def create(self, kind: str, vmid: int, config: Mapping[str, object] | None = None) -> None:
         """Let a person create a guest, as `add` does and with the task that PVE makes of it."""

@@ -53,10 +53,9 @@ class GuestRecord:
 
     def declare(self, declared: DesiredGuest | None) -> None:
         """Take another declaration; what failed under the one before counts no more."""
-        if declared != self.declared:
-            self.reset()
-            self.failures = 0
-            self.restart_in_vain = False
+        self.reset()
+        self.failures = 0
+        self.restart_in_vain = False
         self.declared = declared
 
     def reset(self) -> None:

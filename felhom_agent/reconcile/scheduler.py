@@ -152,7 +152,7 @@ class Scheduler:
             record = self._records.get(vmid)
             if record is None:
                 record = self._records[vmid] = GuestRecord(vmid)
-            if guest is not record.declared:
+            if guest != record.declared:
                 self._retries.pop(vmid, None)
                 record.declare(guest)
 

@@ -28,6 +28,7 @@ from felhom_agent.journal.disk import Disk
 from felhom_agent.mainloop import Daemon, Inbox
 from felhom_agent.model import Action, Change, Kind, SetConfig, Start, Stop
 from felhom_agent.service import logging
+from felhom_agent.service.flag import Flag
 
 _STEPS = {"intent": (b'"intent"',), "task": (b'"task"',),
           "outcome": (b'"succeeded"', b'"failed"', b'"unknown"')}  # fmt: skip
@@ -147,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.set_up()
     config = load(given.config)
     inbox: Inbox = queue.SimpleQueue()
-    leaving = threading.Event()
+    leaving = Flag()
     disk = DeadlyDisk(point, int(times))
     with (
         signals(inbox, leaving),

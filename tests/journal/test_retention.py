@@ -9,7 +9,7 @@ from felhom_agent.journal.identities import known
 from felhom_agent.journal.line import Record, encode_file
 from felhom_agent.journal.operation import Operation, State, intent, record_of, replay
 from felhom_agent.journal.retention import RECENT, Limits, mark_of, sift
-from felhom_agent.model import Kind, Start
+from felhom_agent.model import Kind, Known, Start
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
@@ -99,7 +99,7 @@ def test_the_highest_id_that_was_given_is_remembered() -> None:
 def test_the_latest_word_on_each_guest_stays() -> None:
     words: list[Record] = [{"guest": v, "identity": i} for v, i in ((1, "a"), (2, "b"), (1, "c"))]
     kept = sift(words, NOW, NARROW)
-    assert known(kept) == {1: "c", 2: "b"}
+    assert known(kept) == {1: Known("c"), 2: Known("b")}
     assert sum("identity" in record for record in kept) == 2
 
 

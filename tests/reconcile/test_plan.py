@@ -298,11 +298,13 @@ def test_another_guest_under_a_known_number_is_withheld_until_a_person_confirms(
     assert plan_guest(replace(desired, identity=present), actual, Known(known)).actions
     assert plan_guest(replace(desired, identity=known), actual, Known(present)).withheld
     assert plan_guest(desired, actual, Known(present)).actions
-    assert plan_guest(desired, actual, "").actions
+    assert plan_guest(desired, actual).actions
 
 
 def test_a_guest_without_anything_to_know_it_by_is_taken_as_it_is() -> None:
-    assert plan_guest(DesiredGuest(100, state=RUNNING), Actual("pve1", {100: there()}), "x").actions
+    assert plan_guest(
+        DesiredGuest(100, state=RUNNING), Actual("pve1", {100: there()}), Known("x")
+    ).actions
 
 
 def test_an_option_that_this_nodes_pve_does_not_know_yet_is_refused() -> None:

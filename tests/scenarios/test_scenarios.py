@@ -10,7 +10,8 @@
 Events: `look` (the agent looks at the node and does what that asks for), `restart` (the agent
 ends and begins again), `declare FILE` (that file's text becomes guests.toml), and on the node
 `edit VMID KEY=VALUE...`, `start VMID`, `stop VMID`, `lock VMID WORD`, `unlock VMID`,
-`move VMID NODE`, `remove VMID`, `add VMID KIND KEY=VALUE...`, `fault METHOD PATH ACTION`.
+`move VMID NODE`, `remove VMID`, `create VMID KIND KEY=VALUE...`, `add VMID KIND KEY=VALUE...`,
+`fault METHOD PATH ACTION`.
 
 The node's clock goes on by some seconds whenever somebody asks it, so that nothing is ever slept
 away. Lines of one event are sorted by guest, since guests are worked on side by side; what is
@@ -103,6 +104,10 @@ class Play:
 
     def _add(self, vmid: str, kind: str, *assignments: str) -> None:
         self._site.world.add(kind, int(vmid), dict(word.split("=", 1) for word in assignments))
+
+    def _create(self, vmid: str, kind: str, *assignments: str) -> None:
+        config = dict(word.split("=", 1) for word in assignments)
+        self._site.world.create(kind, int(vmid), config)
 
     def _fault(self, method: str, path: str, action: str) -> None:
         self._site.devnode.faults.add(Fault(method, path, action))
