@@ -2,8 +2,8 @@
 
 No message of ours has a secret in it. But others send ours back: a proxy in front of PVE that
 answers 401 with the request it got, a library whose exception quotes a header. So each secret that
-is read is remembered here, and `safe_text`, which every exit calls, writes `MASK` in its place, also
-where it was quoted for a URL, JSON or HTML, or encoded in base64 or hex.
+is read is remembered here, and `safe_text`, which every exit calls, writes `MASK` in its place,
+also where it was quoted for a URL, JSON or HTML, or encoded in base64 or hex.
 
 Only secrets of this host's owner are remembered: what a guest file or a hub declares must not be
 able to blot words out of the log.
@@ -41,11 +41,11 @@ def remember(secret: str) -> None:
         return
     forms = tuple(sorted(set(_forms(secret)), key=len, reverse=True))
     with _lock:
-        _known = ((forms,) + tuple(f for f in _known if f != forms))[:_MAX_SECRETS]
+        _known = (forms, *(f for f in _known if f != forms))[:_MAX_SECRETS]
 
 
 def redacted(text: str) -> str:
-    """Given a text, return it (of a very long one the first million characters) without any secret."""
+    """Given a text, return it, or the first million characters of it, without any secret."""
     known = _known
     longest = max((len(forms[0]) for forms in known), default=0)
     cut = len(text) > _MAX_INPUT
@@ -58,7 +58,7 @@ def redacted(text: str) -> str:
 
 
 def safe_text(text: str, max_length: int) -> str:
-    """Given a text, return it without secrets, printable, and in at most `max_length` characters."""
+    """Given a text, return it without secrets, printable, in at most `max_length` characters."""
     return printable(redacted(text), max_length)
 
 

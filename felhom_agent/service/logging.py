@@ -3,9 +3,9 @@
 Where the process's stderr is journald's (systemd says so in JOURNAL_STREAM) and python3-systemd is
 there, records go to journald's own protocol: the sentence as the message, and `VMID=`, `ACTION=`,
 `OP_ID=`, `UPID=`, `PASS=`, `OUTCOME=` and the like beside it, with the id of the kind of event and
-the place in the code. So `journalctl -u felhom-agent VMID=101` tells the story of one guest. Without
-python3-systemd the same record is a line on stderr with its priority in front (`<6>`) and the fields
-behind it; elsewhere the time stands in front.
+the place in the code. So `journalctl -u felhom-agent VMID=101` tells the story of one guest.
+Without python3-systemd the same record is a line on stderr with its priority in front (`<6>`) and
+the fields behind it; elsewhere the time stands in front.
 
 All that leaves is safe text (felhom_agent/redaction.py) and bounded: `MAX_MESSAGE`, `MAX_FIELD`,
 `MAX_FIELDS`. An error is one line, too, with its place in our code; the places that it came through
@@ -92,6 +92,13 @@ class TailFormatter(logging.Formatter):
         if self._priorities:
             return f"<{_PRIORITY.get(record.levelno, 6)}>"
         return f"{self.formatTime(record, self.datefmt)} {record.levelname.lower():<7} "
+
+
+class PlainFormatter(TailFormatter):
+    """Prints a record as commands complain: with the program's name in front."""
+
+    def _head(self, record: logging.LogRecord) -> str:
+        return f"{super()._head(record) if self._priorities else ''}felhom-agent: "
 
 
 class LineHandler(logging.Handler):
@@ -225,6 +232,16 @@ def set_up(*, verbose: bool = False, node: str = "") -> None:
     logging.getLogger().handlers[:] = [handler]
     _OURS.setLevel(logging.DEBUG if verbose else logging.INFO)
     _quieten()
+
+
+def log_warnings() -> None:
+    """Send warnings to stderr as plain lines, unless records are sent somewhere already: what a
+    command has to tell beside its answer.
+    """
+    root = logging.getLogger()
+    if not root.handlers:
+        root.handlers[:] = [LineHandler(PlainFormatter(priorities=to_journald()))]
+        _quieten()
 
 
 def _quieten() -> None:
