@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import threading
 from collections.abc import Iterator
 from typing import Final
@@ -66,18 +67,25 @@ def _forms(secret: str) -> Iterator[str]:
     """Yield a secret as it may stand in a text."""
     for plain in (secret, secret.lower(), secret.upper()):
         yield plain
-        for quoted in (quote(plain, safe=""), quote(plain), quote_plus(plain)):
+        for quoted in _quoted(plain):
             yield quoted
             yield quoted.replace("%", "%25")
-        yield "".join(f"%{byte:02X}" for byte in plain.encode("utf-8", "surrogateescape"))
+            yield re.sub("%..", lambda found: found[0].lower(), quoted)
         yield json.dumps(plain)[1:-1]
         yield json.dumps(plain, ensure_ascii=False)[1:-1]
         yield repr(plain)[1:-1]
         yield html.escape(plain)
-    data = secret.encode("utf-8", "surrogateescape")
+    data = secret.encode("utf-8", "backslashreplace")
     yield data.hex()
     yield data.hex().upper()
     yield from _in_base64(data)
+
+
+def _quoted(text: str) -> tuple[str, ...]:
+    """Return a text as it may stand in a URL."""
+    every = "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "backslashreplace"))
+    return (quote(text, safe="", errors="backslashreplace"), quote(text, errors="backslashreplace"),
+            quote_plus(text, errors="backslashreplace"), every)  # fmt: skip
 
 
 def _in_base64(data: bytes) -> Iterator[str]:
