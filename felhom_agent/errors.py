@@ -25,12 +25,14 @@
     |-- Withheld             is the guest not to be touched as it is now?
     `-- QueueClosed          was work refused because the queue is closing?
 
-No error carries a secret: neither a token, nor a header, nor the body of a request.
+No error carries a secret: neither a token, nor a header, nor the body of a request, nor where the
+other side's words quote one.
 """
 
 from __future__ import annotations
 
 from felhom_agent.model import Problem
+from felhom_agent.redaction import redacted
 
 
 class FelhomError(Exception):
@@ -53,10 +55,10 @@ class PveError(FelhomError):
     """
 
     def __init__(self, text: str, *, call: str = "", status: int = 0) -> None:
-        self.text = text
+        self.text = redacted(text)
         self.call = call
         self.status = status
-        super().__init__(text)
+        super().__init__(self.text)
 
     def __str__(self) -> str:
         return f"{self.text} ({self.call})" if self.call else self.text
@@ -89,7 +91,7 @@ class Rejected(Unchanged):
         errors: dict[str, str] | None = None,
         final: bool = False,
     ) -> None:
-        self.errors = errors or {}
+        self.errors = {key: redacted(words) for key, words in (errors or {}).items()}
         self.final = final
         super().__init__(text, call=call, status=status)
 
@@ -126,7 +128,7 @@ class TaskFailed(PveError):
 
     def __init__(self, text: str, *, upid: str, log: tuple[str, ...] = ()) -> None:
         self.upid = upid
-        self.log = log
+        self.log = tuple(redacted(line) for line in log)
         super().__init__(text)
 
 
