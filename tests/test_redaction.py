@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import MappingProxyType
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -13,6 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from felhom_agent import redaction
+from felhom_agent.errors import PveError, Rejected, TaskFailed
+from felhom_agent.journal.operation import intent
+from felhom_agent.model import ABSENT, Change, Desired, DesiredGuest, GuestPlan, Kind, SetConfig
 from felhom_agent.redaction import MASK, redacted, remember, safe_text
 from felhom_agent.secret import Secret
 
@@ -21,12 +25,11 @@ ODD = 'p/w+d =&%<"x>\\'
 
 
 @pytest.fixture(autouse=True)
-def known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remember these two for one test."""
     monkeypatch.setattr(redaction, "_known", ())
     Secret(TOKEN)
     Secret(ODD)
-    return
 
 
 @pytest.mark.parametrize("secret", [TOKEN, ODD], ids=["token", "odd"])
@@ -85,3 +88,22 @@ def test_many_secrets_do_not_make_it_forget_the_latest() -> None:
 def test_a_secret_is_taken_out_before_a_text_is_cut() -> None:
     assert safe_text(f"{'x' * 20}{TOKEN}", 30) == f"{'x' * 20}{MASK}"
     assert TOKEN[:4] not in safe_text(f"{'x' * 20}{TOKEN} and more", 30)
+
+
+def test_what_is_declared_shows_no_password() -> None:
+    guest = DesiredGuest(100, config=MappingProxyType({"cipassword": "hunter22"}))
+    change = Change("cipassword", ABSENT, "hunter22", secret=True)
+    action = SetConfig(100, Kind.QEMU, (change,))
+    everything = (guest, Desired(MappingProxyType({100: guest})), action, GuestPlan(100), [change])
+    for value in (*everything, intent("op", action, 0.0)):
+        assert "hunter22" not in f"{value!r} {value}"
+
+
+def test_an_error_keeps_no_secret_that_the_other_side_quotes() -> None:
+    errors = (
+        PveError(f"it says {TOKEN}", call="GET /version"),
+        Rejected("no", errors={"name": f"not {TOKEN}"}),
+        TaskFailed(f"with {TOKEN}", upid="UPID:x", log=(f"--token {TOKEN}",)),
+    )
+    for error in errors:
+        assert TOKEN not in f"{error!r} {error} {vars(error)}"

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -17,7 +19,10 @@ HOSTILE = "\x1b[2J\x07\u202egnp\u2028ü\U000e0041"
 
 
 def felhom(
-    config: Path, *words: str | bytes, stdout: int | None = None, **environment: str
+    config: Path,
+    *words: str | bytes,
+    stdout: int | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "felhom_agent", "--config", str(config), *words]
     return subprocess.run(
@@ -35,9 +40,7 @@ def config(site: Site) -> Path:
     """An agent.toml whose guest has a name and options that no terminal should be sent."""
     site.world.add("lxc", 300, {"hostname": "dns", "description": HOSTILE, "tags": "x"})
     site.declare('[guest.300.config]\ntags = ["y"]\n[guest.999]\n')
-    name = os.fsencode(site.guests_directory) + b"/\xe9t\xe9\x1b[2J.toml"
-    with open(name, "w") as file:
-        file.write("[guest.300.config]\nx = 1\n")
+    site.declare("[guest.300.config]\nx = 1\n", os.fsdecode(b"\xe9t\xe9\x1b[2J.toml"))
     return site.write_config()
 
 
@@ -53,7 +56,7 @@ def config(site: Site) -> Path:
 )
 def test_every_command_prints_on_every_terminal(config: Path, environment: dict[str, str]) -> None:
     for words in (["plan"], ["explain", "lxc", "description", HOSTILE, "ü"]):
-        done = felhom(config, *words, **environment)
+        done = felhom(config, *words, environment=environment)
         assert done.returncode in (0, 1, 2), done.stderr
         assert b"Traceback" not in done.stderr
         assert b"internal error" not in done.stderr

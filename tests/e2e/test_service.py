@@ -218,7 +218,11 @@ class TestConfinement:
             assert "Read-only file system" in failed or "Permission denied" in failed, directory
 
     def test_of_run_it_sees_what_it_needs_and_no_other_services_socket(self, running: Host) -> None:
-        assert self._inside(running, "ls /run").split() == ["credentials", "felhom-agent", "systemd"]
+        assert self._inside(running, "ls /run").split() == [
+            "credentials",
+            "felhom-agent",
+            "systemd",
+        ]
         # `incoming` is systemd's own, for mounts that come later; it is empty.
         there = set(self._inside(running, "ls /run/systemd").split())
         assert there - {"incoming"} == {"journal", "notify"}

@@ -1,4 +1,4 @@
-"""What others write reaches no terminal, no systemd and no log as it is; secrets reach none at all."""
+"""What others write reaches no terminal, systemd or log as it is; secrets reach none at all."""
 
 from __future__ import annotations
 
@@ -83,7 +83,14 @@ def test_the_words_of_a_node_reach_systemd_as_one_line(site: Site, tmp_path: Pat
         listener.bind(str(tmp_path / "notify"))
         listener.settimeout(30.0)
         with subprocess.Popen(
-            [sys.executable, "-m", "felhom_agent", "--config", str(site.write_config(QUICK)), "run"],
+            [
+                sys.executable,
+                "-m",
+                "felhom_agent",
+                "--config",
+                str(site.write_config(QUICK)),
+                "run",
+            ],
             env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
             stderr=subprocess.PIPE,
             text=True,
