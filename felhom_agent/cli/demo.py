@@ -14,12 +14,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from felhom_agent.cli.command import Commands, add_command
-from felhom_agent.cli.out import say
+from felhom_agent.cli.out import ReaderLeft, say
 from felhom_agent.config import Config, load
 from felhom_agent.errors import FelhomError
 from felhom_agent.proxmox.client import Client
@@ -137,7 +137,9 @@ def agent(config: Config, prefix: str = "") -> Iterator[list[str]]:
     def tell() -> None:
         for line in process.stderr or ():
             lines.append(line)
-            say(f"  {prefix}{line.rstrip()}")
+            # Read on, whoever reads us: the agent must not wait for it.
+            with suppress(ReaderLeft):
+                say(f"  {prefix}{line.rstrip()}")
 
     teller = threading.Thread(target=tell, name="agent-log")
     teller.start()

@@ -49,7 +49,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         give_up_stdout()
         return EX_ERROR
     except OutputFailed as error:
-        give_up_stdout()
         complain(error)
         return EX_ERROR
     except FelhomError as error:

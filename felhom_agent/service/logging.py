@@ -261,11 +261,15 @@ def uncaught_errors_logged() -> Iterator[None]:
     def of_thread(caught: threading.ExceptHookArgs) -> None:
         if caught.exc_value is not None and not isinstance(caught.exc_value, SystemExit):
             name = caught.thread.name if caught.thread else "unknown"
-            _log.error("thread %s: internal error", name, exc_info=caught.exc_value)
+            _log.error(
+                "thread %s: internal error; please report it", name, exc_info=caught.exc_value
+            )
 
     def of_finalizer(caught: sys.UnraisableHookArgs) -> None:
         if caught.exc_value is not None:
-            _log.error("internal error while cleaning up", exc_info=caught.exc_value)
+            _log.error(
+                "internal error while cleaning up; please report it", exc_info=caught.exc_value
+            )
 
     before = threading.excepthook, sys.unraisablehook
     threading.excepthook, sys.unraisablehook = of_thread, of_finalizer
