@@ -27,7 +27,8 @@
     |-- Changed              was the declaration changed or withdrawn meanwhile?
     `-- QueueClosed          was work refused because the queue is closing?
 
-No error carries a secret: neither a token, nor a header, nor the body of a request.
+No error carries a secret: neither a token, nor a header, nor the body of a request, nor where the
+other side's words quote one.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from __future__ import annotations
 import traceback
 
 from felhom_agent.model import Problem
+from felhom_agent.redaction import redacted
 
 _PACKAGE = "felhom_agent/"
 
@@ -59,10 +61,10 @@ class PveError(FelhomError):
     """
 
     def __init__(self, text: str, *, call: str = "", status: int = 0) -> None:
-        self.text = text
+        self.text = redacted(text)
         self.call = call
         self.status = status
-        super().__init__(text)
+        super().__init__(self.text)
 
     def __str__(self) -> str:
         return f"{self.text} ({self.call})" if self.call else self.text
@@ -95,7 +97,7 @@ class Rejected(Unchanged):
         errors: dict[str, str] | None = None,
         final: bool = False,
     ) -> None:
-        self.errors = errors or {}
+        self.errors = {key: redacted(words) for key, words in (errors or {}).items()}
         self.final = final
         super().__init__(text, call=call, status=status)
 
@@ -132,7 +134,7 @@ class TaskFailed(PveError):
 
     def __init__(self, text: str, *, upid: str, log: tuple[str, ...] = ()) -> None:
         self.upid = upid
-        self.log = log
+        self.log = tuple(redacted(line) for line in log)
         super().__init__(text)
 
 

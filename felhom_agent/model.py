@@ -112,7 +112,10 @@ class DesiredGuest:
     kind: Kind | None = None
     state: RunState | None = None
     mode: Mode = Mode.ENFORCE
-    config: Mapping[str, DeclaredValue] = field(default_factory=lambda: MappingProxyType({}))
+    # Not in `repr`: it holds passwords in clear.
+    config: Mapping[str, DeclaredValue] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False
+    )
     unset: frozenset[str] = frozenset()
     stop: StopPolicy = StopPolicy.GRACEFUL
     restart: RestartPolicy = RestartPolicy.NEVER

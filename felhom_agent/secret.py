@@ -1,7 +1,7 @@
 """Secrets, each from a file of its own: the API token's, and the key for a hub.
 
 They are no part of the configuration, and show themselves nowhere: not in a log, an error or a
-`repr`.
+`repr`, and not where somebody else's text quotes them (felhom_agent/redaction.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from felhom_agent.config import HubConfig, ProxmoxConfig
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Place, Problem
+from felhom_agent.redaction import remember
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Secret:
     """A text that must not be shown; `reveal` is the only way to it."""
 
     _text: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        remember(self._text)
 
     def reveal(self) -> str:
         return self._text

@@ -50,6 +50,8 @@ _ACTIVE = {
 _JOURNALD = """\
 In journald each line names its kind (FELHOM_EVENT=), and where it belongs to one, its guest
 (VMID=), action (ACTION=), operation (OP_ID=), task (UPID=), pass (PASS=) and outcome (OUTCOME=).
+CODE_FILE=, CODE_LINE= and CODE_FUNC= name the place in the agent's code. Control characters are
+shown as escapes, secrets as (secret), and what is too long ends in three dots.
 `journalctl -x` shows what follows here.
 """
 _SETTINGS = """\

@@ -8,6 +8,7 @@ from itertools import chain
 
 from felhom_agent.cli import health
 from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.out import say
 from felhom_agent.config import load
 
 
@@ -23,7 +24,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
-    print(health.Finding(True, f"{config.path} is good"))
+    say(health.Finding(True, f"{config.path} is good"))
     return show(
         chain(health.of_files(config), health.of_connection(config), health.of_rights(config))
     )
@@ -33,6 +34,8 @@ def show(findings: Iterable[health.Finding]) -> int:
     """Given findings, print each as it comes; return the exit code they stand for."""
     good = True
     for finding in findings:
-        print(finding, flush=True)
+        say(finding)
+        for line in finding.remedy:
+            say(f"        {line}")
         good = good and finding.good
     return 0 if good else 1

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import Any
+
+from felhom_agent.cli.out import put_lines
 
 Commands = argparse._SubParsersAction  # noqa: SLF001  # argparse has no public name for it
+
+
+class Parser(argparse.ArgumentParser):
+    """Prints usage, help and complaints, which quote what was typed, as safe text."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message:
+            put_lines(message, file)
 
 
 def add_command(

@@ -14,11 +14,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.out import ReaderLeft, say
 from felhom_agent.config import Config, load
 from felhom_agent.errors import FelhomError
 from felhom_agent.proxmox.client import Client
@@ -103,8 +104,8 @@ def _show(node: DevNode, config: Config, client: Client) -> int:
     left = differences(client)
     title("What the node answers now:")
     for line in left or ["every declared value is there; nothing else was touched"]:
-        print(f"  {line}")
-    print(f"  {len(lines)} lines were logged, {len(node.mutations)} changes were asked for")
+        say(f"  {line}")
+    say(f"  {len(lines)} lines were logged, {len(node.mutations)} changes were asked for")
     return 0 if converged and healed and not left else 1
 
 
@@ -136,7 +137,9 @@ def agent(config: Config, prefix: str = "") -> Iterator[list[str]]:
     def tell() -> None:
         for line in process.stderr or ():
             lines.append(line)
-            print(f"  {prefix}{line.rstrip()}", flush=True)
+            # Read on, whoever reads us: the agent must not wait for it.
+            with suppress(ReaderLeft):
+                say(f"  {prefix}{line.rstrip()}")
 
     teller = threading.Thread(target=tell, name="agent-log")
     teller.start()
@@ -159,7 +162,7 @@ def _command(config: Config, name: str) -> None:
     if process.returncode not in (0, 2):
         raise FelhomError(f"{name} failed: {process.stderr.strip()}")
     for line in process.stdout.splitlines():
-        print(f"  {line}".rstrip(), flush=True)
+        say(f"  {line}".rstrip())
 
 
 def _words(config: Config, name: str) -> list[str]:
@@ -179,4 +182,5 @@ def wait(done: Callable[[], bool], patience: float = _PATIENCE) -> bool:
 
 def title(text: str) -> None:
     """Print a heading."""
-    print(f"\n== {text}", flush=True)
+    say()
+    say(f"== {text}")

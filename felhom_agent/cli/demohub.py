@@ -18,6 +18,7 @@ import requests
 
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.demo import agent, serving, title, wait
+from felhom_agent.cli.out import say
 from felhom_agent.config import load
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def run(_arguments: argparse.Namespace) -> int:
 
 def _show(hub: DevHub, sites: list[Site]) -> int:
     title(f"A hub listens on {hub.url}. What it wishes of each host:")
-    print(f"  {json.dumps(_state(FIRST))}")
+    say(f"  {json.dumps(_state(FIRST))}")
     for site in sites:
         hub.store.desire(site.name, _state(FIRST))
     title("Two agents start, report, and fetch it:")
@@ -83,7 +84,7 @@ def _show(hub: DevHub, sites: list[Site]) -> int:
     for site in sites:
         seen = hub.store.host(site.name)
         version = seen.report.get("agent", {}).get("version") if seen else None
-        print(f"  {site.name}: {site.config_of('description')}; reported by agent {version}")
+        say(f"  {site.name}: {site.config_of('description')}; reported by agent {version}")
     return 0 if first and then else 1
 
 

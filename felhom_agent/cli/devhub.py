@@ -7,6 +7,7 @@ import signal
 import sqlite3
 
 from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.out import say
 from felhom_agent.errors import FelhomError
 
 
@@ -39,10 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
     with hub:
         for host in arguments.host:
             try:
-                print(f"The key of host {host}: {hub.store.enroll(host)}")
+                say(f"The key of host {host}: {hub.store.enroll(host)}")
             except ValueError as error:
-                print(f"{error}; it keeps its key")
-        print(f"A hub listens on {hub.url}; Ctrl-C ends it.")
-        print(f"Its page wants the user operator and the password {hub.operator_key}", flush=True)
+                say(f"{error}; it keeps its key")
+        say(f"A hub listens on {hub.url}; Ctrl-C ends it.")
+        say(f"Its page wants the user operator and the password {hub.operator_key}")
         signal.sigwait(signals)
     return 0

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.out import say
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -37,8 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     directory = arguments.dir or Path(tempfile.mkdtemp(prefix="felhom-devnode-"))
     with serving(lambda: DevNode(demo_world(guests=arguments.guests), arguments.port)) as node:
         config = furnish(node, directory)
-        print(f"A PVE node listens on {node.endpoint}; Ctrl-C ends it. Try:")
-        print(f"  felhom-agent --config {config} plan")
-        print(f"  felhom-agent --config {config} run", flush=True)
+        say(f"A PVE node listens on {node.endpoint}; Ctrl-C ends it. Try:")
+        say(f"  felhom-agent --config {config} plan")
+        say(f"  felhom-agent --config {config} run")
         signal.sigwait(signals)
     return 0

@@ -6,6 +6,7 @@ import argparse
 import json
 
 from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.out import say
 from felhom_agent.config import did_you_mean
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import ABSENT, DeclaredValue, Kind, TypeOfAbsent
@@ -47,17 +48,17 @@ def run(arguments: argparse.Namespace) -> int:
     )
     desired, actual = _declared(arguments.desired), _value(arguments.actual)
     comparison = compare(kind, key, desired, actual, context)
-    print(f"{comparison.verdict}{': ' if comparison.why else ''}{comparison.why}")
+    say(f"{comparison.verdict}{': ' if comparison.why else ''}{comparison.why}")
     if comparison.verdict is Verdict.DRIFT and desired is not ABSENT:
         try:
-            print(f"would be sent: {key}={to_wire(kind, key, desired, actual, context)}")
+            say(f"would be sent: {key}={to_wire(kind, key, desired, actual, context)}")
         except Invalid as error:
-            print(f"would not be sent: {str(error).strip()}")
+            say(f"would not be sent: {str(error).strip()}")
     if option.default is not None:
-        print(f"when absent, PVE uses: {option.default or '(nothing)'}")
+        say(f"when absent, PVE uses: {option.default or '(nothing)'}")
     if option.privileges:
         also = f", and {option.also}" if option.also else ""
-        print(f"setting it needs: {' or '.join(option.privileges)}{also}")
+        say(f"setting it needs: {' or '.join(option.privileges)}{also}")
     return 0
 
 

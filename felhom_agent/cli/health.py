@@ -21,10 +21,11 @@ from felhom_agent.proxmox.node import Node
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was looked at; `remedy` are the commands that would mend it."""
 
     good: bool
     text: str
+    remedy: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{'ok  ' if self.good else 'FAIL'}  {self.text}"
@@ -151,10 +152,12 @@ def _rights(node: Node, path: str, lacking: list[tuple[str, ...]]) -> Finding:
     user, _, _ = node.client.token_id.partition("!")
     return Finding(
         False,
-        f"{path}: the token lacks {privileges}; as root:\n"
-        f"        pveum role modify FelhomAgent --append 1 --privs {privileges}\n"
-        f"        pveum acl modify {path} --users {user} --roles FelhomAgent\n"
-        f"        pveum acl modify {path} --tokens '{node.client.token_id}' --roles FelhomAgent",
+        f"{path}: the token lacks {privileges}; as root:",
+        (
+            f"pveum role modify FelhomAgent --append 1 --privs {privileges}",
+            f"pveum acl modify {path} --users {user} --roles FelhomAgent",
+            f"pveum acl modify {path} --tokens '{node.client.token_id}' --roles FelhomAgent",
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from felhom_agent.cli.command import Commands, add_command, vmid
+from felhom_agent.cli.out import say
 from felhom_agent.config import load
 from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.operation import Operation, replay
@@ -28,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     operations = replay(read(path))
     wanted = set(arguments.vmid)
     for line in story(o for o in operations if not wanted or o.vmid in wanted):
-        print(line)
+        say(line)
     return 0
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.out import say
 from felhom_agent.config import load
 from felhom_agent.journal.file import NAME
 from felhom_agent.journal.line import Content
@@ -45,11 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _verify(path: Path) -> int:
     content, size = inspect(path)
     state = "damaged" if content.damage else "good"
-    print(f"{path}: {state}, {len(content.records)} records, {size} bytes")
+    say(f"{path}: {state}, {len(content.records)} records, {size} bytes")
     for line in (*_findings(path, content), *_story(content)):
-        print(f"  {line}")
+        say(f"  {line}")
     if content.damage:
-        print(
+        say(
             "  the agent does not start on it; `felhom-agent journal repair` cuts it out, or put "
             "back a copy of the file"
         )
@@ -60,14 +61,14 @@ def _repair(directory: Path) -> int:
     done = repair(directory, f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     path = directory / NAME
     if done is None:
-        print(f"{path}: nothing is damaged, nothing was changed")
+        say(f"{path}: nothing is damaged, nothing was changed")
         return 0
-    print(f"{path}: {len(done.content.records)} intact records were kept; cut out:")
+    say(f"{path}: {len(done.content.records)} intact records were kept; cut out:")
     for line in _findings(path, done.content):
-        print(f"  {line}")
-    print(f"The file as it was is kept as {done.copy}. Now it says:")
+        say(f"  {line}")
+    say(f"The file as it was is kept as {done.copy}. Now it says:")
     for line in _story(inspect(path)[0]):
-        print(f"  {line}")
+        say(f"  {line}")
     return 0
 
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
+import logging
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from felhom_agent import __version__
+from felhom_agent.cli.command import Parser
+from felhom_agent.cli.out import OutputFailed, ReaderLeft, complain, give_up_stdout
 from felhom_agent.config import DEFAULT_PATH
 from felhom_agent.errors import ConfigError, FelhomError, JournalDamaged
-from felhom_agent.service.logging import to_journald
+from felhom_agent.service.logging import log_warnings, uncaught_errors_logged
+from felhom_agent.service.places import described, trace_of
 
 COMMANDS = ("run", "plan", "check", "explain", "selftest", "history", "journal", "demo", "demohub",
             "devnode", "devhub")  # fmt: skip
@@ -27,42 +29,48 @@ EX_ERROR, EX_DATAERR, EX_SOFTWARE, EX_CONFIG, EX_INTERRUPTED = 1, 65, 70, 78, 13
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Given command line arguments, run the command and return the exit code."""
-    parsed = parser().parse_args(arguments)
+    with uncaught_errors_logged():
+        try:
+            return _run(arguments)
+        except KeyboardInterrupt:
+            return EX_INTERRUPTED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    log_warnings()
     try:
+        parsed = parser().parse_args(arguments)
         code: int = parsed.run(parsed)
-        sys.stdout.flush()
     except ConfigError as error:
         for problem in error.problems:
-            _complain(f"felhom-agent: {problem}")
+            complain(problem)
         return EX_CONFIG
-    except BrokenPipeError:
-        # The reader left (`| head`); point stdout elsewhere so that the exit stays quiet too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderLeft:
+        give_up_stdout()
+        return EX_ERROR
+    except OutputFailed as error:
+        complain(error)
         return EX_ERROR
     except FelhomError as error:
-        _complain(f"felhom-agent: {error}")
+        complain(error)
         return EX_DATAERR if isinstance(error, JournalDamaged) else EX_ERROR
-    except KeyboardInterrupt:
-        return EX_INTERRUPTED
     except Exception as error:  # a bug of ours; an operator gets a line, not a traceback
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}:{place.lineno}"
-        _complain(
-            f"felhom-agent: internal error, please report it: {type(error).__name__}: {error} "
-            f"({where})"
-        )
+        complain(f"internal error, please report it: {described(error)}")
+        _explain(error)
         return EX_SOFTWARE
     return code
 
 
-def _complain(text: str) -> None:
-    # For journald an error is one by its priority.
-    print(f"<3>{text}" if to_journald() else text, file=sys.stderr)
+def _explain(error: Exception) -> None:
+    """Tell where an error came through, if every detail is logged (`--verbose`)."""
+    if logging.getLogger("felhom_agent").isEnabledFor(logging.DEBUG):
+        for line in trace_of(error):
+            complain(line, prefix="  ")
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, with all commands."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="felhom-agent",
         description="Keeps the guests of a Proxmox VE host as their operator declared them.",
         epilog="Example: felhom-agent --config /etc/felhom-agent/agent.toml plan",

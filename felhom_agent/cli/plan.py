@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +11,7 @@ from typing import Any
 
 from felhom_agent.assembly import hub_provider, provider_for
 from felhom_agent.cli.command import Commands, add_command, vmid
+from felhom_agent.cli.out import complain, say, say_json
 from felhom_agent.config import load
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal.file import NAME, read
@@ -51,11 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         node.client.close()
     for problem in desired.problems:
-        print(f"felhom-agent: {problem}", file=sys.stderr)
+        complain(problem)
     if arguments.json:
-        print(json.dumps(as_json(config.proxmox.node, desired, plans), indent=2))
+        say_json(as_json(config.proxmox.node, desired, plans))
     else:
-        print("\n".join(as_text(config.proxmox.node, plans, desired.remarks)))
+        for line in as_text(config.proxmox.node, plans, desired.remarks):
+            say(line)
     if desired.problems:
         return 1
     return EX_DRIFT if any(p.drifted for p in plans.values()) else 0

@@ -17,6 +17,7 @@ from felhom_agent.assembly import Parts, assembled
 from felhom_agent.cli import health
 from felhom_agent.cli.check import show
 from felhom_agent.cli.command import Commands, add_command, vmid
+from felhom_agent.cli.out import complain, say
 from felhom_agent.config import Config, load
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import ABSENT, Converged, Desired, DesiredGuest, Outcome
@@ -51,18 +52,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.vmid is None:
         raise FelhomError("selftest task needs --vmid, the guest whose description it changes")
     if not (arguments.yes or _agreed(arguments.vmid)):
-        print("Nothing was changed.")
+        say("Nothing was changed.")
         return 1
     return _try_task(config, arguments.vmid)
 
 
 def _agreed(guest: int) -> bool:
-    print(
+    say(
         f"This appends a line to the description of guest {guest}, reads it back and restores "
-        f"what was there.\nGo on? [y/N] ",
-        end="",
-        flush=True,
+        f"what was there."
     )
+    say("Go on? [y/N] ", end="")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -77,9 +77,9 @@ def _try_task(config: Config, guest: int) -> int:
         finally:
             restored = _fulfil(parts, _wish(guest, None if before is ABSENT else text))
     for words, outcome in (("write and read back", wrote), ("restore", restored)):
-        print(health.Finding(isinstance(outcome, Converged), f"{words}: {outcome}"))
+        say(health.Finding(isinstance(outcome, Converged), f"{words}: {outcome}"))
     if not isinstance(restored, Converged):
-        print(f"The description of guest {guest} was: {text!r}", file=sys.stderr)
+        complain(f"The description of guest {guest} was: {text!r}", prefix="")
     return 0 if isinstance(wrote, Converged) and isinstance(restored, Converged) else 1
 
 

@@ -192,7 +192,8 @@ INTERNAL_ERROR: Final = Event(
     "internal-error",
     "24ba85fe3e7b4de38d3902129bf94b2f",
     "The agent met a defect of its own",
-    "One guest or one pass was skipped; the agent goes on. Please report it, with the line.",
+    "One guest or one pass was skipped; the agent goes on. Please report it, with the line, which "
+    "names the place; `felhom-agent run --verbose` tells how it got there, too.",
 )
 
 EVENTS: Final = tuple(value for value in list(vars().values()) if isinstance(value, Event))

@@ -2,26 +2,44 @@
 
 Where the process's stderr is journald's (systemd says so in JOURNAL_STREAM) and python3-systemd is
 there, records go to journald's own protocol: the sentence as the message, and `VMID=`, `ACTION=`,
-`OP_ID=`, `UPID=`, `PASS=`, `OUTCOME=` and the like beside it, with the id of the kind of event. So
-`journalctl -u felhom-agent VMID=101` tells the story of one guest. Without python3-systemd the same
-record is a line on stderr with its priority in front (`<6>`) and the fields behind it; elsewhere
-the time stands in front.
+`OP_ID=`, `UPID=`, `PASS=`, `OUTCOME=` and the like beside it, with the id of the kind of event and
+the place in the code. So `journalctl -u felhom-agent VMID=101` tells the story of one guest.
+Without python3-systemd the same record is a line on stderr with its priority in front (`<6>`) and
+the fields behind it; elsewhere the time stands in front.
 
-Exceptions never show a traceback: a stranger's error is one line too.
+All that leaves is safe text (felhom_agent/redaction.py) and bounded: `MAX_MESSAGE`, `MAX_FIELD`,
+`MAX_FIELDS`. An error is one line, too, with its place in our code; the places that it came through
+follow as lines of their own where debug records are logged. Logging never raises and never stops a
+caller: a record that cannot be sent is a line on stderr, and one that cannot be written is lost.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from felhom_agent.printable import encodable, one_line, printable
+from felhom_agent.redaction import redacted, safe_text
 from felhom_agent.service.events import INTERNAL_ERROR, Event
+from felhom_agent.service.places import described, relative, text_of, trace_of
+
+MAX_MESSAGE = 8192
+"""The longest message, in characters."""
+MAX_FIELD = 1024
+"""The longest value of a field, in characters."""
+MAX_FIELDS = 64
+MAX_LINE = 12_000
+"""The longest line on stderr. journald breaks longer ones than 48 KiB (LineMax=), and takes what
+follows for a line of its own; a character is 4 bytes at the most."""
 
 # syslog(3)'s priorities, as sd-daemon(3) wants them in front of a line.
 _PRIORITY = {
@@ -33,6 +51,8 @@ _PRIORITY = {
 }
 _JOURNALD = Path("/run/systemd/journal/socket")
 _context: ContextVar[Mapping[str, object]] = ContextVar("fields", default={})  # noqa: B039
+_log = logging.getLogger(__name__)
+_OURS = logging.getLogger("felhom_agent")
 
 Send = Callable[..., object]
 """journald's `send(MESSAGE, **fields)`."""
@@ -43,7 +63,7 @@ def fields(event: Event | None = None, **values: object) -> dict[str, Any]:
 
     Empty values are left out.
     """
-    kept = {k: v for k, v in values.items() if v not in ("", None)}
+    kept = {k: v for k, v in values.items() if v is not None and not (isinstance(v, str) and not v)}
     return {"fields": kept, "event": event}
 
 
@@ -65,14 +85,36 @@ class TailFormatter(logging.Formatter):
         self._priorities = priorities
 
     def format(self, record: logging.LogRecord) -> str:
-        return " ".join(
-            [self._head(record) + _sentence(record), *_tail(getattr(record, "fields", {}))]
-        )
+        tail = (f"{printable(k, MAX_FIELD)}={_quoted(v)}" for k, v in _fields(record))
+        return printable(" ".join([self._head(record) + _sentence(record), *tail]), MAX_LINE)
 
     def _head(self, record: logging.LogRecord) -> str:
         if self._priorities:
             return f"<{_PRIORITY.get(record.levelno, 6)}>"
         return f"{self.formatTime(record, self.datefmt)} {record.levelname.lower():<7} "
+
+
+class PlainFormatter(TailFormatter):
+    """Prints a record as commands complain: with the program's name in front."""
+
+    def _head(self, record: logging.LogRecord) -> str:
+        return f"{super()._head(record) if self._priorities else ''}felhom-agent: "
+
+
+class LineHandler(logging.Handler):
+    """Writes records to stderr, whatever that is at the moment."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Given a record, write it if that can be done."""
+        for each in _with_trace(record):
+            with suppress(Exception):  # there is nobody left to tell
+                stream = sys.stderr
+                stream.write(encodable(self.format(each), stream.encoding) + "\n")
+                stream.flush()
 
 
 class JournaldHandler(logging.Handler):
@@ -87,46 +129,89 @@ class JournaldHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Given a record, send it."""
-        try:
-            self._send(_sentence(record), **{**self._always, **journal_fields(record)})
-        except OSError:
-            self._otherwise.emit(record)
+        for each in _with_trace(record):
+            try:
+                self._send(
+                    _sentence(each),
+                    CODE_FILE=safe_text(relative(each.pathname), MAX_FIELD),
+                    CODE_LINE=each.lineno,
+                    CODE_FUNC=safe_text(each.funcName or "", MAX_FIELD),
+                    **{**self._always, **journal_fields(each)},
+                )
+            except Exception:  # whatever keeps it from being sent, it must not be lost
+                with suppress(Exception):
+                    self._otherwise.emit(each)
 
 
 def journal_fields(record: logging.LogRecord) -> dict[str, str]:
-    """Given a record, return what stands beside its message in journald."""
+    """Given a record, return what stands beside its message and its place in journald."""
     event: Event | None = getattr(record, "event", None)
-    if event is None and record.exc_info:
+    if event is None and _error_of(record):
         event = INTERNAL_ERROR
     named = {} if event is None else {"MESSAGE_ID": event.message_id, "FELHOM_EVENT": event.name}
-    values = {**_context.get(), **getattr(record, "fields", {})}
+    values = {name: text_of(value) for name, value in (*_context.get().items(), *_fields(record))}
     return {
+        **{_field_name(k): safe_text(v, MAX_FIELD) for k, v in islice(values.items(), MAX_FIELDS)},
         "PRIORITY": str(_PRIORITY.get(record.levelno, 6)),
         "SYSLOG_IDENTIFIER": "felhom-agent",
-        "THREAD_NAME": str(record.threadName),
+        "THREAD_NAME": safe_text(str(record.threadName), MAX_FIELD),
         **named,
-        **{_FIELD_NAMES.get(name, name.upper()): str(value) for name, value in values.items()},
     }
 
 
 _FIELD_NAMES = {"op": "OP_ID"}
+_OWN_NAMES = frozenset({"MESSAGE", "CODE_FILE", "CODE_LINE", "CODE_FUNC"})
+
+
+def _field_name(name: str) -> str:
+    """Return a name as journald takes it: capitals, digits and _, a letter first, 64 at most."""
+    known = _FIELD_NAMES.get(name)
+    upper = known or re.sub("[^A-Z0-9_]", "_", name.upper()).lstrip("_0123456789")[:60]
+    return f"{upper}_" if upper in _OWN_NAMES else upper or "FIELD"
+
+
+def _fields(record: logging.LogRecord) -> list[tuple[str, object]]:
+    values = getattr(record, "fields", None)
+    if not isinstance(values, Mapping):
+        return []
+    return [(str(name), value) for name, value in islice(values.items(), MAX_FIELDS)]
+
+
+def _error_of(record: logging.LogRecord) -> BaseException | None:
+    found = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    return found if isinstance(found, BaseException) else None
 
 
 def _sentence(record: logging.LogRecord) -> str:
-    text = record.getMessage().replace("\n", "; ")
-    if record.exc_info and record.exc_info[1] is not None:
-        error = record.exc_info[1]
-        text += f": {type(error).__name__}: {error}".replace("\n", "; ")
-    return text
+    try:
+        text = record.getMessage()
+    except Exception:  # arguments that do not fit the message, or cannot be printed
+        text = f"{text_of(record.msg)} (and arguments that do not fit)"
+    error = _error_of(record)
+    if error is not None:
+        text += f": {described(error)}"
+    return safe_text(one_line(text), MAX_MESSAGE)
 
 
-def _tail(values: Mapping[str, object]) -> list[str]:
-    return [f"{name}={_quoted(str(value))}" for name, value in values.items()]
+def _with_trace(record: logging.LogRecord) -> Iterator[logging.LogRecord]:
+    """Yield a record, and where debug records are logged, one for each place its error passed."""
+    yield record
+    error = _error_of(record)
+    if error is None or not logging.getLogger(record.name).isEnabledFor(logging.DEBUG):
+        return
+    for line in trace_of(error):
+        made = logging.LogRecord(
+            record.name, logging.DEBUG, record.pathname, record.lineno, "%s", (line,), None
+        )
+        made.funcName, made.threadName = record.funcName, record.threadName
+        made.__dict__.update(fields=dict(_fields(record)), event=None)
+        yield made
 
 
-def _quoted(text: str) -> str:
-    plain = text and not any(c.isspace() or c in "\"'=" for c in text)
-    return text if plain else repr(text)
+def _quoted(value: object) -> str:
+    text = redacted(text_of(value))
+    plain = text and not any(c.isspace() or c in "\"'=" for c in text[:MAX_FIELD])
+    return printable(text if plain else repr(text[: MAX_FIELD + 1]), MAX_FIELD)
 
 
 def to_journald() -> bool:
@@ -134,7 +219,7 @@ def to_journald() -> bool:
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         stderr = os.fstat(sys.stderr.fileno())
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return False
     return (device, inode) == (str(stderr.st_dev), str(stderr.st_ino))
 
@@ -143,18 +228,62 @@ def set_up(*, verbose: bool = False, node: str = "") -> None:
     """Send all records from info (debug if `verbose`) to journald, with the node's name, or to
     stderr. May be called again.
     """
-    handler = _handler({"NODE": node} if node else {})
+    handler = _handler({"NODE": safe_text(node, MAX_FIELD)} if node else {})
+    logging.getLogger().handlers[:] = [handler]
+    _OURS.setLevel(logging.DEBUG if verbose else logging.INFO)
+    _quieten()
+
+
+def log_warnings() -> None:
+    """Send warnings to stderr as plain lines, unless records are sent somewhere already: what a
+    command has to tell beside its answer.
+    """
     root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
-    for chatty in ("urllib3", "requests", "proxmoxer.core"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    if not root.handlers:
+        root.handlers[:] = [LineHandler(PlainFormatter(priorities=to_journald()))]
+        _quieten()
+
+
+def _quieten() -> None:
+    """Keep what libraries log of requests and bodies, which hold secrets, out of our log."""
+    logging.raiseExceptions = False
+    logging.getLogger().setLevel(logging.WARNING)
+    # It logs bodies; whoever asks it for debug records means all of it.
+    logging.getLogger("proxmoxer.core").setLevel(logging.WARNING)
+    # It warns of odd headers by quoting them all, and of each connection that it tries anew.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+@contextmanager
+def uncaught_errors_logged() -> Iterator[None]:
+    """Log what Python would print as a traceback or a warning, for the length of a block."""
+
+    def of_thread(caught: threading.ExceptHookArgs) -> None:
+        if caught.exc_value is not None and not isinstance(caught.exc_value, SystemExit):
+            name = caught.thread.name if caught.thread else "unknown"
+            _log.error(
+                "thread %s: internal error; please report it", name, exc_info=caught.exc_value
+            )
+
+    def of_finalizer(caught: sys.UnraisableHookArgs) -> None:
+        if caught.exc_value is not None:
+            _log.error(
+                "internal error while cleaning up; please report it", exc_info=caught.exc_value
+            )
+
+    before = threading.excepthook, sys.unraisablehook
+    threading.excepthook, sys.unraisablehook = of_thread, of_finalizer
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = before
+        logging.captureWarnings(False)
 
 
 def _handler(always: Mapping[str, str]) -> logging.Handler:
     journald = to_journald()
-    lines = logging.StreamHandler(sys.stderr)
-    lines.setFormatter(TailFormatter(priorities=journald))
+    lines = LineHandler(TailFormatter(priorities=journald))
     # Without the socket libsystemd drops what it is given, and says nothing.
     if journald and _JOURNALD.exists():
         try:

@@ -20,10 +20,15 @@ from contextlib import contextmanager
 
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Place, Problem
+from felhom_agent.printable import MARK, one_line
+from felhom_agent.redaction import safe_text
 from felhom_agent.service.events import STUCK
 from felhom_agent.service.logging import fields
 
 _log = logging.getLogger(__name__)
+
+MAX_STATUS = 500
+"""The longest status, in bytes of UTF-8."""
 
 Say = Callable[[str], object]
 """Sends one sd_notify text, such as "READY=1"."""
@@ -71,7 +76,8 @@ class Manager:
     ) -> None:
         """`watchdog` is the longest time in seconds between two feedings; None: there is none."""
         self.vitals = vitals or Vitals()
-        self._say = say or (lambda _: None)
+        self._notify = say or (lambda _: None)
+        self._unheard = False
         self._watchdog = watchdog
         self._clock = clock
         self._fed = -1e9
@@ -120,10 +126,11 @@ class Manager:
         self._say("STOPPING=1")
 
     def status(self, sentence: str) -> None:
-        """Say how it goes, if that is news."""
-        if sentence != self._status:
-            self._status = sentence
-            self._say(f"STATUS={sentence}")
+        """Say how it goes, in one line, if that is news."""
+        text = _bounded(safe_text(one_line(sentence), MAX_STATUS))
+        if text != self._status:
+            self._status = text
+            self._say(f"STATUS={text}")
 
     def feed(self) -> None:
         """Say that all is well, if it is, and not too often; called by the main loop's steps."""
@@ -137,6 +144,25 @@ class Manager:
         if not stuck:
             self._fed = now
             self._say("WATCHDOG=1")
+
+    def _say(self, text: str) -> None:
+        """Say something. That nobody hears it is logged once, and is no reason to stop."""
+        try:
+            self._notify(text)
+        except Exception as error:  # the library's own, or the socket's
+            if not self._unheard:
+                _log.warning("systemd cannot be told %s: %s", text.partition("=")[0], error)
+            self._unheard = True
+        else:
+            self._unheard = False
+
+
+def _bounded(text: str) -> str:
+    """Given a text, return it in at most `MAX_STATUS` bytes."""
+    data = text.encode("utf-8")
+    if len(data) <= MAX_STATUS:
+        return text
+    return data[: MAX_STATUS - len(MARK)].decode("utf-8", "ignore") + MARK
 
 
 def _watchdog() -> float | None:

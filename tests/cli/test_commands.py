@@ -404,3 +404,30 @@ def test_the_devnode_serves_a_site_that_the_other_commands_work_on(
         process.terminate()
         assert process.wait(30) == 0
         process.stdout.close()
+
+
+def test_a_role_on_one_guest_is_enough_for_it_and_for_no_other(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(None, {"/vms/200": ["VM.Audit", "VM.Config.CPU"]})
+    site.world.add("lxc", 200, {"hostname": "dns", "cores": 1})
+    site.world.add("lxc", 201, {"hostname": "web", "cores": 1})
+    site.declare("[guest.200.config]\ncores = 2\n[guest.201.config]\ncores = 2\n")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "felhom_agent",
+            "--config",
+            str(site.write_config()),
+            "run",
+            "--once",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "guest 200: done: set cores: 1 -> 2" in done.stderr
+    assert "guest 201: blocked: the token may not see it" in done.stderr

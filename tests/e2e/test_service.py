@@ -108,6 +108,8 @@ class TestJournald:
         assert int(done["PASS"]) >= 1
         assert done["NODE"] == "pve1"
         assert done["SYSLOG_IDENTIFIER"] == "felhom-agent"
+        assert done["CODE_FILE"].startswith("felhom_agent/")
+        assert int(done["CODE_LINE"]) > 0
         running.hands("lock", 100, "backup")
         running.hands("stop", 100)
         running.wait_for("guest 100: blocked")
@@ -214,6 +216,23 @@ class TestConfinement:
         for directory in ("/etc/felhom-agent", "/usr/bin", "/srv", "/var/lib", "/root", "/run"):
             failed = self._touch(running, f"{directory}/x", check=False)
             assert "Read-only file system" in failed or "Permission denied" in failed, directory
+
+    def test_of_run_it_sees_what_it_needs_and_no_other_services_socket(self, running: Host) -> None:
+        assert self._inside(running, "ls /run").split() == [
+            "credentials",
+            "felhom-agent",
+            "systemd",
+        ]
+        # `incoming` is systemd's own, for mounts that come later; it is empty.
+        there = set(self._inside(running, "ls /run/systemd").split())
+        assert there - {"incoming"} == {"journal", "notify"}
+        assert self._inside(running, "ls /run/credentials").split() == ["felhom-agent.service"]
+
+    def test_it_leaves_no_core_and_no_endless_file(self, running: Host) -> None:
+        limits = running.machine.shell(f"cat /proc/{running.pid()}/limits")
+        lines = [line.split() for line in limits.splitlines()]
+        assert ["Max", "core", "file", "size", "0", "0", "bytes"] in lines
+        assert ["Max", "file", "size", "2147483648", "2147483648", "bytes"] in lines
 
     def test_it_sees_neither_homes_nor_devices_nor_others(self, running: Host) -> None:
         assert self._inside(running, "ls /dev/sda /dev/mem /dev/kvm 2>/dev/null || true") == ""

@@ -43,6 +43,50 @@ def test_a_status_is_said_once(said: list[str]) -> None:
     assert said == ["STATUS=a", "STATUS=b", "STATUS=a"]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "status"),
+    [
+        ("the node says: no\nMAINPID=1\nSTOPPING=1", "the node says: no; MAINPID=1; STOPPING=1"),
+        ("no\r\n", "no"),
+        ("\x1b[2J\0\u2028x\u202e", r"\x1b[2J\x00\u2028x\u202e"),
+        ("name \udce9", r"name \udce9"),
+        ("x" * 600, "x" * 497 + "..."),
+        ("ü" * 600, "ü" * 248 + "..."),
+    ],
+)
+def test_a_status_is_one_bounded_printable_line(
+    said: list[str], sentence: str, status: str
+) -> None:
+    Manager(said.append).status(sentence)
+    assert said == [f"STATUS={status}"]
+
+
+@pytest.mark.parametrize("error", [OSError(111, "refused"), ValueError("x"), TypeError("x")])
+def test_a_systemd_that_cannot_be_told_is_told_of_once_and_stops_nobody(
+    error: Exception, caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    broken = True
+
+    def say(text: str) -> None:
+        if broken:
+            raise error
+
+    manager = Manager(say, 60.0, Vitals(clock), clock)
+    manager.ready()
+    manager.status("a")
+    manager.feed()
+    manager.reloading()
+    manager.allow(1000.0)
+    manager.stopping()
+    assert len(caplog.records) == 1
+    assert caplog.records[0].getMessage().startswith("systemd cannot be told READY: ")
+    broken = False
+    manager.status("b")
+    broken = True
+    manager.status("c")
+    assert len(caplog.records) == 2, "it had been well in between"
+
+
 def test_a_step_feeds_the_watchdog_and_the_next_ones_do_not_flood_it(
     watched: Manager, said: list[str], clock: Clock
 ) -> None:
