@@ -147,7 +147,7 @@ def test_a_node_that_goes_away_is_told_once_and_once_when_it_is_back(
     agent.wait_for("the node answers again")
     agent.wait_for("done: start")
     assert agent.end() == 0
-    assert sum("cannot be looked at" in line for line in agent.lines) == 1
+    assert sum("cannot be observed" in line for line in agent.lines) == 1
 
 
 def test_a_converged_pass_is_silent(site: Site, start: Start) -> None:
