@@ -27,6 +27,9 @@ FLOORS = {
     "secret": 2,
     "options": 2,
     "tomlfile": 1,
+    "tomlscan": 1,
+    "regularfile": 1,
+    "printable": 0,
     "model": 0,
     "errors": 0,
 }

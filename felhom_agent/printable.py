@@ -1,0 +1,81 @@
+"""Text as a person may see it: one line, no character that acts on a terminal or hides, bounded.
+
+Text comes from PVE, a hub, file names, guests' names and exceptions, and leaves through logs,
+journald, systemd, terminals and reports. There a line feed makes a second line that nobody wrote, an
+escape sequence rewrites the screen, a bidi control turns a sentence round, and a lone surrogate
+stops whoever encodes it. What is not visible is shown as Python would write it: `\\x1b`, `\\n`,
+`\\u202e`, `\\udce9`.
+
+A backslash that was there stays as it is, so that text may pass through here more than once and is
+the same afterwards.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+MARK: Final = "..."
+"""What a text that was cut ends with."""
+
+# Unicode calls these letters, marks or symbols (so `str.isprintable` is true), and they show nothing
+# (DerivedCoreProperties.txt: Default_Ignorable_Code_Point; U+2800 is the empty braille pattern).
+_BLANK: Final = frozenset(
+    [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0]
+    + [*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]
+)
+_SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_MAX_MARKS: Final = 4
+"""How many combining marks may stand on one letter; more of them grow over the lines around."""
+
+
+def printable(text: str, max_length: int) -> str:
+    """Given a text, return it with every character that cannot be seen as an escape, in at most
+    `max_length` characters (3 at least); what was cut ends in `MARK`.
+    """
+    head = text[: max_length + 1]
+    shown = head if head.isascii() and head.isprintable() else "".join(_pieces(head))
+    if len(shown) <= max_length and len(head) == len(text):
+        return shown
+    return _cut(head, max_length - len(MARK)) + MARK
+
+
+def encodable(text: str, encoding: str | None) -> str:
+    """Given a text and a stream's encoding, return it with what the stream cannot take as escapes."""
+    name = encoding or "ascii"
+    return text.encode(name, "backslashreplace").decode(name)
+
+
+def _cut(text: str, length: int) -> str:
+    """Return as many whole characters, or escapes, of a text as fit."""
+    kept: list[str] = []
+    for piece in _pieces(text):
+        length -= len(piece)
+        if length < 0:
+            break
+        kept.append(piece)
+    return "".join(kept)
+
+
+def _pieces(text: str) -> list[str]:
+    pieces: list[str] = []
+    # At the start there is nothing of the text's own that a mark could stand on.
+    marks = _MAX_MARKS
+    for character in text:
+        if character.isascii():
+            marks = 0
+            pieces.append(character if character.isprintable() else _escape(character))
+            continue
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        visible = character.isprintable() and ord(character) not in _BLANK and marks <= _MAX_MARKS
+        pieces.append(character if visible else _escape(character))
+    return pieces
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
