@@ -39,7 +39,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Stamp:
-    """What changes when a file is written, renamed or replaced; times in seconds since the epoch."""
+    """What changes when a file is written or replaced; times in seconds since the epoch."""
 
     device: int
     inode: int
@@ -50,7 +50,7 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Content:
-    """What was in a file, with the file's permission bits and its stamp before it was read."""
+    """What was in a file, with the file's permission bits, and its stamp after it was read."""
 
     data: bytes
     mode: int
@@ -88,14 +88,13 @@ def _content(descriptor: int, max_bytes: int) -> Content:
         left -= len(chunk)
     if left <= 0:
         raise Unreadable(f"is not read: it has more than {max_bytes:,} bytes")
-    return Content(b"".join(chunks), stat.S_IMODE(status.st_mode), stamp_of(status))
+    # Its times after it was read: so what was written meanwhile shows.
+    return Content(b"".join(chunks), stat.S_IMODE(status.st_mode), stamp_of(os.fstat(descriptor)))
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
     """Given what the system says of a file, return its stamp."""
-    return Stamp(
-        status.st_dev, status.st_ino, status.st_size, status.st_mtime, status.st_ctime
-    )  # fmt: skip
+    return Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime, status.st_ctime)
 
 
 def _refuse_others(status: os.stat_result) -> None:

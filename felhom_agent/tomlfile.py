@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 KeyPath = tuple[str, ...]
 
+MAX_TEXT = 400
+"""How many characters a problem's text may have."""
 MAX_SAID = 200
 """How many characters of a parser's or the system's own words are shown."""
 MAX_NAME = 300
@@ -49,8 +51,8 @@ class TomlFile:
         return Place(self.path)
 
     def problem(self, text: str, *keys: str) -> Problem:
-        """Given what is wrong with a key, return it with its place."""
-        return Problem(self.place(*keys), text)
+        """Given what is wrong with a key, return it with its place, in one bounded line."""
+        return Problem(self.place(*keys), printable(text, MAX_TEXT))
 
 
 def read(path: Path) -> TomlFile:
@@ -119,6 +121,8 @@ def _locate(text: str) -> Iterator[tuple[KeyPath, int]]:
     for line, statement in _statements(text):
         if statement[0] == "[":
             key = table = _key(statement)
+        elif "=" not in statement:
+            continue
         else:
             key = table + _key(statement[: statement.index("=")])
         for length in range(1, len(key) + 1):

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from felhom_agent.assembly import hub_provider, provider_for
+from felhom_agent.assembly import desired_now
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.config import load
 from felhom_agent.errors import FelhomError
@@ -41,7 +41,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
-    desired = _only(provider_for(config, hub_provider(config)).load(), arguments.vmid)
+    desired = _only(desired_now(config), arguments.vmid)
     node = Node.connect(config.proxmox)
     try:
         actual = node.observer.snapshot(desired.guests.keys())
