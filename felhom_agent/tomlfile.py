@@ -149,4 +149,10 @@ def _statements(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _key(tokens: list[str]) -> KeyPath:
-    return tuple(t.strip("\"'") for t in tokens if t not in ("[", "]", "."))
+    return tuple(_part(t) for t in tokens if t not in ("[", "]", "."))
+
+
+def _part(token: str) -> str:
+    if token.startswith('"') and "\\" in token:
+        return str(tomli.loads(f"key = {token}")["key"])
+    return token.strip("\"'")
