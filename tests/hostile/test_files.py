@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from felhom_agent import config, regularfile, secret, tomlfile
-from felhom_agent.desired import directory, readfile
+from felhom_agent.desired import directory, guestfile, readfile
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Desired
@@ -202,7 +202,8 @@ def test_what_would_take_long_to_parse_is_refused_before(tmp_path: Path, text: s
 
 
 ODD_TEXTS = ['"""\\' * 250_000, '"' * 900_000, "'" * 900_000, '"""' + '\\"' * 400_000,
-             "." * 900_000, "]" * 900_000, "\\" * 900_000, "#\n" * 400_000, "\n" * 900_000, "a " * 400_000,
+             "." * 900_000, "]" * 900_000, "\\" * 900_000, "#\n" * 400_000,
+             "\n" * 900_000, "a " * 400_000,
              '"a"' * 300_000, "'''" + "x''" * 300_000, "\0" * 900_000]  # fmt: skip
 
 
@@ -219,7 +220,7 @@ def test_a_defect_of_ours_costs_the_file_and_names_its_place(
     (tmp_path / "b.toml").write_text("[guest.103]\n")
     provider = TomlDirectoryProvider(tmp_path)
     before = provider.load()
-    real = readfile.declarations_of
+    real = guestfile.declarations_of
 
     def defective(file: tomlfile.TomlFile) -> object:
         return 1 // 0 if file.path.endswith("a.toml") else real(file)
