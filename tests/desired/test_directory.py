@@ -61,6 +61,11 @@ def test_a_guest_with_an_error_costs_no_other_guest_of_its_file(tmp_path: Path) 
         assert set(desired.held) == {103}
         assert "a.toml:6: guest 103: kind must be" in desired.held[103]
         assert desired.complete
+        told = [p.text for p in desired.problems[-2:]]
+        assert told == [
+            "has errors; the last good declaration stays in force of: guest 101",
+            "has errors; held until they are mended: guest 103",
+        ]
     declare(tmp_path, "a.toml", "103]")
     assert set(provider.load().guests) == {103}
     assert provider.load().held == {}

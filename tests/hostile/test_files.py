@@ -19,7 +19,7 @@ from felhom_agent.errors import ConfigError
 from felhom_agent.model import Desired
 from tests.hostile.fuzz_files import one
 
-GOOD = '[guest.101]\nstate = "running"\n[guest.102]\nstate = "stopped"\n'
+GOOD = '[guest.101]\nstate = "running"\n[guest.102.config]\nmemory = 2048\n'
 
 
 def make_fifo(path: Path) -> None:
