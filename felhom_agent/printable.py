@@ -1,10 +1,10 @@
-"""Text as a person may see it: one line, no character that acts on a terminal or hides, bounded.
+r"""Text as a person may see it: one line, no character that acts on a terminal or hides, bounded.
 
 Text comes from PVE, a hub, file names, guests' names and exceptions, and leaves through logs,
-journald, systemd, terminals and reports. There a line feed makes a second line that nobody wrote, an
-escape sequence rewrites the screen, a bidi control turns a sentence round, and a lone surrogate
-stops whoever encodes it. What is not visible is shown as Python would write it: `\\x1b`, `\\n`,
-`\\u202e`, `\\udce9`.
+journald, systemd, terminals and reports. There a line feed makes a second line that nobody wrote,
+an escape sequence rewrites the screen, a bidi control turns a sentence round, and a lone surrogate
+stops whoever encodes it. What is not visible is shown as Python would write it: `\x1b`, `\n`,
+`\u202e`, `\udce9`.
 
 A backslash that was there stays as it is, so that text may pass through here more than once and is
 the same afterwards.
@@ -12,17 +12,18 @@ the same afterwards.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
 MARK: Final = "..."
 """What a text that was cut ends with."""
 
-# Unicode calls these letters, marks or symbols (so `str.isprintable` is true), and they show nothing
-# (DerivedCoreProperties.txt: Default_Ignorable_Code_Point; U+2800 is the empty braille pattern).
-_BLANK: Final = frozenset(
-    [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0]
-    + [*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]
+# Unicode calls these letters, marks or symbols (so `str.isprintable` is true), and they show
+# nothing (DerivedCoreProperties.txt: Default_Ignorable_Code_Point; U+2800 is braille's blank).
+_HIDDEN_RANGES: Final = (range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
+_HIDDEN: Final = frozenset(
+    {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0}.union(*_HIDDEN_RANGES)
 )
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MAX_MARKS: Final = 4
@@ -40,8 +41,13 @@ def printable(text: str, max_length: int) -> str:
     return _cut(head, max_length - len(MARK)) + MARK
 
 
+def one_line(text: str) -> str:
+    """Given a text of some lines, return them as parts of one: "first; second"."""
+    return re.sub(r"\s*\n\s*", "; ", text.strip(" \r\n"))
+
+
 def encodable(text: str, encoding: str | None) -> str:
-    """Given a text and a stream's encoding, return it with what the stream cannot take as escapes."""
+    """Given a text and a stream's encoding, return it with what does not fit there as escapes."""
     name = encoding or "ascii"
     return text.encode(name, "backslashreplace").decode(name)
 
@@ -67,7 +73,7 @@ def _pieces(text: str) -> list[str]:
             pieces.append(character if character.isprintable() else _escape(character))
             continue
         marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
-        visible = character.isprintable() and ord(character) not in _BLANK and marks <= _MAX_MARKS
+        visible = character.isprintable() and ord(character) not in _HIDDEN and marks <= _MAX_MARKS
         pieces.append(character if visible else _escape(character))
     return pieces
 

@@ -89,7 +89,8 @@ class Site:
             f'[proxmox]\nendpoint = "{self.devnode.endpoint}"\nnode = "pve1"\n'
             f'token_id = "{TOKEN_ID}"\ntoken_file = "{self.proxmox.token_file}"\n'
             f'ca_file = "{self.devnode.ca_file}"\n'
-            f'[desired]\ndirectory = "guests.d"\nsettle = 0\n[journal]\ndirectory = "journal"\n{extra}'
+            f'[desired]\ndirectory = "guests.d"\nsettle = 0\n'
+            f'[journal]\ndirectory = "journal"\n{extra}'
         )
         load(path)
         return path

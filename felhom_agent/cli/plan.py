@@ -68,9 +68,9 @@ def _only(desired: Desired, vmids: list[int]) -> Desired:
     """Return the desired state of some guests. Raise FelhomError if one is not declared."""
     if not vmids:
         return desired
-    if unknown := [str(v) for v in vmids if v not in desired.guests]:
+    if unknown := [str(v) for v in vmids if v not in desired.guests.keys() | desired.held.keys()]:
         raise FelhomError(f"not declared in any guest file: {', '.join(unknown)}")
-    guests = MappingProxyType({v: desired.guests[v] for v in vmids})
+    guests = MappingProxyType({v: desired.guests[v] for v in vmids if v in desired.guests})
     return dataclasses.replace(desired, guests=guests)
 
 

@@ -81,9 +81,10 @@ class TomlDirectoryProvider:
                 settles_in=0.0,
             )  # fmt: skip
         waits: dict[Path, float] = {}
-        self._files = {**self._gone(paths, waits), **self._present(paths, waits)}
+        gone = self._files.keys() - frozenset(paths)
+        self._files = {**self._gone(gone, waits), **self._present(paths, waits)}
         merge = _Merge(self._files, self._last)
-        problems = (*self._told(), *merge.problems)
+        problems = (*self._told(waits), *merge.problems)
         if len(problems) > MAX_PROBLEMS:
             text = f"and {len(problems) - MAX_PROBLEMS} more problems in the files here"
             problems = (*problems[:MAX_PROBLEMS], Problem(self._place, text))
@@ -93,7 +94,7 @@ class TomlDirectoryProvider:
             remarks=MappingProxyType(merge.remarks),
             held=MappingProxyType(merge.held),
             complete=all(state.known for state in self._files.values()),
-            unsettled=tuple(tomlfile.name_of(path) for path in waits if path in paths),
+            unsettled=tuple(tomlfile.name_of(path) for path in waits if path not in gone),
             settles_in=max(waits.values(), default=0.0),
             news=self._news(merge),
         )
@@ -125,12 +126,11 @@ class TomlDirectoryProvider:
                 if files > MAX_FILES:
                     raise ValueError(f"holds more than {MAX_FILES:,} guest files; join some")
 
-    def _gone(self, paths: list[Path], waits: dict[Path, float]) -> dict[Path, FileState]:
+    def _gone(self, gone: set[Path], waits: dict[Path, float]) -> dict[Path, FileState]:
         """Return the files that are no longer there, as long as that is not believed yet."""
-        here = frozenset(paths)
         kept: dict[Path, FileState] = {}
         for path, state in self._files.items():
-            if path in here:
+            if path not in gone:
                 continue
             if left := self._settling.left(path, None):
                 waits[path] = left
@@ -168,14 +168,13 @@ class TomlDirectoryProvider:
         if not left:
             return parsed(before, path, content.data)
         waits[path] = left
-        problems = before.problems
-        if self._settling.restless(path):
-            problems = (Problem(Place(tomlfile.name_of(path)), CHANGING),)
-        return dataclasses.replace(before, gone=False, news=(), problems=problems)
+        return dataclasses.replace(before, gone=False, news=())
 
-    def _told(self) -> Iterator[Problem]:
-        for state in self._files.values():
+    def _told(self, waits: dict[Path, float]) -> Iterator[Problem]:
+        for path, state in self._files.items():
             yield from state.problems
+            if path in waits and not state.gone and self._settling.restless(path):
+                yield Problem(Place(tomlfile.name_of(path)), CHANGING)
 
     def _news(self, merge: _Merge) -> tuple[Problem, ...]:
         news = [item for state in self._files.values() for item in state.news]

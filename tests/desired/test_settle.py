@@ -205,3 +205,19 @@ def test_the_daemon_says_so_when_a_file_keeps_changing(
     assert [p.text for p in provider.load().problems] == [CHANGING]
     time.mono += 2.0
     assert provider.load().problems == ()
+
+
+def test_a_file_that_kept_changing_and_is_as_it_was_is_good(
+    guests: Path, time: Time, provider: TomlDirectoryProvider
+) -> None:
+    (guests / "a.toml").write_text(RUNNING)
+    time.skew = 10.0
+    provider.load()
+    time.skew = 0.0
+    wait = restless(guests, time)
+    for _ in range(80):
+        wait(1.0)
+        changing = provider.load()
+    assert [p.text for p in changing.problems] == [CHANGING]
+    (guests / "a.toml").write_text(RUNNING)
+    assert (provider.load().problems, provider.load().settles_in) == ((), 0.0)
