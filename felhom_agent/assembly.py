@@ -18,6 +18,7 @@ from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.fromhub import HubProvider
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.provider import DesiredProvider, EmptyProvider
+from felhom_agent.desired.settle import load_settled
 from felhom_agent.errors import JournalClosed, JournalError
 from felhom_agent.hub.client import HubClient
 from felhom_agent.hub.loop import HubLoop
@@ -28,6 +29,7 @@ from felhom_agent.journal.line import Record
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.retention import Limits, sift
+from felhom_agent.model import Desired
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds
@@ -57,13 +59,25 @@ class Parts:
     """Tells whether a journal that was closed by a failure could be opened again by now."""
 
 
-def provider_for(config: Config, hub: HubProvider | None = None) -> DesiredProvider:
+def provider_for(
+    config: Config, hub: HubProvider | None = None, between: Callable[[], None] = lambda: None
+) -> DesiredProvider:
     """Given the configuration, and the hub's wishes if there is a hub, return where its intent
-    comes from.
+    comes from; `between` is called between two files that are read.
     """
-    directory = config.desired.directory
-    local = TomlDirectoryProvider(directory) if directory else EmptyProvider()
+    wanted = config.desired
+    local: DesiredProvider = EmptyProvider()
+    if wanted.directory:
+        local = TomlDirectoryProvider(wanted.directory, wanted.settle, between=between)
     return MergedProvider(local, hub) if hub else local
+
+
+def desired_now(config: Config) -> Desired:
+    """Given the configuration, return what is desired once the files have been left alone.
+
+    Raise FelhomError if what was kept of the hub's wishes cannot be read.
+    """
+    return load_settled(provider_for(config, hub_provider(config)), threading.Event().wait)
 
 
 def hub_provider(config: Config) -> HubProvider | None:

@@ -19,9 +19,15 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
-from felhom_agent import tomlfile
+from felhom_agent import regularfile, tomlfile
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Problem
+from felhom_agent.printable import printable
+
+MAX_PROBLEMS = 20
+"""How many problems are told; of the others only their number."""
+MAX_TEXT = 4096
+"""How many characters a setting may have: as many as a path."""
 
 DEFAULT_PATH = Path("/etc/felhom-agent/agent.toml")
 
@@ -75,6 +81,9 @@ class DesiredConfig:
 
     directory: Path | None = None
     """Directory of guest files (`*.toml`). Without it nothing is desired and nothing is done."""
+    settle: float = _between(0, 60, 2.0)
+    """Seconds for which a changed file must be left alone before it is believed, so that none is
+    obeyed that is half written."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +171,8 @@ def load(path: Path) -> Config:
     problems: list[Problem] = []
     for name in file.data:
         if name not in SECTIONS:
-            text = f"unknown section [{name}]{did_you_mean(name, SECTIONS)}"
-            problems.append(file.problem(text, name))
+            hint = did_you_mean(name, SECTIONS) if len(problems) < MAX_PROBLEMS else ""
+            problems.append(file.problem(f"unknown section [{_shown(name)}]{hint}", name))
     parts: dict[str, Any] = {
         name: _section(file, name, cls, path.resolve().parent, problems)
         for name, cls in SECTIONS.items()
@@ -171,7 +180,11 @@ def load(path: Path) -> Config:
     config = Config(**parts, path=path)
     problems += _contradictions(file, config)
     if problems:
-        raise ConfigError(tuple(sorted(problems, key=lambda p: p.place.line)))
+        told = sorted(problems, key=lambda p: p.place.line)
+        if len(told) > MAX_PROBLEMS:
+            more = file.problem(f"and {len(told) - MAX_PROBLEMS} more problems")
+            told = [*told[:MAX_PROBLEMS], more]
+        raise ConfigError(tuple(told))
     proxmox = _completed(config.proxmox, file.data.get("proxmox", {}))
     hub = dataclasses.replace(config.hub, host_id=config.hub.host_id or proxmox.node)
     if "key_file" not in file.data.get("hub", {}) and (key := _credential("hub-key")):
@@ -181,6 +194,8 @@ def load(path: Path) -> Config:
 
 def did_you_mean(word: str, known: Any) -> str:
     """Given a wrong word and the right ones, return `"; did you mean ...?"` or nothing."""
+    if len(word) > 60:  # longer than any known word, and long to compare
+        return ""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -198,17 +213,21 @@ def _section(
     for key, value in table.items():
         try:
             if key not in known:
-                raise ValueError(_unknown(key, known))
+                raise ValueError(_unknown(key, known, hint=len(problems) < MAX_PROBLEMS))
             values[key] = _convert(value, hints[key], known[key], base)
         except ValueError as error:
-            problems.append(file.problem(f"[{name}] {key}: {error}", name, key))
+            problems.append(file.problem(f"[{name}] {_shown(key)}: {error}", name, key))
     return cls(**values)
 
 
-def _unknown(key: str, known: dict[str, Any]) -> str:
+def _shown(name: str) -> str:
+    return printable(name, 60)
+
+
+def _unknown(key: str, known: dict[str, Any], *, hint: bool) -> str:
     if key in _SECRETS:
         return "a secret does not belong into this file; put it into a file of its own, token_file"
-    return f"unknown key{did_you_mean(key, known)}"
+    return f"unknown key{did_you_mean(key, known) if hint else ''}"
 
 
 def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path) -> Any:
@@ -218,9 +237,11 @@ def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path)
     if hint in (int, float):
         return _number(value, hint, setting)
     text = str(_typed(value, str, "a text in quotes"))
+    if len(text) > MAX_TEXT or not text.isprintable():
+        raise ValueError(f"must be one line of at most {MAX_TEXT} characters")
     if hint is str:
         return text
-    if not text or "\0" in text:
+    if not text:
         raise ValueError("must be a path")
     return base / text
 
@@ -307,6 +328,6 @@ def _credential(name: str) -> Path | None:
     """Return where systemd put a credential (systemd.exec(5)); None if it has none, or a blank."""
     path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), name)
     try:
-        return path if path.read_bytes().strip() else None
-    except OSError:
+        return path if regularfile.read(path).data.strip() else None
+    except regularfile.Unreadable:
         return None

@@ -131,6 +131,10 @@ class Desired:
     guests that this source declares in a way that cannot be followed, each with the reason: nothing
     is done to them, and no lesser source may speak for them. `complete` is false while a part of
     the source cannot be read, so that nobody knows which guests it declares.
+
+    `unsettled` names the files that changed just now, whose new text is not believed yet, and
+    `settles_in` is in how many seconds the source is worth reading again for them (0: none is).
+    `news` is what happened since it was read before: no problem, and said once.
     """
 
     guests: Mapping[int, DesiredGuest] = field(default_factory=lambda: MappingProxyType({}))
@@ -138,6 +142,9 @@ class Desired:
     remarks: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
     held: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
     complete: bool = True
+    unsettled: tuple[str, ...] = ()
+    settles_in: float = 0.0
+    news: tuple[Problem, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

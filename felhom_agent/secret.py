@@ -9,11 +9,17 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from felhom_agent import regularfile
 from felhom_agent.config import HubConfig, ProxmoxConfig
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Place, Problem
+from felhom_agent.printable import printable
 from felhom_agent.redaction import remember
+
+MAX_BYTES: Final = 10_000
+"""How large a secret's file may be."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,13 @@ def read_key(config: HubConfig) -> Secret:
 
 def _only_word(path: Path, what: str) -> str:
     try:
-        mode = path.stat().st_mode
-        words = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise _refuse(path, f"the {what}'s file cannot be read: {why}") from None
-    if mode & stat.S_IROTH:
+        content = regularfile.read(path, MAX_BYTES)
+        words = content.data.decode("utf-8-sig").split()
+    except regularfile.Unreadable as error:
+        raise _refuse(path, f"the {what}'s file {error}") from None
+    except UnicodeDecodeError:
+        raise _refuse(path, f"the {what}'s file cannot be read: it is not text") from None
+    if content.mode & stat.S_IROTH:
         raise _refuse(path, f"every user can read the {what}'s secret; run: chmod 600 {path}")
     if len(words) != 1 or not words[0].isascii():
         raise _refuse(path, f"must hold the {what}'s secret and nothing else")
@@ -61,4 +68,4 @@ def _only_word(path: Path, what: str) -> str:
 
 
 def _refuse(path: Path, text: str) -> ConfigError:
-    return ConfigError((Problem(Place(str(path)), text),))
+    return ConfigError((Problem(Place(printable(str(path), 300)), text),))

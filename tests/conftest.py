@@ -76,7 +76,7 @@ class Site:
         quick = ReconcileConfig(interval=1.0, jitter=0.0, backoff_first=0.05, drain_timeout=5.0)
         return Config(
             proxmox=self.proxmox,
-            desired=DesiredConfig(self.guests_directory),
+            desired=DesiredConfig(self.guests_directory, settle=0.0),
             reconcile=replace(quick, **settings),  # type: ignore[arg-type]
             journal=JournalConfig(self.directory / "journal"),
             path=self.directory / "agent.toml",
@@ -89,7 +89,8 @@ class Site:
             f'[proxmox]\nendpoint = "{self.devnode.endpoint}"\nnode = "pve1"\n'
             f'token_id = "{TOKEN_ID}"\ntoken_file = "{self.proxmox.token_file}"\n'
             f'ca_file = "{self.devnode.ca_file}"\n'
-            f'[desired]\ndirectory = "guests.d"\n[journal]\ndirectory = "journal"\n{extra}'
+            f'[desired]\ndirectory = "guests.d"\nsettle = 0\n'
+            f'[journal]\ndirectory = "journal"\n{extra}'
         )
         load(path)
         return path

@@ -161,7 +161,7 @@ def test_a_converged_pass_is_silent(site: Site, start: Start) -> None:
 
 def test_without_a_directory_it_runs_and_touches_nothing(site: Site, start: Start) -> None:
     path = site.write_config(QUICK)
-    text = path.read_text().replace('[desired]\ndirectory = "guests.d"\n', "")
+    text = path.read_text().replace('[desired]\ndirectory = "guests.d"\nsettle = 0\n', "")
     path.write_text(text)
     agent = Process(path)
     agent.wait_for("no [desired] directory is configured; nothing will be done")

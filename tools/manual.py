@@ -151,7 +151,10 @@ def _page_5() -> Iterator[str]:
     yield ".SH GUEST FILES"
     yield _roff("Each *.toml file in the directory of [desired] declares guests:")
     yield from _verbatim(_GUEST_FILE.splitlines())
-    yield _roff("A file with an error leaves its last good version in force.")
+    yield _roff(
+        "What is wrong in a guest's table leaves that guest as it was last declared rightly; a "
+        "file with a syntax error leaves its last good version in force."
+    )
     yield from _section("SEE ALSO", "\\fBfelhom-agent\\fR(1)")
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from felhom_agent.assembly import hub_provider, provider_for
+from felhom_agent.assembly import desired_now
 from felhom_agent.config import Config
 from felhom_agent.errors import ConfigError, FelhomError, JournalError, PveError
 from felhom_agent.journal.file import NAME, read
@@ -33,7 +33,7 @@ class Finding:
 
 def of_files(config: Config) -> Iterator[Finding]:
     """Given a configuration, yield how its guest files are."""
-    desired = provider_for(config, hub_provider(config)).load()
+    desired = desired_now(config)
     if config.desired.directory is None:
         yield Finding(True, "no [desired] directory is configured: nothing is desired")
     for problem in desired.problems:
@@ -89,7 +89,7 @@ def of_rights(config: Config) -> Iterator[Finding]:
 
     The privileges are those of the options that are declared, no more.
     """
-    desired = provider_for(config, hub_provider(config)).load()
+    desired = desired_now(config)
     try:
         node = Node.connect(config.proxmox)
     except ConfigError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from felhom_agent.assembly import hub_provider, provider_for
+from felhom_agent.assembly import desired_now
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.out import complain, say, say_json
 from felhom_agent.config import load
@@ -41,7 +41,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
-    desired = _only(provider_for(config, hub_provider(config)).load(), arguments.vmid)
+    desired = _only(desired_now(config), arguments.vmid)
     node = Node.connect(config.proxmox)
     try:
         actual = node.observer.snapshot(desired.guests.keys())
@@ -70,9 +70,9 @@ def _only(desired: Desired, vmids: list[int]) -> Desired:
     """Return the desired state of some guests. Raise FelhomError if one is not declared."""
     if not vmids:
         return desired
-    if unknown := [str(v) for v in vmids if v not in desired.guests]:
+    if unknown := [str(v) for v in vmids if v not in desired.guests.keys() | desired.held.keys()]:
         raise FelhomError(f"not declared in any guest file: {', '.join(unknown)}")
-    guests = MappingProxyType({v: desired.guests[v] for v in vmids})
+    guests = MappingProxyType({v: desired.guests[v] for v in vmids if v in desired.guests})
     return dataclasses.replace(desired, guests=guests)
 
 

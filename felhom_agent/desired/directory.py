@@ -1,90 +1,258 @@
 """A directory of guest files.
 
-All `*.toml` of the directory speak, in the order of their names. A file that became invalid keeps
-its last good version in force and is reported until it is mended; it never reads as "nothing
-desired". A file that was removed is no longer spoken for: its guests become unmanaged, and nothing
-is done to them. A guest that two files declare is a problem that names both; what was in force
-for it before stays so, and if nothing was, the guest is left alone.
+All `*.toml` of the directory speak, in the order of their names. What is wrong costs its own part:
+
+* a guest whose table is wrong keeps its last good declaration, and the other guests of the file
+  follow the new text;
+* a file that cannot be read or parsed, or was emptied or cut off, keeps its last good version;
+* a directory that cannot be listed keeps everything.
+
+Where there was nothing good before, a guest is *held*: nothing is done to it, and nobody else may
+speak for it. Trouble is reported until it is mended, and never reads as "nothing desired". A guest
+that two files declare is a problem that names both; it stays as it was, or is held.
+
+A file that was removed is no longer spoken for: its guests become unmanaged, and nothing is done to
+them. What changed is believed only once it has been left alone for a while (`settle`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
-from felhom_agent import tomlfile
-from felhom_agent.desired.guestfile import guests_of
+from felhom_agent import regularfile, tomlfile
+from felhom_agent.desired.readfile import FileState, parsed, unread
+from felhom_agent.desired.settle import CHANGING, Clock, Settling
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Desired, DesiredGuest, Place, Problem
 
-Guests = dict[int, DesiredGuest]
+MAX_FILES: Final = 5000
+"""How many guest files a directory may have."""
+MAX_ENTRIES: Final = 100_000
+"""How many names of any kind a directory may have before it is not listed to its end."""
+MAX_BYTES: Final = 50_000_000
+"""How large all guest files may be together."""
+MAX_PROBLEMS: Final = 500
+"""How many problems are told at once."""
+MAX_NAMED: Final = 10
+"""How many guests one line names."""
+MAX_TWICE: Final = 20
+"""How many guests that are declared twice have a line of their own."""
+
+_NOTHING: Final = Desired()
 
 
 class TomlDirectoryProvider:
-    """Reads a directory anew at each `load`; belongs to one thread."""
+    """Reads a directory anew at each `load`; belongs to one thread.
 
-    def __init__(self, directory: Path) -> None:
+    A file must be left alone for `settle` seconds before it is believed; `now` tells seconds since
+    the epoch, `clock` monotonic ones. `between` is called between two files: reading many may take
+    seconds.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settle: float = 0.0,
+        now: Clock = time.time,
+        clock: Clock = time.monotonic,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
         self._directory = directory
-        self._good: dict[Path, Guests] = {}
-        self._in_force: Guests = {}
+        self._place = Place(tomlfile.name_of(directory))
+        self._settling = Settling(settle, now, clock)
+        self._between = between
+        self._files: dict[Path, FileState] = {}
+        self._last = _NOTHING
 
     def load(self) -> Desired:
         """Return what the files declare now, with all problems in them."""
         try:
-            paths = sorted(p for p in self._directory.iterdir() if _is_guest_file(p))
-        except OSError as error:
-            problem = Problem(
-                Place(str(self._directory)),
-                f"cannot be listed: {error.strerror}; what was last read stays in force",
-            )
-            return Desired(MappingProxyType(dict(self._in_force)), (problem,))
-        problems: list[Problem] = []
-        self._good = {path: self._read(path, problems) for path in paths}
-        self._in_force = self._merge(problems)
-        return Desired(MappingProxyType(self._in_force), tuple(problems))
-
-    def _read(self, path: Path, problems: list[Problem]) -> Guests:
-        """Return the guests of one file: as it is, or as it last was when it was good."""
-        try:
-            guests, found = guests_of(tomlfile.read(path))
+            paths = [self._directory / name for name in self._names()]
         except ConfigError as error:
-            guests, found = {}, list(error.problems)
-        if not found:
-            return guests
-        problems += found
-        before = self._good.get(path, {})
-        kept = "its last good version stays in force" if before else "nothing of it is in force"
-        problems.append(Problem(Place(str(path)), f"has errors; {kept}"))
-        return before
-
-    def _merge(self, problems: list[Problem]) -> Guests:
-        merged: Guests = {}
-        twice: dict[int, list[DesiredGuest]] = {}
-        for guests in self._good.values():
-            for vmid, guest in guests.items():
-                if vmid in merged:
-                    twice.setdefault(vmid, [merged[vmid]]).append(guest)
-                merged.setdefault(vmid, guest)
-        for vmid, declarations in twice.items():
-            self._settle_twice(vmid, declarations, merged, problems)
-        return merged
-
-    def _settle_twice(
-        self, vmid: int, declarations: list[DesiredGuest], merged: Guests, problems: list[Problem]
-    ) -> None:
-        first, *others = declarations
-        before = self._in_force.get(vmid)
-        kept = "what was in force before stays so" if before else "it is left alone"
-        problems.extend(
-            Problem(o.place, f"guest {vmid} is declared twice, first at {first.place}; {kept}")
-            for o in others
+            # Kept whole, with what is held: a directory comes back.
+            return dataclasses.replace(
+                self._last, problems=error.problems, complete=False, news=(), unsettled=(),
+                settles_in=0.0,
+            )  # fmt: skip
+        waits: dict[Path, float] = {}
+        gone = self._files.keys() - frozenset(paths)
+        self._files = {**self._gone(gone, waits), **self._present(paths, waits)}
+        merge = _Merge(self._files, self._last)
+        problems = (*self._told(waits), *merge.problems)
+        if len(problems) > MAX_PROBLEMS:
+            text = f"and {len(problems) - MAX_PROBLEMS} more problems in the files here"
+            problems = (*problems[:MAX_PROBLEMS], Problem(self._place, text))
+        self._last = Desired(
+            guests=MappingProxyType(merge.guests),
+            problems=problems,
+            remarks=MappingProxyType(merge.remarks),
+            held=MappingProxyType(merge.held),
+            complete=all(state.known for state in self._files.values()),
+            unsettled=tuple(tomlfile.name_of(path) for path in waits if path not in gone),
+            settles_in=max(waits.values(), default=0.0),
+            news=self._news(merge),
         )
-        if before:
-            merged[vmid] = dataclasses.replace(before)
+        return self._last
+
+    def _names(self) -> list[str]:
+        """Return the names of the guest files in order. Raise ConfigError if there are too many, or
+        they cannot be listed.
+        """
+        kept = "what was last read stays in force"
+        try:
+            names = sorted(self._listed())
+        except OSError as error:
+            text = f"cannot be listed: {error.strerror}; {kept}"
+            raise ConfigError((Problem(self._place, text),)) from None
+        except ValueError as error:
+            raise ConfigError((Problem(self._place, f"{error}; {kept}"),)) from None
+        return names
+
+    def _listed(self) -> Iterator[str]:
+        files = 0
+        with os.scandir(self._directory) as entries:
+            for number, entry in enumerate(entries):
+                if number >= MAX_ENTRIES:
+                    raise ValueError(f"holds more than {MAX_ENTRIES:,} files")
+                if entry.name.endswith(".toml") and not entry.name.startswith("."):
+                    files += 1
+                    yield entry.name
+                if files > MAX_FILES:
+                    raise ValueError(f"holds more than {MAX_FILES:,} guest files; join some")
+
+    def _gone(self, gone: set[Path], waits: dict[Path, float]) -> dict[Path, FileState]:
+        """Return the files that are no longer there, as long as that is not believed yet."""
+        kept: dict[Path, FileState] = {}
+        for path, state in self._files.items():
+            if path not in gone:
+                continue
+            if left := self._settling.left(path, None):
+                waits[path] = left
+                kept[path] = dataclasses.replace(state, gone=True)
+            else:
+                self._settling.forget(path)
+        return kept
+
+    def _present(self, paths: list[Path], waits: dict[Path, float]) -> dict[Path, FileState]:
+        total = 0
+        states: dict[Path, FileState] = {}
+        for path in paths:
+            self._between()
+            try:
+                if total > MAX_BYTES:
+                    words = f"is not read: the guest files have more than {MAX_BYTES:,} bytes"
+                    raise regularfile.Unreadable(words)
+                content = regularfile.read(path)
+            except regularfile.Unreadable as error:
+                self._settling.forget(path)
+                states[path] = unread(self._files.get(path), tomlfile.unreadable(path, error))
+            else:
+                total += len(content.data)
+                states[path] = self._believed(path, content, waits)
+        return states
+
+    def _believed(
+        self, path: Path, content: regularfile.Content, waits: dict[Path, float]
+    ) -> FileState:
+        """Given what is in a file now, return what it says, as far as that is to be believed."""
+        before = self._files.get(path, FileState())
+        left = self._settling.left(path, content.stamp)
+        if before.data == content.data:
+            return dataclasses.replace(before, gone=False, news=())
+        if not left:
+            return parsed(before, path, content.data)
+        waits[path] = left
+        return dataclasses.replace(before, gone=False, news=())
+
+    def _told(self, waits: dict[Path, float]) -> Iterator[Problem]:
+        for path, state in self._files.items():
+            yield from state.problems
+            if path in waits and not state.gone and self._settling.restless(path):
+                yield Problem(Place(tomlfile.name_of(path)), CHANGING)
+
+    def _news(self, merge: _Merge) -> tuple[Problem, ...]:
+        news = [item for state in self._files.values() for item in state.news]
+        if lost := self._last.guests.keys() - merge.guests.keys() - merge.held.keys():
+            text = f"no longer declared, and not managed any more: {_listed(lost)}"
+            news.append(Problem(self._place, text))
+        return tuple(news)
+
+
+class _Merge:
+    """What all files declare together, given what was in force before."""
+
+    def __init__(self, files: dict[Path, FileState], before: Desired) -> None:
+        self._before = before
+        self.guests: dict[int, DesiredGuest] = {}
+        self.held: dict[int, str] = {}
+        self.remarks: dict[int, str] = {}
+        self.problems: list[Problem] = []
+        self._twice = 0
+        said: dict[int, list[Place]] = {}
+        for state in sorted(files.values(), key=lambda state: state.gone):
+            for vmid, place in state.places().items():
+                # Where a file was renamed, what its new name says goes before what is remembered.
+                if not (state.gone and vmid in said):
+                    said.setdefault(vmid, []).append(place)
+                    self._take(state, vmid)
+        for vmid, places in said.items():
+            if len(places) > 1:
+                self._settle_twice(vmid, places)
+        if self._twice > MAX_TWICE:
+            text = f"and {self._twice - MAX_TWICE} more guests are declared twice"
+            self.problems.append(Problem(Place(), text))
+        for state in files.values():
+            self._tell_wrong(state)
+
+    def _take(self, state: FileState, vmid: int) -> None:
+        if guest := state.guests.get(vmid):
+            self.guests[vmid] = guest
+            if vmid in state.remarks:
+                self.remarks[vmid] = state.remarks[vmid]
         else:
-            del merged[vmid]
+            self._keep(vmid, str(state.wrong[vmid]))
+
+    def _keep(self, vmid: int, why: str) -> bool:
+        """Leave a guest as it was before, or hold it; return whether it was in force before."""
+        self.guests.pop(vmid, None)
+        self.remarks.pop(vmid, None)
+        if guest := self._before.guests.get(vmid):
+            self.guests[vmid] = guest
+            self.held.pop(vmid, None)
+            return True
+        self.held[vmid] = why
+        return False
+
+    def _settle_twice(self, vmid: int, places: list[Place]) -> None:
+        first, *others = places
+        text = f"guest {vmid} is declared twice, first at {first}"
+        kept = self._keep(vmid, f"it is declared twice, at {first} and {others[0]}")
+        words = "what was in force before stays so" if kept else "it is left alone"
+        self._twice += 1
+        if self._twice <= MAX_TWICE:
+            self.problems.extend(Problem(o, f"{text}; {words}") for o in others[:MAX_NAMED])
+
+    def _tell_wrong(self, state: FileState) -> None:
+        kept = state.wrong.keys() & self.guests.keys()
+        held = state.wrong.keys() & self.held.keys()
+        place = Place(next((p.place.file for p in state.wrong.values()), ""))
+        if kept:
+            text = f"has errors; the last good declaration stays in force of: {_listed(kept)}"
+            self.problems.append(Problem(place, text))
+        if held:
+            text = f"has errors; held until they are mended: {_listed(held)}"
+            self.problems.append(Problem(place, text))
 
 
-def _is_guest_file(path: Path) -> bool:
-    return path.suffix == ".toml" and not path.name.startswith(".")
+def _listed(vmids: set[int]) -> str:
+    """Given guests, return their names in a line, the first ones of many."""
+    ordered = sorted(vmids)
+    words = ", ".join(f"guest {vmid}" for vmid in ordered[:MAX_NAMED])
+    more = len(ordered) - MAX_NAMED
+    return f"{words} and {more} more" if more > 0 else words

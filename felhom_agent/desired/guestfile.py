@@ -8,17 +8,19 @@
     cores = 2
     tags = ["dns", "prod"]
 
-`guests_of` turns a parsed file into guests and tells everything that is wrong with it at once. What
-PVE would refuse is refused here, where the file and line are at hand.
+`declarations_of` turns a parsed file into guests and tells everything that is wrong with it at
+once. What PVE would refuse is refused here, where the file and line are at hand. What is wrong
+inside of a guest's table costs that guest, and no other one of the file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from felhom_agent.config import did_you_mean
 from felhom_agent.model import (
@@ -31,8 +33,16 @@ from felhom_agent.model import (
     RunState,
     StopPolicy,
 )
-from felhom_agent.options import Invalid, declared, keys, lookup
+from felhom_agent.options import Invalid, declared, keys, lookup, lost_by_unset
+from felhom_agent.printable import printable
 from felhom_agent.tomlfile import TomlFile
+
+MAX_PROBLEMS: Final = 20
+"""How many problems of one file are told; of the others only their number."""
+MAX_VALUE: Final = 60
+"""How many characters of a declared value, or of a name, are shown."""
+MAX_UNSET: Final = 1000
+MAX_IDENTITY: Final = 1000
 
 _KEYS = ("kind", "state", "mode", "stop", "restart", "identity", "config", "unset")
 # PVE: pve-common JSONSchema.pm pve_verify_vmid
@@ -41,49 +51,97 @@ _VMID = re.compile(r"[1-9][0-9]{2,8}")
 E = TypeVar("E", bound=StrEnum)
 
 
-def guests_of(file: TomlFile) -> tuple[dict[int, DesiredGuest], list[Problem]]:
-    """Given a parsed file, return the guests it declares and the problems found in it."""
-    reader = _Reader(file)
-    guests = list(reader.guests())
-    problems = sorted(reader.problems, key=lambda p: p.place.line)
-    return {g.vmid: g for g in guests}, problems
+@dataclass
+class Declarations:
+    """What a file declares: the guests that can be followed; those that cannot, each with the first
+    thing that is wrong with it; all problems, and remarks on guests that are good.
+
+    `whole` is false where something is wrong outside of the guests' tables, so that nobody knows
+    whether it was meant to declare one.
+    """
+
+    guests: dict[int, DesiredGuest] = field(default_factory=dict)
+    wrong: dict[int, Problem] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    remarks: dict[int, str] = field(default_factory=dict)
+    whole: bool = True
+
+
+def declarations_of(file: TomlFile, *, hints: bool = True) -> Declarations:
+    """Given a parsed file, return what it declares; with `hints`, problems guess at what was meant
+    by a wrong word, which takes its time.
+    """
+    return _Reader(file, hints=hints).read()
+
+
+def guests_of(
+    file: TomlFile, *, hints: bool = True
+) -> tuple[dict[int, DesiredGuest], list[Problem]]:
+    """Given a parsed file, return the guests it declares rightly, and the problems found in it."""
+    found = declarations_of(file, hints=hints)
+    return found.guests, found.problems
 
 
 class _Reader:
     """Walks one file and collects what is wrong on the way."""
 
-    def __init__(self, file: TomlFile) -> None:
+    def __init__(self, file: TomlFile, *, hints: bool) -> None:
         self._file = file
-        self.problems: list[Problem] = []
+        self._hints = hints
+        self._found = Declarations()
+        self._count = 0
+        self._vmid = 0  # of the guest whose table is being read; 0: it is none's
 
-    def guests(self) -> Iterator[DesiredGuest]:
+    def read(self) -> Declarations:
+        found = self._found
         for name in self._file.data:
             if name != "guest":
-                self._wrong(f"unknown table [{name}]{did_you_mean(name, ['guest'])}", name)
+                text = f"unknown table [{_shown(name)}]{self._did_you_mean(name, ['guest'])}"
+                self._outside(text, name)
         table = self._file.data.get("guest", {})
-        if not isinstance(table, dict):
-            self._wrong("[guest] must hold tables like [guest.101]", "guest")
+        if isinstance(table, dict):
+            for name, body in table.items():
+                self._entry(name, body)
+        else:
+            self._outside("[guest] must hold tables like [guest.101]", "guest")
+        found.problems.sort(key=lambda problem: problem.place.line)
+        if self._count > MAX_PROBLEMS:
+            text = f"and {self._count - MAX_PROBLEMS} more problems"
+            found.problems.append(self._file.problem(text))
+        return found
+
+    def _entry(self, name: str, body: Any) -> None:
+        """Read what stands under a guest's number."""
+        must = f"guest {_shown(name)!r}: must be a table with a vmid from 100"
+        if not _VMID.fullmatch(name):
+            self._outside(must, "guest", name)
             return
-        for name, body in table.items():
-            if not _VMID.fullmatch(name) or not isinstance(body, dict):
-                self._wrong(f"guest {name!r}: must be a table with a vmid from 100", "guest", name)
-            else:
-                yield self._guest(name, body)
+        self._vmid = int(name)
+        if isinstance(body, dict):
+            guest = self._guest(name, body)
+            if self._vmid not in self._found.wrong:
+                self._found.guests[self._vmid] = guest
+        else:
+            self._wrong(must, "guest", name)
+        if self._vmid in self._found.wrong:
+            self._found.remarks.pop(self._vmid, None)
+        self._vmid = 0
+
+    def _did_you_mean(self, word: str, known: Iterable[str]) -> str:
+        # A guess costs a comparison with every known word, and is of use to who reads it.
+        wanted = self._hints and self._count < MAX_PROBLEMS
+        return did_you_mean(word, known) if wanted else ""
 
     def _guest(self, name: str, body: Mapping[str, Any]) -> DesiredGuest:
         path = ("guest", name)
         for key in body:
             if key not in _KEYS:
-                hint = self._hint(key, did_you_mean(key, _KEYS))
-                self._wrong(f"guest {name}: unknown key {key!r}{hint}", *path, key)
+                hint = self._hint(key)
+                self._wrong(f"guest {name}: unknown key {_shown(key)!r}{hint}", *path, key)
         kind = self._word(body, Kind, path, "kind")
         config = self._config(body.get("config", {}), kind, path)
         state = self._word(body, RunState, path, "state")
-        restart = self._word(body, RestartPolicy, path, "restart") or RestartPolicy.NEVER
-        if restart is RestartPolicy.ALLOWED and state is not RunState.RUNNING:
-            # Else nobody would start the guest again if the agent died between stop and start.
-            text = f'guest {name}: restart = "allowed" needs state = "running"'
-            self._wrong(text, *path, "restart")
+        restart = self._restart(body, state, path)
         return DesiredGuest(
             vmid=int(name),
             kind=kind,
@@ -97,10 +155,25 @@ class _Reader:
             place=self._file.place(*path),
         )
 
-    def _hint(self, key: str, otherwise: str) -> str:
+    def _hint(self, key: str) -> str:
         if any(lookup(kind, key) for kind in Kind):
             return "; an option of the guest belongs into its config table"
-        return otherwise
+        return self._did_you_mean(key, _KEYS)
+
+    def _restart(
+        self, body: Mapping[str, Any], state: RunState | None, path: tuple[str, ...]
+    ) -> RestartPolicy:
+        restart = self._word(body, RestartPolicy, path, "restart") or RestartPolicy.NEVER
+        if restart is RestartPolicy.ALLOWED and state is RunState.STOPPED:
+            self._found.remarks[int(path[1])] = (
+                'restart = "allowed" says nothing while state = "stopped"'
+            )
+            return RestartPolicy.NEVER
+        if restart is RestartPolicy.ALLOWED and state is None:
+            # Else nobody would start the guest again if the agent died between stop and start.
+            text = f'guest {path[1]}: restart = "allowed" needs state = "running"'
+            self._wrong(text, *path, "restart")
+        return restart
 
     def _word(
         self, body: Mapping[str, Any], cls: type[E], path: tuple[str, ...], key: str
@@ -119,6 +192,10 @@ class _Reader:
         if not isinstance(value, str):
             self._wrong(f"guest {path[1]}: {key} must be a text in quotes", *path, key)
             return ""
+        if len(value) > MAX_IDENTITY or not value.isprintable():
+            text = f"guest {path[1]}: {key} must be one line of at most {MAX_IDENTITY} characters"
+            self._wrong(text, *path, key)
+            return ""
         return value
 
     def _config(
@@ -131,9 +208,9 @@ class _Reader:
         for key, value in table.items():
             try:
                 config[key] = _declared_value(value)
-                _check(key, config[key], kind)
+                self._check(key, config[key], kind)
             except Invalid as error:
-                text = f"guest {path[1]}: {key}: {str(error).strip()}"
+                text = f"guest {path[1]}: {_shown(key)}: {_told(error, value)}"
                 self._wrong(text, *path, "config", key)
         return config
 
@@ -147,13 +224,56 @@ class _Reader:
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
             self._wrong(f"guest {path[1]}: unset must be a list of option names", *path, "unset")
             return frozenset()
+        if len(names) > MAX_UNSET:
+            text = f"guest {path[1]}: unset: a list of more than {MAX_UNSET} names"
+            self._wrong(text, *path, "unset")
+            return frozenset()
         for key in names:
-            if why := _why_not_unset(key, config, kind):
-                self._wrong(f"guest {path[1]}: unset: {key}: {why}", *path, "unset")
+            if why := self._why_not_unset(key, config, kind):
+                self._wrong(f"guest {path[1]}: unset: {_shown(key)}: {why}", *path, "unset")
         return frozenset(names)
 
+    def _check(self, key: str, value: DeclaredValue, kind: Kind | None) -> None:
+        """Raise Invalid if PVE would refuse the value; of an unknown kind, if both would."""
+        known = _kinds_that_know(key, kind)
+        if not known:
+            raise Invalid(f"no such option{self._did_you_mean(key, _all_keys(kind))}")
+        refusals: list[Invalid] = []
+        for candidate in known:
+            try:
+                declared(candidate, key, value)
+            except Invalid as error:
+                refusals.append(error)
+        if len(refusals) == len(known):
+            raise refusals[0]
+
+    def _why_not_unset(
+        self, key: str, config: Mapping[str, DeclaredValue], kind: Kind | None
+    ) -> str:
+        options = [lookup(k, key) for k in _kinds_that_know(key, kind)]
+        known = [option for option in options if option]
+        if not known:
+            return f"no such option{self._did_you_mean(key, _all_keys(kind))}"
+        if key in config:
+            return "is also declared in config"
+        if all(option.required for option in known):
+            return "PVE cannot do without it"
+        if all(option.server_owned or option.read_only or option.token_never for option in known):
+            return "belongs to PVE or to root; an agent cannot remove it"
+        return next(filter(None, map(lost_by_unset, known)), "")
+
+    def _outside(self, text: str, *path: str) -> None:
+        """Note what is wrong where no guest's table is."""
+        self._found.whole = False
+        self._wrong(text, *path)
+
     def _wrong(self, text: str, *path: str) -> None:
-        self.problems.append(self._file.problem(text, *path))
+        problem = self._file.problem(text, *path)
+        if self._vmid:
+            self._found.wrong.setdefault(self._vmid, problem)
+        self._count += 1
+        if self._count <= MAX_PROBLEMS:
+            self._found.problems.append(problem)
 
 
 def _declared_value(value: Any) -> DeclaredValue:
@@ -167,21 +287,6 @@ def _declared_value(value: Any) -> DeclaredValue:
     raise Invalid("must be a text, a number, true, false or a list")
 
 
-def _check(key: str, value: DeclaredValue, kind: Kind | None) -> None:
-    """Raise Invalid if PVE would refuse the value; of an unknown kind, if both would."""
-    known = _kinds_that_know(key, kind)
-    if not known:
-        raise Invalid(f"no such option{did_you_mean(key, _all_keys(kind))}")
-    refusals: list[Invalid] = []
-    for candidate in known:
-        try:
-            declared(candidate, key, value)
-        except Invalid as error:
-            refusals.append(error)
-    if len(refusals) == len(known):
-        raise refusals[0]
-
-
 def _kinds_that_know(key: str, kind: Kind | None) -> list[Kind]:
     return [k for k in ([kind] if kind else Kind) if lookup(k, key)]
 
@@ -190,15 +295,13 @@ def _all_keys(kind: Kind | None) -> Iterable[str]:
     return {name for k in ([kind] if kind else Kind) for name in keys(k)}
 
 
-def _why_not_unset(key: str, config: Mapping[str, DeclaredValue], kind: Kind | None) -> str:
-    options = [lookup(k, key) for k in _kinds_that_know(key, kind)]
-    known = [option for option in options if option]
-    if not known:
-        return f"no such option{did_you_mean(key, _all_keys(kind))}"
-    if key in config:
-        return "is also declared in config"
-    if all(option.required for option in known):
-        return "PVE cannot do without it"
-    if all(option.server_owned or option.read_only or option.token_never for option in known):
-        return "belongs to PVE or to root; an agent cannot remove it"
-    return ""
+def _shown(name: str) -> str:
+    return printable(name, MAX_VALUE)
+
+
+def _told(error: Invalid, value: Any) -> str:
+    """Given a refusal, return it in one line, with as much of the value as can be read."""
+    text = str(error).strip()
+    if isinstance(value, str) and len(value) > MAX_VALUE:
+        text = text.replace(value, _shown(value))
+    return "; ".join(text.splitlines())

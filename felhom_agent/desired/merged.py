@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import MappingProxyType
 
 from felhom_agent.desired.provider import DesiredProvider
@@ -20,8 +21,10 @@ class MergedProvider:
     def load(self) -> Desired:
         """Return both, with the problems of both, and a remark on each guest that both declare."""
         local, hub = self._local.load(), self._hub.load()
-        return Desired(
-            MappingProxyType({**hub.guests, **local.guests}),
-            (*local.problems, *hub.problems),
-            MappingProxyType(dict.fromkeys(sorted(local.guests.keys() & hub.guests.keys()), BOTH)),
+        both = dict.fromkeys(sorted(local.guests.keys() & hub.guests.keys()), BOTH)
+        return dataclasses.replace(
+            local,
+            guests=MappingProxyType({**hub.guests, **local.guests}),
+            problems=(*local.problems, *hub.problems),
+            remarks=MappingProxyType({**local.remarks, **both}),
         )

@@ -9,7 +9,7 @@ import logging
 
 from felhom_agent.desired.provider import DesiredProvider
 from felhom_agent.model import Desired, Problem
-from felhom_agent.service.events import CONFIG_GOOD, CONFIG_WRONG
+from felhom_agent.service.events import AGENT_WARNED, CONFIG_GOOD, CONFIG_WRONG
 from felhom_agent.service.logging import fields
 
 _log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ class Watched:
     def load(self) -> Desired:
         """Return what is desired; say what is news about its problems."""
         desired = self.provider.load()
+        for item in desired.news:
+            _log.warning("%s", item, extra=fields(AGENT_WARNED))
         problems = frozenset(desired.problems)
         for problem in desired.problems:
             if problem not in self.problems:

@@ -168,6 +168,8 @@ def write_config(call: Call) -> object:
     guest = call.guest()
     writing.refuse(guest, wanted)
     if call.method == "PUT":
+        if words := writing.unwritable(wanted):
+            raise died(words)
         writing.apply(guest, wanted, world.tag_style, world.mac)
         writing.refuse_late(guest, world.bridges)
         return None
@@ -185,6 +187,8 @@ def _write_by_task(call: Call, guest: Guest, wanted: change.Change) -> object:
         yield seconds
         if guest.behaviour.config_error:
             raise Died(guest.behaviour.config_error)
+        if words := writing.unwritable(wanted):
+            raise Died(words)
         writing.apply(guest, wanted, world.tag_style, world.mac)
 
     task = world.tasks.start("qmconfig", guest.vmid, call.caller.name, work)

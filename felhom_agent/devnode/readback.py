@@ -80,7 +80,7 @@ def description(kind: str, value: str) -> str | None:
 
 def tags(value: str, style: TagStyle) -> str:
     """Given tags in any of PVE's separators, return them as stored. recorded: 14-fixpoints/003."""
-    words = [w if style.case_sensitive else w.lower() for w in re.split(r"[,; ]+", value) if w]
+    words = [w if style.case_sensitive else w.lower() for w in re.split(r"[,;\s]+", value) if w]
     unique = list(dict.fromkeys(words))
     return ";".join(unique if style.keep_order else sorted(unique))
 
@@ -136,7 +136,8 @@ def split(value: str) -> dict[str, str]:
 
 def _parts(value: str, default_key: str) -> dict[str, str]:
     parts = {}
-    for part in value.split(","):
+    # PVE: JSONSchema.pm parse_property_string: `.+$` leaves a line feed at the end behind
+    for part in value.removesuffix("\n").split(","):
         key, equals, text = part.partition("=")
         parts[key if equals else default_key] = text if equals else part
     return parts

@@ -12,6 +12,8 @@ from functools import cache
 
 from felhom_agent.devnode.refusal import bad
 from felhom_agent.options import Invalid, lookup
+from felhom_agent.options.special import Description, Environment
+from felhom_agent.options.types import Boolean, Choice
 
 Raw = str | list[str] | None
 """A parameter as it came: text, repeated text, or JSON's null."""
@@ -20,6 +22,9 @@ Check = Callable[[str], str]
 """Given a value, return PVE's complaint about it, or ""."""
 
 UNKNOWN = "property is not defined in schema and the schema does not allow additional properties"
+
+# Of more digits Python makes no number; what they tell is too large in any case.
+_MAX_DIGITS = 1000
 
 _TYPE_WORD = re.compile(r"type check \('(\w+)'\) failed")
 
@@ -41,7 +46,7 @@ def integer(least: int | None = None) -> Check:
     def check(value: str) -> str:
         if not re.fullmatch(r"[+-]?\d+", value):
             return f"type check ('integer') failed - got '{value}'"
-        if least is not None and int(value) < least:
+        if least is not None and int(value[:_MAX_DIGITS]) < least:
             return f"value must have a minimum value of {least}"
         return ""
 
@@ -69,7 +74,7 @@ def vmid(value: str) -> str:
     """Given a guest's number in a path, complain as PVE does. recorded: 03-notfound/016-017."""
     if not re.fullmatch(r"\d+", value):
         return f"type check ('integer') failed - got '{value}'"
-    if not 100 <= int(value) <= 999999999:
+    if not 100 <= int(value[:_MAX_DIGITS]) <= 999999999:
         return "invalid format - value does not look like a valid VM ID\n"
     return ""
 
@@ -79,10 +84,13 @@ def option_check(kind: str, key: str) -> Check | None:
     option = lookup(kind, key)
     if option is None:
         return None
+    # PVE's patterns end in Perl's `$`, which also matches before a line feed at the end of a value:
+    # whoever writes the file finds it (recorded: 202-values/309-310). Words are compared whole.
+    strict = isinstance(option.type, (Boolean, Choice, Description, Environment))
 
     def check(value: str) -> str:
         try:
-            option.type.check(value)
+            option.type.check(value if strict else value.removesuffix("\n"))
         except Invalid as complaint:
             return str(complaint)
         return ""

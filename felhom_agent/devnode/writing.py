@@ -22,6 +22,9 @@ _DIGEST_TEXT = {
 }
 
 
+# What PVE encodes, or prints anew from what it has parsed, so that no line feed is left.
+_ANEW = frozenset({"description", "tags", "cpuunits", "cipassword", "env"})
+
 NEWEST_MACHINE = "pc-i440fx-10.1"
 """The newest machine of the version of QEMU that the recorded guests were made with."""
 
@@ -54,6 +57,26 @@ def apply(guest: Guest, change: Change, style: TagStyle, mac: Callable[[], str])
             _set(guest, key, printed)
     if guest.kind == "qemu":
         _side_effects(guest, change, before)
+
+
+def unwritable(change: Change) -> str:
+    """Given a change, return why its values cannot stand in the guest's file; empty if they can.
+
+    PVE finds out when it makes the text of the file, after all other checks: of a PUT that is the
+    answer, of a POST the task's end. recorded: 202-values/309-310.
+    """
+    for key, value in change.sets.items():
+        if (
+            key in _ANEW
+            or re.fullmatch(r"net\d+", key)
+            or (DISK.fullmatch(key) and key != "rootfs")
+        ):
+            continue
+        if change.kind == "qemu" and re.search(r"[\r\n]", value):
+            return f"unable to parse value of '{key}' - property contains a line feed"
+        if change.kind == "lxc" and "\n" in value:
+            return f"detected invalid newline inside property '{key}'"
+    return ""
 
 
 def refuse_late(guest: Guest, bridges: Container[str]) -> None:

@@ -8,7 +8,7 @@ and tells what a value means. The facts are the lines of `qemu` and `lxc`.
 from felhom_agent.options.declaration import declared, keys, lookup
 from felhom_agent.options.formats import Invalid
 from felhom_agent.options.propstring import Key, PropertyString
-from felhom_agent.options.refusal import beyond_token, harm
+from felhom_agent.options.refusal import beyond_token, harm, lost_by_unset
 from felhom_agent.options.table import Option
 from felhom_agent.options.types import OptionType
 from felhom_agent.options.volume import Volume
@@ -25,4 +25,5 @@ __all__ = [
     "harm",
     "keys",
     "lookup",
+    "lost_by_unset",
 ]

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from felhom_agent.model import DeclaredValue
+from felhom_agent.options.bounds import refuse_unbounded
 from felhom_agent.options.formats import UNDEFINED, Invalid
 from felhom_agent.options.lxc import LXC
 from felhom_agent.options.qemu import QEMU
-from felhom_agent.options.refusal import beyond_token, harm
+from felhom_agent.options.refusal import beyond_token, for_good, harm
 from felhom_agent.options.table import Option, Table
 
 TABLES: Final[Mapping[str, Table]] = {"qemu": QEMU, "lxc": LXC}
@@ -41,9 +42,10 @@ def keys(kind: str) -> tuple[str, ...]:
 def declared(kind: str, key: str, value: DeclaredValue) -> str:
     """Given a declared value, return its wire text. Raise `Invalid` if it can never be set."""
     option = _settable(kind, key)
+    refuse_unbounded(option, value)
     wire = option.type.wire(value)
     option.type.check(wire)
-    reason = harm(option, wire) or beyond_token(option, key, wire)
+    reason = harm(option, wire) or for_good(option, wire) or beyond_token(option, key, wire)
     if reason:
         raise Invalid(reason)
     return wire

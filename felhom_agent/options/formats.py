@@ -25,7 +25,8 @@ class Invalid(ValueError):
 
 
 _SIZE_UNITS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:([KMGT])(?:iB)?)?")
+# Of more digits than any disk has, no size is made.
+_SIZE: Final = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)(?:([KMGT])(?:iB)?)?")
 _NAME_LABEL: Final = r"[a-zA-Z0-9](?:[a-zA-Z0-9\-]*[a-zA-Z0-9])?"
 UUID: Final = r"[a-fA-F0-9]{8}(?:-[a-fA-F0-9]{4}){3}-[a-fA-F0-9]{12}"
 
@@ -109,7 +110,7 @@ def boot_device(text: str) -> None:
     limits = {
         "ide": 4, "sata": 6, "scsi": 31, "virtio": 16, "net": 32, "usb": 14, "hostpci": 16,
     }  # fmt: skip
-    match = re.fullmatch(r"([a-z]+)(0|[1-9][0-9]*)", text)
+    match = re.fullmatch(r"([a-z]+)(0|[1-9][0-9]{0,3})", text)
     if match is None or int(match[2]) >= limits.get(match[1], 0):
         raise Invalid(f"invalid boot device '{text}'\n")
 
@@ -183,6 +184,6 @@ def _is_network(text: str, version: int) -> bool:
     return (
         _address(host) == version
         and bool(slash)
-        and re.fullmatch(r"[0-9]+", prefix) is not None
+        and re.fullmatch(r"[0-9]{1,9}", prefix) is not None
         and 7 < int(prefix) <= limit
     )

@@ -1,8 +1,8 @@
 """What an agent must not send, although the schema would let it pass.
 
-Two reasons, and they are kept apart: some values *harm* whoever sends them, and some *PVE gives
-to root alone*, so that an agent on an API token would fail for ever. Each function returns the
-reason in words, or nothing.
+The reasons are kept apart: some values *harm* whoever sends them, some are *for good*, and some
+*PVE gives to root alone*, so that an agent on an API token would fail for ever. Each function
+returns the reason in words, or nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,23 @@ def harm(option: Option, wire: str) -> str:
     for key in ("bps", "bps_rd", "bps_wr"):
         if key in parts:
             return f"PVE turns {key} into m{key}=0.000; declare m{key} instead"
+    return ""
+
+
+def for_good(option: Option, wire: str) -> str:
+    """Given a valid value, return why it is not set although PVE would; empty if it can be undone.
+
+    A guest that has the value already is as declared.
+    """
+    if option.name == "template" and wire == "1":
+        return "PVE never makes a guest of a template again; make it one by hand"
+    return ""
+
+
+def lost_by_unset(option: Option) -> str:
+    """Return what would be lost for good without the option; empty if nothing would be."""
+    if option.family == "net":
+        return "would drop the card and its MAC address; remove the card by hand"
     return ""
 
 

@@ -74,7 +74,8 @@ class Startup(OptionType):
             return None
         parts: dict[str, int] = {}
         for part in text.split(","):
-            match = re.fullmatch(r"(?:(order|up|down)=)?([0-9]+)", part)
+            # PVE takes any number of digits; of more than these no number is made here.
+            match = re.fullmatch(r"(?:(order|up|down)=)?([0-9]{1,18})", part)
             if match is not None:
                 parts[match[1] or "order"] = int(match[2])
             elif part.strip():

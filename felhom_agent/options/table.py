@@ -13,7 +13,7 @@ from typing import Final
 from felhom_agent.options.propstring import PropertyString
 from felhom_agent.options.types import OptionType
 
-_INDEXED: Final = re.compile(r"([a-z0-9]*[a-z])(0|[1-9][0-9]*)")
+_INDEXED: Final = re.compile(r"([a-z0-9]*[a-z])(0|[1-9][0-9]{0,3})")
 
 
 @dataclass(frozen=True)

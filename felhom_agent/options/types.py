@@ -28,6 +28,10 @@ _TRUE: Final = frozenset({"1", "on", "yes", "true"})
 _FALSE: Final = frozenset({"0", "off", "no", "false"})
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.[0-9]+|[0-9]+\.|\.[0-9]+|[0-9]+)([eE][+-]?[0-9]+)?")
+_MAX_DIGITS: Final = 60
+"""How many characters a number may have before it is taken for no number at all."""
+_MAX_EXPONENT: Final = 400
+"""From here on PVE's own numbers are infinite, or zero."""
 
 
 class OptionType(Protocol):
@@ -114,6 +118,8 @@ class Number(OptionType):
 
     def check(self, wire: str) -> None:
         value = self._parse(wire)
+        if value.is_infinite() and self.maximum is None:
+            raise Invalid("value is too large")
         if self.maximum is not None and value > self.maximum:
             raise Invalid(f"value must have a maximum value of {self.maximum}")
         if self.minimum is not None and value < self.minimum:
@@ -129,7 +135,14 @@ class Number(OptionType):
         if (_INTEGER if self.integer else _NUMBER).fullmatch(text) is None:
             kind = "integer" if self.integer else "number"
             raise Invalid(f"type check ('{kind}') failed - got '{text}'")
-        return Decimal(text)
+        if len(text) > _MAX_DIGITS:
+            raise Invalid(f"value has more than {_MAX_DIGITS} characters, too many for a number")
+        mantissa, _, exponent = text.lower().partition("e")
+        if abs(int(exponent or "0")) <= _MAX_EXPONENT:
+            return Decimal(text)
+        if not Decimal(mantissa) or int(exponent) < 0:
+            return Decimal(0)
+        return Decimal("Infinity").copy_sign(Decimal(mantissa))
 
 
 def integer(minimum: int | None = None, maximum: int | None = None) -> Number:
@@ -249,7 +262,7 @@ class NumberSet(OptionType):
         return tuple(ranges)
 
     def _range(self, part: str) -> tuple[int, int]:
-        match = re.fullmatch(r"\s*([0-9]+)(?:-([0-9]+))?\s*", part)
+        match = re.fullmatch(r"\s*([0-9]{1,18})(?:-([0-9]{1,18}))?\s*", part)
         if match is None or int(match[2] or match[1]) < int(match[1]):
             raise Invalid(self.refusal)
         return int(match[1]), int(match[2] or match[1])

@@ -16,6 +16,8 @@ GIB: Final = 1024**3
 
 # PVE: qemu-server Drive.pm $NEW_DISK_RE; pve-container LXC.pm $NEW_DISK_RE
 _NEW: Final = re.compile(r"[^/:\s]+:([0-9]+(?:\.[0-9]+)?)")
+# A longer number is too large a size for any storage, whatever its further digits are.
+_MAX_DIGITS: Final = 30
 # PVE: qemu-server Drive.pm drive_is_cloudinit
 _CLOUDINIT: Final = re.compile(
     r".*[:/](?:vm-[0-9]+-)?cloudinit(?:\.(?:raw|qcow2?|qed|vmdk|cloop))?"
@@ -51,7 +53,7 @@ class Volume:
     def new_bytes(self) -> int | None:
         """The size of the new volume that is asked for; `None` if none is."""
         match = _NEW.fullmatch(self.text)
-        return int(Decimal(match[1]) * GIB) if match else None
+        return int(Decimal(match[1][:_MAX_DIGITS]) * GIB) if match else None
 
     @property
     def is_cloudinit(self) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.provider import DesiredProvider, EmptyProvider, StaticProvider
-from felhom_agent.model import Desired, DesiredGuest
+from felhom_agent.model import Desired, DesiredGuest, RunState
 
 
 def declare(directory: Path, name: str, *guests: str) -> None:
@@ -42,10 +42,33 @@ def test_a_file_that_became_invalid_keeps_its_last_good_version(tmp_path: Path) 
 
 
 def test_a_file_that_was_never_good_has_no_say(tmp_path: Path) -> None:
-    declare(tmp_path, "a.toml", "101]\nstate = 1", "102]")
+    declare(tmp_path, "a.toml", "101]\nstate = ", "102]")
     desired = TomlDirectoryProvider(tmp_path).load()
     assert desired.guests == {}
+    assert not desired.complete, "nobody knows whom it declares"
     assert any("nothing of it is in force" in str(p) for p in desired.problems)
+
+
+def test_a_guest_with_an_error_costs_no_other_guest_of_its_file(tmp_path: Path) -> None:
+    declare(tmp_path, "a.toml", '101]\nstate = "running"', "102]")
+    provider = TomlDirectoryProvider(tmp_path)
+    before = provider.load().guests[101]
+    declare(tmp_path, "a.toml", "101]\nstate = 1", '102]\nstate = "stopped"', "103]\nkind = 1")
+    for _ in range(2):
+        desired = provider.load()
+        assert desired.guests[101] == before, "its last good declaration"
+        assert desired.guests[102].state is RunState.STOPPED, "the new text"
+        assert set(desired.held) == {103}
+        assert "a.toml:6: guest 103: kind must be" in desired.held[103]
+        assert desired.complete
+        told = [p.text for p in desired.problems[-2:]]
+        assert told == [
+            "has errors; the last good declaration stays in force of: guest 101",
+            "has errors; held until they are mended: guest 103",
+        ]
+    declare(tmp_path, "a.toml", "103]")
+    assert set(provider.load().guests) == {103}
+    assert provider.load().held == {}
 
 
 def test_a_removed_file_makes_its_guests_unmanaged(tmp_path: Path) -> None:
@@ -75,6 +98,7 @@ def test_a_guest_declared_twice_names_both_places_and_is_left_alone(tmp_path: Pa
     declare(tmp_path, "b.toml", "102]")
     desired = TomlDirectoryProvider(tmp_path).load()
     assert set(desired.guests) == {101}
+    assert set(desired.held) == {102}
     (problem,) = desired.problems
     assert str(problem).startswith(f"{tmp_path}/b.toml:1: guest 102 is declared twice")
     assert f"first at {tmp_path}/a.toml:2" in str(problem)
