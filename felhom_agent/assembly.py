@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from felhom_agent.config import Config, JournalConfig
+from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.fromhub import HubProvider
 from felhom_agent.desired.merged import MergedProvider
@@ -60,15 +61,19 @@ def provider_for(config: Config, hub: HubProvider | None = None) -> DesiredProvi
     """
     directory = config.desired.directory
     local = TomlDirectoryProvider(directory) if directory else EmptyProvider()
-    return MergedProvider(local, hub) if hub else local
+    if hub is None:
+        return local
+    return MergedProvider(local, hub, Claims(config.journal.directory, keeps=hub.keeps))
 
 
-def hub_provider(config: Config) -> HubProvider | None:
+def hub_provider(config: Config, *, keeps: bool = True) -> HubProvider | None:
     """Given the configuration, return what its hub last wished; None if it has no hub.
 
-    Raise FelhomError if what was kept of it cannot be read.
+    Without `keeps` nothing is written: for who only looks, beside a running agent or not.
     """
-    return HubProvider(config.journal.directory) if config.hub.url else None
+    if not config.hub.url:
+        return None
+    return HubProvider(config.journal.directory, config.hub, keeps=keeps)
 
 
 def hub_loop(
@@ -77,14 +82,17 @@ def hub_loop(
     wishes: HubProvider,
     facts: Callable[[], AgentFacts],
     wake: Callable[[], None],
+    vitals: Vitals | None = None,
 ) -> HubLoop:
-    """Given the settings and what the loop needs, return the loop to the hub, not yet begun.
+    """Given the settings and what the loop needs, return the loop to the hub, not yet begun;
+    `vitals` hears of its calls.
 
     Raise ConfigError if the key for the hub cannot be read.
     """
-    client = HubClient(config.hub, read_key(config.hub))
+    client = HubClient(config.hub, read_key(config.hub), vitals)
+    gatherer = Gatherer(node, config.hub.names)
     return HubLoop(
-        client, Gatherer(node), wishes, config.hub.host_id, facts, wake, time.time, random.random
+        client, gatherer, wishes, config.hub.host_id, facts, wake, time.time, random.random
     )
 
 

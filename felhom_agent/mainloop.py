@@ -142,8 +142,9 @@ class Daemon:
             yield
             return
         loop = hub_loop(
-            self.config, self._parts.node, self._wishes, self.facts, lambda: self.send(LOOK)
-        )
+            self.config, self._parts.node, self._wishes, self.facts, lambda: self.send(LOOK),
+            self._manager.vitals,
+        )  # fmt: skip
         loop.start()
         try:
             yield

@@ -32,7 +32,7 @@ class Finding:
 
 def of_files(config: Config) -> Iterator[Finding]:
     """Given a configuration, yield how its guest files are."""
-    desired = provider_for(config, hub_provider(config)).load()
+    desired = provider_for(config, hub_provider(config, keeps=False)).load()
     if config.desired.directory is None:
         yield Finding(True, "no [desired] directory is configured: nothing is desired")
     for problem in desired.problems:
@@ -88,7 +88,7 @@ def of_rights(config: Config) -> Iterator[Finding]:
 
     The privileges are those of the options that are declared, no more.
     """
-    desired = provider_for(config, hub_provider(config)).load()
+    desired = provider_for(config, hub_provider(config, keeps=False)).load()
     try:
         node = Node.connect(config.proxmox)
     except ConfigError:

@@ -20,8 +20,8 @@ from felhom_agent.config import DEFAULT_PATH
 from felhom_agent.errors import ConfigError, FelhomError, JournalDamaged
 from felhom_agent.service.logging import to_journald
 
-COMMANDS = ("run", "plan", "check", "explain", "selftest", "history", "journal", "demo", "demohub",
-            "devnode", "devhub")  # fmt: skip
+COMMANDS = ("run", "plan", "check", "explain", "selftest", "history", "journal", "hub", "demo",
+            "demohub", "devnode", "devhub")  # fmt: skip
 EX_ERROR, EX_DATAERR, EX_SOFTWARE, EX_CONFIG, EX_INTERRUPTED = 1, 65, 70, 78, 130
 
 

@@ -41,7 +41,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
-    desired = _only(provider_for(config, hub_provider(config)).load(), arguments.vmid)
+    desired = _only(provider_for(config, hub_provider(config, keeps=False)).load(), arguments.vmid)
     node = Node.connect(config.proxmox)
     try:
         actual = node.observer.snapshot(desired.guests.keys())

@@ -15,7 +15,7 @@ PVE would refuse is refused here, where the file and line are at hand.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -39,11 +39,18 @@ _KEYS = ("kind", "state", "mode", "stop", "restart", "identity", "config", "unse
 _VMID = re.compile(r"[1-9][0-9]{2,8}")
 
 E = TypeVar("E", bound=StrEnum)
+Meant = Callable[[str, Iterable[str]], str]
+"""Given a wrong name and the right ones, returns a hint at what was meant, or nothing."""
 
 
-def guests_of(file: TomlFile) -> tuple[dict[int, DesiredGuest], list[Problem]]:
-    """Given a parsed file, return the guests it declares and the problems found in it."""
-    reader = _Reader(file)
+def guests_of(
+    file: TomlFile, *, hints: bool = True
+) -> tuple[dict[int, DesiredGuest], list[Problem]]:
+    """Given a parsed file, return the guests it declares and the problems found in it.
+
+    `hints` say which known name a wrong one may mean; they cost a look at all names each.
+    """
+    reader = _Reader(file, hints=hints)
     guests = list(reader.guests())
     problems = sorted(reader.problems, key=lambda p: p.place.line)
     return {g.vmid: g for g in guests}, problems
@@ -52,14 +59,15 @@ def guests_of(file: TomlFile) -> tuple[dict[int, DesiredGuest], list[Problem]]:
 class _Reader:
     """Walks one file and collects what is wrong on the way."""
 
-    def __init__(self, file: TomlFile) -> None:
+    def __init__(self, file: TomlFile, *, hints: bool = True) -> None:
         self._file = file
+        self._meant = did_you_mean if hints else _no_hint
         self.problems: list[Problem] = []
 
     def guests(self) -> Iterator[DesiredGuest]:
         for name in self._file.data:
             if name != "guest":
-                self._wrong(f"unknown table [{name}]{did_you_mean(name, ['guest'])}", name)
+                self._wrong(f"unknown table [{name}]{self._meant(name, ['guest'])}", name)
         table = self._file.data.get("guest", {})
         if not isinstance(table, dict):
             self._wrong("[guest] must hold tables like [guest.101]", "guest")
@@ -74,7 +82,7 @@ class _Reader:
         path = ("guest", name)
         for key in body:
             if key not in _KEYS:
-                hint = self._hint(key, did_you_mean(key, _KEYS))
+                hint = self._hint(key, self._meant(key, _KEYS))
                 self._wrong(f"guest {name}: unknown key {key!r}{hint}", *path, key)
         kind = self._word(body, Kind, path, "kind")
         config = self._config(body.get("config", {}), kind, path)
@@ -131,7 +139,7 @@ class _Reader:
         for key, value in table.items():
             try:
                 config[key] = _declared_value(value)
-                _check(key, config[key], kind)
+                _check(key, config[key], kind, self._meant)
             except Invalid as error:
                 text = f"guest {path[1]}: {key}: {str(error).strip()}"
                 self._wrong(text, *path, "config", key)
@@ -148,7 +156,7 @@ class _Reader:
             self._wrong(f"guest {path[1]}: unset must be a list of option names", *path, "unset")
             return frozenset()
         for key in names:
-            if why := _why_not_unset(key, config, kind):
+            if why := _why_not_unset(key, config, kind, self._meant):
                 self._wrong(f"guest {path[1]}: unset: {key}: {why}", *path, "unset")
         return frozenset(names)
 
@@ -167,11 +175,15 @@ def _declared_value(value: Any) -> DeclaredValue:
     raise Invalid("must be a text, a number, true, false or a list")
 
 
-def _check(key: str, value: DeclaredValue, kind: Kind | None) -> None:
+def _no_hint(_word: str, _known: Iterable[str]) -> str:
+    return ""
+
+
+def _check(key: str, value: DeclaredValue, kind: Kind | None, meant: Meant) -> None:
     """Raise Invalid if PVE would refuse the value; of an unknown kind, if both would."""
     known = _kinds_that_know(key, kind)
     if not known:
-        raise Invalid(f"no such option{did_you_mean(key, _all_keys(kind))}")
+        raise Invalid(f"no such option{meant(key, _all_keys(kind))}")
     refusals: list[Invalid] = []
     for candidate in known:
         try:
@@ -190,11 +202,13 @@ def _all_keys(kind: Kind | None) -> Iterable[str]:
     return {name for k in ([kind] if kind else Kind) for name in keys(k)}
 
 
-def _why_not_unset(key: str, config: Mapping[str, DeclaredValue], kind: Kind | None) -> str:
+def _why_not_unset(
+    key: str, config: Mapping[str, DeclaredValue], kind: Kind | None, meant: Meant
+) -> str:
     options = [lookup(k, key) for k in _kinds_that_know(key, kind)]
     known = [option for option in options if option]
     if not known:
-        return f"no such option{did_you_mean(key, _all_keys(kind))}"
+        return f"no such option{meant(key, _all_keys(kind))}"
     if key in config:
         return "is also declared in config"
     if all(option.required for option in known):

@@ -26,7 +26,7 @@ def configure(site: Site, url: str, key: str) -> Path:
     key_file.touch(mode=0o600)
     key_file.write_text(key)
     return site.write_config(
-        f'{SETTINGS}[hub]\nurl = "{url}"\nhost_id = "pve1"\nkey_file = "hub-key"\n'
+        f'{SETTINGS}[hub]\nurl = "{url}"\nhost_id = "pve1"\nkey_file = "hub-key"\nguests = [100]\n'
     )
 
 

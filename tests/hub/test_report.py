@@ -23,7 +23,7 @@ KEYS = {
     "": {"schema", "host_id", "at", "agent", "host", "guests", "storage_targets", "backups",
          "restore_tests"},
     "agent": {"version", "started_at", "mode", "generation", "last_pass", "outcomes", "journal",
-              "jobs"},
+              "jobs", "refused", "frozen", "pending", "challenge", "audit_head"},
     "host": {"node", "pve_version", "uptime_seconds", "cpu_count", "cpu_usage", "load_avg",
              "memory_total_bytes", "memory_used_bytes", "rootfs_total_bytes", "rootfs_used_bytes"},
     "guest": {"vmid", "kind", "name", "status", "spec", "managed", "outcome"},
@@ -52,7 +52,7 @@ def facts(now: float) -> AgentFacts:
 
 
 def gathered(site: Site) -> dict[str, Any]:
-    found = Gatherer(site.connect()).gather(lambda: None)
+    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
     return report_of("pve1", site.clock.now, found, facts(site.clock.now))
 
 
@@ -92,7 +92,7 @@ def test_without_the_nodes_status_there_is_no_report(site: Site) -> None:
 
 
 def test_an_agent_that_has_not_looked_yet_says_so(site: Site) -> None:
-    found = Gatherer(site.connect()).gather(lambda: None)
+    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
     bare = report_of("pve1", 0.0, found, AgentFacts("pve1", 0.0, enforces=False))
     assert bare["agent"]["last_pass"] is None
     assert bare["agent"]["mode"] == "observe"
@@ -105,7 +105,7 @@ def test_every_outcome_is_counted_and_told_with_its_reason(
 ) -> None:
     site = make_site()
     site.world.add("lxc", 101, {"hostname": "x"})
-    found = Gatherer(site.connect()).gather(lambda: None)
+    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
     standing = {101: Standing(Retry(5.0, "busy"), 0.0)}
     report = report_of("h", 1.0, found, AgentFacts("pve1", 0.0, True, standing=standing))
     assert report["agent"]["outcomes"] == {"converged": 0, "retry": 1, "blocked": 0, "refused": 0}
