@@ -258,7 +258,8 @@ def _vmids(value: Any) -> range:
     text = str(value) if type(value) is int and value < 10**9 else value
     found = _RANGE.fullmatch(text) if isinstance(text, str) else None
     if found is None or int(found[2] or found[1]) < int(found[1]):
-        raise ValueError(f'must hold vmids from 100 and ranges like "200-299", not {value!r:.20}')
+        shown = repr(value)[:20] if isinstance(value, str) else f"a {type(value).__name__}"
+        raise ValueError(f'must hold vmids from 100 and ranges like "200-299", not {shown}')
     return range(int(found[1]), int(found[2] or found[1]) + 1)
 
 

@@ -20,6 +20,7 @@ Threads: one lock guards what is in force. `accept`, `block` and `answered` belo
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 from collections.abc import Iterable, Mapping
@@ -35,6 +36,8 @@ from felhom_agent.errors import ConfigError, FelhomError
 from felhom_agent.journal.disk import DISK, Disk
 from felhom_agent.model import Desired, DesiredGuest, Place, Problem
 from felhom_agent.tomlfile import TomlFile
+
+_log = logging.getLogger(__name__)
 
 NAME = "hub.json"
 OWNERS_WORDS = ("stop", "restart", "identity")
@@ -187,7 +190,12 @@ def read_state(
     if len(bodies) > max_guests:
         text = f"it has {len(bodies)} guests; [hub] max_guests allows {max_guests}"
         return {}, [Problem(Place(source), text)]
-    guests, problems = guests_of(TomlFile(source, state), hints=False)
+    try:
+        guests, problems = guests_of(TomlFile(source, state), hints=False)
+    except Exception as error:  # a bug of ours costs the generation that found it, not the agent
+        _log.exception("internal error while validating %s; please report it", source)
+        text = f"cannot be validated: internal error ({type(error).__name__}); please report it"
+        return {}, [Problem(Place(source), text)]
     problems += [
         Problem(
             Place(source), f"guest {name}: {word} is for a file on the host; a hub cannot say it"
@@ -200,9 +208,10 @@ def read_state(
 
 
 def _bounded(problems: list[Problem], source: str) -> list[Problem]:
-    told = [replace(p, text=_short(p.text)) for p in problems[:MAX_PROBLEMS]]
-    if more := len(problems) - len(told):
-        told.append(Problem(Place(source), f"and {more} more"))
+    told = [replace(p, text=_short(p.text)) for p in problems[: MAX_PROBLEMS + 1]]
+    if len(problems) > len(told):
+        # One of them makes room for the number of those that are not told.
+        told[-1] = Problem(Place(source), f"and {len(problems) - MAX_PROBLEMS} more")
     return told
 
 

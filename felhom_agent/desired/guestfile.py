@@ -199,7 +199,8 @@ def _kinds_that_know(key: str, kind: Kind | None) -> list[Kind]:
 
 
 def _all_keys(kind: Kind | None) -> Iterable[str]:
-    return {name for k in ([kind] if kind else Kind) for name in keys(k)}
+    # One by one: whoever wants no hint does not look at them.
+    return (name for k in ([kind] if kind else Kind) for name in keys(k))
 
 
 def _why_not_unset(

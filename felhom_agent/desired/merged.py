@@ -7,6 +7,7 @@ guest is held: nothing is done to it, and the reason is told.
 
 from __future__ import annotations
 
+import dataclasses
 from types import MappingProxyType
 
 from felhom_agent.desired.claims import Claims
@@ -37,12 +38,12 @@ class MergedProvider:
             for vmid in hub.guests.keys() - here - granted
         }
         both = local.guests.keys() & hub.guests.keys()
-        return Desired(
+        return dataclasses.replace(
+            local,
             guests=MappingProxyType({**{v: hub.guests[v] for v in granted}, **local.guests}),
             problems=(*local.problems, *hub.problems, *self._trouble()),
             remarks=MappingProxyType({**local.remarks, **dict.fromkeys(sorted(both), BOTH)}),
             held=MappingProxyType({**held, **local.held}),
-            complete=local.complete,
         )
 
     def release(self) -> bool:

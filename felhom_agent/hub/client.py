@@ -22,7 +22,8 @@ from felhom_agent.hub.transport import Reply, Transport
 from felhom_agent.secret import Secret
 from felhom_agent.service.systemd import Vitals
 
-MOST_DEPTH = 32
+MAX_DEPTH = 32
+_TOO_DEEP = f"its answer is nested deeper than {MAX_DEPTH}"
 _SECONDS = re.compile(r"[0-9]+")
 # What a call may take over its deadline before it hangs: a resolver has time limits of its own.
 _GRACE = 60.0
@@ -110,14 +111,16 @@ def _understood(reply: Reply, fine: tuple[int, ...]) -> Answer:
 
 def parsed(data: bytes) -> Any:
     """Given a body, return its JSON. Raise HubRefused if it is none, or too deep."""
+    # Brackets in texts count here, too; whether they were that is seen once it is parsed.
+    deep = _brackets(data) > MAX_DEPTH
     try:
-        if _depth(data) > MOST_DEPTH:
-            raise HubRefused(f"its answer is nested deeper than {MOST_DEPTH}", status=200)
         found = json.loads(data.decode("utf-8"), object_pairs_hook=_object)
         # Python reads NaN, 1e999 and half a surrogate pair; none of them is in JSON for others.
         json.dumps(found, allow_nan=False, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
-        raise HubRefused("its answer is not JSON", status=200) from None
+        raise HubRefused(_TOO_DEEP if deep else "its answer is not JSON", status=200) from None
+    if deep and _depth(found) > MAX_DEPTH:
+        raise HubRefused(_TOO_DEEP, status=200)
     return found
 
 
@@ -128,13 +131,26 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _depth(data: bytes) -> int:
-    """Return how deep brackets are nested at the most; those in texts count too, which is fair."""
+def _brackets(data: bytes) -> int:
+    """Return how deep brackets are nested at the most, those in texts included."""
     depth = most = 0
     for bracket in re.finditer(rb"[][{}]", data):
         depth += 1 if bracket[0] in (b"[", b"{") else -1
         most = max(most, depth)
     return most
+
+
+def _depth(value: object) -> int:
+    """Return how deep lists and objects are nested."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, (list, dict)) and each]:
+        depth += 1
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]  # fmt: skip
+    return depth
 
 
 def _words(status: int) -> str:

@@ -14,7 +14,7 @@ import requests
 from felhom_agent.desired.fromhub import Kept
 from felhom_agent.devhub import DevHub
 from felhom_agent.devnode import Fault
-from felhom_agent.hub.client import MOST_DEPTH
+from felhom_agent.hub.client import MAX_DEPTH
 from felhom_agent.hub.report import PARKED, WHY_PARKED
 from felhom_agent.hub.transport import MAX_BODY_BYTES
 from tests.conftest import Site
@@ -119,7 +119,7 @@ class TestHostile:
         ("answer", "words"),
         [
             (http("200 OK", raw=b"x" * (MAX_BODY_BYTES + 1)), "longer than"),
-            (http("200 OK", raw=b"[" * (MOST_DEPTH + 1)), "nested deeper"),
+            (http("200 OK", raw=b"[" * (MAX_DEPTH + 1)), "nested deeper"),
             (http("200 OK", raw=b"[" * 200_000), "nested deeper"),
             (http("200 OK", raw=b"<html>"), "not JSON"),
             (http("200 OK", raw=b"\xff\xfe"), "not JSON"),
