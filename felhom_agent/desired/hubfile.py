@@ -48,6 +48,8 @@ class HubFile:
             return None, ""
         except OSError as error:
             why = f"cannot be read: {error.strerror}"
+            if not self._keeps:
+                return None, f"{self.path}: {why}"
         except Odd as error:
             why = str(error)
         return None, f"{self.path}: {why}; {self._set_aside()}"

@@ -15,25 +15,21 @@ Threads: `send` belongs to one thread. `close`, from any thread, ends a call tha
 
 from __future__ import annotations
 
-import io
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from felhom_agent.config import HubConfig
 from felhom_agent.errors import HubAway, HubRefused
 from felhom_agent.hub.trust import context_for
+from felhom_agent.hub.wire import MAX_BODY_BYTES, Wire
 
-MAX_BODY_BYTES = 4_000_000
-MAX_WIRE_BYTES = MAX_BODY_BYTES + 256 * 1024
-"""All bytes of an answer: its head, the sizes of its chunks and its trailers included."""
 MAX_INTERIM = 10
 """Interim answers (1xx) before the one that counts."""
 MAX_HEAD_BYTES = 64 * 1024
@@ -64,7 +60,7 @@ class Transport:
         self._base = quote(url.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
         self._secure = url.scheme == "https"
         self._lock = threading.Lock()
-        self._wire: _Wire | None = None
+        self._wire: Wire | None = None
         self._closed = False
 
     @property
@@ -105,11 +101,11 @@ class Transport:
         return host if self._port == usual else f"{host}:{self._port}"
 
     @contextmanager
-    def _connected(self, until: float) -> Iterator[_Wire]:
+    def _connected(self, until: float) -> Iterator[Wire]:
         """Hold a connection for the length of a block. Raise HubAway if there is none."""
         trusted = context_for(self._config.ca_file) if self._secure else None
         raw = self._connect(until)
-        wire = _Wire(raw, until, self._config.read_timeout, self._clock)
+        wire = Wire(raw, until, self._config.read_timeout, self._clock)
         try:
             with self._lock:
                 self._wire = wire
@@ -146,101 +142,8 @@ class Transport:
         raise HubAway(f"it cannot be reached: {why}")
 
 
-class _Wire:
-    """A connected socket whose every wait ends at a deadline, and which counts what arrives."""
-
-    def __init__(
-        self, raw: socket.socket, until: float, piece: float, clock: Callable[[], float]
-    ) -> None:
-        """`until` is the deadline, `piece` the longest single wait in seconds."""
-        self._socket = raw
-        self._until = until
-        self._piece = piece
-        self._clock = clock
-        self._received = 0
-        self._aborted = False
-        self.reader = _Reader(io.BufferedReader(_Receiver(self), 65536))
-
-    def secure(self, trusted: ssl.SSLContext, host: str) -> None:
-        """Speak TLS from now on. Raise ssl.SSLError if the other side is not who it should be."""
-        self._socket = trusted.wrap_socket(
-            self._socket, server_hostname=host, do_handshake_on_connect=False
-        )
-        self._arm()
-        self._socket.do_handshake()
-
-    def receive_into(self, buffer: memoryview) -> int:
-        """Wait for bytes, and return how many came; 0 at the end. Raise HubRefused if too many."""
-        self._arm()
-        count = self._socket.recv_into(buffer)
-        self._received += count
-        if self._received > MAX_WIRE_BYTES:
-            raise HubRefused(f"its answer is longer than {MAX_BODY_BYTES} bytes", status=200)
-        return count
-
-    def sendall(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            self._arm()
-            view = view[self._socket.send(view) :]
-
-    def makefile(self, *_: Any) -> _Reader:
-        return self.reader
-
-    def close(self) -> None:
-        """Leave that to `end`: http.client closes while an answer is still read."""
-
-    def end(self) -> None:
-        """Give the connection back."""
-        self._socket.close()
-
-    def abort(self) -> None:
-        """Wake the thread that waits here, whatever for; it then ends the connection."""
-        self._aborted = True
-        with suppress(OSError):
-            # Not SSLSocket's own, which takes TLS away from under the thread that reads.
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-    def _arm(self) -> None:
-        if self._aborted:
-            raise ConnectionAbortedError
-        left = self._until - self._clock()
-        if left <= 0:
-            raise TimeoutError
-        self._socket.settimeout(min(left, self._piece))
-
-
-class _Receiver(io.RawIOBase):
-    """What a buffered reader reads from."""
-
-    def __init__(self, wire: _Wire) -> None:
-        self._wire = wire
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._wire.receive_into(memoryview(buffer))
-
-
-class _Reader:
-    """The file that http.client reads answers from: one for all of them, closed by nobody."""
-
-    def __init__(self, buffered: io.BufferedReader) -> None:
-        self._buffered = buffered
-        self.read = buffered.read
-        self.read1 = buffered.read1
-        self.readline = buffered.readline
-        self.readinto = buffered.readinto
-        self.flush = buffered.flush
-        self.closed = False
-
-    def close(self) -> None:
-        """Stay open: the next answer's head may be in here already."""
-
-
 def _request(
-    wire: _Wire, host: str, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+    wire: Wire, host: str, method: str, path: str, headers: Mapping[str, str], body: bytes | None
 ) -> None:
     """Send a request; one that is cut off by an early answer (413, say) is not yet lost."""
     connection = HTTPConnection("hub.invalid")
@@ -251,7 +154,7 @@ def _request(
         return
 
 
-def _answer(wire: _Wire, method: str) -> Reply:
+def _answer(wire: Wire, method: str) -> Reply:
     response = _final(wire, method)
     headers = _headers(response)
     if response.status != 200:
@@ -263,7 +166,7 @@ def _answer(wire: _Wire, method: str) -> Reply:
     return Reply(response.status, headers, body)
 
 
-def _final(wire: _Wire, method: str) -> HTTPResponse:
+def _final(wire: Wire, method: str) -> HTTPResponse:
     """Return the answer that counts, past those that only say that it will come."""
     for _ in range(MAX_INTERIM):
         response = HTTPResponse(wire, method=method)  # type: ignore[arg-type]

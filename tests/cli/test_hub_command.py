@@ -142,3 +142,10 @@ def test_what_is_damaged_is_told(directory: Path, felhom: Felhom) -> None:
     code, _, err = felhom("unblock", "--yes")
     assert (code, "is set aside as hub.json.damaged" in err) == (0, True)
     assert not kept(directory).may_block
+
+
+def test_what_cannot_be_read_is_told_and_nothing_foretold(directory: Path, felhom: Felhom) -> None:
+    (directory / NAME).unlink()
+    (directory / NAME).symlink_to(directory / NAME)
+    problem = felhom("status")[1].splitlines()[-1]
+    assert problem.endswith("hub.json: cannot be read: Too many levels of symbolic links")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trustme
 
-from felhom_agent.hub.transport import MAX_BODY_BYTES
+from felhom_agent.hub.wire import MAX_BODY_BYTES
 from tests.conftest import Site
 from tests.hostile.rawhub import PATIENCE, Behaviour, Caller, RawHub, raw_hub
 from tests.hub.conftest import KEY, STATE, Begin, Round, begin, http
@@ -265,13 +265,11 @@ def test_odd_headers_beside_a_good_answer_are_nobodys_business(
 
 
 def test_a_hub_that_refuses_a_report_before_it_has_all_of_it_is_understood(
-    hub: RawHub, begin: Begin, caplog: pytest.LogCaptureFixture
+    hub: RawHub, begin: Begin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def behave(caller: Caller) -> None:
-        caller.send(http("413 Too Large", {}))
-        caller.stall()
-
-    hub.behaviour = behave
+    """It goes while the report is still being sent, which breaks the connection."""
+    hub.behaviour = lambda caller: caller.send(http("413 Too Large", {}))
+    monkeypatch.setattr("felhom_agent.hub.loop.report_of", lambda *_: {"x": "y" * 30_000_000})
     begin(hub.url).loop.round()
     assert "too large for it" in one_line(caplog)
 

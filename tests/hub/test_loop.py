@@ -16,7 +16,7 @@ from felhom_agent.devhub import DevHub
 from felhom_agent.devnode import Fault
 from felhom_agent.hub.client import MAX_DEPTH
 from felhom_agent.hub.report import PARKED, WHY_PARKED
-from felhom_agent.hub.transport import MAX_BODY_BYTES
+from felhom_agent.hub.wire import MAX_BODY_BYTES
 from tests.conftest import Site
 from tests.hub.conftest import KEY, STATE, Begin, Scripted, envelope, http
 from tests.process import wait_until
