@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from felhom_agent.config import Config, JournalConfig
+from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.fromhub import HubProvider
 from felhom_agent.desired.merged import MergedProvider
@@ -69,23 +71,28 @@ def provider_for(
     local: DesiredProvider = EmptyProvider()
     if wanted.directory:
         local = TomlDirectoryProvider(wanted.directory, wanted.settle, between=between)
-    return MergedProvider(local, hub) if hub else local
+    if hub is None:
+        return local
+    return MergedProvider(local, hub, Claims(config.journal.directory, keeps=hub.keeps))
 
 
 def desired_now(config: Config) -> Desired:
     """Given the configuration, return what is desired once the files have been left alone.
 
-    Raise FelhomError if what was kept of the hub's wishes cannot be read.
+    It writes nothing. Raise FelhomError if what was kept of the hub cannot be read.
     """
-    return load_settled(provider_for(config, hub_provider(config)), threading.Event().wait)
+    provider = provider_for(config, hub_provider(config, keeps=False))
+    return load_settled(provider, threading.Event().wait)
 
 
-def hub_provider(config: Config) -> HubProvider | None:
+def hub_provider(config: Config, *, keeps: bool = True) -> HubProvider | None:
     """Given the configuration, return what its hub last wished; None if it has no hub.
 
-    Raise FelhomError if what was kept of it cannot be read.
+    Without `keeps` nothing is written: for who only looks, beside a running agent or not.
     """
-    return HubProvider(config.journal.directory) if config.hub.url else None
+    if not config.hub.url:
+        return None
+    return HubProvider(config.journal.directory, config.hub, keeps=keeps)
 
 
 def hub_loop(
@@ -94,14 +101,17 @@ def hub_loop(
     wishes: HubProvider,
     facts: Callable[[], AgentFacts],
     wake: Callable[[], None],
+    vitals: Vitals | None = None,
 ) -> HubLoop:
-    """Given the settings and what the loop needs, return the loop to the hub, not yet begun.
+    """Given the settings and what the loop needs, return the loop to the hub, not yet begun;
+    `vitals` hears of its calls.
 
     Raise ConfigError if the key for the hub cannot be read.
     """
-    client = HubClient(config.hub, read_key(config.hub))
+    client = HubClient(config.hub, read_key(config.hub), vitals)
+    gatherer = Gatherer(node, wishes.speaks_for)
     return HubLoop(
-        client, Gatherer(node), wishes, config.hub.host_id, facts, wake, time.time, random.random
+        client, gatherer, wishes, config.hub.host_id, facts, wake, time.time, random.random
     )
 
 

@@ -35,6 +35,9 @@ _TOKEN_ID = re.compile(r"[^\s@!=:/]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9
 _FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}")
 _NODE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 _HOST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# PVE: pve-common JSONSchema.pm pve_verify_vmid
+_RANGE = re.compile(r"([1-9][0-9]{2,8})(?:-([1-9][0-9]{2,8}))?", re.ASCII)
+_MAX_RANGES = 1000
 _SECRETS = frozenset({"key", "token", "token_secret", "token_value", "secret", "password"})
 
 # Which credential of the service stands for which setting; a blank one stands for none.
@@ -141,7 +144,17 @@ class HubConfig:
     connect_timeout: float = _between(0.1, 300, 10.0)
     """Seconds to wait for a connection."""
     read_timeout: float = _between(0.1, 600, 30.0)
-    """Seconds to wait for each piece of an answer."""
+    """Seconds to wait for each piece of an answer; a whole call may take twice this, and the time
+    for its connection, however slowly it drips."""
+    guests: tuple[range, ...] = ()
+    """Guests that the hub may speak for, and whose configuration it sees: vmids and ranges, like
+    `[101, "200-299"]`. Files on this host go before it. Default: none."""
+    max_guests: int = _between(1, 5000, 500)
+    """How many guests the hub may declare; a generation with more is refused."""
+
+    def names(self, vmid: int) -> bool:
+        """Return whether the owner named a guest for the hub."""
+        return any(vmid in some for some in self.guests)
 
 
 @dataclass(frozen=True)
@@ -236,6 +249,8 @@ def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path)
         return _typed(value, bool, "true or false")
     if hint in (int, float):
         return _number(value, hint, setting)
+    if hint == tuple[range, ...]:
+        return tuple(_vmids(each) for each in _listed(value))
     text = str(_typed(value, str, "a text in quotes"))
     if len(text) > MAX_TEXT or not text.isprintable():
         raise ValueError(f"must be one line of at most {MAX_TEXT} characters")
@@ -250,6 +265,23 @@ def _typed(value: Any, cls: type, words: str) -> Any:
     if not isinstance(value, cls):
         raise ValueError(f"must be {words}")
     return value
+
+
+def _listed(value: Any) -> list[Any]:
+    found: list[Any] = _typed(value, list, "a list of vmids and ranges")
+    if len(found) > _MAX_RANGES:
+        raise ValueError(f"must have at most {_MAX_RANGES} entries; use ranges")
+    return found
+
+
+def _vmids(value: Any) -> range:
+    """Given a vmid or a text like "200-299", return the vmids. Raise ValueError if it is none."""
+    text = str(value) if type(value) is int and value < 10**9 else value
+    found = _RANGE.fullmatch(text) if isinstance(text, str) else None
+    if found is None or int(found[2] or found[1]) < int(found[1]):
+        shown = repr(value)[:20] if isinstance(value, str) else f"a {type(value).__name__}"
+        raise ValueError(f'must hold vmids from 100 and ranges like "200-299", not {shown}')
+    return range(int(found[1]), int(found[2] or found[1]) + 1)
 
 
 def _number(value: Any, cls: type[int] | type[float], setting: dataclasses.Field[Any]) -> float:
@@ -302,6 +334,7 @@ def _is_hub(url: str) -> bool:
     try:
         parts = urlsplit(url)
         plain = bool(parts.hostname) and not (parts.query or parts.fragment or parts.username)
+        plain = plain and parts.port != 0 and url.isascii() and url.isprintable() and " " not in url
         here = parts.hostname in ("localhost", "127.0.0.1", "::1")
         return plain and (parts.scheme == "https" or (parts.scheme == "http" and here))
     except ValueError:

@@ -33,12 +33,8 @@ other side's words quote one.
 
 from __future__ import annotations
 
-import traceback
-
 from felhom_agent.model import Problem
 from felhom_agent.redaction import redacted
-
-_PACKAGE = "felhom_agent/"
 
 
 class FelhomError(Exception):
@@ -200,13 +196,3 @@ class Changed(FelhomError):
 
 class QueueClosed(FelhomError):
     """The queue takes no more work."""
-
-
-def place_of(error: BaseException) -> str:
-    """Given an unexpected exception, return what it is and where in this package it came from."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if _PACKAGE in f.filename]
-    if not frames:
-        return type(error).__name__
-    last = frames[-1]
-    file = last.filename[last.filename.rindex(_PACKAGE) :]
-    return f"{type(error).__name__} at {file}:{last.lineno} in {last.name}"

@@ -28,14 +28,17 @@ from contextlib import contextmanager
 from felhom_agent import __version__
 from felhom_agent.assembly import Parts, hub_loop, hub_provider, provider_for
 from felhom_agent.config import Config, load
+from felhom_agent.desired.merged import MergedProvider
+from felhom_agent.desired.settle import load_settled
 from felhom_agent.desired.watched import Watched
 from felhom_agent.errors import (
     ConfigError,
+    Interrupted,
     JournalClosed,
     JournalError,
 )
 from felhom_agent.hub.report import AgentFacts
-from felhom_agent.model import Converged
+from felhom_agent.model import Converged, Desired
 from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.health import Health
 from felhom_agent.reconcile.passes import Passes
@@ -86,7 +89,7 @@ class Daemon:
         self._manager = manager or Manager()
         self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
         self._wishes = hub_provider(config)
-        self._intent = Watched(provider_for(config, self._wishes))
+        self._intent = Watched(provider_for(config, self._wishes, self._manager.feed))
         self._health = Health()
         self._scheduler = Scheduler(
             parts.engine,
@@ -133,7 +136,7 @@ class Daemon:
 
     def look(self) -> bool:
         """Do one pass and what it asks for; return whether all guests are as declared."""
-        passed = self._pass()
+        passed = self._passes.run(self._settled, remember=not self._journal_lost)
         while not self._scheduler.idle:
             if not self._wait(self.config.reconcile.interval):
                 return False
@@ -149,6 +152,17 @@ class Daemon:
             )
         )
 
+    def _settled(self) -> Desired:
+        """Return what is desired once the files have been left alone, or the agent is to stop."""
+        stop = self._parts.node.leaving
+
+        def wait(seconds: float) -> None:
+            if stop.is_set() or not self._wait(min(seconds, self._manager.patience)):
+                raise Interrupted("the agent is stopping")
+            self._manager.feed()
+
+        return load_settled(self._intent, wait)
+
     @contextmanager
     def hub(self) -> Iterator[None]:
         """Report to the hub, if there is one, for the length of a block."""
@@ -156,8 +170,9 @@ class Daemon:
             yield
             return
         loop = hub_loop(
-            self.config, self._parts.node, self._wishes, self.facts, lambda: self.send(LOOK)
-        )
+            self.config, self._parts.node, self._wishes, self.facts, lambda: self.send(LOOK),
+            self._manager.vitals,
+        )  # fmt: skip
         loop.start()
         try:
             yield
@@ -200,6 +215,8 @@ class Daemon:
             self._manager.ready()
             self._pass()
             pause = self._health.pause(self.config.reconcile, self._scheduler.backoff)
+            # Files that are being written are believed once they were left alone.
+            pause = min(pause, self._passes.latest.settles_in or pause)
             self._next_pass = self._clock() + pause
         self._scheduler.retry()
         self._scheduler.publish()
@@ -266,20 +283,30 @@ class Daemon:
             _log.error(text, extra=fields(CONFIG_WRONG))
         else:
             self._adopt(fresh)
+        self._release()
         backoff = Backoff.of(self.config.reconcile, self._chance)
         self._scheduler.adopt(backoff, self.config.reconcile.parallel)
         self._next_pass = 0.0
 
+    def _release(self) -> None:
+        """Leave to the hub what no file declares any more: a reload is the owner's word for that."""
+        if isinstance(self._intent.provider, MergedProvider):
+            self._intent.load()
+            self._intent.provider.release()
+
     def _adopt(self, fresh: Config) -> None:
         old = self.config
-        kept = dataclasses.replace(fresh, proxmox=old.proxmox, journal=old.journal, hub=old.hub)
+        hub = dataclasses.replace(old.hub, guests=fresh.hub.guests, max_guests=fresh.hub.max_guests)
+        kept = dataclasses.replace(fresh, proxmox=old.proxmox, journal=old.journal, hub=hub)
         if waiting := _need_restart(old, fresh):
             text = "takes effect at a restart (systemctl restart felhom-agent): %s"
             _log.warning(text, ", ".join(waiting), extra=fields(AGENT_WARNED))
         self.config = kept
         self._parts.engine.adopt(kept.reconcile)
+        if self._wishes is not None:
+            self._wishes.adopt(hub)
         if kept.desired != old.desired:
-            self._intent.provider = provider_for(kept, self._wishes)
+            self._intent.provider = provider_for(kept, self._wishes, self._manager.feed)
         _log.info("reloaded", extra=fields(RELOADED, config=kept.path))
 
 
@@ -289,7 +316,8 @@ def _need_restart(old: Config, fresh: Config) -> list[str]:
         f"[{section}] {setting.name}"
         for section in ("proxmox", "journal", *(["hub"] if old.hub.url or fresh.hub.url else []))
         for setting in dataclasses.fields(getattr(old, section))
-        if getattr(getattr(old, section), setting.name)
+        if setting.name not in ("guests", "max_guests")
+        and getattr(getattr(old, section), setting.name)
         != getattr(getattr(fresh, section), setting.name)
     ]
 

@@ -223,3 +223,49 @@ class TestCredentials:
         (credentials / "token").write_text("secret\n")
         config = self.load(tmp_path, 'token_file = "/elsewhere"\n')
         assert config.token_file == Path("/elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("said", "named", "others"),
+    [
+        ("[]", [], [100, 101]),
+        ("[101]", [101], [100, 102]),
+        ('["101", "200-299", 300]', [101, 200, 250, 299, 300], [100, 199, 301]),
+        ('["999999998-999999999"]', [999_999_999], [100]),
+    ],
+)
+def test_guests_for_the_hub_are_named_by_vmid_and_range(
+    tmp_path: Path, said: str, named: list[int], others: list[int]
+) -> None:
+    hub = load(written(tmp_path, f"{GOOD}[hub]\nguests = {said}\n")).hub
+    assert all(hub.names(vmid) for vmid in named)
+    assert not any(hub.names(vmid) for vmid in others)
+
+
+def test_without_a_word_the_hub_speaks_for_no_guest(tmp_path: Path) -> None:
+    hub = load(written(tmp_path, GOOD)).hub
+    assert not any(hub.names(vmid) for vmid in (0, 100, 999_999_999))
+    assert hub.max_guests == 500
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["101", '"101"', "true", "[true]", "[99]", "[-101]", "[1000000000]", "[101.0]", '["200-100"]',
+     '["all"]', '["*"]', '["100-"]', '["-100"]', '["100 - 200"]', '["0100"]', '["100-200-300"]',
+     "[[101]]", "[{}]", '["\\u0661\\u0660\\u0660"]', f"[0x{'f' * 4000}]",
+     f"[{', '.join(['100'] * 1001)}]"],
+    ids=lambda said: said[:20],
+)  # fmt: skip
+def test_what_names_no_guest_is_refused_in_words(tmp_path: Path, said: str) -> None:
+    (refusal,) = refusals(tmp_path, f"{GOOD}[hub]\nguests = {said}\n")
+    assert refusal.startswith("agent.toml:5: [hub] guests: must ")
+    assert len(refusal) < 200
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h\u00fcb.example", "https://hub.example/a b", "https://hub.example:99999",
+            "https://hub.example:0", "https://hub.example/\\u0007"],
+)  # fmt: skip
+def test_a_hub_that_no_request_could_name_is_refused(tmp_path: Path, url: str) -> None:
+    (refusal,) = refusals(tmp_path, f'{GOOD}[hub]\nurl = "{url}"\n')
+    assert refusal.startswith("agent.toml:5: [hub] url: must be like https://hub.example")

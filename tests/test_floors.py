@@ -33,7 +33,6 @@ FLOORS = {
     "model": 0,
     "errors": 0,
     "redaction": 0,
-    "printable": 0,
 }
 MODULES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
 

@@ -36,7 +36,7 @@ _FILES = {
     "/var/lib/felhom-agent/journal/": "the agent's memory; its owner is the user felhom-agent",
 }
 _NOTES = """\
-What writes the journal must run as its owner. `journal repair`, as root:
+What writes the journal must run as its owner. `journal repair`, as root (and so `hub forget`):
   runuser -u felhom-agent -- felhom-agent journal repair
 `selftest task`, which needs the token too, as root:
   systemd-run --pipe --wait -p User=felhom-agent \\

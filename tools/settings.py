@@ -27,6 +27,8 @@ def default_of(setting: dataclasses.Field[Any]) -> str:
     value = setting.default
     if value is None:
         return '""'
+    if isinstance(value, tuple):
+        return "[]"
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, (int, float)) else f'"{value}"'

@@ -31,6 +31,7 @@ THEN = {"cores": 2, "description": "Shop, moved to the new office", "onboot": 1}
 # A hub is asked once a minute at the most.
 _PATIENCE = 100.0
 _SETTINGS = '\n[reconcile]\ninterval = 1\nbackoff_first = 1\n[hub]\nurl = "{}"\nhost_id = "{}"\n'
+_NAMED = "guests = [100]\n"
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -123,5 +124,5 @@ def _site(hub: DevHub, name: str) -> Iterator[Site]:
         key.touch(mode=0o600)
         key.write_text(hub.store.enroll(name))
         with path.open("a") as file:
-            file.write(_SETTINGS.format(hub.url, name) + f'key_file = "{key}"\n')
+            file.write(_SETTINGS.format(hub.url, name) + f'key_file = "{key}"\n' + _NAMED)
         yield Site(name, node, path)

@@ -1,12 +1,19 @@
-"""Files on the host and the wishes of a hub, together: for each guest the file goes before."""
+"""Files on the host and the wishes of a hub, together: for each guest the file goes before.
+
+The hub speaks for a guest only where the owner named it (`[hub] guests`, which its provider sees
+to), no file here declares it, none did before, and none that cannot be read may. Otherwise the
+guest is held: nothing is done to it, and the reason is told.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from types import MappingProxyType
 
+from felhom_agent.desired.claims import Claims
+from felhom_agent.desired.hubfile import problem_of
 from felhom_agent.desired.provider import DesiredProvider
-from felhom_agent.model import Desired
+from felhom_agent.model import Desired, Problem
 
 BOTH = "a file on this host declares it, and so does the hub; the file counts"
 
@@ -14,17 +21,42 @@ BOTH = "a file on this host declares it, and so does the hub; the file counts"
 class MergedProvider:
     """Desires what the local provider desires, and of other guests what the hub does."""
 
-    def __init__(self, local: DesiredProvider, hub: DesiredProvider) -> None:
+    def __init__(self, local: DesiredProvider, hub: DesiredProvider, claims: Claims) -> None:
         self._local = local
         self._hub = hub
+        self._claims = claims
+        self._latest = Desired()
 
     def load(self) -> Desired:
         """Return both, with the problems of both, and a remark on each guest that both declare."""
         local, hub = self._local.load(), self._hub.load()
-        both = dict.fromkeys(sorted(local.guests.keys() & hub.guests.keys()), BOTH)
+        self._latest = local
+        here = local.guests.keys() | local.held.keys()
+        granted = self._claims.share(here, hub.guests.keys(), complete=local.complete)
+        held = {
+            vmid: self._claims.why_not(vmid, complete=local.complete)
+            for vmid in hub.guests.keys() - here - granted
+        }
+        both = local.guests.keys() & hub.guests.keys()
         return dataclasses.replace(
             local,
-            guests=MappingProxyType({**hub.guests, **local.guests}),
-            problems=(*local.problems, *hub.problems),
-            remarks=MappingProxyType({**local.remarks, **both}),
+            guests=MappingProxyType({**{v: hub.guests[v] for v in granted}, **local.guests}),
+            problems=(*local.problems, *hub.problems, *self._trouble()),
+            remarks=MappingProxyType({**local.remarks, **dict.fromkeys(sorted(both), BOTH)}),
+            held=MappingProxyType({**held, **local.held}),
         )
+
+    def release(self) -> bool:
+        """Leave to the hub what no file here declares any more: the owner's word, at a reload.
+
+        Look first (`load`); return whether all files could be read then. If not, nothing is left
+        to the hub.
+        """
+        here = self._latest
+        if here.complete:
+            self._claims.release(here.guests.keys() | here.held.keys())
+        return here.complete
+
+    def _trouble(self) -> tuple[Problem, ...]:
+        """Return what is wrong with the memory of whose guests are whose."""
+        return tuple(problem_of(text) for text in self._claims.trouble)

@@ -87,9 +87,11 @@ def _guests(host: Host) -> str:
 def _guest(guest: dict[str, Any]) -> str:
     outcome = _table(guest, "outcome")
     state, why = str(outcome.get("state", "")), str(outcome.get("why", ""))
-    managed = f"{state}{': ' if why else ''}{why}" if state else "not managed"
+    unmanaged = "not managed" if "managed" in guest else "not the hub's to see"
+    managed = f"{state}{': ' if why else ''}{why}" if state else unmanaged
     css = "good" if state == "converged" else "bad" if state else "dim"
-    cells = (guest.get("vmid"), guest.get("kind"), guest.get("name"), guest.get("status"))
+    # Of a guest that the host does not let the hub see, only some of it is there.
+    cells = (guest.get(key, "") for key in ("vmid", "kind", "name", "status"))
     shown = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
     return f'<tr>{shown}<td class="{css}">{escape(managed)}</td></tr>'
 

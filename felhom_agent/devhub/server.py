@@ -129,7 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(reply)
 
     def _body(self) -> bytes:
-        length = int(self.headers.get("Content-Length") or 0)
+        said = self.headers.get("Content-Length") or "0"
+        length = int(said) if said.isascii() and said.isdigit() and len(said) < 16 else -1
+        if length < 0:
+            raise Refusal(400, "the Content-Length is no number")
         if length > LARGEST:
             raise Refusal(413, "too large")
         return self.rfile.read(length)
@@ -183,7 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"ETag": f'"{host.generation}"'}
         if self.headers.get("If-None-Match") == headers["ETag"]:
             return Reply(None, 304, headers)
-        body = {"generation": host.generation, "desired_state": host.state}
+        body = {
+            "host_id": host_id, "generation": host.generation, "desired_state": host.state
+        }  # fmt: skip
         return Reply(body, headers=headers)
 
     def jobs(self, _body: bytes, host_id: str) -> Reply:

@@ -1,30 +1,32 @@
 """Calls to a hub: bounded in size, depth and time, whoever answers.
 
-A redirect is refused, and so is whatever is not JSON of the contract. No error holds the key.
+A redirect is refused, and so is whatever is not JSON of the contract: no NaN, no infinity, no half
+of a character, no key twice. No error holds the key.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
 
-import requests
-from urllib3.exceptions import HTTPError
-
 from felhom_agent.config import HubConfig
-from felhom_agent.errors import HubAway, HubRefused
+from felhom_agent.desired.fromhub import ETAG
+from felhom_agent.errors import HubRefused
 from felhom_agent.hub.envelope import LONGEST
+from felhom_agent.hub.transport import Reply, Transport
 from felhom_agent.secret import Secret
+from felhom_agent.service.systemd import Vitals
 
-MOST_BYTES = 4_000_000
-MOST_DEPTH = 32
-LONGEST_CALL = 120.0
-"""Seconds that a whole call may take, however slowly its bytes drip."""
+MAX_DEPTH = 32
+_TOO_DEEP = f"its answer is nested deeper than {MAX_DEPTH}"
+_SECONDS = re.compile(r"[0-9]+")
+# What a call may take over its deadline before it hangs: a resolver has time limits of its own.
+_GRACE = 60.0
 
 
 @dataclass(frozen=True)
@@ -37,20 +39,22 @@ class Answer:
 
 
 class HubClient:
-    """One hub, as one host; belongs to the hub loop's thread. `clock` tells monotonic seconds."""
+    """One hub, as one host; belongs to the hub loop's thread, but for `close`."""
 
     def __init__(
-        self, config: HubConfig, key: Secret, clock: Callable[[], float] = time.monotonic
+        self,
+        config: HubConfig,
+        key: Secret,
+        vitals: Vitals | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`vitals` hears of each call while it is made; `clock` tells monotonic seconds."""
         self._config = config
         self._key = key
-        self._clock = clock
-        self._session = requests.Session()
-        # No proxy, no .netrc and no CA of the environment has a say.
-        self._session.trust_env = False
-        self._session.verify = str(config.ca_file) if config.ca_file else True
+        self._vitals = vitals or Vitals()
+        self._transport = Transport(config, clock)
 
-    def report(self, report: dict[str, Any]) -> Answer:
+    def report(self, report: Mapping[str, Any]) -> Answer:
         """Given a report, send it. Raise HubAway or HubRefused."""
         return self._call("POST", "host-report", body=report)
 
@@ -64,7 +68,8 @@ class HubClient:
         return self._call("GET", self._host("jobs"))
 
     def close(self) -> None:
-        self._session.close()
+        """End the call that is under way, if one is; from any thread."""
+        self._transport.close()
 
     def _host(self, what: str) -> str:
         return f"hosts/{quote(self._config.host_id, safe='')}/{what}"
@@ -73,76 +78,79 @@ class HubClient:
         self,
         method: str,
         path: str,
-        body: dict[str, Any] | None = None,
-        headers: dict[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         fine: tuple[int, ...] = (),
     ) -> Answer:
-        deadline = self._clock() + LONGEST_CALL
-        try:
-            with self._session.request(
-                method,
-                f"{self._config.url.rstrip('/')}/api/v1/{path}",
-                json=body,
-                headers={
-                    "Authorization": f"Bearer {self._key.reveal()}",
-                    "Accept": "application/json",
-                    "Accept-Encoding": "identity",
-                    **(headers or {}),
-                },
-                timeout=(self._config.connect_timeout, self._config.read_timeout),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                return self._read(response, deadline, fine)
-        except requests.RequestException as error:
-            raise HubAway(_reason(error)) from None
-        except (OSError, HTTPException, HTTPError) as error:
-            # What `raw` raises as it is.
-            raise HubAway(f"it broke the connection ({type(error).__name__})") from None
-
-    def _read(self, response: requests.Response, deadline: float, fine: tuple[int, ...]) -> Answer:
-        status = response.status_code
-        if status in fine:
-            return Answer(status, etag=response.headers.get("ETag", ""))
-        if 300 <= status < 400:
-            raise HubRefused("it answers with a redirect, which is not followed", status=status)
-        if status != 200:
-            raise HubRefused(_words(status), status=status, retry_after=_retry_after(response))
-        data = b"".join(self._chunks(response, deadline))
-        return Answer(status, _parsed(data), response.headers.get("ETag", ""))
-
-    def _chunks(self, response: requests.Response, deadline: float) -> Iterator[bytes]:
-        size = 0
-        # One receive at a time: `iter_content` fills its chunk first, however slowly it drips.
-        read: Callable[[int], bytes] = response.raw._fp.read1  # type: ignore[union-attr]  # noqa: SLF001
-        while data := read(65536):
-            size += len(data)
-            if size > MOST_BYTES:
-                raise HubRefused(f"its answer is longer than {MOST_BYTES} bytes", status=200)
-            if self._clock() > deadline:
-                raise HubAway(f"its answer took longer than {LONGEST_CALL:.0f} s")
-            yield data
-        if size < int(response.headers.get("Content-Length") or 0):
-            raise HubAway("it broke the connection in the middle of its answer")
+        sent = {
+            "Authorization": f"Bearer {self._key.reveal()}",
+            "Accept": "application/json",
+            **({} if body is None else {"Content-Type": "application/json"}),
+            **(headers or {}),
+        }
+        data = None if body is None else json.dumps(body, allow_nan=False).encode("ascii")
+        with self._vitals.doing(f"hub: {method} /{path}", self._transport.longest + _GRACE):
+            reply = self._transport.send(method, f"/api/v1/{path}", sent, data)
+        return _understood(reply, fine)
 
 
-def _parsed(data: bytes) -> Any:
+def _understood(reply: Reply, fine: tuple[int, ...]) -> Answer:
+    status, etag = reply.status, reply.headers.get("etag", "")
+    etag = etag if ETAG.fullmatch(etag) else ""
+    if status in fine:
+        return Answer(status, etag=etag)
+    if 300 <= status < 400:
+        raise HubRefused("it answers with a redirect, which is not followed", status=status)
+    if status != 200:
+        words, seconds = _words(status), _retry_after(reply)
+        if seconds is None:
+            words += "; for how long is no number of seconds"
+        raise HubRefused(words, status=status, retry_after=seconds or 0.0)
+    return Answer(status, parsed(reply.body), etag)
+
+
+def parsed(data: bytes) -> Any:
     """Given a body, return its JSON. Raise HubRefused if it is none, or too deep."""
+    # Brackets in texts count here, too; whether they were that is seen once it is parsed.
+    deep = _brackets(data) > MAX_DEPTH
     try:
-        if _depth(data) > MOST_DEPTH:
-            raise HubRefused(f"its answer is nested deeper than {MOST_DEPTH}", status=200)
-        return json.loads(data)
+        found = json.loads(data.decode("utf-8"), object_pairs_hook=_object)
+        # Python reads NaN, 1e999 and half a surrogate pair; none of them is in JSON for others.
+        json.dumps(found, allow_nan=False, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
-        raise HubRefused("its answer is not JSON", status=200) from None
+        raise HubRefused(_TOO_DEEP if deep else "its answer is not JSON", status=200) from None
+    if deep and _depth(found) > MAX_DEPTH:
+        raise HubRefused(_TOO_DEEP, status=200)
+    return found
 
 
-def _depth(data: bytes) -> int:
-    """Return how deep brackets are nested at the most; those in texts count too, which is fair."""
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _brackets(data: bytes) -> int:
+    """Return how deep brackets are nested at the most, those in texts included."""
     depth = most = 0
-    for byte in data:
-        depth += (byte in b"[{") - (byte in b"]}")
+    for bracket in re.finditer(rb"[][{}]", data):
+        depth += 1 if bracket[0] in (b"[", b"{") else -1
         most = max(most, depth)
     return most
+
+
+def _depth(value: object) -> int:
+    """Return how deep lists and objects are nested."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, (list, dict)) and each]:
+        depth += 1
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]  # fmt: skip
+    return depth
 
 
 def _words(status: int) -> str:
@@ -157,19 +165,11 @@ def _words(status: int) -> str:
     return known.get(status, f"it answers with status {status}")
 
 
-def _retry_after(response: requests.Response) -> float:
-    """Return the seconds that it asks to wait, at most an hour; 0 if it does not."""
-    if response.status_code not in (429, 503):
+def _retry_after(reply: Reply) -> float | None:
+    """Return the seconds that it asks to wait, at most an hour; 0 if it does not, None if what it
+    asks for is no number.
+    """
+    asked = reply.headers.get("retry-after")
+    if asked is None or reply.status not in (429, 503):
         return 0.0
-    try:
-        return max(0.0, min(float(int(response.headers.get("Retry-After", ""))), LONGEST))
-    except ValueError:
-        return 0.0
-
-
-def _reason(error: requests.RequestException) -> str:
-    if isinstance(error, requests.exceptions.SSLError):
-        return "its certificate is not trusted"
-    if isinstance(error, requests.exceptions.Timeout):
-        return "it gives no answer in time"
-    return "it cannot be reached, or broke the connection"
+    return min(float(asked), LONGEST) if _SECONDS.fullmatch(asked.strip()) else None

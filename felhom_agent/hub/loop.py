@@ -4,12 +4,13 @@ It runs in a thread of its own beside the main loop and changes no guest: a new 
 validated, kept, and the main loop is woken to look; whatever mutates passes through the queue like
 everything else. Jobs are fetched and parked, never done: their signatures cannot be checked yet.
 
-Nothing that a hub says or does ends the loop, and all that is news is said once.
+Nothing that a hub says or does ends the loop, and all that is news is said once. What is wrong with
+one part of an answer (the block, the desired state, the jobs) costs that part.
 
 Threads: everything here belongs to the thread `hub`, but `_stopping`, an Event that ends its waits
 (`close` sets it), and `facts`, which the main loop's parts answer under their own locks. A round
-ends by itself: each call of it has a deadline. `close` waits for the thread for a while, and
-leaves it behind where a call hangs; it holds nothing that the agent needs.
+ends by itself: each call of it has a deadline. `close` cuts a call short, waits for the thread for
+a while, and leaves it behind where it hangs all the same; it holds nothing that the agent needs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from felhom_agent.desired.fromhub import HubProvider
+from felhom_agent.desired.fromhub import HubProvider, why_not_next
 from felhom_agent.errors import (
     ConfigError,
     FelhomError,
@@ -29,15 +30,17 @@ from felhom_agent.errors import (
     Unchanged,
 )
 from felhom_agent.hub.client import HubClient
+from felhom_agent.hub.complaints import Complaints
 from felhom_agent.hub.envelope import DEFAULT, LONGEST, SHORTEST, Envelope, Invalid, parse
-from felhom_agent.hub.report import AgentFacts, Gatherer, report_of
+from felhom_agent.hub.report import AgentFacts, Gatherer, Refusal, plain, report_of
 from felhom_agent.service.events import HUB_AWAY, HUB_BACK, HUB_JOBS, HUB_REFUSED, HUB_STATE
 from felhom_agent.service.logging import fields
 
 _log = logging.getLogger(__name__)
 
 _JITTER = 0.2
-_MOST_JOBS = 100
+_MAX_JOBS = 100
+_MAX_NAMED = 5
 # A wrong key is not mended by asking often.
 _HOPELESS = frozenset({401, 403, 404})
 
@@ -70,8 +73,8 @@ class HubLoop:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
         self._interval = DEFAULT
-        self._failures = 0
-        self._said: set[str] = set()
+        self._complaints = Complaints()
+        self._refusal: Refusal | None = None
         self.parked: tuple[str, ...] = ()
 
     def start(self) -> None:
@@ -79,11 +82,13 @@ class HubLoop:
         self._thread.start()
 
     def close(self, timeout: float) -> None:
-        """Begin no further round; wait up to `timeout` seconds for the one that runs."""
+        """Begin no further round, and cut short the one that runs; wait for up to `timeout`
+        seconds.
+        """
         self._stopping.set()
+        self._client.close()
         if self._thread.is_alive():
             self._thread.join(timeout)
-        self._client.close()
 
     def _alive(self) -> None:
         """Raise Interrupted if the loop is closing."""
@@ -97,11 +102,9 @@ class HubLoop:
         except Interrupted:
             return LONGEST
         except Unchanged as error:
-            self._news("node", f"no report to the hub: {error}")
+            self._complain("report", f"no report to the hub: {error}")
         except HubError as error:
-            return self._failed(error)
-        except FelhomError as error:
-            self._news("state", f"the hub's wish is not followed: {error}")
+            return LONGEST if self._stopping.is_set() else self._failed(error)
         except Exception:  # neither a bug of ours nor a hub's idea of JSON may end the loop
             _log.exception("internal error in the hub loop; please report it")
         return self._pause(self._interval)
@@ -113,99 +116,140 @@ class HubLoop:
 
     def _round(self) -> float:
         gathered = self._gatherer.gather(self._alive)
-        report = report_of(
-            self._host_id, self._clock(), gathered, replace(self._facts(), parked=self.parked)
-        )
-        answer = self._client.report(report)
-        self._back()
+        facts = replace(self._facts(), parked=self.parked, refused=self._refusal)
+        answer = self._client.report(report_of(self._host_id, self._clock(), gathered, facts))
+        if self._complaints.well("report"):
+            _log.info("the hub has the report again", extra=fields(HUB_BACK))
         try:
             envelope = parse(answer.body)
         except Invalid as error:
-            self._news("envelope", f"the hub's answer is not followed: {error}")
+            self._complain("envelope", f"the hub's answer is not followed: {error}")
             return self._pause(self._interval)
-        self._said.discard("envelope")
-        self._adopt(envelope)
-        return self._pause(self._interval)
+        self._complaints.well("envelope")
+        return self._adopt(envelope)
 
-    def _adopt(self, envelope: Envelope) -> None:
+    def _adopt(self, envelope: Envelope) -> float:
+        """Do what an answer says, each part for itself; return the seconds until the next round."""
         if envelope.interval is not None:
             self._interval = envelope.interval
+        parts: dict[str, Callable[[], None]] = {
+            "block": lambda: self._block(envelope.blocked),
+            "state": lambda: self._catch_up(envelope.generation),
+            "jobs": lambda: self._fetch_jobs(envelope.has_jobs),
+        }
+        pause = 0.0
+        for matter, part in parts.items():
+            try:
+                self._alive()
+                part()
+            except HubError as error:
+                self._alive()
+                self._complain(matter, f"{_PARTS[matter]} cannot be had: {error}")
+                pause = max(pause, error.retry_after if isinstance(error, HubRefused) else 0.0)
+            except FelhomError as error:
+                if isinstance(error, Interrupted):
+                    raise
+                self._complain(matter, f"{_PARTS[matter]} is not followed: {error}")
+        return max(self._pause(self._interval), pause)
+
+    def _block(self, blocked: bool | None) -> None:
         kept = self._provider.kept
-        if envelope.blocked is not None and envelope.blocked != kept.blocked:
-            self._provider.block(blocked=envelope.blocked)
+        if blocked and not kept.may_block:
+            raise FelhomError(
+                "the owner of this host does not let it; `felhom-agent hub trust` does"
+            )
+        if blocked is not None and blocked != kept.blocked:
+            self._provider.block(blocked=blocked)
             words = "blocks this host: from now on guests are only observed"
-            text = words if envelope.blocked else "no longer blocks this host"
+            text = words if blocked else "no longer blocks this host"
             _log.warning("the hub %s", text, extra=fields(HUB_STATE))
             self._wake()
-        if envelope.generation is not None:
-            self._catch_up(envelope.generation)
-        if envelope.has_jobs is not None:
-            self.parked = self._park() if envelope.has_jobs else ()
+        self._complaints.well("block")
 
-    def _catch_up(self, generation: int) -> None:
+    def _catch_up(self, generation: int | None) -> None:
+        """Fetch the desired state if a newer one is announced. Raise FelhomError if it cannot be
+        followed, HubError if it cannot be had.
+        """
         kept = self._provider.kept
-        if generation < kept.generation:
-            self._news(
-                f"back {generation}",
-                f"the hub goes back to generation {generation}; {kept.generation} stays in force",
-            )
-        elif generation > kept.generation:
-            self._fetch(kept.etag)
+        if generation is None:
+            return
+        if generation == kept.generation:
+            self._provider.answered()
+            self._in_order()
+        elif generation < kept.generation:
+            text = f"the hub goes back to generation {generation}; {kept.generation} stays in force"
+            self._complain("state", text)
+        elif why := why_not_next(generation, kept.generation):
+            raise FelhomError(why)
+        else:
+            self._fetch(generation, kept.etag)
 
-    def _fetch(self, etag: str) -> None:
+    def _fetch(self, announced: int, etag: str) -> None:
         answer = self._client.desired_state(etag)
         if answer.status != 200:
-            return
-        body = answer.body
-        generation = body.get("generation") if isinstance(body, dict) else None
-        if not isinstance(generation, int) or isinstance(generation, bool) or generation < 0:
-            raise FelhomError("the desired state has no generation")
+            text = f"it announces generation {announced} and has none (status {answer.status})"
+            raise FelhomError(text)
+        body = answer.body if isinstance(answer.body, dict) else {}
+        if body.get("host_id") != self._host_id:
+            raise FelhomError(f"it is not for {self._host_id}, or does not say for which host")
+        generation = body.get("generation")
+        if why := why_not_next(generation, self._provider.kept.generation):
+            raise FelhomError(why)
+        assert isinstance(generation, int)  # noqa: S101  # `why_not_next` has looked
         try:
             self._provider.accept(generation, body.get("desired_state"), answer.etag)
         except ConfigError as error:
-            text = f"generation {generation} of the hub is refused whole"
-            self._news(f"generation {generation}", text)
-            for problem in error.problems:
-                self._news(str(problem), str(problem))
+            problems = tuple(str(problem) for problem in error.problems)
+            self._refusal = Refusal(generation, problems)
+            lines = (f"generation {generation} of the hub is refused whole", *problems)
+            self._complaints.say("state", lines, HUB_REFUSED)
             return
+        self._in_order()
         _log.info("generation %d of the hub is in force", generation, extra=fields(HUB_STATE))
         self._wake()
+
+    def _in_order(self) -> None:
+        """Note that what the hub desires is in force."""
+        self._refusal = None
+        self._complaints.well("state")
+
+    def _fetch_jobs(self, there_are: bool | None) -> None:
+        if there_are is None:
+            return
+        self.parked = self._park() if there_are else ()
+        self._complaints.well("jobs")
 
     def _park(self) -> tuple[str, ...]:
         body = self._client.jobs().body
         jobs = body.get("jobs") if isinstance(body, dict) else None
         if not isinstance(jobs, list):
-            raise FelhomError("the hub's jobs are no list")
-        found = [job.get("job_id") for job in jobs[:_MOST_JOBS] if isinstance(job, dict)]
+            raise FelhomError("they are no list")
+        found = [job.get("job_id") for job in jobs[:_MAX_JOBS] if isinstance(job, dict)]
         ids = tuple(sorted({i for i in found if isinstance(i, str) and 0 < len(i) <= 200}))
-        for job in ids:
-            if job not in self.parked:
-                text = "job %s is parked, not done: signatures cannot be checked yet"
-                _log.warning(text, job, extra=fields(HUB_JOBS))
+        if fresh := [plain(job) for job in ids if job not in self.parked]:
+            more = f" and {len(fresh) - _MAX_NAMED} more" if len(fresh) > _MAX_NAMED else ""
+            named = ", ".join(fresh[:_MAX_NAMED])
+            text = "parked, not done, since signatures cannot be checked yet: job %s%s"
+            _log.warning(text, named, more, extra=fields(HUB_JOBS))
         return ids
 
     def _failed(self, error: HubError) -> float:
-        self._failures += 1
         status = error.status if isinstance(error, HubRefused) else 0
         event = HUB_REFUSED if status else HUB_AWAY
-        if (key := f"failed {status} {error}") not in self._said:
-            self._said = {s for s in self._said if not s.startswith("failed")} | {key}
-            _log.error("no report reached the hub: %s", error, extra=fields(event))
+        self._complaints.say("report", [f"no report reached the hub: {error}"], event)
         if isinstance(error, HubRefused) and error.retry_after:
             return max(SHORTEST, error.retry_after)
         return self._pause(LONGEST if status in _HOPELESS else self._interval)
 
-    def _back(self) -> None:
-        if self._failures:
-            _log.info("the hub has the report again", extra=fields(HUB_BACK))
-        self._failures = 0
-        self._said = {s for s in self._said if not s.startswith(("failed", "node"))}
-
-    def _news(self, key: str, text: str) -> None:
-        """Say something that stays true until it is said to be over."""
-        if key not in self._said:
-            self._said.add(key)
-            _log.error("%s", text, extra=fields(HUB_REFUSED))
+    def _complain(self, matter: str, text: str) -> None:
+        self._complaints.say(matter, [text], HUB_REFUSED)
 
     def _pause(self, seconds: float) -> float:
         return max(SHORTEST, seconds * (1.0 + _JITTER * (self._chance() - 0.5)))
+
+
+_PARTS = {
+    "block": "the hub's block",
+    "state": "the hub's desired state",
+    "jobs": "the hub's jobs",
+}

@@ -1,13 +1,16 @@
 """What a host tells its hub: how it is, how its guests are, how the agent gets on.
 
 `report_of` is a pure function of what was gathered; `Gatherer` asks PVE. Without the node's status
-there is no report; a guest whose configuration cannot be read loses only its `spec`.
+there is no report; a guest whose configuration cannot be read loses only its `spec`, and an odd row
+or value of PVE's costs itself. Of guests that the owner did not name for the hub it learns that
+they are there, of which kind, and whether they run; their configuration is not even read for it.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -25,12 +28,15 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Guest:
-    """One guest as the node lists it; `config` is None where it could not be read."""
+    """One guest as the node lists it; `config` is None where it could not be read, and `seen` tells
+    whether the hub may see more than that it is there.
+    """
 
     vmid: int
     kind: Kind
     row: Row
     config: Row | None
+    seen: bool
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,14 @@ class Gathered:
     version: str
     status: Row
     guests: tuple[Guest, ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A generation of the desired state that was refused, and why."""
+
+    generation: int
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,14 +75,17 @@ class AgentFacts:
     standing: Mapping[int, GuestStatus] = field(default_factory=dict)
     managed: frozenset[int] = frozenset()
     parked: tuple[str, ...] = ()
+    refused: Refusal | None = None
 
 
 class Gatherer:
     """Asks PVE for a report."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, named: Callable[[int], bool]) -> None:
+        """`named` tells of a vmid whether the owner named it for the hub."""
         self._node = node
         self._client = node.client
+        self._named = named
 
     def gather(self, alive: Callable[[], None]) -> Gathered:
         """Return what PVE says; `alive` is called between two questions, and may raise Interrupted.
@@ -80,23 +97,27 @@ class Gatherer:
         status = self._client.get("nodes", name, "status")
         if not isinstance(status, dict) or not isinstance(version, dict):
             raise Unanswered("PVE answers nonsense", call=f"GET /nodes/{name}/status")
-        guests = []
+        guests = {}
         for kind in Kind:
-            for row in self._rows(name, kind):
+            for vmid, row in self._rows(name, kind):
                 alive()
-                guests.append(self._guest(kind, row))
-        return Gathered(str(version.get("version", "")), status, tuple(guests))
+                guests[vmid] = self._guest(kind, vmid, row)
+        return Gathered(str(version.get("version", "")), status, tuple(guests.values()))
 
-    def _rows(self, name: str, kind: Kind) -> list[Row]:
+    def _rows(self, name: str, kind: Kind) -> Iterator[tuple[int, Row]]:
         rows = self._client.get("nodes", name, kind)
-        return [row for row in rows if isinstance(row, dict) and "vmid" in row]
+        for row in rows if isinstance(rows, list) else ():
+            vmid = _vmid(row.get("vmid")) if isinstance(row, dict) else 0
+            if vmid:
+                yield vmid, row
 
-    def _guest(self, kind: Kind, row: Row) -> Guest:
-        vmid = int(row["vmid"])
+    def _guest(self, kind: Kind, vmid: int, row: Row) -> Guest:
+        if not self._named(vmid):
+            return Guest(vmid, kind, row, None, seen=False)
         try:
-            return Guest(vmid, kind, row, self._node.guests.config(kind, vmid))
+            return Guest(vmid, kind, row, self._node.guests.config(kind, vmid), seen=True)
         except (Unchanged, TypeError, ValueError):
-            return Guest(vmid, kind, row, None)
+            return Guest(vmid, kind, row, None, seen=True)
 
 
 def report_of(host_id: str, now: float, gathered: Gathered, agent: AgentFacts) -> dict[str, Any]:
@@ -129,24 +150,48 @@ def _agent(agent: AgentFacts) -> dict[str, Any]:
         "last_pass": passed if agent.passed else None,
         "outcomes": {state: counts[state] for state in _STATES},
         "journal": {"in_flight": agent.in_flight, "unknown": agent.unknown},
-        "jobs": [{"job_id": job, "state": PARKED} for job in agent.parked],
+        "refused": _refused(agent.refused),
+        "frozen": None,
+        "jobs": {
+            "last_nonce": None,
+            "accepted": 0,
+            "recent": [
+                {"job_id": job, "state": PARKED, "why": WHY_PARKED}
+                for job in agent.parked[:_MAX_RECENT]
+            ],
+        },
+        # What this version does not have yet.
+        "pending": None,
+        "challenge": None,
+        "audit_head": None,
     }
 
 
+def _refused(refusal: Refusal | None) -> dict[str, Any] | None:
+    if refusal is None:
+        return None
+    problems = [plain(problem) for problem in refusal.problems[:_MAX_PROBLEMS]]
+    return {"generation": refusal.generation, "problems": problems}
+
+
 PARKED = "awaiting signature support"
+WHY_PARKED = "this version cannot check signatures"
+_MAX_RECENT = 50
+_MAX_PROBLEMS = 20
 _STATES = ("converged", "retry", "blocked", "refused")
 
 
 def _host(node: str, gathered: Gathered) -> dict[str, Any]:
     status = gathered.status
     memory, rootfs = _table(status, "memory"), _table(status, "rootfs")
+    load = status.get("loadavg")
     return {
         "node": node,
-        "pve_version": gathered.version,
+        "pve_version": plain(gathered.version),
         "uptime_seconds": _number(status.get("uptime")),
         "cpu_count": _number(_table(status, "cpuinfo").get("cpus")),
         "cpu_usage": _real(status.get("cpu")),
-        "load_avg": [_real(value) for value in list(status.get("loadavg") or [])[:3]],
+        "load_avg": [_real(value) for value in load[:3]] if isinstance(load, list) else [],
         "memory_total_bytes": _number(memory.get("total")),
         "memory_used_bytes": _number(memory.get("used")),
         "rootfs_total_bytes": _number(rootfs.get("total")),
@@ -156,12 +201,17 @@ def _host(node: str, gathered: Gathered) -> dict[str, Any]:
 
 def _guest(guest: Guest, agent: AgentFacts) -> dict[str, Any]:
     status = guest.row.get("status")
-    standing = agent.standing.get(guest.vmid)
-    return {
+    known = {
         "vmid": guest.vmid,
         "kind": str(guest.kind),
-        "name": str(guest.row.get("name") or ""),
         "status": status if status in ("running", "stopped") else "unknown",
+    }
+    if not guest.seen:
+        return known
+    standing = agent.standing.get(guest.vmid)
+    return {
+        **known,
+        "name": plain(str(guest.row.get("name") or "")),
         "spec": None if guest.config is None else _spec(guest.config),
         "managed": guest.vmid in agent.managed,
         "outcome": None if standing is None else _outcome(standing),
@@ -174,8 +224,8 @@ def _spec(config: Row) -> dict[str, Any]:
     return {
         "cores": _number(config["cores"]) if "cores" in config else None,
         "memory_bytes": memory * MEBIBYTE,
-        "description": str(config.get("description", "")),
-        "tags": str(config.get("tags", "")).replace(",", ";").replace(" ", ";").strip(";"),
+        "description": plain(str(config.get("description", "")), 8192, keep="\n\t"),
+        "tags": plain(str(config.get("tags", ""))).replace(",", ";").replace(" ", ";").strip(";"),
         "onboot": str(config.get("onboot", 0)) == "1",
     }
 
@@ -183,7 +233,7 @@ def _spec(config: Row) -> dict[str, Any]:
 def _outcome(standing: GuestStatus) -> dict[str, Any]:
     return {
         "state": _state(standing.outcome),
-        "why": str(getattr(standing.outcome, "why", "")),
+        "why": plain(str(getattr(standing.outcome, "why", ""))),
         "since": _time(standing.since),
     }
 
@@ -202,12 +252,27 @@ def _number(value: object) -> int:
 
 
 def _real(value: object) -> float:
-    """Return a number as PVE gives it, as text or not; 0 for what is none."""
+    """Return a number as PVE gives it, as text or not; 0 for what is none, or is endless."""
     try:
-        return float(str(value))
+        number = float(str(value)[:64])
     except ValueError:
         return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
+def _vmid(value: object) -> int:
+    """Return a vmid as PVE gives it, as text or not; 0 for what is none."""
+    text = str(value)[:10]
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def plain(text: str, longest: int = 1024, keep: str = "") -> str:
+    """Given a text, return what of it can be shown anywhere, cut to a length in characters."""
+    cut = text if len(text) <= longest else text[: longest - 3] + "..."
+    return "".join(c if c.isprintable() or c in keep else "?" for c in cut)
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    # Between the years 1 and 9999, whatever a clock says.
+    known = max(-62_135_596_800.0, min(seconds, 253_402_300_799.0))
+    return datetime.fromtimestamp(known, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

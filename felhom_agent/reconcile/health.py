@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 
 from felhom_agent.config import ReconcileConfig
-from felhom_agent.errors import FelhomError, PveError, place_of
+from felhom_agent.errors import FelhomError, PveError
 from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.service.events import INTERNAL_ERROR, NODE_AWAY, NODE_BACK, PASS_FAILED
 from felhom_agent.service.logging import fields
+from felhom_agent.service.places import described
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Health:
         elif isinstance(error, FelhomError):
             self._trouble("nothing is done", str(error), PASS_FAILED, str(error))
         else:
-            self.trouble = f"internal error in a pass: {place_of(error)}"
+            self.trouble = f"internal error in a pass: {described(error)}"
             if self.trouble not in self._said:
                 text = "internal error in a pass; please report it"
                 _log.error(text, exc_info=error, extra=fields(INTERNAL_ERROR))

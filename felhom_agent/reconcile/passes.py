@@ -26,13 +26,15 @@ from felhom_agent.service.logging import within
 @dataclass(frozen=True)
 class Pass:
     """One pass: when it began (seconds since the epoch; 0: none did), how many seconds it took,
-    whether the node could be observed, and who was declared.
+    whether the node could be observed, and who was declared. `settles_in` are the seconds after
+    which it makes sense to look at the guest files again, which are being written; 0: they are not.
     """
 
     begun: float = 0.0
     seconds: float = 0.0
     good: bool = False
     declared: frozenset[int] = frozenset()
+    settles_in: float = 0.0
 
 
 class Passes:
@@ -57,6 +59,7 @@ class Passes:
         self._now = now
         self._history = HistoryReader(node.client)
         self._declared: frozenset[int] = frozenset()
+        self._settles_in = 0.0
         self.latest = Pass()
 
     def run(self, load: Callable[[], Desired], *, remember: bool) -> bool:
@@ -69,15 +72,17 @@ class Passes:
         begun, since = self._now(), self._clock()
         with within(**{"pass": self._scheduler.number}):
             good = self._try(load, remember=remember)
-        self.latest = Pass(begun, self._clock() - since, good, self._declared)
+        seconds = self._clock() - since
+        self.latest = Pass(begun, seconds, good, self._declared, self._settles_in)
         return good
 
     def _try(self, load: Callable[[], Desired], *, remember: bool) -> bool:
         try:
             desired = load()
-            self._declared = frozenset(desired.guests)
+            self._declared = frozenset(desired.guests.keys() | desired.held.keys())
+            self._settles_in = desired.settles_in
             self._scheduler.declare(desired)
-            if desired.guests:
+            if self._declared:
                 self._compare(desired, remember=remember)
         except Interrupted:
             return False

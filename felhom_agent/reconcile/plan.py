@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from felhom_agent.errors import place_of
 from felhom_agent.model import (
     ABSENT,
     EMPTY,
@@ -52,6 +51,7 @@ from felhom_agent.reconcile.normalize import (
     to_wire,
 )
 from felhom_agent.reconcile.volumes import has_volume
+from felhom_agent.service.places import described
 
 
 def plan(
@@ -64,10 +64,12 @@ def plan(
     return the plans.
     """
     known = identities or {}
-    return {
+    plans = {
         vmid: _plan_surely(guest, actual, known.get(vmid, NOBODY), history)
-        for vmid, guest in sorted(desired.guests.items())
+        for vmid, guest in desired.guests.items()
     }
+    held = {vmid: GuestPlan(vmid, withheld=why) for vmid, why in desired.held.items()}
+    return dict(sorted((held | plans).items()))
 
 
 def _plan_surely(guest: DesiredGuest, actual: Actual, known: Known, history: History) -> GuestPlan:
@@ -75,7 +77,7 @@ def _plan_surely(guest: DesiredGuest, actual: Actual, known: Known, history: His
     try:
         return plan_guest(guest, actual, known, history)
     except Exception as error:
-        words = f"internal error ({place_of(error)}); please report it"
+        words = f"internal error ({described(error)}); please report it"
         return GuestPlan(guest.vmid, guest.kind, withheld=words)
 
 

@@ -75,11 +75,13 @@ class Planner:
         enforced = [
             vmid
             for vmid, found in plans.items()
-            if not found.withheld and desired.guests[vmid].mode is Mode.ENFORCE
+            if vmid in desired.guests
+            and not (found.withheld or found.unread)
+            and desired.guests[vmid].mode is Mode.ENFORCE
         ]
         self.remember(enforced, actual)
         here = actual.guests.keys() | actual.elsewhere.keys() | actual.hidden
-        self._identities.seen_gone(plans.keys() - here)
+        self._identities.seen_gone(desired.guests.keys() - here)
 
     def remember(self, vmids: Iterable[int], actual: Actual) -> None:
         """Given vmids and a snapshot, keep who their guests are. Raise JournalError if it cannot

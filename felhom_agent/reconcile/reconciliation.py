@@ -22,7 +22,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from felhom_agent.errors import Changed, FelhomError, Held, Interrupted, Stale, place_of
+from felhom_agent.errors import Changed, FelhomError, Held, Interrupted, Stale
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import (
     Action,
@@ -48,6 +48,7 @@ from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.recovery import Recovery
 from felhom_agent.service.events import INTERNAL_ERROR
 from felhom_agent.service.logging import fields, within
+from felhom_agent.service.places import described
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +167,7 @@ class Reconciliation:
         except Exception as error:  # a bug of ours must not take the daemon along
             extra = fields(INTERNAL_ERROR, vmid=self.vmid)
             _log.exception("guest %d: internal error; please report it", self.vmid, extra=extra)
-            result = Reconciled(Retry(0.0, f"internal error: {place_of(error)}"))
+            result = Reconciled(Retry(0.0, f"internal error: {described(error)}"))
         if not isinstance(result.outcome, Converged) and open_restart(self.vmid):
             # Said first, whatever else stands in the way.
             why = f"{STOPPED_BY_US}; {result.outcome.why}"

@@ -39,6 +39,7 @@ from felhom_agent.model import (
     Blocked,
     Converged,
     Desired,
+    DesiredGuest,
     GuestPlan,
     GuestStatus,
     Refused,
@@ -146,9 +147,12 @@ class Scheduler:
     def declare(self, desired: Desired) -> None:
         """Take what is desired from now on, and forget the guests that are no longer declared."""
         self._engine.desired = desired
-        for vmid in self._records.keys() - desired.guests.keys():
+        # Of a guest that is held nothing is declared that could be carried out.
+        held = {vmid: DesiredGuest(vmid) for vmid in desired.held}
+        declared = {**held, **desired.guests}
+        for vmid in self._records.keys() - declared.keys():
             self._withdraw(self._records[vmid])
-        for vmid, guest in desired.guests.items():
+        for vmid, guest in declared.items():
             record = self._records.get(vmid)
             if record is None:
                 record = self._records[vmid] = GuestRecord(vmid)

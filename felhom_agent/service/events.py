@@ -167,13 +167,15 @@ HUB_REFUSED: Final = Event(
     "The hub said what cannot be followed, or refused the report",
     "The line tells what. What was in force stays in force. A wrong key (401, 403) is asked for "
     "only once an hour: mend /etc/felhom-agent/hub-key and restart the agent. A desired state "
-    "that is refused must be mended at the hub.",
+    "that is refused must be mended at the hub; where it named a generation that it cannot go on "
+    "from, `felhom-agent hub forget` lets it begin anew.",
 )
 HUB_STATE: Final = Event(
     "hub-state",
     "32c023bc94f24c3bba7c7f0e6afe5ff9",
     "The hub has changed what is desired, or blocked this host",
-    "Nothing needs to be done. Files on the host go before the hub, guest by guest.",
+    "Nothing needs to be done. Files on the host go before the hub, guest by guest. `felhom-agent "
+    "hub unblock`, while the agent is stopped, ends a block that should not be.",
 )
 HUB_JOBS: Final = Event(
     "hub-jobs",

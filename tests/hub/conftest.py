@@ -23,6 +23,8 @@ from felhom_agent.secret import Secret
 from tests.conftest import Site
 
 KEY = "the-hubs-own-key-for-this-host"
+NAMED = (range(100, 300),)
+"""The guests that the owner named for the hub."""
 STATE = {"guest": {"100": {"state": "running", "config": {"cores": 2}}}}
 
 
@@ -45,14 +47,16 @@ def begin(site: Site, tmp_path: Path) -> Iterator[Begin]:
     made: list[Round] = []
 
     def make(url: str, key: str = KEY, facts: AgentFacts | None = None, **more: object) -> Round:
-        config = HubConfig(url=url, host_id="pve1", connect_timeout=2.0, read_timeout=2.0)
+        config = HubConfig(
+            url=url, host_id="pve1", connect_timeout=2.0, read_timeout=2.0, guests=NAMED
+        )
         config = replace(config, **more)  # type: ignore[arg-type]
-        provider = HubProvider(tmp_path / "state")
+        provider = HubProvider(tmp_path / "state", config)
         facts = facts or AgentFacts("pve1", site.clock.now, enforces=True)
         woken: list[None] = []
         loop = HubLoop(
             HubClient(config, Secret(key)),
-            Gatherer(site.connect()),
+            Gatherer(site.connect(), config.names),
             provider,
             "pve1",
             lambda: replace(facts, generation=provider.kept.generation),

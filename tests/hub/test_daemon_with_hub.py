@@ -26,7 +26,7 @@ def configure(site: Site, url: str, key: str) -> Path:
     key_file.touch(mode=0o600)
     key_file.write_text(key)
     return site.write_config(
-        f'{SETTINGS}[hub]\nurl = "{url}"\nhost_id = "pve1"\nkey_file = "hub-key"\n'
+        f'{SETTINGS}[hub]\nurl = "{url}"\nhost_id = "pve1"\nkey_file = "hub-key"\nguests = [100]\n'
     )
 
 
@@ -89,6 +89,45 @@ def test_the_plan_says_where_a_file_goes_before_the_hub(
         capsys.readouterr().out
     )
     assert site.devnode.mutations == ()
+
+
+def test_a_damaged_memory_of_the_hub_stops_nobody_and_is_one_line(
+    site: Site, hub: DevHub, configured: Path
+) -> None:
+    site.declare('[guest.200]\nstate = "running"\n')
+    hub.store.desire("pve1", STATE)
+    (site.directory / "journal").mkdir(mode=0o700)
+    (site.directory / "journal" / "hub.json").write_bytes(b"garbage")
+    agent = Process(configured)
+    agent.wait_for("hub.json: is damaged; it is set aside as hub.json.damaged")
+    agent.wait_for("guest 200: done: start")
+    agent.wait_for("generation 1 of the hub is in force")
+    agent.wait_for("guest 100: done: start")
+    assert agent.end() == 0
+    assert agent.count("is damaged") == 1
+
+
+def test_a_guest_that_was_not_named_for_the_hub_is_left_alone_and_told_once(
+    site: Site, hub: DevHub, configured: Path
+) -> None:
+    hub.store.desire("pve1", {"guest": {"100": {"state": "running"}, "200": {"state": "running"}}})
+    agent = Process(configured)
+    agent.wait_for("guest 100: done: start")
+    assert agent.end() == 0
+    assert agent.count("[hub] guests in agent.toml does not name 200") == 1
+    assert not site.world.running(200)
+
+
+def test_looking_at_what_would_be_done_writes_nothing(
+    site: Site, configured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.declare("[guest.100.config]\ncores = 1\n")
+    directory = site.directory / "journal"
+    directory.mkdir(mode=0o700)
+    (directory / "hub.json").write_bytes(b"garbage")
+    assert main(["--config", str(configured), "plan"]) == 1
+    assert "hub.json: is damaged; the agent sets it aside" in capsys.readouterr().err
+    assert [p.name for p in directory.iterdir()] == ["hub.json"]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_generations_grow_and_an_etag_saves_the_state(host: Client, operator: Cl
     admin = f"{API}/admin/hosts/pve1/desired-state"
     assert [operator("PUT", admin, json=STATE).json()["generation"] for _ in range(2)] == [1, 2]
     answer = host("GET", path)
-    assert answer.json() == {"generation": 2, "desired_state": STATE}
+    assert answer.json() == {"host_id": "pve1", "generation": 2, "desired_state": STATE}
     again = host("GET", path, headers={"If-None-Match": answer.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
 
@@ -70,7 +70,7 @@ def test_generations_grow_and_an_etag_saves_the_state(host: Client, operator: Cl
 def test_a_job_waits_until_it_is_acknowledged_and_that_may_be_said_twice(
     host: Client, operator: Client
 ) -> None:
-    job = {"job_id": "j1", "op_blob_b64": "eA==", "sig_armored": "s"}
+    job = {"job_id": "j1", "op_blob_b64": "eA==", "sigs_armored": ["s"]}
     assert operator("POST", f"{API}/admin/hosts/pve1/jobs", json=job).status_code == 201
     assert host("GET", f"{API}/hosts/pve1/jobs").json() == {"jobs": [job]}
     for _ in range(2):

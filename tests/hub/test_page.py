@@ -17,6 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from felhom_agent.assembly import assembled
+from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.provider import EmptyProvider
 from felhom_agent.devhub import DevHub
@@ -61,7 +62,9 @@ def test_a_host_is_seen_and_a_value_changed_on_the_page_heals_a_guest(
     hub.store.desire("pve1", STATE)
     with assembled(site.config(), site.clock) as parts:
         daemon = Daemon(site.config(), parts)
-        daemon._intent.provider = MergedProvider(EmptyProvider(), round_.provider)
+        daemon._intent.provider = MergedProvider(
+            EmptyProvider(), round_.provider, Claims(tmp_path / "state")
+        )
         round_.loop._facts = lambda: replace(
             daemon.facts(), generation=round_.provider.kept.generation
         )

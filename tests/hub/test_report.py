@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from felhom_agent import __version__
 from felhom_agent.devnode import Fault
 from felhom_agent.errors import Unchanged
-from felhom_agent.hub.report import AgentFacts, Gatherer, report_of
+from felhom_agent.hub.report import AgentFacts, Gatherer, Refusal, report_of
 from felhom_agent.model import Blocked, Converged, GuestStatus, Retry
 from tests.conftest import Site
 
@@ -22,7 +23,7 @@ KEYS = {
     "": {"schema", "host_id", "at", "agent", "host", "guests", "storage_targets", "backups",
          "restore_tests"},
     "agent": {"version", "started_at", "mode", "generation", "last_pass", "outcomes", "journal",
-              "jobs"},
+              "jobs", "refused", "frozen", "pending", "challenge", "audit_head"},
     "host": {"node", "pve_version", "uptime_seconds", "cpu_count", "cpu_usage", "load_avg",
              "memory_total_bytes", "memory_used_bytes", "rootfs_total_bytes", "rootfs_used_bytes"},
     "guest": {"vmid", "kind", "name", "status", "spec", "managed", "outcome"},
@@ -51,7 +52,7 @@ def facts(now: float) -> AgentFacts:
 
 
 def gathered(site: Site) -> dict[str, Any]:
-    found = Gatherer(site.connect()).gather(lambda: None)
+    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
     return report_of("pve1", site.clock.now, found, facts(site.clock.now))
 
 
@@ -91,7 +92,7 @@ def test_without_the_nodes_status_there_is_no_report(site: Site) -> None:
 
 
 def test_an_agent_that_has_not_looked_yet_says_so(site: Site) -> None:
-    found = Gatherer(site.connect()).gather(lambda: None)
+    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
     bare = report_of("pve1", 0.0, found, AgentFacts("pve1", 0.0, enforces=False))
     assert bare["agent"]["last_pass"] is None
     assert bare["agent"]["mode"] == "observe"
@@ -104,7 +105,7 @@ def test_every_outcome_is_counted_and_told_with_its_reason(
 ) -> None:
     site = make_site()
     site.world.add("lxc", 101, {"hostname": "x"})
-    found = Gatherer(site.connect()).gather(lambda: None)
+    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
     standing = {101: GuestStatus(Retry(5.0, "busy"), 0.0)}
     report = report_of("h", 1.0, found, AgentFacts("pve1", 0.0, True, standing=standing))
     assert report["agent"]["outcomes"] == {"converged": 0, "retry": 1, "blocked": 0, "refused": 0}
@@ -113,3 +114,49 @@ def test_every_outcome_is_counted_and_told_with_its_reason(
         "why": "busy",
         "since": "1970-01-01T00:00:00Z",
     }
+
+
+def test_of_a_guest_that_the_hub_may_not_see_it_learns_that_it_is_there(site: Site) -> None:
+    before = len(site.devnode.requests)
+    found = Gatherer(site.connect(), lambda vmid: vmid == 200).gather(lambda: None)
+    hidden, seen = report_of("pve1", 0.0, found, facts(0.0))["guests"]
+    assert hidden == {"vmid": 100, "kind": "qemu", "status": "stopped"}
+    assert seen.keys() == KEYS["guest"]
+    assert not [r for r in site.devnode.requests[before:] if "100/config" in r.path]
+
+
+def test_a_refused_generation_is_told_with_its_problems(site: Site) -> None:
+    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
+    refusal = Refusal(8, tuple(f"problem {n}\x1b" for n in range(30)))
+    agent = report_of("h", 0.0, found, replace(facts(0.0), refused=refusal))["agent"]
+    assert agent["refused"]["generation"] == 8
+    assert agent["refused"]["problems"] == [f"problem {n}?" for n in range(20)]
+    assert [agent[key] for key in ("frozen", "pending", "challenge", "audit_head")] == [None] * 4
+
+
+@pytest.mark.parametrize("now", [-1e18, -1e10, 0.0, 1e12, 1e18])
+def test_a_clock_that_is_far_off_makes_a_report_all_the_same(site: Site, now: float) -> None:
+    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
+    assert str(report_of("h", now, found, facts(now))["at"]).endswith("Z")
+
+
+ODD_ROWS: list[Any] = [
+    {}, {"vmid": None}, {"vmid": "x"}, {"vmid": [100]}, {"vmid": -5}, {"vmid": 1.5}, 7, None, "x",
+    [], {"vmid": "9" * 5000}, {"vmid": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ODD_ROWS, ids=lambda row: str(row)[:20])
+def test_an_odd_row_of_pves_costs_that_row(
+    site: Site, row: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = site.connect()
+    ask = node.client.get
+
+    def get(*path: str | int, **params: str | int) -> Any:
+        found = ask(*path, **params)
+        return [row, *found, row] if path[-1] in ("qemu", "lxc") else found
+
+    monkeypatch.setattr(node.client, "get", get)
+    found = Gatherer(node, lambda vmid: True).gather(lambda: None)
+    assert [guest.vmid for guest in found.guests] == [100, 200]

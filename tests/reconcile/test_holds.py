@@ -195,7 +195,7 @@ def test_a_block_that_was_there_before_the_start_holds_guests_with_something_in_
     with assembled(config, clock) as parts:
         Daemon(config, parts).look()
         assert parts.operations.in_flight()
-    HubProvider(config.journal.directory).block(blocked=True)
+    HubProvider(config.journal.directory, config.hub).block(blocked=True)
     before = len(site.devnode.mutations)
     clock.pass_by(60)
     with assembled(config, clock) as parts:
@@ -207,7 +207,7 @@ def test_a_block_that_was_there_before_the_start_holds_guests_with_something_in_
         assert status.outcome == Blocked(
             "nothing is changed while the hub blocks this host; would start"
         )
-        HubProvider(config.journal.directory).block(blocked=False)
+        HubProvider(config.journal.directory, config.hub).block(blocked=False)
     assert len(site.devnode.mutations) == before
     with assembled(config, clock) as parts:
         assert Daemon(config, parts).look()
@@ -231,7 +231,7 @@ def test_a_restart_that_a_crash_cut_in_half_is_ended_under_a_block(
         outcome = str(daemon._scheduler.statuses[100].outcome)
         assert "was stopped by us for a restart and is still down; got no worker upid" in outcome
     assert not site.world.running(100)
-    HubProvider(config.journal.directory).block(blocked=True)
+    HubProvider(config.journal.directory, config.hub).block(blocked=True)
     site.world.add("lxc", 205, {"cores": 1})
     site.declare("[guest.205.config]\ncores = 2\n", "other.toml")
     with assembled(config, clock) as parts:
