@@ -289,7 +289,7 @@ class Daemon:
         self._next_pass = 0.0
 
     def _release(self) -> None:
-        """Leave to the hub what no file declares any more: a reload is the owner's word for that."""
+        """Leave to the hub what no file declares any more: at a reload the owner says so."""
         if isinstance(self._intent.provider, MergedProvider):
             self._intent.load()
             self._intent.provider.release()

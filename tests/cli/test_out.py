@@ -70,7 +70,7 @@ def test_a_name_that_is_not_text_is_shown_and_json_stays_json(config: Path) -> N
     done = felhom(config, "plan", "--json")
     assert rb"\udce9t\udce9\x1b[2J.toml" in done.stderr
     plan = json.loads(done.stdout)
-    assert any("\udce9t\udce9\x1b[2J.toml" in problem for problem in plan["problems"])
+    assert any(r"\udce9t\udce9\x1b[2J.toml" in problem for problem in plan["problems"])
     assert done.stdout.isascii()
 
 
