@@ -143,7 +143,9 @@ class ActualGuest:
 
     `config` is PVE's own answer (JSON types as they came, with the changes that wait for a restart
     merged in); `digest` names the version of it. `config` is `None` where it was not read.
-    `pending` has, for each key that waits for a restart, what is in effect until then.
+    `pending` has, for each key that waits for a restart, what is in effect until then. `unread`
+    says why what PVE answers about this guest cannot be read or made sense of; such a guest has
+    no `config`.
     """
 
     vmid: int
@@ -158,6 +160,7 @@ class ActualGuest:
     ha_state: str = ""
     paused: bool = False
     pending: Mapping[str, object] = field(default_factory=lambda: EMPTY)
+    unread: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,9 @@ class Actual:
     """A snapshot of one node: its guests, and what is known of those that are not here.
 
     `elsewhere` has the node of each guest that lives on another one; `offline` the nodes that do
-    not answer; `hidden` the guests that the token has no right to see.
+    not answer; `hidden` the guests that the token has no right to see, or of which an answer that
+    makes no sense does not tell whether they are there. `timed_out` tells that the node did not
+    answer a question in time, so that configurations which it would have had are not read.
     """
 
     node: str
@@ -183,6 +188,7 @@ class Actual:
     offline: frozenset[str] = frozenset()
     hidden: frozenset[int] = frozenset()
     facts: Facts = Facts()
+    timed_out: bool = False
 
 
 @dataclass(frozen=True)
