@@ -168,6 +168,8 @@ def write_config(call: Call) -> object:
     guest = call.guest()
     writing.refuse(guest, wanted)
     if call.method == "PUT":
+        if not world.quorate and writing.writes(guest, wanted):
+            raise died(writing.read_only(guest))
         writing.apply(guest, wanted, world.tag_style, world.mac)
         writing.refuse_late(guest, world.bridges)
         return None
@@ -185,11 +187,17 @@ def _write_by_task(call: Call, guest: Guest, wanted: change.Change) -> object:
         yield seconds
         if guest.behaviour.config_error:
             raise Died(guest.behaviour.config_error)
+        if not world.quorate and writing.writes(guest, wanted):
+            raise Died(writing.read_only(guest))
         writing.apply(guest, wanted, world.tag_style, world.mac)
 
     task = world.tasks.start("qmconfig", guest.vmid, call.caller.name, work)
-    # recorded: 20-writes-qemu/062; a task that ends in time leaves no name.
-    return None if in_time and task.exitstatus == "OK" else task.upid
+    if not in_time or task.exitstatus is None:
+        return task.upid
+    if task.exitstatus != "OK":
+        # recorded: calls-9.2/200-post-worker/010-027
+        raise died(f"failed to update VM {guest.vmid}: {task.exitstatus}")
+    return None  # recorded: 20-writes-qemu/062; a task that ends in time leaves no name.
 
 
 def power(call: Call) -> object:

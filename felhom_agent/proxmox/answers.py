@@ -9,8 +9,8 @@ unknown, since a 500 may follow after the file was written (recorded: 13-lxc-rou
   (API2/Qemu.pm update_vm_api), so `invalid bootorder` may come after another key was written;
 * a LXC change is written, and then its bridges and the like are looked at (API2/LXC/Config.pm).
 
-Such an error carries what it means `if_untouched`: whoever knows that the file is the same as before
-knows that it was a plain refusal.
+Such an error carries what it means `if_untouched`: whoever knows that the file is the same as
+before knows that it was a plain refusal.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ _MISSING = re.compile(
 )
 # A pmxcfs without quorum is read-only, to root too (recorded: calls-9.2/201-quorum/031, 061-081).
 _NO_QUORUM = re.compile(
-    r"no quorum[?!]|unable to open file '/etc/pve/[^']*\.tmp\.\d+' - (?:Permission denied|Read-only)"
+    r"no quorum[?!]|"
+    r"unable to open file '/etc/pve/[^']*\.tmp\.\d+' - (?:Permission denied|Read-only file system)"
 )
 _ALREADY = re.compile(r"^(?:VM|CT) \d+ (?:already|not) running")
 # Nothing was done, and the next time may be different.
@@ -58,8 +59,8 @@ _NOT_NOW = re.compile(
     # Before any handler (recorded: 92-outages/012).
     r"^RPCEnvironment init request failed|^proxy (?:loop detected|not allowed)|"
     # Each of LXC's, and those before the first key of QEMU's, comes before anything is written.
-    r"^can't (?:remove|update) CT \d+ drive '|^storage '[^']*' does not allow content type 'rootdir'|"
-    r"^cannot add non-(?:replicatable|managed)"
+    r"^can't (?:remove|update) CT \d+ drive '|^cannot add non-(?:replicatable|managed)|"
+    r"^storage '[^']*' does not allow content type 'rootdir'"
 )
 # Nothing was done, and nothing will be as long as the same is asked for.
 _NEVER = re.compile(
@@ -88,7 +89,8 @@ _NO_TRUST = re.compile(
     r"NO_CERTIFICATE_OR_CRL_FOUND|UNSUPPORTED_PROTOCOL|HANDSHAKE_FAILURE|doesn't match|"
     r"Hostname mismatch"
 )
-_PROXY = range(595, 600)
+# What PVE's own handlers die with; 595 to 599 are the proxy's (PVE: AnyEvent::HTTP).
+_HANDLER = range(500, 595)
 
 
 def error_of(call: str, response: requests.Response) -> PveError:
@@ -104,7 +106,7 @@ def error_of(call: str, response: requests.Response) -> PveError:
         return _denied(call, text, status)
     if status == 400:
         return _parameters(call, text, response)
-    if status in _PROXY or status < 500:
+    if status not in _HANDLER:
         words = _printable(f"the API's proxy says {status} {text}".strip())
         return _unusable(call, status, words, writes)
     return _by_words(call, status, text, writes)

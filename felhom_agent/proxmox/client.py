@@ -64,7 +64,7 @@ class Client:
     def abandoned_by(self, event: threading.Event) -> Client:
         """Return this client, but that its reads end early once that event is set."""
         view = copy.copy(self)
-        view._abandon = event
+        view._abandon = event  # noqa: SLF001  # its own class
         return view
 
     def get(self, *path: str | int, **params: str | int) -> Any:
@@ -135,9 +135,7 @@ class Client:
         except requests.RequestException as error:
             if bounds.abandoned:
                 raise Interrupted(f"{call} was given up: the agent is stopping") from None
-            raise answers.error_without_answer(
-                call, error, self.config.endpoint, bounds
-            ) from None
+            raise answers.error_without_answer(call, error, self.config.endpoint, bounds) from None
         except OSError as error:
             # What requests raises as it is: a CA file that is absent or holds no certificate.
             raise NotSent(f"ca_file cannot be used: {error}", call=call) from None

@@ -16,6 +16,7 @@ counts. Threads: bounds belong to the thread that makes the call, but for the ev
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
 import select
@@ -105,10 +106,10 @@ class _Socket(ssl.SSLSocket):
         while True:
             self.settimeout(self.bounds.wait())
             try:
-                came = super().read(len, buffer)
+                came: Any = super().read(len, buffer)
             except TimeoutError:
                 continue
-            self.bounds.take(came if isinstance(came, int) else came.__len__())
+            self.bounds.take(builtins.len(came) if buffer is None else came)
             return came
 
     def send(self, data: Any, flags: int = 0) -> int:
@@ -129,7 +130,7 @@ class Line:
 
     def __init__(self, *, verify: bool) -> None:
         """`verify` tells whether certificates are verified against a CA."""
-        self._socket_class = type("Socket", (_Socket,), {})
+        self._socket_class: type[_Socket] = type("Socket", (_Socket,), {})
         self.context = create_urllib3_context()
         if not verify:
             self.context.check_hostname = False
@@ -150,7 +151,7 @@ class Line:
 
 
 class _Connection(HTTPSConnection):
-    """A connection whose TCP part keeps its line's bounds, too, however many addresses there are."""
+    """A connection whose TCP part keeps its line's bounds, however many addresses there are."""
 
     line: Line
 
@@ -164,7 +165,7 @@ class _Connection(HTTPSConnection):
             if bounds.timed_out:
                 raise ConnectTimeoutError(self, bounds.overrun) from error
             words = f"Failed to establish a new connection: {error}"
-            raise NewConnectionError(self, words) from error  # type: ignore[arg-type]
+            raise NewConnectionError(self, words) from error
 
 
 def _first(found: list[Any], options: Any, bounds: Bounds) -> socket.socket:
@@ -180,9 +181,7 @@ def _first(found: list[Any], options: Any, bounds: Bounds) -> socket.socket:
     raise last
 
 
-def _connected(
-    made: socket.socket, address: Any, options: Any, bounds: Bounds
-) -> socket.socket:
+def _connected(made: socket.socket, address: Any, options: Any, bounds: Bounds) -> socket.socket:
     try:
         for option in options:
             made.setsockopt(*option)
