@@ -119,6 +119,7 @@ class RawNode:
             while True:
                 plain, _ = self._socket.accept()
                 # A second descriptor: TLS takes the first one away.
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 second = plain.dup()
                 self._open.append(second)
                 thread = threading.Thread(target=self._serve, args=(plain, second))
