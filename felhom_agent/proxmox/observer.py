@@ -262,7 +262,7 @@ class Observer:
 
 
 def _left_out(number: int) -> str:
-    return f"{number} rows do not tell what they are of and are left out"
+    return f"rows that do not tell what they are of, and are left out: {number}"
 
 
 def _kind(row: Row) -> Kind:

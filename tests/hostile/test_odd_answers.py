@@ -11,7 +11,7 @@ import pytest
 
 from felhom_agent.config import ProxmoxConfig
 from felhom_agent.devnode.certificate import make
-from felhom_agent.errors import Unanswered
+from felhom_agent.errors import Interrupted, Unanswered
 from felhom_agent.model import Actual, Kind, RunState
 from felhom_agent.proxmox.node import Node
 from tests.hostile.odd_node import DIGEST, LXC, PERMISSIONS, QEMU, RESOURCES, OddNode
@@ -325,6 +325,18 @@ def test_the_watchdog_is_fed_and_a_stop_heard_inside_a_long_listing(
     monkeypatch.setattr(observer, "_beat", lambda: beats.append(1))
     observer.snapshot([])
     assert len(beats) > 10
+    fed = len(beats)
+
+    def beat_and_leave() -> None:
+        beats.append(1)
+        if len(beats) == fed + 3:
+            at.node.leaving.set()
+
+    monkeypatch.setattr(observer, "_beat", beat_and_leave)
+    with pytest.raises(Interrupted):
+        observer.snapshot([])
+    assert len(beats) == fed + 3
+    assert at.odd.asked.count(QEMU) == 1
 
 
 def test_the_states_of_a_guest_are_pves_words_alone(at: Odd) -> None:
