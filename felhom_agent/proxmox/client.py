@@ -139,6 +139,11 @@ class Client:
         except OSError as error:
             # What requests raises as it is: a CA file that is absent or holds no certificate.
             raise NotSent(f"ca_file cannot be used: {error}", call=call) from None
+        except ValueError:
+            if bounds.sent:
+                raise answers.not_json(call) from None
+            # What requests cannot encode, such as half a surrogate pair.
+            raise NotSent("a value of the request is no text", call=call) from None
         if session.adapter.last is None:
             raise RuntimeError("proxmoxer answered without asking")
         return session.adapter.last

@@ -11,6 +11,7 @@ from typing import Any
 
 from felhom_agent.errors import Interrupted, NotSent, OutcomeUnknown, Unanswered, Unchanged
 from felhom_agent.model import ABSENT, Kind, SetConfig, Start, Stop, StopPolicy
+from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.upid import Upid
 
@@ -38,9 +39,12 @@ class Guests:
     def config(self, kind: Kind, vmid: int) -> dict[str, Any]:
         """Return a guest's configuration as PVE gives it, pending changes merged in.
 
-        Raise Unchanged if it cannot be had; the values are as PVE sent them.
+        Raise Unchanged if it cannot be had, or makes no sense.
         """
-        return self._object(kind, vmid, "config")
+        try:
+            return rows.checked(self._object(kind, vmid, "config"))
+        except rows.Odd as odd:
+            raise _nonsense(vmid, str(odd)) from None
 
     def pending(self, kind: Kind, vmid: int) -> list[Any]:
         """Return a guest's configuration as rows of key, value, pending and delete.
@@ -49,7 +53,7 @@ class Guests:
         """
         answer = self._client.get("nodes", self._node, kind, vmid, "pending")
         if not isinstance(answer, list):
-            raise _nonsense(vmid, "pending")
+            raise _nonsense(vmid, "its pending changes are no list")
         return answer
 
     def status(self, kind: Kind, vmid: int) -> dict[str, Any]:
@@ -107,7 +111,7 @@ class Guests:
     def _object(self, kind: Kind, vmid: int, *what: str) -> dict[str, Any]:
         answer = self._client.get("nodes", self._node, kind, vmid, *what)
         if not isinstance(answer, dict):
-            raise _nonsense(vmid, "/".join(what))
+            raise _nonsense(vmid, f"its {what[-1]} is no object")
         return answer
 
     def _post(self, kind: Kind, vmid: int, verb: str, data: Mapping[str, int | bool]) -> str:
@@ -116,7 +120,7 @@ class Guests:
 
 
 def _nonsense(vmid: int, what: str) -> Unanswered:
-    return Unanswered(f"PVE answers nonsense for guest {vmid} ({what})", status=200)
+    return Unanswered(f"PVE answers nonsense for guest {vmid}: {what}", status=200)
 
 
 def _upid(answer: object, vmid: int) -> str:

@@ -126,7 +126,7 @@ def place_of(row: Row) -> tuple[Kind, str]:
 
 def with_config(guest: ActualGuest, answer: object) -> ActualGuest:
     """Given a guest and what GET config answers, return it with that. Raise Odd."""
-    return _with(guest, _checked(answer), {})
+    return _with(guest, checked(answer), {})
 
 
 def with_pending(guest: ActualGuest, answer: object) -> ActualGuest:
@@ -150,8 +150,8 @@ def with_pending(guest: ActualGuest, answer: object) -> ActualGuest:
             in_effect[key] = row.get("value")
         if not goes:
             config[key] = row.get("pending", row.get("value"))
-    _checked({k: v for k, v in in_effect.items() if v is not None}, empty=True)
-    return _with(guest, _checked(config), in_effect)
+    checked({k: v for k, v in in_effect.items() if v is not None}, empty=True)
+    return _with(guest, checked(config), in_effect)
 
 
 def facts_of(version: object, options: object, cgroup: int) -> Facts:
@@ -207,8 +207,8 @@ def _with(guest: ActualGuest, config: dict[str, Any], pending: dict[str, Any]) -
     )
 
 
-def _checked(config: object, *, empty: bool = False) -> dict[str, Any]:
-    """Return a configuration of which each value is one that an option can have. Raise Odd."""
+def checked(config: object, *, empty: bool = False) -> dict[str, Any]:
+    """Given a configuration, return it if each value is one that an option can have. Raise Odd."""
     if not isinstance(config, dict) or (not config and not empty) or len(config) > _MAX_KEYS:
         raise Odd("its configuration is no object, or has no key, or too many")
     for key, value in config.items():

@@ -240,7 +240,6 @@ def test_what_a_node_says_beside_its_answer_is_not_the_answer_to_the_next_reques
     client_of: Connect,
 ) -> None:
     """A second answer in the same breath would be taken for that of the next write."""
-
     # Padded, so that the second is in the same TLS record and beyond what is read at once.
     bare = len(whole(b'{"data":"first"}' + b" " * 1000)) - 1000
     first = whole(b'{"data":"first"}' + b" " * (8192 - bare))

@@ -280,3 +280,9 @@ def test_the_end_of_a_connection_after_a_hundred_requests_is_not_noticed(site: S
     for _ in range(250):
         assert client.get("version")
     assert len(client._sessions._idle) == 1
+
+
+def test_a_value_that_cannot_be_encoded_is_not_sent(site: Site) -> None:
+    with pytest.raises(NotSent, match="is no text"):
+        site.connect().client.write("PUT", *CONFIG, data={"description": "\ud800"})
+    assert site.devnode.requests == ()
