@@ -37,6 +37,7 @@ from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.queue import LaneQueue
+from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.secret import read_key
 from felhom_agent.service import lock
 from felhom_agent.service.events import AGENT_STOPPED, IN_FLIGHT
@@ -56,6 +57,7 @@ class Parts:
     identities: Identities
     planner: Planner
     holds: Holds
+    quorum: Quorum
     engine: Engine
     journal_opens: Callable[[], bool]
     """Tells whether a journal that was closed by a failure could be opened again by now."""
@@ -155,13 +157,14 @@ def assembled(
         journal, records = open_journal(config.journal, clock, disk, manager.vitals)
         operations = Operations(journal, records, clock, limits_of(config.journal))
         identities = Identities(journal, records)
-        planner, holds = Planner(identities), Holds()
-        engine = Engine(node, operations, planner, LaneQueue(), holds, settings)
+        planner, holds, quorum = Planner(identities), Holds(), Quorum(node.client)
+        engine = Engine(node, operations, planner, LaneQueue(), holds, quorum, settings)
         holds.register("dry run", lambda _: "dry run" if engine.settings.dry_run else "")
+        holds.register("quorum", lambda _: quorum.reason())
         holds.register("journal", lambda _: _journal_trouble(operations), absolute=True)
         try:
             yield Parts(
-                node, operations, identities, planner, holds, engine,
+                node, operations, identities, planner, holds, quorum, engine,
                 lambda: _opens(config, clock, disk),
             )  # fmt: skip
         finally:

@@ -71,11 +71,12 @@ class ProxmoxConfig:
     insecure: bool = False
     """Trust any certificate. Whoever can answer in the node's place then gets the token."""
     connect_timeout: float = _between(0.1, 300, 10.0)
-    """Seconds to wait for a connection."""
+    """Seconds that connecting may take, the TLS handshake included."""
     read_timeout: float = _between(0.1, 600, 30.0)
-    """Seconds to wait for the answer to a question."""
+    """Seconds that the whole answer to a question may take, to its last byte."""
     write_timeout: float = _between(0.1, 600, 60.0)
-    """Seconds to wait for the answer to a change; PVE itself may wait 10 s for a guest's lock."""
+    """Seconds that the whole answer to a change may take; PVE itself may wait 10 s for a guest's
+    lock."""
 
 
 @dataclass(frozen=True)

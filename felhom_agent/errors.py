@@ -53,13 +53,16 @@ class PveError(FelhomError):
     """A call to PVE did not simply succeed.
 
     `call` is the method and path ("PUT /nodes/pve1/qemu/101/config"), `status` the HTTP status
-    (0: none came), `text` what was said.
+    (0: none came), `text` what was said, `timed_out` whether the node took too long.
     """
 
-    def __init__(self, text: str, *, call: str = "", status: int = 0) -> None:
+    def __init__(
+        self, text: str, *, call: str = "", status: int = 0, timed_out: bool = False
+    ) -> None:
         self.text = redacted(text)
         self.call = call
         self.status = status
+        self.timed_out = timed_out
         super().__init__(self.text)
 
     def __str__(self) -> str:
@@ -117,12 +120,32 @@ class Stale(Unchanged):
     """The configuration changed since it was read; nothing was written."""
 
 
+class NoQuorum(Unchanged):
+    """The cluster has no quorum, so that PVE can write nothing; observe only until it has."""
+
+
 class Missing(Unchanged):
     """This node knows no such guest or task."""
 
 
 class OutcomeUnknown(PveError):
-    """The request may or may not have taken effect; only a look can tell."""
+    """The request may or may not have taken effect; only a look can tell.
+
+    `if_untouched` is what the answer means where a look shows that nothing was written; `None` if
+    PVE may still be at work, or nobody can tell what was said.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        call: str = "",
+        status: int = 0,
+        timed_out: bool = False,
+        if_untouched: Unchanged | None = None,
+    ) -> None:
+        self.if_untouched = if_untouched
+        super().__init__(text, call=call, status=status, timed_out=timed_out)
 
 
 class TaskFailed(PveError):

@@ -102,8 +102,8 @@ class Daemon:
             parallel=config.reconcile.parallel,
         )
         self._passes = Passes(
-            parts.node, parts.operations, parts.planner, self._scheduler, self._health, clock,
-            parts.operations.now,
+            parts.node, parts.operations, parts.planner, parts.quorum, self._scheduler,
+            self._health, clock, parts.operations.now,
         )  # fmt: skip
         self._started = parts.operations.now()
         self._next_pass = 0.0

@@ -154,7 +154,8 @@ class ActualGuest:
     `config` is PVE's own answer (JSON types as they came, with the changes that wait for a restart
     merged in); `digest` names the version of it. `config` is `None` where it was not read.
     `pending` has, for each key that waits for a restart, what is in effect until then. `unread`
-    is why the configuration could not be read.
+    says why what PVE answers about this guest cannot be read or made sense of; such a guest has
+    no `config`.
     """
 
     vmid: int
@@ -186,7 +187,9 @@ class Actual:
     """A snapshot of one node: its guests, and what is known of those that are not here.
 
     `elsewhere` has the node of each guest that lives on another one; `offline` the nodes that do
-    not answer; `hidden` the guests that the token has no right to see.
+    not answer; `hidden` the guests that the token has no right to see, or of which an answer that
+    makes no sense does not tell whether they are there. `timed_out` tells that the node did not
+    answer a question in time, so that configurations which it would have had are not read.
     """
 
     node: str
@@ -195,6 +198,7 @@ class Actual:
     offline: frozenset[str] = frozenset()
     hidden: frozenset[int] = frozenset()
     facts: Facts = Facts()
+    timed_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -362,8 +366,7 @@ class GuestPlan:
     `actions` is what would be done, in order. `withheld` says why nothing is done although the
     guest may differ; `refused` says what is wrong with the declaration. `notes` are differences
     that are only reported (observe mode, or nothing that a configuration write could mend).
-    `unread` says why the guest could not be observed this time; `unclear` tells that it may be
-    another guest than the one known under its vmid, which only the node's task list can settle.
+    `unread` says why the guest could not be observed this time.
     """
 
     vmid: int
@@ -374,7 +377,6 @@ class GuestPlan:
     refused: str = ""
     notes: tuple[str, ...] = ()
     unread: str = ""
-    unclear: bool = False
 
     @property
     def drifted(self) -> bool:

@@ -82,6 +82,18 @@ def cluster_status(call: Call) -> object:
     return [{**row, "nodeid": 0, "online": 1, "local": 1, "level": ""}]
 
 
+def ha_status(call: Call) -> object:
+    """GET /cluster/ha/status/current, as far as it is about the quorum.
+
+    recorded: calls-9.2/201-quorum/024, 054, 159.
+    """
+    name, quorate = call.world.node, call.world.quorate
+    status = "OK" if quorate else f"No quorum on node '{name}'!"
+    return [
+        {"id": "quorum", "node": name, "quorate": int(quorate), "status": status, "type": "quorum"}
+    ]
+
+
 def cluster_options(call: Call) -> object:
     """GET /cluster/options, as far as it matters here."""
     style = call.world.tag_style
@@ -170,6 +182,8 @@ def write_config(call: Call) -> object:
     if call.method == "PUT":
         if words := writing.unwritable(wanted):
             raise died(words)
+        if not world.quorate and writing.writes(guest, wanted):
+            raise died(writing.read_only(guest))
         writing.apply(guest, wanted, world.tag_style, world.mac)
         writing.refuse_late(guest, world.bridges)
         return None
@@ -189,11 +203,17 @@ def _write_by_task(call: Call, guest: Guest, wanted: change.Change) -> object:
             raise Died(guest.behaviour.config_error)
         if words := writing.unwritable(wanted):
             raise Died(words)
+        if not world.quorate and writing.writes(guest, wanted):
+            raise Died(writing.read_only(guest))
         writing.apply(guest, wanted, world.tag_style, world.mac)
 
     task = world.tasks.start("qmconfig", guest.vmid, call.caller.name, work)
-    # recorded: 20-writes-qemu/062; a task that ends in time leaves no name.
-    return None if in_time and task.exitstatus == "OK" else task.upid
+    if not in_time or task.exitstatus is None:
+        return task.upid
+    if task.exitstatus != "OK":
+        # recorded: calls-9.2/200-post-worker/010-027
+        raise died(f"failed to update VM {guest.vmid}: {task.exitstatus}")
+    return None  # recorded: 20-writes-qemu/062; a task that ends in time leaves no name.
 
 
 def power(call: Call) -> object:

@@ -23,6 +23,7 @@ class Mishaps(ABC):
     guests: dict[int, Guest]
     tasks: TaskBook
     broadcasts: Broadcasts
+    quorate = True
 
     @abstractmethod
     def catch_up(self) -> None:
@@ -42,6 +43,19 @@ class Mishaps(ABC):
     @abstractmethod
     def changed(self, guest: Guest) -> None:
         """Hear that a guest was started or stopped."""
+
+    def quorum_lost(self) -> None:
+        """Let the cluster lose its quorum: all is read as before, and no configuration written.
+
+        recorded: calls-9.2/201-quorum.
+        """
+        with self.guard:
+            self.quorate = False
+
+    def quorum_back(self) -> None:
+        """Let the cluster have its quorum again."""
+        with self.guard:
+            self.quorate = True
 
     def crash(self, vmid: int) -> None:
         """Let a guest's process die: it is off, and no task tells. recorded: 130-stop/078."""

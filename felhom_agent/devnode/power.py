@@ -30,6 +30,7 @@ class Room(Protocol):
 
     agenda: Agenda
     tasks: TaskBook
+    quorate: bool
 
     def here(self, kind: str, vmid: int) -> Guest | None:
         """Given a kind and number, return the guest if this node has it."""
@@ -76,6 +77,9 @@ def refuse_early(room: Room, verb: str, o: Order) -> None:
     if verb == "start":
         if o.kind == "lxc" and running:
             raise died(f"CT {o.vmid} already running")
+        if not room.quorate:
+            # recorded: calls-9.2/201-quorum/079-081, 090-093; of a VM that is not there, too.
+            raise died("cluster not ready - no quorum?")
     elif verb == "reboot":
         if not running:
             # recorded: 41-tasks-lxc/003; "VM" for a container too.

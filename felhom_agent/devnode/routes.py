@@ -126,6 +126,7 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/nodes/(?P<node>[^/]+)/status", calls.node_status, ("/nodes/{node}", ("Sys.Audit",))
     ),
     _route("GET", "/cluster/status", calls.cluster_status, ("/", ("Sys.Audit",))),
+    _route("GET", "/cluster/ha/status/current", calls.ha_status, ("/", ("Sys.Audit",))),
     _route("GET", "/cluster/options", calls.cluster_options),
     _route("GET", "/cluster/tasks", calls.cluster_tasks),
     _route(

@@ -79,6 +79,21 @@ def unwritable(change: Change) -> str:
     return ""
 
 
+def writes(guest: Guest, change: Change) -> bool:
+    """Return whether a change makes PVE write the guest's file. recorded: calls-9.2/201-quorum/067,
+    074: a VM's does not where it only deletes what is not there; a container's always does.
+    """
+    present = guest.conf.merged()
+    return guest.kind == "lxc" or bool(change.sets) or any(k in present for k in change.deletes)
+
+
+def read_only(guest: Guest) -> str:
+    """Return PVE's words where the cluster's file system takes nothing."""
+    folder = "qemu-server" if guest.kind == "qemu" else "lxc"
+    file = f"/etc/pve/nodes/{guest.node}/{folder}/{guest.vmid}.conf.tmp.4928"
+    return f"unable to open file '{file}' - Permission denied"
+
+
 def refuse_late(guest: Guest, bridges: Container[str]) -> None:
     """Raise `Refusal` (500) for a container on a bridge that is not there.
 

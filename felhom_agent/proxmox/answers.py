@@ -1,9 +1,16 @@
 """What PVE's answers mean: from status, reason phrase and body to the error tree.
 
 PVE answers 500 to nearly everything that is not a matter of parameters or rights, so the words
-decide; each phrase below was recorded from the real API. A phrase that is not known to mean
-"nothing was done" makes a write's outcome unknown, since a 500 may follow after the file was
-written (recorded: 13-lxc-roundtrip-root/006).
+decide. Those below say that nothing was done, by the recordings and by PVE's own source: each comes
+before the first write, whatever else the request holds. Any other word makes a write's outcome
+unknown, since a 500 may follow after the file was written (recorded: 13-lxc-roundtrip-root/006):
+
+* a QEMU change is written key by key, in no order, and each key may be refused when its turn comes
+  (API2/Qemu.pm update_vm_api), so `invalid bootorder` may come after another key was written;
+* a LXC change is written, and then its bridges and the like are looked at (API2/LXC/Config.pm).
+
+Such an error carries what it means `if_untouched`: whoever knows that the file is the same as
+before knows that it was a plain refusal.
 """
 
 from __future__ import annotations
@@ -16,43 +23,74 @@ from felhom_agent.errors import (
     Busy,
     Denied,
     Missing,
+    NoQuorum,
     NotSent,
     OutcomeUnknown,
     PveError,
     Rejected,
     Stale,
     Unanswered,
+    Unchanged,
 )
+from felhom_agent.proxmox import bodies
+from felhom_agent.proxmox.deadline import Bounds
 
 _PERMISSION = re.compile(
     r"Permission check failed(?: \((?P<path>[^,()]+), (?P<privilege>[^()]+)\))?"
 )
 _BUSY = re.compile(
-    r"can't lock file '[^']*' - got timeout|got no worker upid|trying to acquire.*lock"
+    r"can't lock file '[^']*' - |got no worker upid|unable to fork worker|starting worker failed|"
+    r"trying to acquire.*lock"
 )
 _STALE = re.compile(r"checksum mismatch \(file change by other user\?\)|detected modified config")
 _MISSING = re.compile(
     r"Configuration file '[^']*' does not exist|unable to find configuration file for|no such task"
 )
+# A pmxcfs without quorum is read-only, to root too (recorded: calls-9.2/201-quorum/031, 061-081).
+_NO_QUORUM = re.compile(
+    r"no quorum[?!]|"
+    r"unable to open file '/etc/pve/[^']*\.tmp\.\d+' - (?:Permission denied|Read-only file system)"
+)
 _ALREADY = re.compile(r"^(?:VM|CT) \d+ (?:already|not) running")
 # Nothing was done, and the next time may be different.
-_NOT_NOW = re.compile(r" is locked \(|^(?:VM|CT) \d+ (?:already|not) running|^hostname lookup '")
+_NOT_NOW = re.compile(
+    r" is locked \(|^(?:VM|CT) \d+ (?:already|not) running|^hostname lookup '|"
+    r"^VM is paused - cannot shutdown|^you can't start a (?:vm|CT) if it's a template|"
+    # Before any handler (recorded: 92-outages/012).
+    r"^RPCEnvironment init request failed|^proxy (?:loop detected|not allowed)|"
+    # Each of LXC's, and those before the first key of QEMU's, comes before anything is written.
+    r"^can't (?:remove|update) CT \d+ drive '|^cannot add non-(?:replicatable|managed)|"
+    r"^storage '[^']*' does not allow content type 'rootdir'"
+)
 # Nothing was done, and nothing will be as long as the same is asked for.
 _NEVER = re.compile(
-    r"only root can|is only allowed for root|unable to modify read-only|"
-    r"unable to delete required|no options specified|balloon value too large|invalid bootorder|"
-    r"^Method '"
+    r"^only root can set '[^']*' config$|is only allowed for root|unable to modify read-only|"
+    r"unable to delete re(?:quired|ad-only)|no options specified|balloon value too large|"
+    r"^detected invalid newline inside property|^SSH public key validation error|"
+    r"^(?i:method) '|^Only root can pass arbitrary filesystem paths"
 )
 # PVE wrote it, or a part of it, and then could not bring it into effect
 # (recorded: 100-snapshots-qemu/237-238, 121-disks-lxc/072).
 _HALF_DONE = re.compile(r"unable to (?:apply pending change|hotplug)")
+# What the worker of a change died of, when it died in time (recorded: calls-9.2/200-post-worker).
+_WORKER = re.compile(r"failed to update VM \d+: (?P<words>.*)", re.DOTALL)
+# As one key's turn came: whether it is refused for good, where nothing was written before it.
+_NEVER_THIS_KEY = re.compile(
+    r"^only root can |^invalid bootorder|^400 Parameter verification failed|"
+    r"^unable to parse value of '|^cannot change TPM state version"
+)
+# No worker's end, but somebody's who ended it; or the call is answered, and its work goes on.
+_CUT_OFF = re.compile(r"unexpected status|received interrupt|got timeout$")
+_MOST_WORDS = 500
+_MOST_ERRORS = 20
 # The handshake ended before a request could be sent. Any other failure of TLS may come later.
 _NO_TRUST = re.compile(
     r"CERTIFICATE_VERIFY_FAILED|ingerprints did not match|WRONG_VERSION_NUMBER|"
     r"NO_CERTIFICATE_OR_CRL_FOUND|UNSUPPORTED_PROTOCOL|HANDSHAKE_FAILURE|doesn't match|"
     r"Hostname mismatch"
 )
-_PROXY = range(595, 600)
+# What PVE's own handlers die with; 595 to 599 are the proxy's (PVE: AnyEvent::HTTP).
+_HANDLER = range(500, 595)
 
 
 def error_of(call: str, response: requests.Response) -> PveError:
@@ -62,19 +100,26 @@ def error_of(call: str, response: requests.Response) -> PveError:
     if 300 <= status < 400:
         return _unusable(call, status, "answered with a redirect, which PVE never does", writes)
     if status == 401:
-        return Denied(f"the API token was not accepted: {text}", call=call, status=status)
+        words = _printable(f"the API token was not accepted: {text}")
+        return Denied(words, call=call, status=status)
     if status == 403:
-        return _denied(call, text)
+        return _denied(call, text, status)
     if status == 400:
         return _parameters(call, text, response)
-    if status in _PROXY or status < 500:
-        return _unusable(call, status, f"the API's proxy says {status} {text}".strip(), writes)
+    if status not in _HANDLER:
+        words = _printable(f"the API's proxy says {status} {text}".strip())
+        return _unusable(call, status, words, writes)
     return _by_words(call, status, text, writes)
 
 
 def by_words(text: str) -> type[PveError] | None:
     """Given PVE's words, of an answer or of a task's end, return the error they stand for."""
-    for pattern, error in ((_BUSY, Busy), (_STALE, Stale), (_MISSING, Missing)):
+    for pattern, error in (
+        (_BUSY, Busy),
+        (_STALE, Stale),
+        (_MISSING, Missing),
+        (_NO_QUORUM, NoQuorum),
+    ):
         if pattern.search(text):
             return error
     return None
@@ -88,20 +133,30 @@ def already_there(text: str) -> bool:
     return _ALREADY.search(text) is not None
 
 
-def error_without_answer(call: str, error: requests.RequestException, endpoint: str) -> PveError:
-    """Given what befell a request that got no answer, return what it means.
+def error_without_answer(
+    call: str, error: requests.RequestException, endpoint: str, bounds: Bounds | None = None
+) -> PveError:
+    """Given what befell a request that got no answer, and the call's bounds, return what it means.
 
     The exception's own text may hold the request; only its kind is passed on.
     """
     if isinstance(error, requests.exceptions.SSLError) and _NO_TRUST.search(str(error)):
         return NotSent(f"{endpoint} is not trusted: {_tls_words(error)}", call=call)
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return NotSent(f"{endpoint} does not accept a connection in time", call=call)
-    if isinstance(error, requests.exceptions.ConnectionError) and _never_connected(error):
+    if bounds is not None and bounds.overrun:
+        words, timed_out = f"{endpoint} {bounds.overrun}", bounds.timed_out
+    elif isinstance(error, requests.exceptions.ConnectionError) and _never_connected(error):
         return NotSent(f"{endpoint} cannot be reached: {_reason(error)}", call=call)
-    timeout = isinstance(error, requests.exceptions.Timeout)
-    words = f"{endpoint} gave no answer in time" if timeout else f"{endpoint} broke the connection"
-    return _unusable(call, 0, words, not call.startswith("GET "))
+    else:
+        words, timed_out = f"{endpoint} broke the connection", False
+    if bounds is not None and not bounds.sent:
+        return NotSent(words, call=call, timed_out=timed_out)
+    cls = Unanswered if call.startswith("GET ") else OutcomeUnknown
+    return cls(words, call=call, timed_out=timed_out)
+
+
+def is_json(response: requests.Response) -> bool:
+    """Return whether an answer says that it is JSON, as PVE's do."""
+    return str(response.headers.get("Content-Type", "")).startswith("application/json")
 
 
 def not_json(call: str) -> PveError:
@@ -114,35 +169,68 @@ def _unusable(call: str, status: int, text: str, writes: bool) -> PveError:
     return cls(text, call=call, status=status)
 
 
-def _denied(call: str, text: str) -> Denied:
+def _denied(call: str, text: str, status: int) -> Denied:
     found = _PERMISSION.search(text)
     path, privilege = (found["path"] or "", found["privilege"] or "") if found else ("", "")
-    return Denied(text, call=call, status=403, path=path, privilege=privilege)
+    return Denied(
+        _printable(text),
+        call=call,
+        status=status,
+        path=_printable(path),
+        privilege=_printable(privilege),
+    )
 
 
 def _parameters(call: str, text: str, response: requests.Response) -> PveError:
-    try:
-        said = response.json().get("errors")
-    except (ValueError, AttributeError, RecursionError):
-        said = None
-    known = said if isinstance(said, dict) else {}
-    errors = {str(k): str(v).strip() for k, v in known.items()}
+    errors = _errors(response)
     if "no such task" in errors.values():
         return Missing("no such task", call=call, status=400)
-    words = "; ".join(f"{k}: {v}" for k, v in errors.items()) or text
+    words = "; ".join(f"{k}: {v}" for k, v in errors.items()) or _printable(text)
     if _HALF_DONE.search(words) and not call.startswith("GET "):
         return OutcomeUnknown(words, call=call, status=400)
     return Rejected(words, call=call, status=400, errors=errors, final=True)
 
 
+def _errors(response: requests.Response) -> dict[str, str]:
+    """Return PVE's words per parameter, those that it has."""
+    try:
+        said = bodies.parse(response.content, bodies.OTHER).get("errors")
+    except ValueError:
+        return {}
+    known = list(said.items())[:_MOST_ERRORS] if isinstance(said, dict) else []
+    return {_printable(str(k)): _printable(str(v)) for k, v in known}
+
+
 def _by_words(call: str, status: int, text: str, writes: bool) -> PveError:
-    if known := by_words(text):
-        return known(text, call=call, status=status)
-    if _NEVER.search(text):
-        return Rejected(text, call=call, status=status, final=True)
-    if _NOT_NOW.search(text) or not writes:
-        return Rejected(text or f"status {status}", call=call, status=status)
-    return OutcomeUnknown(text or f"status {status}", call=call, status=status)
+    worker = _WORKER.fullmatch(text)
+    words = worker["words"] if worker else text
+    if known := by_words(words):
+        return known(_printable(words), call=call, status=status)
+    if _NEVER.search(words):
+        return Rejected(_printable(words), call=call, status=status, final=True)
+    said = _printable(words) or f"status {status}"
+    if _NOT_NOW.search(words) or not writes:
+        return Rejected(said, call=call, status=status)
+    return OutcomeUnknown(
+        said, call=call, status=status, if_untouched=_refusal(call, status, words, said)
+    )
+
+
+def _refusal(call: str, status: int, words: str, said: str) -> Unchanged | None:
+    """Return what a write's 500 means if the guest's file is the same as before."""
+    if _CUT_OFF.search(words):
+        return None
+    if words.startswith("403 Permission check failed"):
+        return _denied(call, words.removeprefix("403 "), status)
+    final = _NEVER_THIS_KEY.search(words) is not None
+    return Rejected(said, call=call, status=status, final=final)
+
+
+def _printable(text: str) -> str:
+    """Return a node's words as one bounded line that does no harm to a log or a terminal."""
+    line = " ".join(text[: 2 * _MOST_WORDS].split())
+    line = "".join(c if c.isprintable() else "?" for c in line)
+    return line if len(line) <= _MOST_WORDS else line[: _MOST_WORDS - 3] + "..."
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:
@@ -152,7 +240,7 @@ def _never_connected(error: requests.ConnectionError) -> bool:
 
 def _reason(error: requests.ConnectionError) -> str:
     text = str(getattr(error.args[0], "reason", error))
-    return text.rpartition(": ")[2].strip(" )'\"") or "no connection"
+    return _printable(text.rpartition(": ")[2].strip(" )'\"")) or "no connection"
 
 
 def _tls_words(error: requests.exceptions.SSLError) -> str:

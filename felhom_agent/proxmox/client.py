@@ -9,69 +9,77 @@ requests; what it leaves out is added here:
 * its log of every request's body, which holds passwords, is silenced;
 * no proxy, no `.netrc` and no CA of the environment has a say;
 * booleans go out as 1 and 0: PVE refuses "True" (recorded: 90-proxmoxer/005);
-* answers that are not JSON, and redirects, are errors and not data.
+* every call as a whole has a deadline and a bound for its answer (`deadline`, `bodies`);
+* answers that are not PVE's JSON, and redirects, are errors and not data.
 
-Threads: a client may be shared. `_lock` guards the sessions that nobody uses at this moment and
-whether the client was closed; no call is made under it. A session given back after `close`, or when
-`KEPT` are idle, is closed at once.
+Threads: a client may be shared, and so are its sessions by all views of it (`abandoned_by`).
 """
 
 from __future__ import annotations
 
+import copy
 import logging
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
-from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
 from felhom_agent.config import ProxmoxConfig
-from felhom_agent.errors import NotSent
-from felhom_agent.proxmox import answers
-from felhom_agent.proxmox.transport import PveAdapter, trust
+from felhom_agent.errors import Interrupted, NotSent
+from felhom_agent.proxmox import answers, bodies
+from felhom_agent.proxmox.deadline import Bounds
+from felhom_agent.proxmox.sessions import Session, Sessions
 from felhom_agent.secret import Secret
+from felhom_agent.service.flag import Signal
 from felhom_agent.service.systemd import Vitals
 
 Path = Sequence[str | int]
-_DEFAULT_PORT = 8006
-KEPT = 8
-"""How many connections are kept for the next call; what a burst needed beyond it is closed."""
-
-
-@dataclass(frozen=True)
-class _Session:
-    """proxmoxer's API object, with the adapter that it sends through."""
-
-    api: ProxmoxAPI
-    http: requests.Session
-    adapter: PveAdapter
+# Seconds by which a call may outlive its bounds: the resolver has bounds of its own.
+_SLACK = 15.0
 
 
 class Client:
     """The API of one endpoint, as one token's owner."""
 
-    def __init__(self, config: ProxmoxConfig, secret: Secret, vitals: Vitals | None = None) -> None:
-        """`vitals` hears of each call while it is made."""
+    def __init__(
+        self,
+        config: ProxmoxConfig,
+        secret: Secret,
+        vitals: Vitals | None = None,
+        abandon: Signal | None = None,
+    ) -> None:
+        """`vitals` hears of each call while it is made; `abandon` ends reads early once it is set,
+        those in progress too, and never a write.
+        """
         self.config = config
         self._vitals = vitals or Vitals()
+        self._abandon = abandon
         self.token_id = config.token_id
-        self._secret = secret
-        self._lock = threading.Lock()
-        self._idle: list[_Session] = []
-        self._closed = False
+        self._sessions = Sessions(config, secret)
         logging.getLogger("proxmoxer.core").setLevel(logging.WARNING)
+        # It quotes what a node sent, in any length, at each answer.
+        logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+
+    def abandoned_by(self, event: Signal) -> Client:
+        """Return this client, but that its reads end early once that event is set."""
+        view = copy.copy(self)
+        view._abandon = event  # noqa: SLF001  # its own class
+        return view
 
     def get(self, *path: str | int, **params: str | int) -> Any:
         """Given a path's parts and parameters, return PVE's data.
 
         Raise Unanswered or NotSent if no usable answer came, Rejected, Denied or Missing if PVE
-        said no.
+        said no, Interrupted if the call was given up.
         """
-        return self._call("GET", path, params)
+        return self._call("GET", path, params)["data"]
+
+    def page(self, *path: str | int, **params: str | int) -> tuple[Any, int]:
+        """As `get`, for a part of a list; return it and how many rows the whole list has."""
+        whole = self._call("GET", path, params)
+        total = whole.get("total")
+        return whole["data"], total if type(total) is int and 0 <= total < 2**53 else 0
 
     def write(
         self, method: str, *path: str | int, data: Mapping[str, str | int | bool] | None = None
@@ -81,96 +89,61 @@ class Client:
         Raise an Unchanged error if PVE surely did nothing, OutcomeUnknown if nobody can tell.
         """
         body = {k: int(v) if isinstance(v, bool) else v for k, v in (data or {}).items()}
-        return self._call(method, path, body)
+        return self._call(method, path, body)["data"]
 
     def close(self) -> None:
         """Close all connections, those in use as soon as they are given back."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for session in idle:
-            session.http.close()
+        self._sessions.close()
 
-    def _call(self, method: str, path: Path, params: Mapping[str, Any]) -> Any:
+    def _call(self, method: str, path: Path, params: Mapping[str, Any]) -> dict[str, Any]:
         call = f"{method} /{'/'.join(str(p) for p in path)}"
-        session = self._borrow()
+        limit = bodies.limit_of(path)
+        session = self._sessions.borrow()
         try:
-            with self._vitals.doing(call, self._longest(method)):
-                data = self._send(session, call, method, path, params)
-            answer = _answer(session.adapter)
+            bounds = session.adapter.bound(
+                method, limit.size, self._abandon if method == "GET" else None
+            )
+            with self._vitals.doing(call, bounds.longest + _SLACK):
+                answer = self._send(session, bounds, call, method, path, params)
         finally:
-            self._give_back(session)
-        if answer.status_code >= 300:
+            self._sessions.give_back(session)
+        if answer.status_code != 200:
             raise answers.error_of(call, answer)
-        if not _is_json(answer, data):
+        try:
+            whole = bodies.parse(answer.content, limit) if answers.is_json(answer) else {}
+        except ValueError:
+            whole = {}
+        if "data" not in whole:
             raise answers.not_json(call)
-        return data
-
-    def _longest(self, method: str) -> float:
-        """Return the seconds after which a call hangs: its timeouts are for each piece alone."""
-        config = self.config
-        answer = config.read_timeout if method == "GET" else config.write_timeout
-        return 2 * (config.connect_timeout + answer) + 10
+        return whole
 
     def _send(
-        self, session: _Session, call: str, method: str, path: Path, params: Mapping[str, Any]
-    ) -> Any:
-        """Given a request, return what proxmoxer makes of the answer. Raise PveError if none."""
+        self,
+        session: Session,
+        bounds: Bounds,
+        call: str,
+        method: str,
+        path: Path,
+        params: Mapping[str, Any],
+    ) -> requests.Response:
+        """Given a request, return the answer. Raise PveError or Interrupted if none came."""
         resource = session.api([str(p) for p in path])
         try:
-            return getattr(resource, method.lower())(**params)
+            getattr(resource, method.lower())(**params)
         except ResourceException:
-            raise answers.error_of(call, _answer(session.adapter)) from None
+            pass  # an answer like any other
         except requests.RequestException as error:
-            raise answers.error_without_answer(call, error, self.config.endpoint) from None
+            if bounds.abandoned:
+                raise Interrupted(f"{call} was given up: the agent is stopping") from None
+            raise answers.error_without_answer(call, error, self.config.endpoint, bounds) from None
         except OSError as error:
             # What requests raises as it is: a CA file that is absent or holds no certificate.
             raise NotSent(f"ca_file cannot be used: {error}", call=call) from None
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-            # proxmoxer stumbles over JSON that is not {"data": ...}.
-            raise answers.not_json(call) from None
-
-    def _borrow(self) -> _Session:
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        return self._connect()
-
-    def _give_back(self, session: _Session) -> None:
-        with self._lock:
-            if not self._closed and len(self._idle) < KEPT:
-                self._idle.append(session)
-                return
-        session.http.close()
-
-    def _connect(self) -> _Session:
-        url = urlsplit(self.config.endpoint)
-        user, _, token_name = self.token_id.partition("!")
-        api = ProxmoxAPI(
-            f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname,
-            port=url.port or _DEFAULT_PORT,
-            user=user,
-            token_name=token_name,
-            token_value=self._secret.reveal(),
-            verify_ssl=trust(self.config),
-            backend="https",
-        )
-        # proxmoxer offers no door to its session; the name is the same from 1.2 to 2.3.
-        http: requests.Session = api._store["session"]  # noqa: SLF001
-        adapter = PveAdapter(self.config)
-        http.trust_env = False
-        http.mount("https://", adapter)
-        return _Session(api, http, adapter)
-
-
-def _answer(adapter: PveAdapter) -> requests.Response:
-    if adapter.last is None:
-        raise RuntimeError("proxmoxer answered without asking")
-    return adapter.last
-
-
-def _is_json(response: requests.Response, data: object) -> bool:
-    # proxmoxer hands a body that it cannot parse on as {"errors": the bytes}.
-    unparsed = isinstance(data, dict) and isinstance(data.get("errors"), bytes)
-    kind = response.headers.get("Content-Type", "")
-    return kind.startswith("application/json") and not unparsed
+        except ValueError:
+            if bounds.sent:
+                raise answers.not_json(call) from None
+            # What requests cannot encode, such as half a surrogate pair.
+            raise NotSent("a value of the request is no text", call=call) from None
+        if session.adapter.last is None:
+            raise RuntimeError("proxmoxer answered without asking")
+        return session.adapter.last

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from felhom_agent.errors import NotSent
+from felhom_agent.errors import Interrupted, NotSent, OutcomeUnknown, Unanswered, Unchanged
 from felhom_agent.model import ABSENT, Kind, SetConfig, Start, Stop, StopPolicy
+from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.client import Client
+from felhom_agent.proxmox.upid import Upid
 
 # PVE answers at once when the change ended within this time, and with a UPID otherwise
 # (recorded: 20-writes-qemu/057, 062).
@@ -35,16 +37,28 @@ class Guests:
         self._node = client.config.node
 
     def config(self, kind: Kind, vmid: int) -> dict[str, Any]:
-        """Return a guest's configuration as PVE gives it, pending changes merged in."""
-        return dict(self._client.get("nodes", self._node, kind, vmid, "config"))
+        """Return a guest's configuration as PVE gives it, pending changes merged in.
 
-    def pending(self, kind: Kind, vmid: int) -> list[dict[str, Any]]:
-        """Return a guest's configuration as rows of key, value, pending and delete."""
-        return list(self._client.get("nodes", self._node, kind, vmid, "pending"))
+        Raise Unchanged if it cannot be had, or makes no sense.
+        """
+        try:
+            return rows.checked(self._object(kind, vmid, "config"))
+        except rows.Odd as odd:
+            raise _nonsense(vmid, str(odd)) from None
+
+    def pending(self, kind: Kind, vmid: int) -> list[Any]:
+        """Return a guest's configuration as rows of key, value, pending and delete.
+
+        Raise Unchanged if they cannot be had; the rows are as PVE sent them.
+        """
+        answer = self._client.get("nodes", self._node, kind, vmid, "pending")
+        if not isinstance(answer, list):
+            raise _nonsense(vmid, "its pending changes are no list")
+        return answer
 
     def status(self, kind: Kind, vmid: int) -> dict[str, Any]:
-        """Return a guest's present status: state, lock, HA."""
-        return dict(self._client.get("nodes", self._node, kind, vmid, "status", "current"))
+        """Return a guest's present status: state, lock, HA. Raise Unchanged if it cannot be had."""
+        return self._object(kind, vmid, "status", "current")
 
     def start(self, action: Start) -> str:
         """Begin to start a guest; return the UPID."""
@@ -64,6 +78,8 @@ class Guests:
 
         Return the UPID, or an empty text if PVE was done at once. Raise NotSent if there is no
         digest: PVE would take an empty one for "do not check" (recorded: 20-writes-qemu/011).
+        A refusal in words that leave it open is settled by the digest: while the file has it
+        still, nothing was written.
         """
         if not action.digest:
             raise NotSent(f"PVE gave no digest of guest {action.vmid}'s configuration")
@@ -78,12 +94,42 @@ class Guests:
             # LXC knows no POST here (recorded: 20-writes-lxc/057).
             method, data["background_delay"] = "POST", _BACKGROUND_DELAY
         path = ("nodes", self._node, action.kind, action.vmid, "config")
-        return _upid(self._client.write(method, *path, data=data))
+        try:
+            answer = self._client.write(method, *path, data=data)
+        except OutcomeUnknown as error:
+            if error.if_untouched is not None and self._is_untouched(action):
+                raise error.if_untouched from None
+            raise
+        return "" if answer in (None, "") else _upid(answer, action.vmid)
+
+    def _is_untouched(self, action: SetConfig) -> bool:
+        try:
+            return self.config(action.kind, action.vmid).get("digest") == action.digest
+        except (Unchanged, Interrupted):
+            return False
+
+    def _object(self, kind: Kind, vmid: int, *what: str) -> dict[str, Any]:
+        answer = self._client.get("nodes", self._node, kind, vmid, *what)
+        if not isinstance(answer, dict):
+            raise _nonsense(vmid, f"its {what[-1]} is no object")
+        return answer
 
     def _post(self, kind: Kind, vmid: int, verb: str, data: Mapping[str, int | bool]) -> str:
         path = ("nodes", self._node, kind, vmid, "status", verb)
-        return _upid(self._client.write("POST", *path, data=data))
+        return _upid(self._client.write("POST", *path, data=data), vmid)
 
 
-def _upid(answer: object) -> str:
-    return answer if isinstance(answer, str) else ""
+def _nonsense(vmid: int, what: str) -> Unanswered:
+    return Unanswered(f"PVE answers nonsense for guest {vmid}: {what}", status=200)
+
+
+def _upid(answer: object, vmid: int) -> str:
+    """Return the UPID that a write was answered with. Raise OutcomeUnknown if it names no task of
+    that guest: then only a look can tell what was done.
+    """
+    try:
+        if isinstance(answer, str) and Upid.parse(answer).id == str(vmid):
+            return answer
+    except ValueError:
+        pass
+    raise OutcomeUnknown(f"PVE names no task of guest {vmid} in its answer", status=200)

@@ -19,7 +19,8 @@ from felhom_agent.service.systemd import Manager
 class Node:
     """The doors to one node: calls, guests, tasks, and looking.
 
-    `stop` ends every wait for a task, `leaving` every look that has not begun.
+    `stop` ends every wait for a task and every read that is under way, `leaving` every snapshot; a
+    write is never given up.
     """
 
     client: Client
@@ -42,8 +43,9 @@ class Node:
         Raise ConfigError if the token's secret cannot be had.
         """
         manager = manager or Manager()
-        client = Client(config, read_secret(config), manager.vitals)
-        guests, stop = Guests(client), threading.Event()
+        stop = threading.Event()
+        client = Client(config, read_secret(config), manager.vitals, stop)
+        guests = Guests(client)
         leaving = leaving or Flag()
         observer = Observer(client, guests, leaving, manager.feed)
         return cls(client, guests, Tasks(client, stop), observer, stop, leaving)

@@ -8,56 +8,58 @@ state is never taken from there.
 
 A running guest is read through /pending, which has both what is declared to PVE and what is in
 effect until the next start. Configurations are read side by side, `READERS` at a time; one that
-cannot be read costs that guest its turn and nothing else.
+cannot be read, or makes no sense (`rows`), costs that guest its turn and nothing else.
 
-A token without rights sees empty lists and no error (recorded: 02-auth/012). So a declared guest
-that is not seen is looked up in the token's permissions before anybody calls it gone.
+A token without rights sees empty lists and no error (recorded: 02-auth/012). So declared guests
+that are not seen are looked up in the token's permissions, in one question for all of them, before
+anybody calls them gone.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
-from felhom_agent.errors import Denied, Interrupted, Missing, Unanswered, Unchanged
-from felhom_agent.model import Actual, ActualGuest, Facts, Kind, RunState
+from felhom_agent.errors import Denied, Interrupted, Missing, Unanswered
+from felhom_agent.model import Actual, ActualGuest, Facts, Kind
+from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.client import Client
+from felhom_agent.proxmox.configurations import Reading, configured, nonsense
 from felhom_agent.proxmox.guests import Guests
-from felhom_agent.service.flag import Flag
+from felhom_agent.proxmox.rows import Listing, Odd, Resources, Row
+from felhom_agent.service.flag import Signal
 
 _log = logging.getLogger(__name__)
 
 READERS = 4
-_UNMANAGED_BY_HA = frozenset({"", "ignored"})
-_KINDS = frozenset(Kind)
-
-Row = Mapping[str, Any]
+_ROWS_A_STEP = 256
 
 
 class Observer:
     """Sees the client's node; `facts` are those of the latest snapshot.
 
-    Threads: `facts` is replaced as a whole by `snapshot` and read as a whole by `look`.
+    Threads: `facts` is replaced as a whole by `snapshot` and read as a whole by `look`; `_odd`
+    belongs to the thread that takes snapshots.
     """
 
     def __init__(
         self,
         client: Client,
         guests: Guests,
-        leaving: Flag,
+        leaving: Signal,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`beat` is called at each step of a snapshot, on the thread that takes it."""
+        """`beat` is called at each step of a snapshot, on the thread that takes it; `leaving` ends
+        a snapshot at once, and no look.
+        """
         self._beat = beat
         self._client = client
         self._leaving = leaving
         self._guests = guests
         self._node = client.config.node
+        self._odd: dict[str, str] = {}
         self.facts = Facts()
 
     def snapshot(self, vmids: Collection[int]) -> Actual:
@@ -66,201 +68,218 @@ class Observer:
         Raise Unchanged if PVE cannot be asked, Denied if the token may see no guest at all,
         Interrupted if the agent is leaving.
         """
-        resources = self._resources()
-        self._beat()
-        self.facts = self._read_facts(resources)
-        self._beat()
-        placed = _guest_rows(resources)
-        here = {g.vmid: g for kind in Kind for g in self._listing(kind, placed)}
-        wanted = [here[vmid] for vmid in sorted(vmids) if vmid in here]
-        read = _Reading(self._configured, self._leaving)
-        with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
-            for guest in pool.map(read, wanted):
-                here[guest.vmid] = guest
-                self._beat()
-        if self._leaving.is_set():
-            # Half a look would read as guests that cannot be read.
-            raise Interrupted("the agent is stopping")
-        return self._actual(resources, here, set(vmids) - here.keys() - placed.keys())
+        client = self._client.abandoned_by(self._leaving)
+        odd: dict[str, str] = {}
+        resources = self._resources(client, self._steps)
+        self.facts = self._read_facts(client, resources.cgroup)
+        if resources.odd_rows or resources.guests.nameless:
+            odd["cluster/resources"] = _left_out(resources.odd_rows + resources.guests.nameless)
+        here, nameless = self._listed(client, resources, odd)
+        reading = self._configurations(client, here, vmids)
+        self._say(odd)
+        blurred = bool(nameless or resources.guests.nameless)
+        actual = self._actual(client, resources, here, vmids, blurred=blurred)
+        return replace(actual, timed_out=reading.timed_out)
 
     def look(self, vmid: int) -> Actual:
         """Given a guest, return a snapshot that holds it alone, as live as PVE can be asked.
 
-        Raise Unchanged if PVE cannot be asked.
+        Raise Unchanged if PVE cannot be asked, or answers nonsense about this guest.
         """
-        resources = self._resources()
-        row = _guest_rows(resources).get(vmid)
-        guest = self._live(vmid, row) if row and row.get("node") == self._node else None
+        resources = self._resources(self._client, iter)
+        guest = self._live(vmid, resources)
         here = {vmid: guest} if guest else {}
-        return self._actual(resources, here, set() if row else {vmid})
+        # A guest that is placed here and not found was removed a moment ago.
+        gone = guest is None and vmid in resources.guests.rows
+        blurred = resources.guests.nameless > 0 and not gone
+        wanted = () if gone else (vmid,)
+        return self._actual(self._client, resources, here, wanted, blurred=blurred, alone=True)
 
-    def _resources(self) -> list[Row]:
-        return self._rows("cluster", "resources")
+    def _resources(
+        self, client: Client, steps: Callable[[list[object]], Iterator[object]]
+    ) -> Resources:
+        resources = Resources()
+        for row in steps(_list(client, "cluster", "resources")):
+            resources.add(row, self._node)
+        return resources
 
-    def _rows(self, *path: str) -> list[Row]:
-        """Return a listing. Raise Unanswered if it is none."""
-        rows = self._client.get(*path)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise Unanswered("PVE answers nonsense", call=f"GET /{'/'.join(path)}")
-        return rows
+    def _steps(self, listing: list[object]) -> Iterator[object]:
+        """Given a listing, yield its rows; feed the watchdog meanwhile, and hear of a stop."""
+        for number, row in enumerate(listing):
+            if number % _ROWS_A_STEP == 0:
+                self._step()
+            yield row
+        self._step()
 
-    def _table(self, *path: str, **params: str) -> Row:
-        """Return an object. Raise Unanswered if it is none."""
-        row = self._client.get(*path, **params)
-        if not isinstance(row, dict):
-            raise Unanswered("PVE answers nonsense", call=f"GET /{'/'.join(path)}")
-        return row
+    def _step(self) -> None:
+        self._beat()
+        if self._leaving.is_set():
+            # Half a look would read as guests that cannot be read.
+            raise Interrupted("the agent is stopping")
 
-    def _read_facts(self, resources: Iterable[Row]) -> Facts:
-        version = str(self._table("version").get("version", ""))
-        nodes = (r for r in resources if r.get("type") == "node" and r.get("node") == self._node)
-        cgroup = next((r["cgroup-mode"] for r in nodes if "cgroup-mode" in r), 2)
-        return Facts(
-            version=tuple(int(n) for n in re.findall(r"\d+", version)[:2]),
-            cgroup=int(cgroup),
-            case_sensitive_tags=_case_sensitive(self._table("cluster", "options")),
-        )
+    def _read_facts(self, client: Client, cgroup: int) -> Facts:
+        version = client.get("version")
+        self._step()
+        options = client.get("cluster", "options")
+        self._step()
+        try:
+            return rows.facts_of(version, options, cgroup)
+        except Odd as odd:
+            raise Unanswered(
+                f"PVE answers nonsense: {odd}", call="GET /version", status=200
+            ) from None
+
+    def _listed(
+        self, client: Client, resources: Resources, odd: dict[str, str]
+    ) -> tuple[dict[int, ActualGuest], int]:
+        """Return the guests of the node's listings, and how many rows tell no vmid."""
+        here: dict[int, ActualGuest] = {}
+        unclear = dict(resources.guests.unclear)
+        nameless = 0
+        for kind in Kind:
+            listing = Listing()
+            for row in self._steps(_list(client, "nodes", self._node, kind)):
+                listing.add(row)
+            unclear |= listing.unclear
+            unclear |= dict.fromkeys(listing.rows.keys() & here.keys(), "PVE lists it twice")
+            for vmid, found in listing.rows.items():
+                placed = resources.guests.rows.get(vmid, {})
+                here[vmid] = rows.guest_of(vmid, kind, self._node, found, placed)
+            if listing.nameless:
+                odd[f"nodes/{self._node}/{kind}"] = _left_out(listing.nameless)
+                nameless += listing.nameless
+        for vmid, row in resources.guests.rows.items():
+            kind = here[vmid].kind if vmid in here else _kind(row)
+            if vmid in unclear:
+                here[vmid] = ActualGuest(vmid, kind, self._node, None, unread=unclear[vmid])
+        for vmid in unclear.keys() & here.keys():
+            here[vmid] = ActualGuest(vmid, here[vmid].kind, self._node, None, unread=unclear[vmid])
+        return here, nameless
+
+    def _configurations(
+        self, client: Client, here: dict[int, ActualGuest], vmids: Collection[int]
+    ) -> Reading:
+        """Read the configurations of declared guests into `here`."""
+        wanted = [here[vmid] for vmid in sorted(vmids) if vmid in here and not here[vmid].unread]
+        guests = Guests(client)
+        reading = Reading(lambda guest: configured(guests, guest), self._leaving)
+        with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
+            for guest in pool.map(reading, wanted):
+                here[guest.vmid] = guest
+                self._beat()
+        self._step()
+        return reading
 
     def _actual(
-        self, resources: list[Row], here: Mapping[int, ActualGuest], unseen: set[int]
+        self,
+        client: Client,
+        resources: Resources,
+        here: dict[int, ActualGuest],
+        vmids: Collection[int],
+        *,
+        blurred: bool,
+        alone: bool = False,
     ) -> Actual:
-        placed = _guest_rows(resources)
-        if unseen and not placed and not self._may_audit(""):
+        elsewhere = {}
+        for vmid, row in resources.guests.rows.items():
+            if vmid in here:
+                continue
+            try:
+                _, node = rows.place_of(row)
+            except Odd as odd:
+                if not alone or vmid in vmids:
+                    here[vmid] = ActualGuest(vmid, _kind(row), self._node, None, unread=str(odd))
+                continue
+            if node != self._node:
+                elsewhere[vmid] = node
+        unseen = set(vmids) - here.keys() - resources.guests.rows.keys()
+        hidden = self._hidden(client, resources, unseen, alone=alone)
+        if blurred:
+            hidden |= set(vmids) - here.keys() - elsewhere.keys()
+        return Actual(
+            node=self._node,
+            guests=here,
+            elsewhere=elsewhere,
+            offline=frozenset(resources.offline),
+            hidden=frozenset(hidden),
+            facts=self.facts,
+        )
+
+    def _hidden(
+        self, client: Client, resources: Resources, unseen: set[int], *, alone: bool
+    ) -> set[int]:
+        """Given declared guests that PVE does not list, return those that the token may not see.
+
+        Raise Denied if it may see no guest at all.
+        """
+        if not unseen:
+            return set()
+        listed = resources.guests.rows or resources.guests.unclear
+        if alone and listed:
+            # For one path PVE works out what the list of all cannot tell (`rows.may_audit`).
+            (vmid,) = unseen
+            held = _table(client, "access", "permissions", path=f"/vms/{vmid}")
+            return set() if rows.may_audit_any(held) else unseen
+        held = _table(client, "access", "permissions")
+        if not listed and not rows.may_audit_any(held):
             raise Denied(
                 "the token may see no guest at all: it lacks VM.Audit",
                 call="GET /access/permissions",
                 path="/vms",
                 privilege="VM.Audit",
             )
-        others = {vmid: str(row.get("node", "")) for vmid, row in placed.items()}
-        return Actual(
-            node=self._node,
-            guests=here,
-            elsewhere={v: n for v, n in others.items() if v not in here and n != self._node},
-            offline=frozenset(
-                str(r.get("node"))
-                for r in resources
-                if r.get("type") == "node" and r.get("status") == "offline"
-            ),
-            hidden=frozenset(v for v in unseen if not self._may_audit(f"/vms/{v}")),
-            facts=self.facts,
-        )
+        return {vmid for vmid in unseen if not rows.may_audit(held, vmid)}
 
-    def _may_audit(self, path: str) -> bool:
-        """Return whether the token may see the guest of that path; of any path if it is empty."""
-        params = {"path": path} if path else {}
-        held = self._table("access", "permissions", **params)
-        return any("VM.Audit" in privileges for privileges in held.values())
-
-    def _listing(self, kind: Kind, placed: Mapping[int, Row]) -> Iterable[ActualGuest]:
-        for row in self._rows("nodes", self._node, kind):
-            vmid = int(row["vmid"])
-            yield _guest(vmid, kind, self._node, row, placed.get(vmid, {}))
-
-    def _live(self, vmid: int, row: Row) -> ActualGuest | None:
-        kind = Kind(row["type"])
+    def _live(self, vmid: int, resources: Resources) -> ActualGuest | None:
+        row = resources.guests.rows.get(vmid)
+        if row is None:
+            return None
         try:
+            if why := resources.guests.unclear.get(vmid):
+                raise Odd(why)
+            kind, node = rows.place_of(row)
+            if node != self._node:
+                return None
             status = self._guests.status(kind, vmid)
-            return self._configured(_guest(vmid, kind, self._node, status, row))
+            guest = rows.guest_of(vmid, kind, node, status, row)
+            if guest.unread:
+                raise Odd(guest.unread)
+        except Odd as odd:
+            raise nonsense(vmid, odd) from None
+        except Missing:
+            return None
+        try:
+            return configured(self._guests, guest)
         except Missing:
             return None
 
-    def _configured(self, guest: ActualGuest) -> ActualGuest:
-        """Return the guest with its configuration. Raise Unchanged if it cannot be had."""
-        try:
-            if guest.state is RunState.RUNNING:
-                config, pending = _merged(self._guests.pending(guest.kind, guest.vmid))
-            else:
-                config, pending = self._guests.config(guest.kind, guest.vmid), {}
-        except (TypeError, ValueError, KeyError, AttributeError):
-            words = f"PVE answers nonsense for guest {guest.vmid}"
-            raise Unanswered(words, status=200) from None
-        return replace(
-            guest,
-            config=config,
-            pending=pending,
-            digest=str(config.get("digest", "")),
-            lock=str(config.get("lock", guest.lock)),
-            template=guest.template or config.get("template") in (1, "1"),
-        )
+    def _say(self, odd: dict[str, str]) -> None:
+        """Given where PVE's listings make no sense, log what was not so the last time."""
+        for where, what in odd.items():
+            if where not in self._odd:
+                _log.warning("PVE answers nonsense: GET /%s: %s", where, what)
+        self._odd = odd
 
 
-class _Reading:
-    """Reads configurations for one snapshot, and gives up once that makes no sense any more.
-
-    A node that lets one question time out would let hundreds, one after the other; and an agent
-    that is told to stop must not go on asking. What was given up is read at the next look.
-    """
-
-    def __init__(self, read: Callable[[ActualGuest], ActualGuest], leaving: Flag) -> None:
-        self._read = read
-        self._leaving = leaving
-        self._hopeless = threading.Event()
-
-    def __call__(self, guest: ActualGuest) -> ActualGuest:
-        """Given a guest, return it with its configuration, or without if it cannot be had."""
-        if self._leaving.is_set() or self._hopeless.is_set():
-            return guest
-        try:
-            return self._read(guest)
-        except Unchanged as error:
-            if not error.status:
-                self._hopeless.set()
-            _log.debug("guest %d: %s", guest.vmid, error)
-            return guest
+def _left_out(number: int) -> str:
+    return f"rows that do not tell what they are of, and are left out: {number}"
 
 
-def _guest_rows(resources: Iterable[Row]) -> dict[int, Row]:
-    return {int(row["vmid"]): row for row in resources if row.get("type") in _KINDS}
+def _kind(row: Row) -> Kind:
+    return Kind.LXC if row.get("type") == Kind.LXC else Kind.QEMU
 
 
-def _guest(vmid: int, kind: Kind, node: str, row: Row, placed: Row) -> ActualGuest:
-    return ActualGuest(
-        vmid=vmid,
-        kind=kind,
-        node=node,
-        state=_state(row.get("status")),
-        name=str(row.get("name", "")),
-        lock=str(row.get("lock") or ""),
-        template=bool(row.get("template")),
-        ha_state=_ha_state(row, placed),
-        paused=row.get("qmpstatus") in ("paused", "suspended"),
-    )
+def _list(client: Client, *path: str) -> list[object]:
+    """Return a listing. Raise Unanswered if it is none."""
+    answer = client.get(*path)
+    if not isinstance(answer, list):
+        raise Unanswered("PVE answers nonsense", call=f"GET /{'/'.join(path)}", status=200)
+    return answer
 
 
-def _state(status: object) -> RunState | None:
-    return next((state for state in RunState if state == status), None)
-
-
-def _ha_state(row: Row, placed: Row) -> str:
-    """Return how HA holds the guest: its state there, "managed" if only that is known, or ""."""
-    ha = row.get("ha") or {}
-    state = str(placed.get("hastate") or ha.get("state") or "")
-    if not state and ha.get("managed"):
-        return "managed"
-    return "" if state in _UNMANAGED_BY_HA else state
-
-
-def _merged(rows: Iterable[Row]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Given the rows of /pending, return the configuration to be, and what is in effect till then.
-
-    GET config would do for the first, but it shows a key that is to go if its value is false
-    (PVE: pve-guest-common GuestHelpers.pm config_with_pending_array).
-    """
-    config: dict[str, Any] = {}
-    in_effect: dict[str, Any] = {}
-    for row in rows:
-        key = row["key"]
-        waits = "pending" in row or row.get("delete")
-        if waits:
-            in_effect[key] = row.get("value")
-        if not row.get("delete"):
-            config[key] = row["pending"] if "pending" in row else row["value"]
-    return config, in_effect
-
-
-def _case_sensitive(options: Mapping[str, Any]) -> bool:
-    style = options.get("tag-style") or {}
-    if isinstance(style, str):
-        return re.search(r"(?:^|,)case-sensitive=(?:1|on|yes|true)(?:,|$)", style) is not None
-    return str(style.get("case-sensitive", 0)) == "1"
+def _table(client: Client, *path: str, **params: str) -> Row:
+    """Return an object. Raise Unanswered if it is none."""
+    answer = client.get(*path, **params)
+    if not isinstance(answer, dict):
+        raise Unanswered("PVE answers nonsense", call=f"GET /{'/'.join(path)}", status=200)
+    return answer

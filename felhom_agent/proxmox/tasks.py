@@ -10,47 +10,29 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from felhom_agent.errors import Denied, Interrupted, Missing, StillRunning, TaskFailed, Unchanged
-from felhom_agent.proxmox.client import Client
-
-_UPID = re.compile(
-    r"UPID:(?P<node>[^:]+):(?P<pid>[0-9A-F]{8}):(?P<pstart>[0-9A-F]{8,9}):(?P<start>[0-9A-F]{8}):"
-    r"(?P<type>[^:]+):(?P<id>[^:]*):(?P<user>[^:!]+)(?:!(?P<token>[^:]+))?:"
+from felhom_agent.errors import (
+    Denied,
+    Interrupted,
+    Missing,
+    StillRunning,
+    TaskFailed,
+    Unanswered,
+    Unchanged,
 )
+from felhom_agent.proxmox.client import Client
+from felhom_agent.proxmox.upid import Upid
+
 _SUCCESS = re.compile(r"OK|WARNINGS: \d+")
 _LOG_TAIL = 5
+# The most lines of a log that are read for that, and how long one may be.
+_LOG_PAGE = 50
+_MAX_WORDS = 500
 _FIRST_POLL, _LONGEST_POLL = 0.1, 2.0
 # PVE may need a moment until a task that it has just named can be found.
 _GRACE = 5.0
-
-
-@dataclass(frozen=True)
-class Upid:
-    """A task's name, taken apart. `start` is in seconds since the epoch."""
-
-    text: str
-    node: str
-    start: int
-    type: str
-    id: str
-    user: str
-    token: str
-
-    @classmethod
-    def parse(cls, text: str) -> Upid:
-        """Given a UPID, return its parts. Raise ValueError if it is none."""
-        found = _UPID.fullmatch(text)
-        if not found:
-            raise ValueError(f"not a UPID: {text!r}")
-        start = int(found["start"], 16)
-        return cls(
-            text, found["node"], start, found["type"], found["id"], found["user"],
-            found["token"] or "",
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,12 +64,18 @@ class Tasks:
     def end(self, upid: str) -> TaskEnd | None:
         """Given a UPID, return how the task ended, or None while it runs.
 
-        Raise Missing if PVE knows no such task (any more), Unchanged if it cannot be asked.
+        Raise Missing if PVE knows no such task (any more), or if it can know none by that name,
+        Unchanged if it cannot be asked.
         """
-        status = self._client.get("nodes", Upid.parse(upid).node, "tasks", upid, "status")
+        path = self._path(upid)
+        status = self._client.get(*path, "status")
+        if not isinstance(status, dict):
+            raise Unanswered(
+                "PVE answers nonsense", call=f"GET /{'/'.join(path)}/status", status=200
+            )
         if status.get("status") != "stopped":
             return None
-        exit_status = str(status.get("exitstatus", "no exit status was recorded"))
+        exit_status = _line(status.get("exitstatus")) or "no exit status was recorded"
         end = TaskEnd(upid, exit_status)
         return end if end.ok else TaskEnd(upid, exit_status, self._log_tail(upid))
 
@@ -97,6 +85,7 @@ class Tasks:
         Raise TaskFailed if it ended otherwise, StillRunning after `timeout`, Missing if PVE does
         not know it, Denied if the token may not see it, Interrupted when told to stop.
         """
+        self._path(upid)
         begun = self._clock()
         pause = _FIRST_POLL
         while (end := self._look(upid, self._clock() - begun)) is None:
@@ -118,7 +107,9 @@ class Tasks:
             "nodes", self._client.config.node, "tasks",
             vmid=vmid, source="all", since=int(since), limit=50,
         )  # fmt: skip
-        found = [Upid.parse(row["upid"]) for row in rows if _mentions(row, task_type)]
+        if not isinstance(rows, list):
+            raise Unanswered("PVE answers nonsense", call="GET tasks", status=200)
+        found = [upid for row in rows if (upid := _upid_of(row)) and upid.type == task_type]
         ours = [u for u in found if f"{u.user}!{u.token}" == self._client.token_id]
         return sorted(ours, key=lambda u: u.start, reverse=True)
 
@@ -135,14 +126,38 @@ class Tasks:
             pass
         return None
 
-    def _log_tail(self, upid: str) -> tuple[str, ...]:
+    def _path(self, upid: str) -> tuple[str, ...]:
+        """Return the path of a task. Raise Missing for what is no UPID: PVE can know no such."""
         try:
-            rows = self._client.get("nodes", Upid.parse(upid).node, "tasks", upid, "log", limit=500)
+            return ("nodes", Upid.parse(upid).node, "tasks", upid)
+        except ValueError:
+            raise Missing("what PVE named is no task") from None
+
+    def _log_tail(self, upid: str) -> tuple[str, ...]:
+        """Return the last lines of a task's log, or none if they cannot be had."""
+        path = self._path(upid)
+        try:
+            rows, total = self._client.page(*path, "log", limit=_LOG_PAGE)
+            if total > _LOG_PAGE:
+                rows = self._client.get(*path, "log", start=total - _LOG_PAGE, limit=_LOG_PAGE)
         except Unchanged:
             return ()
-        lines = [str(row.get("t", "")) for row in rows]
+        known = rows if isinstance(rows, list) else []
+        lines = [_line(row.get("t")) for row in known if isinstance(row, dict)]
         return tuple(line for line in lines if line)[-_LOG_TAIL:]
 
 
-def _mentions(row: Mapping[str, Any], task_type: str) -> bool:
-    return row.get("type") == task_type and bool(_UPID.fullmatch(str(row.get("upid"))))
+def _upid_of(row: object) -> Upid | None:
+    """Return the UPID of a row of the task list, or None if it has none."""
+    try:
+        return Upid.parse(str(row.get("upid"))) if isinstance(row, dict) else None
+    except ValueError:
+        return None
+
+
+def _line(words: object) -> str:
+    """Return PVE's words as one bounded line; empty if they are none."""
+    if not isinstance(words, str):
+        return ""
+    line = words[: _MAX_WORDS + 1].encode("utf-8", "replace").decode()
+    return line if len(line) <= _MAX_WORDS else line[: _MAX_WORDS - 3] + "..."

@@ -26,6 +26,7 @@ from felhom_agent.reconcile.dispatch import Dispatcher
 from felhom_agent.reconcile.holds import Holds, Permit
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.queue import LaneQueue
+from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.reconciliation import Means, Reconciled, Reconciliation, Seen
 from felhom_agent.reconcile.recovery import Recovery
 
@@ -43,6 +44,7 @@ class Engine:
         planner: Planner,
         queue: LaneQueue,
         holds: Holds,
+        quorum: Quorum,
         settings: ReconcileConfig,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -58,6 +60,7 @@ class Engine:
             operations=operations,
             planner=planner,
             holds=holds,
+            quorum=quorum,
             dispatcher=self._dispatcher,
             recovery=Recovery(node, operations),
             clock=clock,

@@ -21,12 +21,13 @@ _log = logging.getLogger(__name__)
 
 
 class Health:
-    """Counts the passes in a row that failed; `trouble` is why, empty if the latest did not."""
+    """Counts the passes in a row that failed."""
 
     def __init__(self) -> None:
         self._failures = 0
         self._said: set[str] = set()
-        self.trouble = ""
+        self._why = ""
+        self._slow = False
 
     def failed(self, error: Exception) -> None:
         """Note that a pass failed."""
@@ -36,11 +37,25 @@ class Health:
         elif isinstance(error, FelhomError):
             self._trouble("nothing is done", str(error), PASS_FAILED, str(error))
         else:
-            self.trouble = f"internal error in a pass: {described(error)}"
-            if self.trouble not in self._said:
+            self._why = f"internal error in a pass: {described(error)}"
+            if self._why not in self._said:
                 text = "internal error in a pass; please report it"
                 _log.error(text, exc_info=error, extra=fields(INTERNAL_ERROR))
-            self._said.add(self.trouble)
+            self._said.add(self._why)
+
+    def observed(self, *, slowly: bool) -> None:
+        """Note whether the node let questions time out while it was observed."""
+        if slowly and not self._slow:
+            text = "the node does not answer all questions in time; trying on"
+            _log.error(text, extra=fields(NODE_AWAY))
+        elif self._slow and not slowly:
+            _log.info("the node answers all questions again", extra=fields(NODE_BACK))
+        self._slow = slowly
+
+    @property
+    def trouble(self) -> str:
+        """Why the latest pass failed, or what troubles the node; empty if nothing does."""
+        return self._why or ("the node does not answer all questions in time" if self._slow else "")
 
     def ended_well(self) -> None:
         """Note that a pass did what it had to do."""
@@ -49,7 +64,7 @@ class Health:
             _log.info("the node answers again", extra=extra)
         self._failures = 0
         self._said.clear()
-        self.trouble = ""
+        self._why = ""
 
     def pause(self, settings: ReconcileConfig, backoff: Backoff) -> float:
         """Given the settings, return the seconds until the next pass."""
@@ -59,7 +74,7 @@ class Health:
         return min(settings.interval, backoff.delay(self._failures))
 
     def _trouble(self, what: str, why: str, event: object, text: str) -> None:
-        self.trouble = f"{what}: {why}"
-        if self.trouble not in self._said:
+        self._why = f"{what}: {why}"
+        if self._why not in self._said:
             _log.error("%s; trying on: %s", what, text, extra=fields(event))  # type: ignore[arg-type]
-        self._said.add(self.trouble)
+        self._said.add(self._why)

@@ -7,6 +7,7 @@ from felhom_agent.errors import (
     Denied,
     FelhomError,
     JournalError,
+    NoQuorum,
     PveError,
     Rejected,
     StillRunning,
@@ -36,6 +37,8 @@ def of_error(error: FelhomError, *, stopping: bool = False) -> Outcome:
         return _of_rejection(error)
     if isinstance(error, JournalError):
         return Blocked(f"nothing is changed while the journal cannot be written: {error}")
+    if isinstance(error, NoQuorum):
+        return Blocked(f"nothing is changed while the cluster has no quorum: {error.text}")
     if isinstance(error, StillRunning):
         return Retry(error.retry_after, str(error))
     text = error.text if isinstance(error, PveError) else str(error)
@@ -43,6 +46,8 @@ def of_error(error: FelhomError, *, stopping: bool = False) -> Outcome:
 
 
 def _of_task(error: TaskFailed, *, stopping: bool) -> Outcome:
+    if by_words(error.text) is NoQuorum:
+        return Blocked(f"nothing is changed while the cluster has no quorum: {error.text}")
     if by_words(error.text) is Busy:
         return Retry(0.0, f"another task holds the guest: {error.text}")
     if " is locked (" in error.text:

@@ -18,6 +18,7 @@ from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.health import Health
 from felhom_agent.reconcile.history import HistoryReader
 from felhom_agent.reconcile.planner import Planner
+from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.reconciliation import Seen
 from felhom_agent.reconcile.scheduler import Scheduler
 from felhom_agent.service.logging import within
@@ -45,6 +46,7 @@ class Passes:
         node: Node,
         operations: Operations,
         planner: Planner,
+        quorum: Quorum,
         scheduler: Scheduler,
         health: Health,
         clock: Callable[[], float],
@@ -53,6 +55,7 @@ class Passes:
         self._node = node
         self._operations = operations
         self._planner = planner
+        self._quorum = quorum
         self._scheduler = scheduler
         self._health = health
         self._clock = clock
@@ -95,9 +98,12 @@ class Passes:
     def _compare(self, desired: Desired, *, remember: bool) -> None:
         begun = self._clock()
         actual = self._node.observer.snapshot(desired.guests.keys())
+        self._health.observed(slowly=actual.timed_out)
+        self._quorum.look_again()
         plans = self._plans(desired, actual)
         if remember:
             self._planner.remember_planned(desired, actual, plans)
+            self._planner.forget_gone(desired, actual, self._is_gone)
         self._close_restarts(actual)
         seen = {
             vmid: Seen(desired.guests[vmid], actual, found, begun)
@@ -115,6 +121,11 @@ class Passes:
             if self._planner.history != before:
                 plans = self._planner.plans(desired, actual)
         return plans
+
+    def _is_gone(self, vmid: int) -> bool:
+        """Ask PVE about one guest alone: a listing may leave out a guest that is only hidden."""
+        actual = self._node.observer.look(vmid)
+        return vmid not in actual.guests.keys() | actual.elsewhere.keys() | actual.hidden
 
     def _close_restarts(self, actual: Actual) -> None:
         """A guest that runs is not down because of a restart of ours, whoever started it."""

@@ -90,8 +90,8 @@ def plan_guest(
     guest = actual.guests.get(desired.vmid)
     if guest is None:
         return GuestPlan(desired.vmid, desired.kind, withheld=_whereabouts(desired.vmid, actual))
-    if guest.config is None:
-        why = guest.unread or "its configuration could not be read"
+    if guest.config is None or guest.unread:
+        why = f"it could not be read: {guest.unread or 'PVE gave no configuration'}"
         return GuestPlan(desired.vmid, guest.kind, guest.name, unread=why)
     why = _reason_to_withhold(desired, guest) or identity_mismatch(desired, guest, known, history)
     if why:

@@ -11,7 +11,7 @@ Threads: `history` is replaced as a whole by the main thread and read as a whole
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from felhom_agent.journal.identities import Identities
@@ -68,7 +68,7 @@ class Planner:
     def remember_planned(
         self, desired: Desired, actual: Actual, plans: dict[int, GuestPlan]
     ) -> None:
-        """Given a pass's plans, remember every guest that is looked after, and note who is gone.
+        """Given a pass's plans, remember every guest that is looked after.
 
         Raise JournalError if that cannot be kept.
         """
@@ -80,8 +80,15 @@ class Planner:
             and desired.guests[vmid].mode is Mode.ENFORCE
         ]
         self.remember(enforced, actual)
+
+    def forget_gone(self, desired: Desired, actual: Actual, is_gone: Callable[[int], bool]) -> None:
+        """Given a pass's snapshot and a closer look at one guest, note which of the guests that
+        were known are gone. Raise JournalError if that cannot be kept.
+        """
         here = actual.guests.keys() | actual.elsewhere.keys() | actual.hidden
-        self._identities.seen_gone(desired.guests.keys() - here)
+        known = self._identities.all()
+        missing = [v for v in desired.guests.keys() - here if v in known and not known[v].gone]
+        self._identities.seen_gone([vmid for vmid in missing if is_gone(vmid)])
 
     def remember(self, vmids: Iterable[int], actual: Actual) -> None:
         """Given vmids and a snapshot, keep who their guests are. Raise JournalError if it cannot

@@ -22,7 +22,15 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from felhom_agent.errors import Changed, FelhomError, Held, Interrupted, Stale
+from felhom_agent.errors import (
+    Changed,
+    FelhomError,
+    Held,
+    Interrupted,
+    NoQuorum,
+    Stale,
+    TaskFailed,
+)
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import (
     Action,
@@ -38,6 +46,7 @@ from felhom_agent.model import (
     Start,
     Stop,
 )
+from felhom_agent.proxmox.answers import by_words
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
 from felhom_agent.reconcile.actions import as_wish, describe
@@ -45,6 +54,7 @@ from felhom_agent.reconcile.dispatch import Dispatcher, NoEffect
 from felhom_agent.reconcile.holds import Holds, Permit
 from felhom_agent.reconcile.limits import Limit
 from felhom_agent.reconcile.planner import Planner
+from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.recovery import Recovery
 from felhom_agent.service.events import INTERNAL_ERROR
 from felhom_agent.service.logging import fields, within
@@ -96,6 +106,7 @@ class Means:
     operations: Operations
     planner: Planner
     holds: Holds
+    quorum: Quorum
     dispatcher: Dispatcher
     recovery: Recovery
     clock: Callable[[], float]
@@ -162,8 +173,10 @@ class Reconciliation:
         except Held as error:
             result = Reconciled(Blocked(str(error)), held=True)
         except FelhomError as error:
+            if held := _wants_quorum(error):
+                self._means.quorum.note_lost()
             stopping = isinstance(self._doing, Stop)
-            result = Reconciled(outcomes.of_error(error, stopping=stopping))
+            result = Reconciled(outcomes.of_error(error, stopping=stopping), held=held)
         except Exception as error:  # a bug of ours must not take the daemon along
             extra = fields(INTERNAL_ERROR, vmid=self.vmid)
             _log.exception("guest %d: internal error; please report it", self.vmid, extra=extra)
@@ -233,6 +246,9 @@ class Reconciliation:
         done; else what stood in the way.
         """
         means, action = self._means, seen.plan.actions[0]
+        if seen.plan.begins_restart and not means.quorum.ask():
+            # PVE would shut it down, and not start it again.
+            means.quorum.note_lost()
         self._doing = action
         operation = means.dispatcher.begin(action, self._permit(seen))
         self._doing = None
@@ -258,3 +274,10 @@ class Reconciliation:
             ends_restart=starts and self._means.operations.has_open_restart(self.vmid),
             is_in_force=lambda: self._means.declared(self.vmid) == seen.declared,
         )
+
+
+def _wants_quorum(error: FelhomError) -> bool:
+    """Return whether PVE did not do it for want of quorum: by its answer, or by a task's end."""
+    if isinstance(error, TaskFailed):
+        return by_words(error.text) is NoQuorum
+    return isinstance(error, NoQuorum)

@@ -77,6 +77,19 @@ NODE_BACK: Final = Event(
     "The node's API answers again",
     "Nothing needs to be done.",
 )
+QUORUM_LOST: Final = Event(
+    "quorum-lost",
+    "0d7f5a7c1f0b4ad4b1a1b0d1a2c7e9f3",
+    "The cluster has no quorum",
+    "PVE writes no configuration and starts no guest until enough nodes are there again; the agent "
+    "only observes meanwhile. `pvecm status` on the node tells which nodes are missing.",
+)
+QUORUM_BACK: Final = Event(
+    "quorum-back",
+    "a4c3e1b25b6d4f0c8a6f3e0f9d1b7c58",
+    "The cluster has quorum again",
+    "Nothing needs to be done. What drifted meanwhile is brought back now.",
+)
 PASS_FAILED: Final = Event(
     "pass-failed",
     "6b1d5a0e9d3f4c56a0b7b2f0c1e84d27",

@@ -6,6 +6,16 @@ at that moment. This one takes none, and nobody can wait for it.
 
 from __future__ import annotations
 
+from typing import Protocol
+
+
+class Signal(Protocol):
+    """Whatever tells whether it was set: a `Flag`, or an Event."""
+
+    def is_set(self) -> bool:
+        """Return whether it was set."""
+        ...
+
 
 class Flag:
     """False until it is set; may be set and read from any thread and from signal handlers."""

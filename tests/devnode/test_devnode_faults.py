@@ -277,3 +277,36 @@ def test_a_change_that_is_not_carried_out_yet_is_met_by_the_next_one(
         impatient("PUT", CONFIG, {"cores": 2})
     callers()("PUT", CONFIG, {"onboot": 1})
     assert len(node.mutations[1].during) == met
+
+
+def test_without_quorum_all_is_read_and_no_configuration_written(
+    node: DevNode, call: Caller
+) -> None:
+    """recorded: calls-9.2/201-quorum/061-093"""
+    node.world.quorum_lost()
+    assert call("GET", CONFIG).status == 200
+    words = "unable to open file '/etc/pve/nodes/pve1/qemu-server/100.conf.tmp.4928' - "
+    put = call("PUT", CONFIG, {"cores": 2})
+    assert (put.status, put.reason) == (500, f"{words}Permission denied")
+    post = call("POST", CONFIG, {"cores": 2, "background_delay": 2})
+    assert (post.status, post.reason) == (500, f"failed to update VM 100: {words}Permission denied")
+    # Nothing has to be written for what is not there.
+    assert call("PUT", CONFIG, {"delete": "tags"}).status == 200
+    assert call("PUT", CONFIG, {"nosuch": 1}).status == 400
+    start = call("POST", "/nodes/pve1/qemu/100/status/start")
+    assert (start.status, start.reason) == (500, "cluster not ready - no quorum?")
+    assert call("POST", "/nodes/pve1/qemu/100/status/shutdown").status == 200
+    node.world.quorum_back()
+    assert call("PUT", CONFIG, {"cores": 2}).status == 200
+
+
+def test_a_change_that_fails_within_its_delay_is_answered_with_its_end(
+    node: DevNode, call: Caller
+) -> None:
+    """recorded: calls-9.2/200-post-worker"""
+    node.world.behave(100, Behaviour(config_error="boom"))
+    reply = call("POST", CONFIG, {"cores": 2, "background_delay": 2})
+    assert (reply.status, reply.reason) == (500, "failed to update VM 100: boom")
+    late = call("POST", CONFIG, {"cores": 2})
+    assert late.status == 200
+    assert late.body["data"].startswith("UPID:")

@@ -14,6 +14,7 @@ from felhom_agent.errors import (
     Busy,
     Denied,
     Missing,
+    NoQuorum,
     NotSent,
     OutcomeUnknown,
     PveError,
@@ -25,6 +26,9 @@ from felhom_agent.proxmox import answers
 
 QEMU_LOCK = "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout"
 LXC_LOCK = "can't lock file '/run/lock/lxc/pve-config-201.lock' - got timeout"
+READ_ONLY = (
+    "unable to open file '/etc/pve/nodes/pve1/qemu-server/102.conf.tmp.4928' - Permission denied"
+)
 NO_FILE = "Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist"
 BAD = "Parameter verification failed."
 
@@ -60,6 +64,63 @@ def answer(status: int, reason: str, errors: dict[str, str] | None = None) -> re
         ("PUT", 500, "unable to delete required option 'memory'", Rejected),
         ("PUT", 500, "no options specified", Rejected),
         ("POST", 501, "Method 'POST /nodes/pve1/lxc/200/config' not implemented", Rejected),
+        # recorded: calls-9.2/201-quorum/061-081, 098; nothing can be written
+        ("POST", 500, "cluster not ready - no quorum?", NoQuorum),
+        ("PUT", 500, READ_ONLY, NoQuorum),
+        ("POST", 500, f"failed to update VM 102: {READ_ONLY}", NoQuorum),
+        (
+            "POST",
+            500,
+            "generating token failed: cfs-lock 'file-user_cfg' error: no quorum!",
+            NoQuorum,
+        ),
+        # another file that cannot be opened tells nothing of the cluster
+        ("PUT", 500, "unable to open file '/var/lib/x.tmp.1' - Permission denied", OutcomeUnknown),
+        # recorded: calls-9.2/200-post-worker; the worker looked under the lock, before it wrote
+        ("POST", 500, f"failed to update VM 102: {QEMU_LOCK}", Busy),
+        ("POST", 500, f"failed to update VM 102: {QEMU_LOCK[:-11]}received interrupt", Busy),
+        (
+            "POST",
+            500,
+            "failed to update VM 102: checksum mismatch (file change by other user?)",
+            Stale,
+        ),
+        ("POST", 500, "failed to update VM 102: VM is locked (backup)", Rejected),
+        ("POST", 500, f"failed to update VM 102: {NO_FILE}", Missing),
+        (
+            "POST",
+            500,
+            "failed to update VM 102: balloon value too large (must be smaller than x)",
+            Rejected,
+        ),
+        ("POST", 500, "failed to update VM 102: unexpected status", OutcomeUnknown),
+        ("POST", 500, "failed to update VM 102: received interrupt", OutcomeUnknown),
+        # recorded: 130-stop, calls-9.2/202-values/099; by the source before a task is begun
+        ("POST", 500, "VM is paused - cannot shutdown", Rejected),
+        ("POST", 500, "you can't start a vm if it's a template", Rejected),
+        ("POST", 500, "you can't start a CT if it's a template", Rejected),
+        # recorded: 121-disks-lxc/048-056; LXC writes once, after all of these
+        ("PUT", 500, "can't remove CT 200 drive 'mp0' - protection mode enabled", Rejected),
+        ("PUT", 500, "can't update CT 200 drive 'mp0' - protection mode enabled", Rejected),
+        ("PUT", 500, "unable to modify read-only option: 'unprivileged'", Rejected),
+        ("PUT", 500, "unable to delete read-only option: 'unprivileged'", Rejected),
+        ("PUT", 500, "detected invalid newline inside property 'cpulimit'", Rejected),
+        ("PUT", 500, "cannot add non-replicatable volume to a replicated VM", Rejected),
+        # recorded: 92-outages/012; before any handler
+        (
+            "PUT",
+            500,
+            "RPCEnvironment init request failed: Unable to load access control list: x",
+            Rejected,
+        ),
+        # QEMU writes key by key: another one may have been written before these
+        ("PUT", 500, "invalid bootorder: device 'net0' does not exist'", OutcomeUnknown),
+        ("PUT", 500, "can't remove drive 'scsi0' - protection mode enabled", OutcomeUnknown),
+        ("PUT", 500, "only root can modify 'serial1' config for real devices", OutcomeUnknown),
+        # LXC looks at its cards again after it has written
+        ("PUT", 500, "net0: MTU size '9000' is bigger than bridge MTU '1500'", OutcomeUnknown),
+        ("PUT", 500, "missing 'arch' - internal error at LXC.pm line 1.", OutcomeUnknown),
+        ("PUT", 999, "x", OutcomeUnknown),
         # recorded: 13-lxc-roundtrip-root/006; the file had been written
         ("PUT", 500, "bridge 'vmbr0' does not exist", OutcomeUnknown),
         ("GET", 500, "bridge 'vmbr0' does not exist", Rejected),
@@ -134,3 +195,60 @@ def test_a_failure_of_tls_is_only_sure_to_have_done_nothing_before_the_request_l
 ) -> None:
     error = requests.exceptions.SSLError(words)
     assert type(answers.error_without_answer("PUT /x", error, "https://pve")) is meaning
+
+
+@pytest.mark.parametrize(
+    ("words", "meaning", "final"),
+    [
+        ("invalid bootorder: device 'scsi5' does not exist'", Rejected, True),
+        ("only root can modify 'serial1' config for real devices", Rejected, True),
+        ("volume 'local:102/vm-102-disk-9.raw' does not exist", Rejected, False),
+        ("bridge 'vmbr0' does not exist", Rejected, False),
+        ("403 Permission check failed (/vms/102, VM.Config.Disk)", Denied, False),
+        ("403 Permission check failed (/, Sys.Modify for modifying tag 'a')", Denied, False),
+        ("words that nobody knows yet", Rejected, False),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "failed to update VM 102: "])
+def test_a_500_that_leaves_it_open_says_what_it_means_if_nothing_was_written(
+    words: str, meaning: type[PveError], final: bool, prefix: str
+) -> None:
+    error = answers.error_of("POST /x", answer(500, prefix + words))
+    assert isinstance(error, OutcomeUnknown)
+    refusal = error.if_untouched
+    assert type(refusal) is meaning
+    assert isinstance(refusal, Rejected)
+    assert refusal.final is final
+    if isinstance(refusal, Denied):
+        assert refusal.path.startswith("/")
+
+
+@pytest.mark.parametrize("words", ["unexpected status", "received interrupt", "got timeout"])
+def test_a_worker_that_was_ended_from_outside_tells_nothing(words: str) -> None:
+    error = answers.error_of("POST /x", answer(500, f"failed to update VM 102: {words}"))
+    assert isinstance(error, OutcomeUnknown)
+    assert error.if_untouched is None
+
+
+@pytest.mark.parametrize("status", [595, 596, 599, 404, 302, 999])
+def test_what_is_not_pves_own_word_tells_nothing(status: int) -> None:
+    error = answers.error_of("POST /x", answer(status, "invalid bootorder"))
+    assert isinstance(error, OutcomeUnknown)
+    assert error.if_untouched is None
+
+
+def test_a_template_and_a_paused_guest_may_be_another_matter_the_next_time() -> None:
+    for words in ("VM is paused - cannot shutdown", "you can't start a vm if it's a template"):
+        error = answers.error_of("POST /x", answer(500, words))
+        assert isinstance(error, Rejected)
+        assert not error.final
+        assert error.text == words
+
+
+def test_the_words_of_a_400_are_bounded_and_printable() -> None:
+    errors = {f"key{n}\x1b": "x\n" * 9000 for n in range(100)}
+    error = answers.error_of("PUT /x", answer(400, BAD, errors))
+    assert isinstance(error, Rejected)
+    assert len(error.errors) == 20
+    assert all(k.isprintable() and v.isprintable() for k, v in error.errors.items())
+    assert all(len(v) <= 500 for v in error.errors.values())

@@ -25,7 +25,7 @@ from felhom_agent.errors import (
     Unanswered,
 )
 from felhom_agent.proxmox import answers
-from felhom_agent.proxmox.client import KEPT
+from felhom_agent.proxmox.sessions import KEPT
 from felhom_agent.proxmox.transport import IDLE_LIMIT
 from tests.conftest import Site
 from tests.process import wait_until
@@ -220,34 +220,35 @@ def test_no_session_is_used_by_two_threads_at_once_and_idle_ones_are_used_again(
 
     def call(_: int) -> None:
         meeting.wait(10)
-        session = client._borrow()
+        session = client._sessions.borrow()
         meeting.wait(10)
-        client._give_back(session)
+        client._sessions.give_back(session)
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(call, range(3)))
-    assert len({id(session) for session in client._idle}) == 3
+    assert len({id(session) for session in client._sessions._idle}) == 3
     for _ in range(5):
         client.get("version")
-    assert len(client._idle) == 3
+    assert len(client._sessions._idle) == 3
 
 
 def test_a_closed_client_keeps_no_connection_not_even_one_given_back_later(site: Site) -> None:
     client = site.connect().client
-    borrowed = client._borrow()
+    borrowed = client._sessions.borrow()
     client.get("version")
     client.close()
-    client._give_back(borrowed)
-    assert client._idle == []
+    client._sessions.give_back(borrowed)
+    assert client._sessions._idle == []
 
 
 def test_a_burst_leaves_no_more_than_a_few_connections_behind(site: Site) -> None:
     client = site.connect().client
-    borrowed = [client._borrow() for _ in range(KEPT + 5)]
+    borrowed = [client._sessions.borrow() for _ in range(KEPT + 5)]
     for session in borrowed:
+        session.adapter.bound("GET", 1000)
         session.api.version.get()
-        client._give_back(session)
-    assert len(client._idle) == KEPT
+        client._sessions.give_back(session)
+    assert len(client._sessions._idle) == KEPT
     wait_until(lambda: len(site.devnode._server._open) <= KEPT)
 
 
@@ -255,7 +256,7 @@ def test_a_connection_that_idled_is_not_used_again(site: Site) -> None:
     """PVE closes it after 5 s, and a write that meets the closing is lost (82-keepalive/001)."""
     client = site.connect().client
     client.get("version")
-    (session,) = client._idle
+    (session,) = client._sessions._idle
     url = site.devnode.endpoint
     warm = session.adapter.poolmanager.connection_from_url(url)
     client.get("version")
@@ -278,4 +279,10 @@ def test_the_end_of_a_connection_after_a_hundred_requests_is_not_noticed(site: S
     client = site.connect().client
     for _ in range(250):
         assert client.get("version")
-    assert len(client._idle) == 1
+    assert len(client._sessions._idle) == 1
+
+
+def test_a_value_that_cannot_be_encoded_is_not_sent(site: Site) -> None:
+    with pytest.raises(NotSent, match="is no text"):
+        site.connect().client.write("PUT", *CONFIG, data={"description": "\ud800"})
+    assert site.devnode.requests == ()

@@ -181,6 +181,33 @@ def test_after_one_question_timed_out_the_others_are_not_asked(site: Site) -> No
     asked = [r for r in site.devnode.requests if r.path.endswith("/config")]
     assert len(asked) <= 2 * READERS
     assert all(guest.config is None for guest in actual.guests.values())
+    # Each says why: the one that was asked for in PVE's place, the others by that.
+    reasons = {actual.guests[vmid].unread.partition("127.0.0.1")[0] for vmid in range(300, 340)}
+    assert reasons == {"https://", "not read: the node did not answer in time"}
+    assert actual.timed_out
+
+
+@pytest.mark.parametrize("action", ["reset-before", "truncated", "status:596", "garbage"])
+def test_a_question_that_breaks_off_costs_its_guest_only(site: Site, action: str) -> None:
+    site.devnode.faults.add(Fault("GET", "qemu/100/config$", action))
+    for vmid in range(300, 320):
+        site.world.add("lxc", vmid, {})
+    actual = site.connect().observer.snapshot([100, *range(300, 320)])
+    assert actual.guests[100].unread
+    assert all(actual.guests[vmid].config is not None for vmid in range(300, 320))
+    assert not actual.timed_out
+
+
+def test_a_guest_shut_by_a_role_of_its_own_is_found_hidden_by_a_look(
+    make_site: Callable[..., Site],
+) -> None:
+    """PVE leaves a path without any privilege out of the list of all, so that a snapshot cannot
+    tell; a look asks for the path (recorded: 95-access/089).
+    """
+    site = make_site(privileges={"/": ["Sys.Audit", "VM.Audit"], "/vms/100": []})
+    site.world.add("qemu", 100, {})
+    site.world.add("qemu", 101, {})
+    assert site.connect().observer.look(100).hidden == {100}
 
 
 @pytest.mark.parametrize("action", ["truncated", "not-json"])

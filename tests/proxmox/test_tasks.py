@@ -5,9 +5,21 @@ from __future__ import annotations
 import pytest
 
 from felhom_agent.devnode import Behaviour, Fault
-from felhom_agent.errors import Interrupted, Missing, NotSent, StillRunning, TaskFailed
-from felhom_agent.model import Change, Kind, SetConfig, Start
-from felhom_agent.proxmox.tasks import TaskEnd, Tasks, Upid
+from felhom_agent.errors import (
+    Denied,
+    Interrupted,
+    Missing,
+    NoQuorum,
+    NotSent,
+    OutcomeUnknown,
+    Rejected,
+    StillRunning,
+    TaskFailed,
+)
+from felhom_agent.model import Change, Kind, SetConfig, Start, Stop
+from felhom_agent.proxmox.guests import _upid
+from felhom_agent.proxmox.tasks import TaskEnd, Tasks
+from felhom_agent.proxmox.upid import Upid
 from tests.conftest import Site
 
 # recorded: 40-tasks-qemu/017
@@ -131,3 +143,116 @@ def test_a_configuration_is_never_written_without_a_digest(site: Site) -> None:
     with pytest.raises(NotSent, match="no digest"):
         site.connect().guests.set_config(change)
     assert site.devnode.mutations == ()
+
+
+NO_UPIDS = ["", "garbage", "UPID:", UPID[:-1], UPID.replace("pve1", "../.."), UPID + "x"]
+
+
+@pytest.mark.parametrize("upid", NO_UPIDS)
+def test_what_is_no_upid_is_a_task_that_pve_cannot_know(site: Site, upid: str) -> None:
+    """From a journal, say; recovery then settles it by looking."""
+    tasks = site.connect().tasks
+    with pytest.raises(Missing):
+        tasks.end(upid)
+    with pytest.raises(Missing):
+        tasks.wait(upid, timeout=1000)
+    assert site.devnode.requests == ()
+
+
+@pytest.mark.parametrize("answer", [*NO_UPIDS, None, 7, 1.5, True, [], {}, [UPID], "\ud800"])
+def test_an_answer_to_a_write_that_names_no_task_leaves_its_outcome_unknown(
+    answer: object,
+) -> None:
+    with pytest.raises(OutcomeUnknown):
+        _upid(answer, 100)
+
+
+def test_an_answer_to_a_write_that_names_another_guests_task_is_not_ours() -> None:
+    assert _upid(UPID, 100) == UPID
+    with pytest.raises(OutcomeUnknown):
+        _upid(UPID, 101)
+
+
+@pytest.mark.parametrize("lines", [3, 50, 51, 1200])
+def test_the_end_of_a_log_is_its_real_end_however_long_it_is(site: Site, lines: int) -> None:
+    site.world.behave(100, Behaviour(start_error="the end"))
+    node = site.connect()
+    upid = node.guests.start(START)
+    with pytest.raises(TaskFailed):
+        node.tasks.wait(upid, timeout=5)
+    task = site.world.tasks.find(upid)
+    assert task is not None
+    task.log[:0] = [f"line {n}" for n in range(lines - len(task.log))]
+    before = len(site.devnode.requests)
+    end = node.tasks.end(upid)
+    assert end is not None
+    assert list(end.log) == task.log[-5:]
+    assert len(site.devnode.requests) - before <= 3
+
+
+CORES = Change("cores", "1", "2")
+
+
+def change(site: Site, *changes: Change) -> SetConfig:
+    return SetConfig(100, Kind.QEMU, changes, str(site.world.config(100)["digest"]))
+
+
+def test_without_quorum_a_change_and_a_start_are_refused_and_nothing_is_in_doubt(
+    site: Site,
+) -> None:
+    node = site.connect()
+    site.world.quorum_lost()
+    with pytest.raises(NoQuorum):
+        node.guests.set_config(change(site, CORES))
+    with pytest.raises(NoQuorum):
+        node.guests.start(START)
+    container = SetConfig(200, Kind.LXC, (CORES,), str(site.world.config(200)["digest"]))
+    with pytest.raises(NoQuorum):
+        node.guests.set_config(container)
+    assert (site.world.config(100)["cores"], site.world.config(200)["cores"]) == (1, 1)
+    site.world.quorum_back()
+    node.guests.set_config(change(site, CORES))
+    assert site.world.config(100)["cores"] == 2
+
+
+def test_a_paused_guest_is_not_shut_down_and_nothing_is_in_doubt(site: Site) -> None:
+    site.world.start(100)
+    site.world.suspend(100)
+    with pytest.raises(Rejected, match="VM is paused - cannot shutdown") as caught:
+        site.connect().guests.stop(Stop(100, Kind.QEMU), 5)
+    assert not caught.value.final
+
+
+@pytest.mark.parametrize(
+    ("words", "meaning"),
+    [
+        ("invalid bootorder: device 'scsi5' does not exist'", Rejected),
+        ("403 Permission check failed (/vms/100, VM.Config.Disk)", Denied),
+        ("words that nobody knows yet", Rejected),
+    ],
+)
+def test_a_refusal_in_open_words_is_plain_where_the_file_is_as_it_was(
+    site: Site, words: str, meaning: type[Rejected]
+) -> None:
+    site.world.behave(100, Behaviour(config_error=words))
+    with pytest.raises(meaning) as caught:
+        site.connect().guests.set_config(change(site, CORES))
+    assert type(caught.value) is meaning
+
+
+def test_a_refusal_in_open_words_is_in_doubt_where_the_file_has_changed(site: Site) -> None:
+    """recorded: 13-lxc-roundtrip-root/006; PVE refuses it and has written it."""
+    node = site.connect()
+    site.world.edit(200, {"net0": "name=eth0,bridge=vmbr9"})
+    digest = str(site.world.config(200)["digest"])
+    with pytest.raises(OutcomeUnknown, match="bridge 'vmbr9' does not exist"):
+        node.guests.set_config(SetConfig(200, Kind.LXC, (CORES,), digest))
+    assert site.world.config(200)["cores"] == 2
+
+
+def test_a_refusal_in_open_words_is_in_doubt_where_nobody_can_look(site: Site) -> None:
+    site.world.behave(100, Behaviour(config_error="words that nobody knows yet"))
+    wanted = change(site, CORES)
+    site.devnode.faults.add(Fault("GET", "config$", "reset-before"))
+    with pytest.raises(OutcomeUnknown, match="words that nobody knows yet"):
+        site.connect().guests.set_config(wanted)

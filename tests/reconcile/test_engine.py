@@ -37,6 +37,7 @@ from felhom_agent.service.logging import TailFormatter
 from tests.conftest import Clock, Site
 from tests.process import wait_until
 from tests.reconcile.conftest import Open
+from tests.reconcile.pending import kept_pending
 
 SOON = 30.0
 
@@ -502,12 +503,7 @@ def test_a_restart_that_mends_nothing_is_not_tried_over_and_over(site: Site, age
     """PVE keeps some changes pending through a restart (recorded: 100-snapshots-qemu/238)."""
     site.world.start(100)
     guest = replace(wish(state=RunState.RUNNING, cores=2), restart=RestartPolicy.ALLOWED)
-    rows: list[dict[str, object]] = [
-        {"key": "cores", "value": 1, "pending": 2},
-        {"key": "digest", "value": "d" * 40},
-    ]
-    with agent() as parts:
-        parts.node.guests.pending = lambda kind, vmid: rows  # type: ignore[method-assign]
+    with kept_pending(site, "cores", 1, 2), agent() as parts:
         parts.engine.desired = Desired({100: guest})
         first = parts.engine.reconcile(100).result(SOON)
         assert isinstance(first.outcome, Refused)

@@ -19,6 +19,7 @@ from felhom_agent.reconcile.reconciliation import IN_VAIN
 from felhom_agent.reconcile.scheduler import Scheduler
 from tests.conftest import Clock, Site
 from tests.process import SOON, wait_until
+from tests.reconcile.pending import kept_pending
 
 Begin = Callable[..., "Running"]
 
@@ -290,18 +291,11 @@ def test_a_restart_in_vain_is_forgotten_once_the_guest_is_as_declared(
     site.world.start(100)
     declare_restarted(site, [100])
     agent = begin()
-    guests = agent.daemon._parts.node.guests
-    real = guests.pending
-    rows: list[dict[str, object]] = [
-        {"key": "cores", "value": 1, "pending": 2},
-        {"key": "digest", "value": "d" * 40},
-    ]
-    guests.pending = lambda kind, vmid: rows  # type: ignore[method-assign]
-    for _ in range(3):
-        agent.look()
-        assert agent.outcome() == Refused(IN_VAIN)
+    with kept_pending(site, "cores", 1, 2):
+        for _ in range(3):
+            agent.look()
+            assert agent.outcome() == Refused(IN_VAIN)
     assert len(asked(site, "shutdown")) == 1
-    guests.pending = real  # type: ignore[method-assign]
     site.world.stop(100)
     site.world.start(100)
     assert agent.look()

@@ -1,0 +1,202 @@
+"""The bounds of one whole call, kept at the socket itself.
+
+A timeout of `requests` is for each piece alone: a node that sends one byte now and then, in a
+header, a chunk size, a trailer, an interim answer or the TLS handshake, holds its caller for ever.
+Here every connect, handshake, send and receive asks the call's `Bounds` how long it may still wait
+and how much may still come, so that no layer above can be talked into waiting or reading on.
+
+* The connection, its handshake included, has `connect` seconds; then the answer has `answer`.
+* No more than `size` bytes are taken.
+* A call with an `abandon` event ends soon after it is set.
+* `Bounds.sent` tells whether a byte of the request left: if none did, PVE surely did nothing.
+
+Looking up a name is the resolver's affair; it has bounds of its own (resolv.conf(5)), and its time
+counts. Threads: bounds belong to the thread that makes the call, but for the event.
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import os
+import select
+import socket
+import ssl
+import time
+from typing import Any
+
+from urllib3 import HTTPSConnectionPool
+from urllib3.connection import HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.util.ssl_ import create_urllib3_context
+
+from felhom_agent.service.flag import Signal
+
+# How soon, in seconds, a call that waits hears that it is abandoned.
+_HEARS_WITHIN = 0.2
+
+
+class Bounds:
+    """What one call may take; `overrun` says which bound it met, in words, or is empty.
+
+    `longest` is how long the whole call may take, in seconds.
+    """
+
+    def __init__(
+        self, connect: float, answer: float, size: int, abandon: Signal | None = None
+    ) -> None:
+        """`connect` and `answer` are in seconds, `size` in bytes."""
+        self.longest = connect + answer
+        self.sent = False
+        self.overrun = ""
+        self.timed_out = False
+        self.abandoned = False
+        self._answer = answer
+        self._room = self._size = size
+        self._abandon = abandon
+        self._until = time.monotonic() + connect
+
+    def wait(self) -> float:
+        """Return the seconds that may be waited now. Raise OSError if it is over."""
+        if self._abandon is not None and self._abandon.is_set():
+            self.abandoned = True
+            raise self._over("it was given up, because the agent is stopping")
+        left = self._until - time.monotonic()
+        if left <= 0:
+            self.timed_out = True
+            raise self._over(
+                "gave no answer in time" if self.sent else "does not accept a connection in time"
+            )
+        return left if self._abandon is None else min(left, _HEARS_WITHIN)
+
+    def begin(self) -> None:
+        """Note that the request leaves; from now on the answer is waited for."""
+        if not self.sent:
+            self.sent = True
+            self._until = time.monotonic() + self._answer
+
+    def take(self, size: int) -> None:
+        """Note that bytes came. Raise OSError if they are too many."""
+        self._room -= size
+        if self._room < 0:
+            self.refuse(f"answers more than {self._size} bytes")
+
+    def refuse(self, why: str) -> None:
+        """Raise OSError for an answer that is of no use, which `overrun` then explains."""
+        raise self._over(why)
+
+    def _over(self, why: str) -> OSError:
+        self.overrun = self.overrun or why
+        return OSError(why)
+
+
+class _Socket(ssl.SSLSocket):
+    """A TLS socket that keeps the bounds of the call that its adapter makes at this moment."""
+
+    bounds: Bounds  # each adapter has a class of its own, so that this is the adapter's
+
+    def do_handshake(self, block: bool = False) -> None:
+        while True:
+            self.settimeout(self.bounds.wait())
+            try:
+                return super().do_handshake(block)
+            except TimeoutError:
+                continue
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002  # the base's name
+        while True:
+            self.settimeout(self.bounds.wait())
+            try:
+                came: Any = super().read(len, buffer)
+            except TimeoutError:
+                continue
+            self.bounds.take(builtins.len(came) if buffer is None else came)
+            return came
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        if not self.bounds.sent and self.pending():
+            # An answer that nobody asked for would be taken for that of this request.
+            self.bounds.refuse("sends answers that nobody asked for")
+        self.bounds.begin()
+        while True:
+            self.settimeout(self.bounds.wait())
+            try:
+                return super().send(data, flags)
+            except TimeoutError:
+                continue
+
+
+class Line:
+    """The sockets of one adapter; `bounds` are those of the call that it makes at this moment."""
+
+    def __init__(self, *, verify: bool) -> None:
+        """`verify` tells whether certificates are verified against a CA."""
+        self._socket_class: type[_Socket] = type("Socket", (_Socket,), {})
+        self.context = create_urllib3_context()
+        if not verify:
+            self.context.check_hostname = False
+        self.context.sslsocket_class = self._socket_class
+        self.pool_class = type(
+            "Pool",
+            (HTTPSConnectionPool,),
+            {"ConnectionCls": type("Connection", (_Connection,), {"line": self})},
+        )
+
+    @property
+    def bounds(self) -> Bounds:
+        return self._socket_class.bounds
+
+    @bounds.setter
+    def bounds(self, bounds: Bounds) -> None:
+        self._socket_class.bounds = bounds
+
+
+class _Connection(HTTPSConnection):
+    """A connection whose TCP part keeps its line's bounds, however many addresses there are."""
+
+    line: Line
+
+    def _new_conn(self) -> socket.socket:
+        bounds = self.line.bounds
+        try:
+            bounds.wait()
+            found = socket.getaddrinfo(self.host.strip("[]"), self.port, 0, socket.SOCK_STREAM)
+            return _first(found, self.socket_options or (), bounds)
+        except OSError as error:
+            if bounds.timed_out:
+                raise ConnectTimeoutError(self, bounds.overrun) from error
+            words = f"Failed to establish a new connection: {error}"
+            raise NewConnectionError(self, words) from error
+
+
+def _first(found: list[Any], options: Any, bounds: Bounds) -> socket.socket:
+    """Given addresses, return a socket connected to the first that answers. Raise OSError."""
+    last: OSError = OSError("the name has no address")
+    for family, kind, protocol, _, address in found:
+        try:
+            return _connected(socket.socket(family, kind, protocol), address, options, bounds)
+        except OSError as error:
+            if bounds.overrun:
+                raise
+            last = error
+    raise last
+
+
+def _connected(made: socket.socket, address: Any, options: Any, bounds: Bounds) -> socket.socket:
+    try:
+        for option in options:
+            made.setsockopt(*option)
+        made.setblocking(False)
+        code = made.connect_ex(address)
+        poll = select.poll()
+        poll.register(made, select.POLLOUT)
+        while code == errno.EINPROGRESS:
+            if poll.poll(bounds.wait() * 1000):
+                code = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        made.settimeout(bounds.wait())
+    except BaseException:
+        made.close()
+        raise
+    return made

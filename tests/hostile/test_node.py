@@ -1,0 +1,336 @@
+"""A node that drips, floods and lies, at every stage of TLS and HTTP.
+
+Each call ends by its deadline (else the test runs into its own), changes nothing for a read, is
+unknown for a write that left, and leaves a client that works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from felhom_agent.config import ProxmoxConfig
+from felhom_agent.devnode.certificate import Identity, make
+from felhom_agent.errors import Interrupted, NotSent, OutcomeUnknown, PveError, Unanswered
+from felhom_agent.proxmox import bodies
+from felhom_agent.proxmox.client import Client
+from felhom_agent.proxmox.node import Node
+from felhom_agent.secret import Secret
+from tests.hostile.raw_node import (
+    DEADLINE,
+    OK,
+    Peer,
+    RawNode,
+    Script,
+    answer,
+    dripped,
+    flooded,
+    spoken,
+    whole,
+)
+
+T = TypeVar("T")
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+GOOD = spoken(answer("good"))
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    return make(tmp_path_factory.mktemp("ca"), "127.0.0.1")
+
+
+Connect = Callable[..., Client]
+Open = Callable[..., tuple[RawNode, ProxmoxConfig]]
+
+
+@pytest.fixture
+def opened(identity: Identity, tmp_path: Path) -> Iterator[Open]:
+    """Open a node with a script; return it and an agent's settings for it."""
+    with ExitStack() as stack:
+
+        def open_(script: Script, seconds: float = 0.2) -> tuple[RawNode, ProxmoxConfig]:
+            node = stack.enter_context(RawNode(identity, script))
+            token = tmp_path / "token"
+            token.write_text("secret")
+            token.chmod(0o600)
+            return node, ProxmoxConfig(
+                endpoint=node.endpoint,
+                node="pve1",
+                token_id="felhom-agent@pve!agent",
+                token_file=token,
+                ca_file=identity.ca_file,
+                connect_timeout=seconds,
+                read_timeout=seconds,
+                write_timeout=seconds,
+            )
+
+        yield open_
+
+
+@pytest.fixture
+def client_of() -> Iterator[Callable[..., Client]]:
+    """Make a client that is closed when the test ends."""
+    made = []
+
+    def make_(config: ProxmoxConfig, abandon: threading.Event | None = None) -> Client:
+        made.append(Client(config, Secret("secret"), abandon=abandon))
+        return made[-1]
+
+    yield make_
+    for client in made:
+        client.close()
+
+
+def in_time(call: Callable[[], T]) -> T:
+    """Return what a call returns; fail if it has not ended by the test's deadline."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(call).result(DEADLINE)
+    finally:
+        pool.shutdown(wait=False)  # one that hangs ends with its node
+
+
+def silent_before_tls(peer: Peer) -> None:
+    peer.hang()
+
+
+def dripping_tls(peer: Peer) -> None:
+    # A record of a handshake that is announced and comes byte by byte.
+    peer.say(b"\x16\x03\x03\x40\x00")
+    peer.drip(b"\x00" for _ in iter(int, 1))
+
+
+def silent(peer: Peer) -> None:
+    peer.secure()
+    peer.hear()
+    peer.hang()
+
+
+BEFORE_THE_REQUEST = {"silent before TLS": silent_before_tls, "dripping TLS": dripping_tls}
+SLOW = {
+    "silent": silent,
+    "a status line": dripped(b"", b"H"),
+    "headers": dripped(OK, b"X-Pad: x\r\n"),
+    "one header": dripped(OK + b"X-Pad: ", b"x"),
+    "interim answers": dripped(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "headers of an interim answer": dripped(b"HTTP/1.1 100 Continue\r\n", b"X: y\r\n"),
+    "a body with a length": dripped(OK + b"Content-Length: 100000\r\n\r\n", b" "),
+    "a body without a length": dripped(OK + b"\r\n", b" "),
+    "a chunk's size": dripped(CHUNKED, b"0"),
+    "a chunk's extension": dripped(CHUNKED + b"5;", b"x"),
+    "chunks": dripped(CHUNKED, b"1\r\n \r\n"),
+    "a chunk": dripped(CHUNKED + b"FFFF\r\n", b" "),
+    "trailers": dripped(CHUNKED + b"0\r\n", b"X: y\r\n"),
+    "an error's body": dripped(b"HTTP/1.1 500 x\r\nContent-Length: 9999\r\n\r\n", b" "),
+}
+FLOODS = {
+    "headers": flooded(OK, b"X-Pad: x\r\n"),
+    "one header": flooded(OK + b"X-Pad: ", b"x"),
+    "interim answers": flooded(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "a body without a length": flooded(OK + b"\r\n", b" "),
+    "a body with a length": flooded(OK + b"Content-Length: 99999999999999\r\n\r\n", b" "),
+    "chunks": flooded(CHUNKED, b"8\r\n        \r\n"),
+    "a chunk of a negative size": flooded(CHUNKED + b"-5\r\n", b" "),
+    "trailers": flooded(CHUNKED + b"0\r\n", b"X: y\r\n"),
+    "an error's body": flooded(b"HTTP/1.1 500 x\r\n\r\n", b" "),
+}
+LIES = {
+    "nothing": spoken(b""),
+    "no HTTP": spoken(b"\x00\xff\r\n\r\n"),
+    "another version": spoken(b"HTTP/9.9 200 OK\r\n\r\n"),
+    "a status that is no number": spoken(b"HTTP/1.1 abc OK\r\n\r\n"),
+    "a status of its own": spoken(b"HTTP/1.1 999 OK\r\n\r\n"),
+    "early hints": spoken(b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "no content": spoken(b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "created": spoken(answer(1).replace(b"200 OK", b"201 Created")),
+    "no type": spoken(b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"data":1}'),
+    "half a body": spoken(OK + b"Content-Length: 99\r\n\r\n{"),
+    "a length that is no number": spoken(OK + b"Content-Length: abc\r\n\r\n{"),
+    "a negative length": spoken(OK + b"Content-Length: -1\r\n\r\n{"),
+    "two lengths": spoken(OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}"),
+    "a chunk's size that is no number": spoken(CHUNKED + b"zz\r\n{}"),
+    "compressed": spoken(OK + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08"),
+    "no JSON": spoken(whole(b"<html>")),
+    "no UTF-8": spoken(whole(b'{"data":"\xff"}')),
+    "UTF-16": spoken(whole('{"data":1}'.encode("utf-16"))),
+    "a list": spoken(whole(b"[1]")),
+    "a number": spoken(whole(b"7")),
+    "no data": spoken(whole(b'{"errors":{}}')),
+    "not a number": spoken(whole(b'{"data":NaN}')),
+    "infinity": spoken(whole(b'{"data":-Infinity}')),
+    "a number of 5,000 digits": spoken(whole(b'{"data":%s}' % (b"9" * 5000))),
+    "nested for ever": spoken(whole(b'{"data":%s}' % (b"[" * 4000))),
+    "nested deep": spoken(whole(b'{"data":%s%s}' % (b"[" * 100, b"]" * 100))),
+    "rows without end": spoken(whole(b'{"data":[%s0]}' % (b"[]," * 30000))),
+}
+
+
+@pytest.mark.parametrize("script", BEFORE_THE_REQUEST.values(), ids=BEFORE_THE_REQUEST.keys())
+def test_a_node_that_drips_before_the_request_left_did_nothing(
+    opened: Open, client_of: Connect, script: Script
+) -> None:
+    node, config = opened(script)
+    client = client_of(config)
+    for call in (lambda: client.get("version"), lambda: client.write("POST", "x")):
+        with pytest.raises(NotSent, match="does not accept a connection in time") as caught:
+            in_time(call)
+        assert caught.value.timed_out
+    node.script = GOOD
+    assert in_time(lambda: client.get("version")) == "good"
+
+
+@pytest.mark.parametrize("script", SLOW.values(), ids=SLOW.keys())
+def test_a_node_that_drips_is_given_up_by_the_deadline_of_the_whole_call(
+    opened: Open, client_of: Connect, script: Script
+) -> None:
+    node, config = opened(script)
+    client = client_of(config)
+    with pytest.raises(Unanswered, match="gave no answer in time") as read:
+        in_time(lambda: client.get("version"))
+    assert read.value.timed_out
+    with pytest.raises(OutcomeUnknown, match="gave no answer in time"):
+        in_time(lambda: client.write("POST", "x"))
+    node.script = GOOD
+    assert in_time(lambda: client.get("version")) == "good"
+
+
+@pytest.mark.parametrize("script", FLOODS.values(), ids=FLOODS.keys())
+def test_a_node_that_floods_is_cut_off_at_the_size_of_an_answer(
+    opened: Open, client_of: Connect, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "OTHER", bodies.Limit(200_000, 1000))
+    node, config = opened(script, seconds=DEADLINE)
+    client = client_of(config)
+    with pytest.raises(Unanswered) as read:
+        in_time(lambda: client.get("version"))
+    assert not read.value.timed_out
+    with pytest.raises(OutcomeUnknown):
+        in_time(lambda: client.write("POST", "x"))
+    node.script = GOOD
+    assert in_time(lambda: client.get("version")) == "good"
+
+
+@pytest.mark.parametrize("script", LIES.values(), ids=LIES.keys())
+def test_a_node_that_lies_is_an_error_in_words_and_a_write_unknown(
+    opened: Open, client_of: Connect, script: Script
+) -> None:
+    node, config = opened(script, seconds=5.0)
+    client = client_of(config)
+    for call, meaning in (
+        (lambda: client.get("version"), Unanswered),
+        (lambda: client.write("POST", "x"), OutcomeUnknown),
+    ):
+        with pytest.raises(meaning) as caught:
+            in_time(call)
+        assert len(str(caught.value)) < 600
+        assert str(caught.value).isprintable()
+    node.script = GOOD
+    assert in_time(lambda: client.get("version")) == "good"
+
+
+def test_what_a_node_says_beside_its_answer_is_not_the_answer_to_the_next_request(
+    opened: Open,
+    client_of: Connect,
+) -> None:
+    """A second answer in the same breath would be taken for that of the next write."""
+    # Padded, so that the second is in the same TLS record and beyond what is read at once.
+    bare = len(whole(b'{"data":"first"}' + b" " * 1000)) - 1000
+    first = whole(b'{"data":"first"}' + b" " * (8192 - bare))
+
+    def twice(peer: Peer) -> None:
+        peer.secure()
+        while peer.hear():
+            peer.say(first + answer("second"))
+
+    _, config = opened(twice, seconds=5.0)
+    client = client_of(config)
+    for _ in range(4):
+        # If not an answer, then that the connection has bytes which nobody asked for.
+        with contextlib.suppress(NotSent):
+            assert in_time(lambda: client.write("POST", "x")) == "first"
+
+
+def test_an_error_of_a_node_is_bounded_printable_and_one_line(
+    opened: Open, client_of: Connect
+) -> None:
+    words = b"\x1b[2J\x00" + b"a" * 5000
+    script = spoken(b"HTTP/1.1 500 " + words + b"\r\nContent-Length: 0\r\n\r\n")
+    _, config = opened(script, seconds=5.0)
+    with pytest.raises(PveError) as caught:
+        in_time(lambda: client_of(config).get("version"))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+
+
+def test_a_node_sets_no_cookie(opened: Open, client_of: Connect) -> None:
+    heads: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.secure()
+        for _ in range(2):
+            heads.append(peer.socket.recv(65536))
+            peer.say(answer(1).replace(b"OK\r\n", b"OK\r\nSet-Cookie: a=b\r\n", 1))
+
+    _, config = opened(script, seconds=5.0)
+    client = client_of(config)
+    client.get("version")
+    client.get("version")
+    assert b"Cookie: a" not in heads[1]
+
+
+STAGES = {**BEFORE_THE_REQUEST, "silent": silent, "dripping headers": SLOW["headers"]}
+
+
+@pytest.mark.parametrize("script", STAGES.values(), ids=STAGES.keys())
+def test_a_read_that_waits_is_given_up_when_the_agent_leaves(
+    opened: Open, client_of: Connect, script: Script
+) -> None:
+    reached = threading.Event()
+
+    def announced(peer: Peer) -> None:
+        reached.set()
+        script(peer)
+
+    _, config = opened(announced, seconds=600.0)
+    leaving = threading.Event()
+    client = client_of(config, leaving)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(client.get, "version")
+        assert reached.wait(DEADLINE)
+        leaving.set()
+        with pytest.raises(Interrupted):
+            reading.result(DEADLINE)
+
+
+def test_a_write_is_not_given_up_when_the_agent_leaves(opened: Open, client_of: Connect) -> None:
+    leaving = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.secure()
+        peer.hear()
+        leaving.set()
+        peer.drip([b"", b""])
+        peer.say(answer("done"))
+
+    _, config = opened(script, seconds=DEADLINE)
+    client = client_of(config, leaving)
+    assert in_time(lambda: client.write("POST", "x")) == "done"
+
+
+def test_a_snapshot_of_a_node_that_hangs_ends_when_the_agent_leaves(opened: Open) -> None:
+    raw, config = opened(silent, seconds=600.0)
+    node = Node.connect(config)
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(node.observer.snapshot, [100])
+        assert raw.hears.wait(DEADLINE)
+        node.leaving.set()
+        with pytest.raises(Interrupted):
+            looking.result(DEADLINE)
+    node.client.close()

@@ -1,0 +1,34 @@
+"""A node that keeps a change pending, whatever happens to the guest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from felhom_agent.devnode.message import Answer
+from felhom_agent.devnode.schema import Raw
+from felhom_agent.devnode.server import Request
+from tests.conftest import Site
+
+
+@contextmanager
+def kept_pending(site: Site, key: str, value: object, pending: object) -> Iterator[None]:
+    """Let the node say of every guest that a key waits for a restart, for the length of a block.
+
+    PVE keeps some changes pending through a restart (recorded: 100-snapshots-qemu/238).
+    """
+    rows = [{"key": key, "value": value, "pending": pending}, {"key": "digest", "value": "d" * 40}]
+    body = json.dumps({"data": rows}).encode()
+    real = site.devnode.answer
+
+    def answer(heard: Request, raw: Mapping[str, Raw], authorization: str) -> Answer:
+        if heard.path.endswith("/pending"):
+            return Answer(200, "OK", body, "application/json;charset=UTF-8")
+        return real(heard, raw, authorization)
+
+    site.devnode.answer = answer  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        site.devnode.answer = real  # type: ignore[method-assign]

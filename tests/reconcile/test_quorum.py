@@ -1,0 +1,86 @@
+"""Without quorum nothing is changed, it is said once, and nothing is left half done."""
+
+from __future__ import annotations
+
+import pytest
+
+from felhom_agent.assembly import assembled
+from felhom_agent.mainloop import Daemon
+from felhom_agent.model import Blocked, Converged
+from tests.conftest import Clock, Site
+from tests.reconcile.pending import kept_pending
+
+RESTARTED = """
+[guest.100]
+state = "running"
+restart = "allowed"
+[guest.100.config]
+cores = 2
+"""
+
+
+def test_a_refusal_for_want_of_quorum_holds_every_guest_and_is_said_once(
+    site: Site, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n[guest.200.config]\ncores = 2\n")
+    site.world.quorum_lost()
+    with assembled(site.config(parallel=1), clock) as parts:
+        daemon = Daemon(site.config(parallel=1), parts)
+        for _ in range(3):
+            assert not daemon.look()
+        first, second = (status.outcome for status in daemon._scheduler.statuses.values())
+        assert isinstance(first, Blocked)
+        assert second == Blocked(
+            "nothing is changed while the cluster has no quorum; would set cores: 1 -> 2"
+        )
+        assert len(site.devnode.mutations) == 1
+        assert "nothing is changed while the cluster has no quorum" in daemon._sentence()
+        assert caplog.text.count("the cluster has no quorum; guests are only observed") == 1
+        site.world.quorum_back()
+        assert daemon.look()
+    assert site.world.config(100)["cores"] == 2
+    assert site.world.config(200)["cores"] == 2
+
+
+def test_a_start_that_pve_refuses_for_want_of_quorum_is_no_unknown_outcome(
+    site: Site, clock: Clock
+) -> None:
+    site.declare('[guest.100]\nstate = "running"\n')
+    site.world.quorum_lost()
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        assert not daemon.look()
+        assert parts.operations.in_flight() == ()
+        assert parts.operations.unknown_count == 0
+
+
+def test_a_guest_is_not_shut_down_for_a_restart_that_could_not_be_ended(
+    site: Site, clock: Clock
+) -> None:
+    """A shutdown works without quorum, and the start after it does not."""
+    site.world.start(100)
+    site.declare(
+        '[guest.100]\nstate = "running"\nrestart = "allowed"\n[guest.100.config]\ncores = 2\n'
+    )
+    config = site.config()
+    with assembled(config, clock) as parts:
+        daemon = Daemon(config, parts)
+        site.world.edit(100, {"cores": 2})  # a person wrote it; it waits for a restart
+        site.world.quorum_lost()
+        with kept_pending(site, "cores", 1, 2):
+            assert not daemon.look()
+        assert site.world.running(100)
+        assert site.devnode.mutations == ()
+        site.world.quorum_back()
+        assert daemon.look()
+        assert daemon._scheduler.statuses[100].outcome == Converged()
+
+
+def test_a_token_that_may_not_ask_changes_what_it_may(make_site: object, clock: Clock) -> None:
+    site = make_site(privileges={"/vms": ["VM.Audit", "VM.PowerMgmt", "VM.Config.CPU"]})  # type: ignore[operator]
+    site.world.add("qemu", 100, {"cores": 1}, running=True)
+    site.declare(
+        '[guest.100]\nstate = "running"\nrestart = "allowed"\n[guest.100.config]\ncores = 2\n'
+    )
+    with assembled(site.config(), clock) as parts:
+        assert Daemon(site.config(), parts).look()
