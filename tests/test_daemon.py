@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from felhom_agent.assembly import assembled
+from felhom_agent.config import load
 from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.operation import replay
 from felhom_agent.mainloop import RELOAD, STOP, Daemon
+from felhom_agent.model import Blocked, Retry
 from tests.conftest import Site
 from tests.process import Process, wait_until
 
@@ -277,3 +280,98 @@ def test_a_file_that_is_absurd_stops_neither_the_start_nor_the_others(
     agent.wait_for("the one in force stays")
     assert agent.end() == 0
     assert not any("internal error" in line for line in agent.lines)
+
+
+def test_a_dry_run_that_a_reload_asks_for_takes_effect_and_is_taken_back(
+    site: Site, start: Start
+) -> None:
+    site.declare(RUNNING)
+    agent = start()
+    agent.wait_for("done: start")
+    site.write_config(QUICK + "dry_run = true\n")
+    agent.send(signal.SIGHUP)
+    agent.wait_for("reloaded")
+    site.world.stop(100)
+    agent.wait_for("guest 100: blocked: dry run; would start")
+    assert not site.world.running(100)
+    site.write_config(QUICK)
+    agent.send(signal.SIGHUP)
+    agent.wait_for("done: start", times=2)
+    assert agent.end() == 0
+
+
+def test_a_dry_run_of_the_command_line_outlives_every_reload(site: Site, start: Start) -> None:
+    site.declare(RUNNING)
+    agent = start("--dry-run")
+    agent.wait_for("guest 100: blocked: dry run")
+    agent.send(signal.SIGHUP)
+    agent.wait_for("reloaded")
+    site.world.edit(100, {"cores": 3})
+    agent.wait_for("would set cores: 3 -> 2")
+    assert site.devnode.mutations == ()
+    assert agent.end() == 0
+
+
+def test_a_reload_names_each_setting_that_waits_for_a_restart(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And no other: whatever is not named has taken effect."""
+    path = site.write_config(QUICK)
+    with assembled(load(path)) as parts:
+        daemon = Daemon(load(path), parts)
+        text = (
+            path.read_text().replace('"journal"', '"other"').replace("interval = 1", "interval = 7")
+        )
+        path.write_text(text.replace("[proxmox]\n", "[proxmox]\nread_timeout = 9\n"))
+        caplog.clear()
+        daemon._reload()
+        (said,) = [r.getMessage() for r in caplog.records if "takes effect" in r.getMessage()]
+        assert said.endswith("[proxmox] read_timeout, [journal] directory")
+        assert daemon.config.reconcile.interval == 7
+        assert daemon.config.proxmox.read_timeout != 9
+
+
+def test_trouble_with_a_pass_is_said_once_and_shown_in_the_status(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.declare("[guest.100.config]\ncores = 1\n")
+    with assembled(site.config()) as parts:
+        daemon = Daemon(site.config(), parts)
+        assert daemon._pass()
+        good, daemon._intent.provider = daemon._intent.provider, None  # type: ignore[assignment]
+        caplog.clear()
+        for _ in range(3):
+            assert not daemon._pass()
+        assert len(caplog.records) == 1
+        assert "internal error in a pass: AttributeError" in daemon._sentence()
+        assert "felhom_agent/desired/watched.py" in daemon._sentence()
+        daemon._intent.provider = good
+        assert daemon._pass()
+        assert "internal error" not in daemon._sentence()
+
+
+def test_guests_that_cannot_be_read_in_time_are_retried_and_the_node_is_named_once(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    vmids = range(300, 320)
+    for vmid in vmids:
+        site.world.add("qemu", vmid, {"cores": 1})
+    site.declare("".join(f"[guest.{v}.config]\ncores = 1\n" for v in vmids))
+    site.proxmox = replace(site.proxmox, read_timeout=0.3)
+    with assembled(site.config()) as parts:
+        daemon = Daemon(site.config(), parts)
+        assert daemon.look()
+        site.devnode.faults.add(Fault("GET", "config$", "hang", times=8))
+        caplog.clear()
+        assert not daemon.look()
+        unread = [
+            s.outcome for s in daemon._scheduler.statuses.values() if isinstance(s.outcome, Retry)
+        ]
+        assert unread
+        assert not any(isinstance(s.outcome, Blocked) for s in daemon._scheduler.statuses.values())
+        assert any("in time" in outcome.why for outcome in unread)
+        said = [r for r in caplog.records if "does not answer all questions" in r.getMessage()]
+        assert len(said) == 1
+        assert "does not answer all questions in time" in daemon._sentence()
+        site.devnode.faults.clear()
+        assert daemon.look()
