@@ -104,6 +104,8 @@ def _lines(guest: GuestPlan) -> Iterator[str]:
             yield from (_change_line(change, width) for change in action.changes)
         else:
             yield describe(action)
+    if guest.unread:
+        yield f"not observed: {guest.unread}"
     if guest.withheld:
         yield f"withheld: {guest.withheld}"
     if guest.refused:
@@ -126,6 +128,7 @@ def as_json(node: str, desired: Desired, plans: Mapping[int, GuestPlan]) -> dict
                 "kind": p.kind,
                 "name": p.name,
                 "actions": [_action_json(a) for a in p.actions],
+                "unread": p.unread or None,
                 "withheld": p.withheld or None,
                 "refused": p.refused or None,
                 "notes": list(p.notes),
