@@ -128,13 +128,14 @@ class _Reader:
         if not isinstance(table, dict):
             self._wrong(f"guest {path[1]}: config must be a table", *path, "config")
             return config
-        for key, value in table.items():
+        for steps, value in _options(table):
+            key = ".".join(steps)
             try:
                 config[key] = _declared_value(value)
                 _check(key, config[key], kind)
             except Invalid as error:
                 text = f"guest {path[1]}: {key}: {str(error).strip()}"
-                self._wrong(text, *path, "config", key)
+                self._wrong(text, *path, "config", *steps)
         return config
 
     def _unset(
@@ -154,6 +155,23 @@ class _Reader:
 
     def _wrong(self, text: str, *path: str) -> None:
         self.problems.append(self._file.problem(text, *path))
+
+
+def _options(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the path and value of each option; for TOML, `lxc.cap.drop` is a table in a table."""
+    for key, value in table.items():
+        if key == "lxc" and isinstance(value, dict):
+            yield from (((key, *steps), leaf) for steps, leaf in _leaves(value))
+        else:
+            yield (key,), value
+
+
+def _leaves(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from (((key, *steps), leaf) for steps, leaf in _leaves(value))
+        else:
+            yield (key,), value
 
 
 def _declared_value(value: Any) -> DeclaredValue:
@@ -199,6 +217,6 @@ def _why_not_unset(key: str, config: Mapping[str, DeclaredValue], kind: Kind | N
         return "is also declared in config"
     if all(option.required for option in known):
         return "PVE cannot do without it"
-    if all(option.server_owned or option.read_only or option.token_never for option in known):
-        return "belongs to PVE or to root; an agent cannot remove it"
+    if all(option.server_owned for option in known):
+        return "belongs to PVE; nobody can remove it"
     return ""

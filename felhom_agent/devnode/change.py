@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from felhom_agent.devnode import schema
 from felhom_agent.devnode.access import Caller
+from felhom_agent.devnode.conf import RAW
 from felhom_agent.devnode.readback import DISK, split, split_drive
 from felhom_agent.devnode.refusal import Refusal, bad, denied, died
 from felhom_agent.devnode.schema import Check, Raw
-from felhom_agent.options import beyond_token, lookup
+from felhom_agent.options import beyond_token, lookup, never_settles
 
 _CONTROL: Mapping[str, Mapping[str, Check]] = {
     "qemu": {
@@ -34,6 +35,7 @@ _READ_ONLY = frozenset({"meta", "digest", "parent", "snaptime", "vmstate"})
 
 # PVE: pve-container LXC/Config.pm; recorded: 20-writes-lxc/021, 028.
 _REQUIRED_LXC = frozenset({"memory", "rootfs"})
+_OLD_COUNTS = re.compile(r"(?:usb|hostpci|serial)\d+")
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def parse(kind: str, params: Mapping[str, Raw], *, version: str, post: bool = Fa
         digest=values.get("digest", ""),
         delay=float(values["background_delay"]) if "background_delay" in values else None,
     )
+    _refuse_drives(change)
     _refuse_both(change, change.reverts, "revert")
     _refuse_both(change, change.deletes, "delete")
     return change
@@ -86,7 +89,7 @@ def parse(kind: str, params: Mapping[str, Raw], *, version: str, post: bool = Fa
 def _check(kind: str, key: str, control: Mapping[str, Check], version: str) -> Check | None:
     if key in control:
         return control[key]
-    unknown = key in _READ_ONLY or _is_newer(kind, key, version)
+    unknown = key in _READ_ONLY or key.startswith(RAW) or _is_newer(kind, key, version)
     return None if unknown else schema.option_check(kind, key)
 
 
@@ -115,6 +118,19 @@ def _asks_nothing(kind: str, params: Mapping[str, Raw]) -> bool:
     return all(key in ("delete", "revert") and not params[key] for key in given)
 
 
+def _refuse_drives(change: Change) -> None:
+    """Raise `Refusal` (400) for drives whose parts PVE's schema takes, and PVE does not.
+
+    PVE: qemu-server API2/Qemu.pm check_drive_param. recorded: 9.2 202/511-548
+    """
+    for key, value in sorted(change.sets.items()):
+        option = lookup(change.kind, key) if DISK.fullmatch(key) else None
+        words = never_settles(option, value) if option and change.kind == "qemu" else ""
+        for known in ("unable to parse drive options", "explicit 'media=cdrom' is required"):
+            if words.startswith(known):
+                raise bad({key: words.partition(": ")[0]})
+
+
 def _refuse_both(change: Change, words: Iterable[str], verb: str) -> None:
     for key in words:
         if key in change.sets:
@@ -135,6 +151,9 @@ def authorize(change: Change, caller: Caller, vmid: int, present: Mapping[str, s
     for key in (*change.deletes, *change.reverts):
         _may_touch(change.kind, key, present.get(key, ""), caller, vmid)
     for key, value in change.sets.items():
+        # PVE: qemu-server API2/Qemu.pm: the device that goes is judged like the one that comes
+        if _OLD_COUNTS.fullmatch(key) and present.get(key):
+            _may_touch(change.kind, key, present[key], caller, vmid)
         _may_touch(change.kind, key, value, caller, vmid)
         _may_use(change, key, value, caller, vmid, present.get(key, ""))
 
@@ -150,12 +169,20 @@ def _may_touch(kind: str, key: str, value: str, caller: Caller, vmid: int) -> No
         caller.need("/", "Sys.Console")
     elif option.family != "features" and (words := beyond_token(option, key, value)):
         raise died(words) if kind == "qemu" else _only_root(words)
+    if option.family in ("usb", "hostpci"):
+        _names_a_device(value)
     if kind == "qemu" and DISK.fullmatch(key) and parts.get("media") == "cdrom":
         caller.need(f"/vms/{vmid}", "VM.Config.CDROM")
     elif option.privileges:
         caller.need(f"/vms/{vmid}", *option.privileges)
     if kind == "qemu" and key == "startup":
         caller.need("/", "Sys.Modify")  # recorded: 10-qemu-roundtrip/125-136
+
+
+def _names_a_device(value: str) -> None:
+    parts = split(value)
+    if not {"host", "mapping", ""} & set(parts):
+        raise died("either 'host' or 'mapping' must be set.")
 
 
 def _only_root(words: str) -> Refusal:

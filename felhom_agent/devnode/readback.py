@@ -116,6 +116,11 @@ def drive(value: str, sizes: Mapping[str, str]) -> str:
     """
     volume, parts = split_drive(value)
     parts.pop("size", None)
+    for key in ("bps", "bps_rd", "bps_wr"):
+        if parts.pop(key, None):
+            parts[f"m{key}"] = "0.000"  # PVE: Drive.pm parse_drive divides the wrong value
+    if volume in ("none", "cdrom"):
+        parts.setdefault("media", "cdrom")  # recorded: 9.2 202/511-548
     if volume in sizes:
         parts["size"] = sizes[volume]
     return _joined([volume], parts)

@@ -237,7 +237,7 @@ class World(Mishaps):
             self.tasks.start(f"{TASK_PREFIX[guest.kind]}{verb}", vmid, ROOT, work)
 
     def _write(self, guest: Guest, changes: Mapping[str, object]) -> None:
-        for key, value in changes.items():
+        for key, value in _flat(changes).items():
             text: str | None = file_text(value)
             if key == "description":
                 text = description(guest.kind, str(value))
@@ -248,6 +248,15 @@ class World(Mishaps):
             volume, parts = split_drive(text)
             if DISK.fullmatch(key) and "size" in parts:
                 guest.sizes[volume] = parts["size"]
+
+
+def _flat(config: Mapping[str, object]) -> dict[str, object]:
+    """Return a configuration with the pairs of `lxc` as the lines of their keys."""
+    flat = {key: value for key, value in config.items() if key != "lxc"}
+    pairs = config.get("lxc", ())
+    for key, line in pairs if isinstance(pairs, (list, tuple)) else ():
+        flat[key] = f"{flat[key]}\n{line}" if key in flat else line
+    return flat
 
 
 def _pause(guest: Guest) -> None:

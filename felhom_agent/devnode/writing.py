@@ -14,6 +14,7 @@ from felhom_agent.devnode.guest import Guest
 from felhom_agent.devnode.hotplug import at_once
 from felhom_agent.devnode.readback import DISK, Printer, TagStyle, split, split_drive
 from felhom_agent.devnode.refusal import busy, died
+from felhom_agent.options import lookup, never_settles
 
 _DIGEST_TEXT = {
     # recorded: 20-writes-qemu/008-010, 20-writes-lxc/008-010
@@ -37,6 +38,8 @@ def refuse(guest: Guest, change: Change) -> None:
         _balloon(guest, change)
         _boot_devices(guest, change)
         _volumes(guest, change)
+        _tpm_version(guest, change)
+        _machine(change)
 
 
 def apply(guest: Guest, change: Change, style: TagStyle, mac: Callable[[], str]) -> None:
@@ -54,6 +57,7 @@ def apply(guest: Guest, change: Change, style: TagStyle, mac: Callable[[], str])
             _set(guest, key, printed)
     if guest.kind == "qemu":
         _side_effects(guest, change, before)
+        _old_style(guest)
 
 
 def refuse_late(guest: Guest, bridges: Container[str]) -> None:
@@ -110,6 +114,24 @@ def _volumes(guest: Guest, change: Change) -> None:
         owned = re.fullmatch(r"[^:/]+:(\d+/)?(vm|base|subvol)-\d+-.*", volume)
         if DISK.fullmatch(key) and owned and volume not in guest.sizes:
             raise died(f"volume '{volume}' does not exist")  # recorded: 120-disks-qemu/035
+
+
+def _tpm_version(guest: Guest, change: Change) -> None:
+    # PVE: qemu-server API2/Qemu.pm prohibit_tpm_version_change
+    old, new = guest.conf.values.get("tpmstate0"), change.sets.get("tpmstate0")
+    if not old or not new:
+        return
+    (had, was), (gets, becomes) = split_drive(old), split_drive(new)
+    if had == gets and was.get("version", "v1.2") != becomes.get("version", "v1.2"):
+        raise died("cannot change TPM state version after creation")
+
+
+def _machine(change: Change) -> None:
+    # recorded: 9.2 202/333-354
+    option = lookup("qemu", "machine")
+    wire = change.sets.get("machine", "")
+    if option and wire and (words := never_settles(option, wire)):
+        raise died(words)
 
 
 def _set(guest: Guest, key: str, value: str) -> None:
@@ -176,6 +198,19 @@ def _side_effects(guest: Guest, change: Change, before: Container[str]) -> None:
         kept += [drive for drive in _new_cds(change, before) if drive not in kept]
         if kept != devices:
             _set(guest, "boot", f"order={';'.join(kept)}" if kept else " ")
+
+
+def _old_style(guest: Guest) -> None:
+    # PVE: qemu-server QemuServer.pm write_vm_config. recorded: 9.2 202/001-008
+    values = guest.conf.values
+    smp = values.get("smp")
+    guest.conf.forget(["smp"])
+    if smp is None:
+        return
+    guest.conf.drop("smp")
+    if "sockets" not in values:
+        guest.conf.put("sockets", smp)
+        guest.conf.drop("cores")
 
 
 def _new_cds(change: Change, before: Container[str]) -> list[str]:

@@ -128,7 +128,7 @@ MACHINE: Final = PropertyString(
     "type",
 )
 SMBIOS: Final = PropertyString(
-    {"uuid": Key(_UUID), "base64": Key(Boolean())}
+    {"uuid": Key(_UUID, owned=True, lasting=True), "base64": Key(Boolean())}
     | dict.fromkeys(("family", "manufacturer", "product", "serial", "sku", "version"), _BASE64),
     adjust=special.smbios_meaning,
     longest=512,

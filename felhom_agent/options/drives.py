@@ -24,6 +24,8 @@ from felhom_agent.options.types import Boolean, Number, Text, Words, choice, int
 
 _OFF: Final = Key(Boolean(), "0")
 _ON: Final = Key(Boolean(), "1")
+# PVE: qemu-server OVMF.pm: what an EFI disk was made with; the text is only its label
+_MADE_OFF: Final = Key(Boolean(), "0", made_once=True)
 _SIZE: Final = Key(Bytes(), owned=True)
 _FILE: Final = Key(Text(volume_or_path), required=True)
 _FORMAT: Final = Key(choice("raw qcow qed qcow2 vmdk cloop"))
@@ -66,7 +68,7 @@ _DRIVE: Final[Mapping[str, Key]] = {
     "mbps_max": _MEGABYTES,
     "mbps_rd_max": _MEGABYTES,
     "mbps_wr_max": _MEGABYTES,
-    "media": Key(choice("cdrom disk"), "disk", owned=True),
+    "media": Key(choice("cdrom disk"), "disk"),
     "replicate": _ON,
     # QEMU's own defaults: report read errors, stop for want of space only
     "rerror": Key(choice("ignore report stop"), "report"),
@@ -106,12 +108,12 @@ SCSI: Final = PropertyString(
 EFI_DISK: Final = PropertyString(
     {
         "file": _FILE,
-        "efitype": Key(choice("2m 4m"), "2m"),
+        "efitype": Key(choice("2m 4m"), "2m", made_once=True),
         "format": _FORMAT,
         "import-from": _IMPORT,
         # PVE: Drive.pm: a marker that PVE itself sets when it enrolls certificates
-        "ms-cert": Key(choice("2011 2023 2023w 2023k"), "2011", owned=True),
-        "pre-enrolled-keys": _OFF,
+        "ms-cert": Key(choice("2011 2023 2023w 2023k"), "2011", owned=True, made_once=True),
+        "pre-enrolled-keys": _MADE_OFF,
         "size": _SIZE,
     },
     "file",
@@ -123,7 +125,7 @@ TPM_STATE: Final = PropertyString(
         "format": Key(choice("raw qcow2 vmdk")),
         "import-from": _IMPORT,
         "size": _SIZE,
-        "version": Key(choice("v1.2 v2.0"), "v1.2"),
+        "version": Key(choice("v1.2 v2.0"), "v1.2", made_once=True),
     },
     "file",
     _VOLUME,
@@ -134,6 +136,13 @@ _MOUNT_OPTION: Final = "(?:discard|lazytime|noatime|nodev|noexec|nosuid)"
 _CONTAINER_VOLUME: Final[Mapping[str, Key]] = {
     "volume": Key(Text(mount_path), required=True),
     "acl": Key(Boolean()),
+    "idmap": Key(
+        Words(
+            ";",
+            pattern=r"passthrough|[ug]:\d+:\d+:[1-9]\d*(?:;[ug]:\d+:\d+:[1-9]\d*)*",
+            unordered=True,
+        )
+    ),
     "mountoptions": Key(
         Words(";", pattern=f"{_MOUNT_OPTION}(?:;{_MOUNT_OPTION})*", unordered=True)
     ),

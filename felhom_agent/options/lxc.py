@@ -7,6 +7,7 @@ rest by `LXC.pm check_ct_modify_config_perm`.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from felhom_agent.options import devices, drives, formats, special
@@ -76,3 +77,16 @@ LXC: Final = Table(
     Option("parent", special.Unsettable(), server_owned=True),
     Option("snaptime", special.Unsettable(), server_owned=True),
 )
+
+_BY_HAND: Final = "only root can set '{key}', by hand in the container's configuration file"
+
+
+def raw_line(key: str) -> Option | None:
+    """Given a key of LXC itself ("lxc.cap.drop"), return its option; `None` if it is no such key.
+
+    No call of PVE's API takes one; GET config answers with the pairs of all of them.
+    """
+    # PVE: pve-container LXC/Config.pm parse_pct_config
+    if re.fullmatch(r"lxc(?:\.[a-z0-9_-]+)+", key) is None:
+        return None
+    return Option(key, special.RawLines(), None, token_never=_BY_HAND.format(key=key))

@@ -48,6 +48,11 @@ class OptionType(Protocol):
         """Return whether PVE, given `desired`, would answer with the like of `actual`."""
         return self.meaning(desired) == self.meaning(actual)
 
+    def carried(self, wire: str, actual: str) -> str:
+        """Given a declared text and PVE's, return the text to send that keeps all of PVE's."""
+        del actual
+        return wire
+
 
 def truth(text: str) -> bool | None:
     """Given a boolean in any of PVE's spellings, return it; `None` if it is none."""

@@ -32,21 +32,6 @@ class Weight(Number):
         return max(Decimal(self.lowest), min(value, Decimal(self.highest)))
 
 
-def beyond_token_here(option: Option, actual: str, context: Context) -> str:
-    """Given an option and its present text, return why a token cannot change it in this guest.
-
-    PVE's words; empty where a token can.
-    """
-    # PVE: pve-container LXC.pm check_ct_modify_config_perm
-    if option.name != "features" or not isinstance(option.type, PropertyString):
-        return ""
-    if context.config and str(context.config.get("unprivileged", 0)) != "1":
-        return "changing feature flags for privileged container is only allowed for root@pam"
-    if set(option.type.split(actual)) - {"nesting"}:
-        return "changing feature flags (except nesting) is only allowed for root@pam"
-    return ""
-
-
 def in_context(option: Option, context: Context) -> Option:
     """Given an option, return it as it is in this context."""
     change = _CONDITIONS.get(option.name)

@@ -42,10 +42,13 @@ from felhom_agent.reconcile.normalize import (
     Comparison,
     Context,
     Verdict,
+    blank_is_absence,
     compare,
     compare_unset,
     to_wire,
+    unset_wire,
 )
+from felhom_agent.reconcile.rawlines import raw_lines
 from felhom_agent.reconcile.volumes import has_volume
 
 
@@ -77,7 +80,7 @@ def plan_guest(desired: DesiredGuest, actual: Actual, identity: str = "") -> Gue
     why = _reason_to_withhold(desired, guest) or stranger(desired, guest, identity)
     if why:
         return GuestPlan(desired.vmid, guest.kind, guest.name, withheld=why)
-    return _plan_present(desired, guest, actual.facts)
+    return _plan_present(desired, guest, actual)
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ class _Waiting:
 _Finding = Change | _Note | _Waiting
 
 
-def _plan_present(desired: DesiredGuest, guest: ActualGuest, facts: Facts) -> GuestPlan:
-    findings = list(_findings(desired, guest, facts))
+def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> GuestPlan:
+    findings = list(_findings(desired, guest, actual))
     changes = tuple(f for f in findings if isinstance(f, Change))
     notes = tuple(f.text for f in findings if isinstance(f, _Note) and not f.refused)
     refused = "; ".join(f.text for f in findings if isinstance(f, _Note) and f.refused)
@@ -165,8 +168,8 @@ def _reason_to_withhold(desired: DesiredGuest, guest: ActualGuest) -> str:
     return ""
 
 
-def _findings(desired: DesiredGuest, guest: ActualGuest, facts: Facts) -> Iterator[_Finding]:
-    context = _context(desired, guest, facts)
+def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iterator[_Finding]:
+    context, facts = _context(desired, guest, actual), actual.facts
     wishes: dict[str, DeclaredValue | TypeOfAbsent] = {
         **desired.config,
         **dict.fromkeys(sorted(desired.unset), ABSENT),
@@ -204,6 +207,8 @@ def _compare(
     present: object,
     context: Context,
 ) -> Comparison:
+    if present is None:
+        return Comparison(Verdict.INCOMPARABLE, "PVE did not tell it")
     if value is not ABSENT:
         return compare(guest.kind, key, value, present, context)
     comparison = compare_unset(guest.kind, key, present, context)
@@ -232,15 +237,20 @@ def _change_or_note(
 ) -> Change | _Note:
     if why := _protected(guest, key):
         return _Note(f"{key}: {why}")
+    present = _present(guest, key)
     try:
-        after = "" if value is ABSENT else to_wire(
-            guest.kind, key, value, _present(guest, key), context
-        )  # fmt: skip
+        if value is ABSENT:
+            after = unset_wire(guest.kind, key, present)
+        else:
+            after = to_wire(guest.kind, key, value, present, context)
     except Invalid as error:
         return _Note(f"{key}: {str(error).strip()}")
-    # An empty text would be stored as one blank (recorded: 10-qemu-roundtrip/046); a delete is
-    # what it means.
-    return _as_change(guest, key, _present(guest, key), after if after.strip() else ABSENT)
+    # A blank text is stored as one blank (recorded: 10-qemu-roundtrip/046), which is not always
+    # what absence means.
+    gone = not after.strip() and (
+        value is ABSENT or blank_is_absence(guest.kind, key, after, context)
+    )
+    return _as_change(guest, key, present, ABSENT if gone else after)
 
 
 def _pending_change(guest: ActualGuest, key: str) -> Change:
@@ -274,14 +284,17 @@ def _too_new(guest: ActualGuest, key: str, facts: Facts) -> str:
 
 
 def _present(guest: ActualGuest, key: str) -> object:
-    return (guest.config or EMPTY).get(key, ABSENT)
-
-
-def _context(desired: DesiredGuest, guest: ActualGuest, facts: Facts) -> Context:
     config = guest.config or EMPTY
+    return raw_lines(guest, key) if key.startswith("lxc.") else config.get(key, ABSENT)
+
+
+def _context(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Context:
+    config, facts = guest.config or EMPTY, actual.facts
     return Context(
         vmid=guest.vmid,
         config=config,
+        declared=desired.config,
+        others=actual.guests,
         devices=frozenset(config) | frozenset(desired.config),
         case_sensitive_tags=facts.case_sensitive_tags,
         cgroup=facts.cgroup,
