@@ -7,13 +7,14 @@ changed before the last refusal has been passed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 
 from felhom_agent.devnode.change import Change
 from felhom_agent.devnode.guest import Guest
 from felhom_agent.devnode.hotplug import at_once
 from felhom_agent.devnode.readback import DISK, Printer, TagStyle, split, split_drive
 from felhom_agent.devnode.refusal import busy, died
+from felhom_agent.devnode.schema import type_word
 from felhom_agent.options import lookup, never_settles
 
 _DIGEST_TEXT = {
@@ -34,11 +35,13 @@ def refuse(guest: Guest, change: Change) -> None:
     checks = [_stale, _locked] if guest.kind == "qemu" else [_locked, _stale]
     for check in checks:
         check(guest, change)
+    _storable(guest, change)
     if guest.kind == "qemu":
         _balloon(guest, change)
         _boot_devices(guest, change)
         _volumes(guest, change)
         _tpm_version(guest, change)
+        _one_cloudinit(guest, change)
         _machine(change)
 
 
@@ -70,6 +73,29 @@ def refuse_late(guest: Guest, bridges: Container[str]) -> None:
         bridge = split(value).get("bridge", "") if key.startswith("net") else ""
         if guest.kind == "lxc" and bridge and bridge not in bridges:
             raise died(f"bridge '{bridge}' does not exist")
+
+
+def _storable(guest: Guest, change: Change) -> None:
+    """Raise `Refusal` (500) for what the schema takes and the file cannot hold.
+
+    PVE: qemu-server QemuServer.pm check_type; pve-container LXC/Config.pm write_pct_config.
+    """
+    for key, value in change.sets.items():
+        if key in ("description", "sshkeys", "tags"):
+            continue
+        if guest.kind == "lxc":
+            if "\n" in value and key not in ("nameserver", "searchdomain"):
+                raise died(f"detected invalid newline inside property '{key}'")
+            continue
+        if "\n" in value or "\r" in value:
+            raise died(f"unable to parse value of '{key}' - property contains a line feed")
+        word = type_word("qemu", key)
+        plain = {"integer": r"\d+", "number": r"\d+(\.\d+)?"}.get(word)
+        if plain and not re.fullmatch(plain, value):
+            # recorded: 9.2 202/249-310
+            raise died(
+                f"unable to parse value of '{key}' - type check ('{word}') failed - got '{value}'"
+            )
 
 
 def _stale(guest: Guest, change: Change) -> None:
@@ -126,6 +152,16 @@ def _tpm_version(guest: Guest, change: Change) -> None:
         raise died("cannot change TPM state version after creation")
 
 
+def _one_cloudinit(guest: Guest, change: Change) -> None:
+    # PVE: qemu-server API2/Qemu.pm create_disks
+    for key, value in change.sets.items():
+        if not DISK.fullmatch(key) or "cloudinit" not in split_drive(value)[0]:
+            continue
+        for other, held in guest.conf.merged().items():
+            if other != key and DISK.fullmatch(other) and "cloudinit" in split_drive(held)[0]:
+                raise died(f"{key} - cloud-init drive is already attached at '{other}'")
+
+
 def _machine(change: Change) -> None:
     # recorded: 9.2 202/333-354
     option = lookup("qemu", "machine")
@@ -156,6 +192,8 @@ def _allocated(guest: Guest, key: str, value: str) -> str:
     recorded: 120-disks-qemu/007-013, 029-030.
     """
     volume, parts = split_drive(value)
+    if volume.endswith(":cloudinit") and DISK.fullmatch(key) and guest.kind == "qemu":
+        return _cloudinit(guest, volume.partition(":")[0], parts)
     new = re.fullmatch(r"([^:/,]+):(\d+(?:\.\d+)?)", volume)
     if not DISK.fullmatch(key) or key == "rootfs" or new is None:
         return value
@@ -163,6 +201,14 @@ def _allocated(guest: Guest, key: str, value: str) -> str:
     name = _free_volume(guest, new[1])
     guest.sizes[name] = _size(float(new[2]))
     return ",".join([name, *(f"{k}={v}" for k, v in parts.items())])
+
+
+def _cloudinit(guest: Guest, storage: str, parts: Mapping[str, str]) -> str:
+    # recorded: 9.2 202/143
+    name = f"{storage}:{guest.vmid}/vm-{guest.vmid}-cloudinit.{parts.get('format', 'qcow2')}"
+    guest.sizes[name] = "4M"
+    kept = {**{k: v for k, v in parts.items() if k != "format"}, "media": "cdrom"}
+    return ",".join([name, *(f"{k}={v}" for k, v in kept.items())])
 
 
 def _free_volume(guest: Guest, storage: str) -> str:

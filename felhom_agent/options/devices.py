@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from felhom_agent.options import formats, special
+from felhom_agent.options.addresses import Address, MachineType
 from felhom_agent.options.propstring import Key, PropertyString, spelled
 from felhom_agent.options.types import (
     Boolean,
@@ -27,8 +28,10 @@ _MAC: Final = Text(formats.mac_address, fold=True)
 _NUMBERS: Final = NumberSet(";", "value does not match the regex pattern")
 _HEX_ID: Final = Key(Text(pattern=r"0x[0-9a-fA-F]{4}", fold=True))
 _BASE64: Final = Key(Text(pattern=r"[A-Za-z0-9+/]+={0,2}"))
-_IPV4: Final = Text(formats.ipv4_config)
-_IPV6: Final = Text(formats.ipv6_config, fold=True)
+_IPV4: Final = Address(formats.ipv4_config)
+_IPV6: Final = Address(formats.ipv6_config)
+_GATEWAY: Final = Address(formats.ipv4)
+_GATEWAY6: Final = Address(formats.ipv6)
 
 # Network.pm $nic_model_list
 _MODELS: Final = (
@@ -55,9 +58,9 @@ NET: Final = PropertyString(
 IP_CONFIG: Final = PropertyString(
     {
         "ip": Key(_IPV4),
-        "gw": Key(Text(formats.ipv4), needs="ip"),
+        "gw": Key(_GATEWAY, needs="ip"),
         "ip6": Key(_IPV6),
-        "gw6": Key(Text(formats.ipv6, fold=True), needs="ip6"),
+        "gw6": Key(_GATEWAY6, needs="ip6"),
     }
 )
 CONTAINER_NET: Final = PropertyString(
@@ -65,8 +68,8 @@ CONTAINER_NET: Final = PropertyString(
         "name": Key(Text(pattern=r"[-_.\w]+"), required=True),
         "bridge": Key(Text(pattern=r"[-_.\w]+")),
         "firewall": _OFF,
-        "gw": Key(Text(formats.ipv4)),
-        "gw6": Key(Text(formats.ipv6, fold=True)),
+        "gw": Key(_GATEWAY),
+        "gw6": Key(_GATEWAY6),
         "host-managed": _OFF,
         "hwaddr": Key(_MAC, owned=True),
         "ip": Key(_IPV4),
@@ -113,7 +116,7 @@ _VERSION: Final = r"-\d+(?:\.\d+)+(?:\+pve\d+)?"
 MACHINE: Final = PropertyString(
     {
         "type": Key(
-            Text(
+            MachineType(
                 pattern=rf"pc|pc(?:-i440fx)?{_VERSION}(?:\.pxe)?|q35|pc-q35{_VERSION}(?:\.pxe)?"
                 r"|virt(?:-\d+(?:\.\d+)+)?(?:\+pve\d+)?",
                 longest=40,
@@ -238,6 +241,7 @@ VIRTIOFS: Final = PropertyString(
         "expose-xattr": _OFF,
     },
     "dirid",
+    adjust=special.virtiofs_meaning,
 )
 CLOUDINIT_FILES: Final = PropertyString(
     dict.fromkeys(("meta", "network", "user", "vendor"), Key(Text(formats.volume_id)))

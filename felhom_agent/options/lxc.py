@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from felhom_agent.options import devices, drives, formats, special
+from felhom_agent.options.addresses import Addresses
 from felhom_agent.options.table import Option, Table
 from felhom_agent.options.types import Boolean, Number, Text, Words, choice, integer
 
@@ -58,9 +59,9 @@ LXC: Final = Table(
     Option("entrypoint", Text(pattern=f"{_LINE}+"), "/sbin/init", _OPTIONS, since="9.1"),
     Option("env", special.Environment(), "", _OPTIONS, since="9.1"),
     Option("features", devices.FEATURES, "", _OPTIONS, also="VM.Allocate"),
-    Option("nameserver", Words(" ", formats.link_local_ip), "", _NETWORK),
+    Option("nameserver", Addresses(" ", formats.link_local_ip), None, _NETWORK, presence=True),
     Option("ostype", choice(_OS_TYPES), None, _OPTIONS, required=True),
-    Option("searchdomain", Words(" ", formats.dns_name), "", _NETWORK),
+    Option("searchdomain", Words(" ", formats.dns_name), None, _NETWORK, presence=True),
     Option("timezone", Text(formats.timezone), None, _OPTIONS),
     Option("tty", integer(0, 6), "2", _OPTIONS),
     Option("unprivileged", _BOOL, "0", read_only=True),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from felhom_agent.options import cpu, devices, drives, formats, special
+from felhom_agent.options.addresses import Addresses, StartDate
 from felhom_agent.options.table import Option, Table
 from felhom_agent.options.types import (
     Boolean,
@@ -70,7 +71,7 @@ QEMU: Final = Table(
     Option("acpi", _BOOL, "1", _HARDWARE),
     Option("amd-sev", devices.SEV, None, token_never=_ROOT),
     Option("arch", choice("x86_64 aarch64"), "x86_64", token_never=_ROOT),
-    Option("args", Text(), "", token_never=_ROOT),
+    Option("args", special.Unquoted(), "", token_never=_ROOT),
     Option("bios", choice("seabios ovmf"), "seabios", _OPTIONS),
     Option("boot", devices.BOOT, "cdn", _DISK),
     Option("bootdisk", Text(pattern=r"(?:ide|sata|scsi|virtio)\d+"), None, _DISK),
@@ -87,7 +88,7 @@ QEMU: Final = Table(
     Option("smbios1", devices.SMBIOS, "", _HARDWARE),
     Option(
         "startdate",
-        Text(pattern=r"now|\d{4}-\d{1,2}-\d{1,2}(?:T\d{1,2}:\d{1,2}:\d{1,2})?"),
+        StartDate(pattern=r"now|\d{4}-\d{1,2}-\d{1,2}(?:T\d{1,2}:\d{1,2}:\d{1,2})?"),
         "now",
         _OPTIONS,
     ),
@@ -136,10 +137,10 @@ QEMU: Final = Table(
     Option("cipassword", Text(), None, _CLOUDINIT, secret=True),
     Option("citype", choice("configdrive2 nocloud opennebula"), "nocloud", _CLOUDINIT),
     Option("ciupgrade", _BOOL, "1", _CLOUDINIT),
-    Option("ciuser", Text(), "", _CLOUDINIT),
+    Option("ciuser", special.Unquoted(), None, _CLOUDINIT, presence=True),
     Option("ipconfig[n]", devices.IP_CONFIG, None, _CLOUDINIT, 32),
-    Option("nameserver", Words(" ", formats.address), "", _CLOUDINIT),
-    Option("searchdomain", Words(" "), "", _CLOUDINIT),
+    Option("nameserver", Addresses(" ", formats.address), None, _CLOUDINIT, presence=True),
+    Option("searchdomain", Words(" "), None, _CLOUDINIT, presence=True),
     Option("sshkeys", special.SshKeys(), "", _CLOUDINIT),
     # what PVE writes itself
     Option("digest", Text(longest=40), server_owned=True),

@@ -9,6 +9,7 @@ are compared. Each function returns the reason in words, or nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -27,6 +28,8 @@ _NEEDS: Final[Mapping[str, str]] = {
     **{f"bps{way}_max_length": f"mbps{way}_max" for way in ("", "_rd", "_wr")},
     **{f"iops{way}_max_length": f"iops{way}_max" for way in ("", "_rd", "_wr")},
 }
+# Printed anew by PVE before they are stored, or encoded
+_SEVERAL_LINES: Final = frozenset({"description", "sshkeys", "tags"})
 _EITHER: Final = tuple(
     (f"{unit}{way}", unit) for unit in ("mbps", "iops") for way in ("_rd", "_wr")
 )
@@ -38,6 +41,13 @@ def never_settles(option: Option, wire: str) -> str:
     if option.name == "smp":
         # PVE: qemu-server QemuServer.pm write_vm_config drops it; recorded: 9.2 202/001-008
         return "PVE never stores 'smp': it turns it into sockets and forgets cores; declare sockets"
+    if option.name == "description" and wire == "0":
+        # PVE: qemu-server write_vm_config, pve-container write_pct_config: Perl takes it for false
+        return "PVE takes a description of '0' for none"
+    several = option.name in _SEVERAL_LINES or option.name.startswith("lxc.")
+    if re.search(r"[\r\n]", wire) and not several:
+        # PVE: qemu-server QemuServer.pm check_type; pve-container write_pct_config
+        return "PVE keeps a value on one line, and refuses a line feed in it"
     judge = _SETTLING.get(option.family)
     return judge(_parts(option, wire)) if judge else ""
 
@@ -66,7 +76,7 @@ def _drive_settles(parts: Mapping[str, str]) -> str:
     for key in ("bps", "bps_rd", "bps_wr"):
         if key in parts:
             return f"PVE turns {key} into m{key}=0.000; declare m{key} instead"
-    return _drive_parts_clash(parts) or _is_bare_iso(parts)
+    return _drive_parts_clash(parts) or _is_bare_iso(parts) or _imports_nothing(parts)
 
 
 def _drive_parts_clash(parts: Mapping[str, str]) -> str:
@@ -90,8 +100,15 @@ def _is_bare_iso(parts: Mapping[str, str]) -> str:
     return "explicit 'media=cdrom' is required for iso images" if bare else ""
 
 
+def _imports_nothing(parts: Mapping[str, str]) -> str:
+    # PVE: qemu-server API2/Qemu.pm check_drive_param
+    if "import-from" not in parts or Volume(parts.get("file", "")).new_bytes == 0:
+        return ""
+    return "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>"
+
+
 def _virtio_settles(parts: Mapping[str, str]) -> str:
-    if parts.get("media") == "cdrom":
+    if parts.get("media") == "cdrom" or Volume(parts.get("file", "")).is_cdrom:
         return "unable to parse drive options: virtio has no CD drives"
     return _drive_settles(parts)
 

@@ -200,7 +200,20 @@ class Environment(Text):
         return joined(value, "\0", "\0") if isinstance(value, tuple) else scalar_text(value)
 
     def meaning(self, wire: str) -> Hashable:
-        return frozenset(filter(None, wire.split("\0")))
+        # PVE: pve-container LXC/Config.pm parse_pct_config: one line each, cut at its end
+        return frozenset(filter(None, (line.strip() for line in wire.split("\0"))))
+
+
+@dataclass(frozen=True)
+class Unquoted(Text):
+    """A text of no format: PVE takes the quotes around it away."""
+
+    def meaning(self, wire: str) -> Hashable:
+        # PVE: qemu-server QemuServer.pm check_type, when it is written and when it is read
+        text = wire.strip()
+        while len(text) > 1 and text[0] == text[-1] == '"':
+            text = text[1:-1].strip()
+        return text
 
 
 @dataclass(frozen=True)
@@ -245,6 +258,12 @@ def agent_meaning(parts: Parts) -> Parts:
     """Given the parts of `agent`, return what they mean: a disabled agent has no settings."""
     # PVE: qemu-server Agent.pm parse_guest_agent
     return parts if parts.get("enabled") is True else {}
+
+
+def virtiofs_meaning(parts: Parts) -> Parts:
+    """Given the parts of `virtiofs[n]`, return what they mean: ACLs bring attributes along."""
+    # PVE: qemu-server QemuServer/Virtiofs.pm $virtiofs_fmt, expose-acl
+    return parts | {"expose-xattr": True} if parts.get("expose-acl") is True else parts
 
 
 def boot_meaning(parts: Parts) -> Parts:

@@ -27,6 +27,7 @@ class Option:
     * `server_owned`: PVE writes it, nobody declares it. `secret`: it reads back masked.
     * `token_never`: why an API token can never set it, in PVE's words.
     * `read_only`: fixed when the guest was made. `required`: PVE refuses to delete it.
+    * `presence`: its presence alone means something, so that a blank text is not absence.
     * `since`: the PVE version it is known to have come with; empty where it was always there.
     """
 
@@ -41,6 +42,7 @@ class Option:
     token_never: str = ""
     read_only: bool = False
     required: bool = False
+    presence: bool = False
     since: str = ""
 
     @property

@@ -48,6 +48,7 @@ class Context:
     * `declared`: all that is declared of the guest, for what two keys may not both have.
     * `others`: the node's guests by vmid, for volumes that another one holds.
     * `arch`: the host's processor architecture, as PVE names it.
+    * `version`: PVE's version on the node, as numbers; empty where it is not known.
     * `devices`: the devices that the guest has or is to get; `None` where that is not known.
     * `case_sensitive_tags`: `case-sensitive=1` in the datacenter's tag-style.
     * `cgroup`: the host's cgroup version, 1 or 2.
@@ -61,6 +62,7 @@ class Context:
     declared: Mapping[str, DeclaredValue] = field(default_factory=lambda: MappingProxyType({}))
     others: Mapping[int, ActualGuest] = field(default_factory=lambda: MappingProxyType({}))
     arch: str = "x86_64"
+    version: tuple[int, ...] = ()
     devices: frozenset[str] | None = None
     case_sensitive_tags: bool = False
     cgroup: int = 2

@@ -10,6 +10,8 @@ Pure: what a comparison depends on besides the two values is in its `Context`.
 
 from __future__ import annotations
 
+import re
+
 from felhom_agent.model import ABSENT, DeclaredValue, TypeOfAbsent
 from felhom_agent.options import (
     Invalid,
@@ -156,6 +158,7 @@ def _raise_unless_sendable(option: Option, wire: str, context: Context) -> None:
         never_settles(option, wire)
         or mask(option, wire)
         or _missing_boot_device(option, wire, context)
+        or _too_large_balloon(option, wire, context)
     )
     if why:
         raise Invalid(why)
@@ -175,6 +178,16 @@ def _missing_boot_device(option: Option, wire: str, context: Context) -> str:
     missing = next((device for device in order if device not in context.devices), "")
     # recorded: 10-qemu-roundtrip/157, with PVE's stray quote
     return f"invalid bootorder: device '{missing}' does not exist'" if missing else ""
+
+
+def _too_large_balloon(option: Option, wire: str, context: Context) -> str:
+    if option.name != "balloon" or not context.config:
+        return ""
+    memory = context.declared.get("memory", context.config.get("memory", 512))
+    digits = re.search(r"\d+", str(memory))
+    # recorded: 10-qemu-roundtrip/080-086
+    words = "balloon value too large (must be smaller than assigned memory)"
+    return words if digits and int(wire) > int(digits[0]) else ""
 
 
 def _compare(option: Option, key: str, wire: str, actual: object, context: Context) -> Comparison:
