@@ -161,7 +161,11 @@ def write_config(call: Call) -> object:
     """PUT config, which is synchronous, and POST config, which is a task."""
     world = call.world
     wanted = change.parse(
-        call.kind, call.raw, post=call.method == "POST", version=call.world.version
+        call.kind,
+        call.raw,
+        post=call.method == "POST",
+        version=call.world.version,
+        newer=call.world.newer_parts,
     )
     present = world.here(call.kind, call.vmid)
     change.authorize(wanted, call.caller, call.vmid, present.conf.merged() if present else {})

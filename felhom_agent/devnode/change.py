@@ -16,7 +16,8 @@ from felhom_agent.devnode.conf import RAW
 from felhom_agent.devnode.readback import DISK, split, split_drive
 from felhom_agent.devnode.refusal import Refusal, bad, denied, died
 from felhom_agent.devnode.schema import Check, Raw
-from felhom_agent.options import beyond_token, lookup, never_settles
+from felhom_agent.options import PropertyString, beyond_token, lookup, never_settles
+from felhom_agent.options.since import Since, numbers
 
 _CONTROL: Mapping[str, Mapping[str, Check]] = {
     "qemu": {
@@ -56,15 +57,22 @@ class Change:
         return f"update VM {vmid}: {' '.join(words)}"
 
 
-def parse(kind: str, params: Mapping[str, Raw], *, version: str, post: bool = False) -> Change:
+def parse(
+    kind: str,
+    params: Mapping[str, Raw],
+    *,
+    version: str,
+    post: bool = False,
+    newer: frozenset[str] = frozenset(),
+) -> Change:
     """Given a write's parameters, return what it asks for. Raise `Refusal` (400 or 500).
 
-    An option that came after `version` is unknown.
+    An option that came after `version` is unknown, the parts in `newer` are known.
     """
     control = _POST_CONTROL if post else _CONTROL[kind]
     values = schema.verify(
         params,
-        lambda key: _check(kind, key, control, version),
+        lambda key: _check(kind, key, control, version, newer),
         lambda key: schema.type_word(kind, key),
     )
     _refuse_force(values)
@@ -86,17 +94,47 @@ def parse(kind: str, params: Mapping[str, Raw], *, version: str, post: bool = Fa
     return change
 
 
-def _check(kind: str, key: str, control: Mapping[str, Check], version: str) -> Check | None:
+def _check(
+    kind: str, key: str, control: Mapping[str, Check], version: str, newer: frozenset[str]
+) -> Check | None:
     if key in control:
         return control[key]
     unknown = key in _READ_ONLY or key.startswith(RAW) or _is_newer(kind, key, version)
-    return None if unknown else schema.option_check(kind, key)
+    check = None if unknown else schema.option_check(kind, key)
+    if check is None:
+        return None
+
+    def complaint(value: str) -> str:
+        known = _without(value, newer)
+        return check(known) or _newer_part(kind, key, known, version)
+
+    return complaint
+
+
+def _without(value: str, newer: frozenset[str]) -> str:
+    parts = value.split(",")
+    gone = [part for part in parts if part.partition("=")[0] in newer and "=" in part]
+    return ",".join(part for part in parts if part not in gone) if gone else value
+
+
+def _newer_part(kind: str, key: str, value: str, version: str) -> str:
+    """Given a valid value, complain about a part that came after `version`."""
+    option = lookup(kind, key)
+    if option is None or not isinstance(option.type, PropertyString):
+        return ""
+    for part in sorted(option.type.split(value)):
+        if _came_after(option.type.keys[part].since, version):
+            return f"invalid format - format error\n{key}.{part}: {schema.UNKNOWN}\n"
+    return ""
 
 
 def _is_newer(kind: str, key: str, version: str) -> bool:
     option = lookup(kind, key)
-    since = option.since if option else ""
-    return bool(since) and [int(n) for n in since.split(".")] > [int(n) for n in version.split(".")]
+    return option is not None and _came_after(option.since, version)
+
+
+def _came_after(since: Since | None, version: str) -> bool:
+    return since is not None and numbers(since.pve) > numbers(version)
 
 
 def _words(values: Mapping[str, str], key: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from felhom_agent.options import devices, drives, formats, special
 from felhom_agent.options.addresses import Addresses
+from felhom_agent.options.since import pve_container
 from felhom_agent.options.table import Option, Table
 from felhom_agent.options.types import Boolean, Number, Text, Words, choice, integer
 
@@ -56,8 +57,14 @@ LXC: Final = Table(
     Option("arch", choice("amd64 i386 arm64 armhf riscv32 riscv64"), None, _OPTIONS),
     Option("cmode", choice("shell console tty"), "tty", _OPTIONS),
     Option("console", _BOOL, "1", _OPTIONS),
-    Option("entrypoint", Text(pattern=f"{_LINE}+"), "/sbin/init", _OPTIONS, since="9.1"),
-    Option("env", special.Environment(), "", _OPTIONS, since="9.1"),
+    Option(
+        "entrypoint",
+        Text(pattern=f"{_LINE}+"),
+        "/sbin/init",
+        _OPTIONS,
+        since=pve_container("6.0.15", "9.1"),
+    ),
+    Option("env", special.Environment(), "", _OPTIONS, since=pve_container("6.0.15", "9.1")),
     Option("features", devices.FEATURES, "", _OPTIONS, also="VM.Allocate"),
     Option("nameserver", Addresses(" ", formats.link_local_ip), None, _NETWORK, presence=True),
     Option("ostype", choice(_OS_TYPES), None, _OPTIONS, required=True),
@@ -66,7 +73,15 @@ LXC: Final = Table(
     Option("tty", integer(0, 6), "2", _OPTIONS),
     Option("unprivileged", _BOOL, "0", read_only=True),
     # devices and volumes
-    Option("dev[n]", devices.HOST_DEVICE, None, (), 256, token_never=_ROOT_DEVICE),
+    Option(
+        "dev[n]",
+        devices.HOST_DEVICE,
+        None,
+        (),
+        256,
+        token_never=_ROOT_DEVICE,
+        since=pve_container("5.0.7", "8.1"),
+    ),
     Option("mp[n]", drives.MOUNT_POINT, None, _DISK, 256),
     Option("net[n]", devices.CONTAINER_NET, None, _NETWORK, 32, also="SDN.Use"),
     Option("rootfs", drives.ROOTFS, None, _DISK, required=True),

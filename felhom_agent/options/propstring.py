@@ -16,6 +16,7 @@ from typing import Final
 
 from felhom_agent.model import DeclaredValue
 from felhom_agent.options.formats import UNDEFINED, Invalid
+from felhom_agent.options.since import FIRST, Since
 from felhom_agent.options.types import Boolean, OptionType, one, truth
 
 _MISSING: Final = "property is missing and it is not optional"
@@ -30,7 +31,8 @@ class Key:
     `default` is what PVE uses at run time where the part is missing, as wire text; `None` if
     nothing equals absence. An `owned` part is PVE's to fill in where it was not declared.
     `needs` names a part that this one cannot do without. A `lasting` part stays even where the
-    option shall not be set. `made_once`: a fact of a volume, decided when it was made.
+    option shall not be set. `made_once`: a fact of a volume, decided when it was made. `since` is
+    when PVE came to know it, `None` where nobody knows.
     """
 
     type: OptionType
@@ -40,6 +42,7 @@ class Key:
     needs: str = ""
     lasting: bool = False
     made_once: bool = False
+    since: Since | None = FIRST
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from felhom_agent.options.propstring import PropertyString
+from felhom_agent.options.since import FIRST, Since
 from felhom_agent.options.types import OptionType
 
 _INDEXED: Final = re.compile(r"([a-z0-9]*[a-z])(0|[1-9][0-9]*)")
@@ -28,7 +29,7 @@ class Option:
     * `token_never`: why an API token can never set it, in PVE's words.
     * `read_only`: fixed when the guest was made. `required`: PVE refuses to delete it.
     * `presence`: its presence alone means something, so that a blank text is not absence.
-    * `since`: the PVE version it is known to have come with; empty where it was always there.
+    * `since`: when PVE came to know it; `None` where nobody knows.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Option:
     read_only: bool = False
     required: bool = False
     presence: bool = False
-    since: str = ""
+    since: Since | None = FIRST
 
     @property
     def family(self) -> str:

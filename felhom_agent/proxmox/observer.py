@@ -28,6 +28,7 @@ from felhom_agent.errors import Denied, Interrupted, Missing, Unanswered, Unchan
 from felhom_agent.model import Actual, ActualGuest, Facts, Kind, RunState
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.guests import Guests
+from felhom_agent.proxmox.qmp import hung, is_paused
 
 _log = logging.getLogger(__name__)
 
@@ -225,7 +226,8 @@ def _guest(vmid: int, kind: Kind, node: str, row: Row, placed: Row) -> ActualGue
         lock=str(row.get("lock") or ""),
         template=bool(row.get("template")),
         ha_state=_ha_state(row, placed),
-        paused=row.get("qmpstatus") in ("paused", "suspended"),
+        paused=is_paused(row.get("qmpstatus")),
+        hung=hung(row.get("qmpstatus")),
     )
 
 

@@ -196,3 +196,22 @@ _DEFAULTS: Final[Mapping[str, Callable[[Option, Context], Option]]] = {
     "vcpus": _constant(_vcpus),
     "vga": _vga,
 }
+
+DECIDED_BY: Final[Mapping[str, str]] = {
+    "arch": "the host",
+    "balloon": "memory",
+    "citype": "ostype",
+    "cpu": "arch and kvm",
+    "cpuunits": "the host's cgroup version",
+    "hostname": "the vmid",
+    "ivshmem": "the vmid",
+    "kvm": "arch",
+    "localtime": "ostype",
+    "machine": "arch",
+    "net[n]": "machine and PVE's version",
+    "tablet": "vga",
+    "tdf": "ostype and acpi",
+    "vcpus": "sockets and cores",
+    "vga": "hostpci[n] x-vga, ostype, machine and arch",
+}
+"""What decides an option's default, in words."""

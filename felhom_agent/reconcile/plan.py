@@ -49,6 +49,7 @@ from felhom_agent.reconcile.normalize import (
     unset_wire,
 )
 from felhom_agent.reconcile.rawlines import raw_lines
+from felhom_agent.reconcile.support import unsupported
 from felhom_agent.reconcile.volumes import has_volume
 
 
@@ -170,16 +171,26 @@ def _reason_to_withhold(desired: DesiredGuest, guest: ActualGuest) -> str:
 
 def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iterator[_Finding]:
     context, facts = _context(desired, guest, actual), actual.facts
+    if guest.hung and desired.state is not RunState.STOPPED:
+        yield _Note(f"it hangs, though PVE calls it running ({guest.hung})")
     wishes: dict[str, DeclaredValue | TypeOfAbsent] = {
         **desired.config,
         **dict.fromkeys(sorted(desired.unset), ABSENT),
     }
     for key, value in wishes.items():
-        if why := _too_new(guest, key, facts):
-            yield _Note(f"{key}: {why}", refused=True)
-        else:
-            here = replace(context, pending=_waits(guest, key, value, context))
-            yield from _finding(guest, key, value, here)
+        here = replace(context, pending=_waits(guest, key, value, context))
+        for finding in _finding(guest, key, value, here):
+            yield _if_known(guest, finding, facts)
+
+
+def _if_known(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:
+    """Given a finding, return it, or why this node's PVE cannot take the change yet."""
+    if not isinstance(finding, Change) or finding.after is ABSENT:
+        return finding
+    option = lookup(guest.kind, finding.key)
+    before = "" if finding.before is ABSENT else finding.before
+    why = unsupported(option, finding.key, finding.after, before, facts) if option else ""
+    return _Note(f"{finding.key}: {why}", refused=True) if why else finding
 
 
 def _finding(
@@ -271,16 +282,6 @@ def _protected(guest: ActualGuest, key: str) -> str:
     if option is None or not has_volume(option) or not (guest.config or EMPTY).get("protection"):
         return ""
     return "the guest is protected; its volumes are left as they are"
-
-
-def _too_new(guest: ActualGuest, key: str, facts: Facts) -> str:
-    """Return why this node's PVE cannot know an option yet; empty if it can."""
-    option = lookup(guest.kind, key)
-    if option is None or not option.since or not facts.version:
-        return ""
-    since = tuple(int(n) for n in option.since.split("."))
-    version = ".".join(str(n) for n in facts.version)
-    return f"needs PVE {option.since}; this node has {version}" if facts.version < since else ""
 
 
 def _present(guest: ActualGuest, key: str) -> object:
