@@ -166,12 +166,14 @@ class ActualGuest:
 class Facts:
     """What a comparison depends on and no guest decides: version, host, datacenter.
 
-    `packages` has the versions of those of PVE's packages that are known (qemu-server).
+    `arch` is the host's, as PVE names it; `packages` has the versions of those of PVE's packages
+    that are known (qemu-server).
     """
 
     version: tuple[int, ...] = ()
     cgroup: int = 2
     case_sensitive_tags: bool = False
+    arch: str = "x86_64"
     packages: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

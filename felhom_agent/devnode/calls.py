@@ -160,15 +160,16 @@ def current(call: Call) -> object:
 def write_config(call: Call) -> object:
     """PUT config, which is synchronous, and POST config, which is a task."""
     world = call.world
+    present = world.here(call.kind, call.vmid)
+    stored = present.conf.merged() if present else {}
     wanted = change.parse(
         call.kind,
         call.raw,
         post=call.method == "POST",
         version=call.world.version,
-        newer=call.world.newer_parts,
+        newer=call.world.newer_parts | change.unknown_parts(call.kind, stored),
     )
-    present = world.here(call.kind, call.vmid)
-    change.authorize(wanted, call.caller, call.vmid, present.conf.merged() if present else {})
+    change.authorize(wanted, call.caller, call.vmid, stored)
     guest = call.guest()
     writing.refuse(guest, wanted)
     if call.method == "PUT":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from felhom_agent.devnode import schema
@@ -16,7 +17,7 @@ from felhom_agent.devnode.conf import RAW
 from felhom_agent.devnode.readback import DISK, split, split_drive
 from felhom_agent.devnode.refusal import Refusal, bad, denied, died
 from felhom_agent.devnode.schema import Check, Raw
-from felhom_agent.options import PropertyString, beyond_token, lookup, never_settles
+from felhom_agent.options import Invalid, PropertyString, beyond_token, lookup, never_settles
 from felhom_agent.options.since import Since, numbers
 
 _CONTROL: Mapping[str, Mapping[str, Check]] = {
@@ -109,6 +110,20 @@ def _check(
         return check(known) or _newer_part(kind, key, known, version)
 
     return complaint
+
+
+def unknown_parts(kind: str, values: Mapping[str, str]) -> frozenset[str]:
+    """Given a guest's file, return the parts in it that the table of options does not know.
+
+    PVE drops what it cannot read, so that a node which shows such a part is newer, and takes it.
+    """
+    found: set[str] = set()
+    for key, value in values.items():
+        option = lookup(kind, key)
+        if option is not None and isinstance(option.type, PropertyString):
+            with suppress(Invalid):
+                found |= option.type.unknown(value)
+    return frozenset(found)
 
 
 def _without(value: str, newer: frozenset[str]) -> str:

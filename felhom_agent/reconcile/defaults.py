@@ -101,9 +101,14 @@ def _display(context: Context) -> str:
     return "std" if windows == 0 or windows >= 6 else "cirrus"
 
 
+def _is_passed(context: Context) -> bool:
+    """Return whether a host's display is passed to the guest."""
+    return any(truth(_parts(context, key).get("x-vga", "0")) for key in _HOST_PCIS)
+
+
 def _vga(option: Option, context: Context) -> Option:
     # PVE: QemuServer/PCI.pm print_hostpci_devices: an absent vga alone gives way
-    passed = any(truth(_parts(context, key).get("x-vga", "0")) for key in _HOST_PCIS)
+    passed = _is_passed(context)
     display = _display(context)
     return replace(_with_part(option, "type", display), default="none" if passed else display)
 
@@ -113,7 +118,13 @@ def _tablet(context: Context) -> str:
     return "0" if re.fullmatch(r"qxl[234]?|serial\d+", kind) else "1"
 
 
-def _cpu(context: Context) -> str:
+def _cpu(option: Option, context: Context) -> Option:
+    # PVE: QemuServer/CPUConfig.pm get_cpu_options; a passed display hides the hypervisor
+    hidden = _with_part(option, "hidden", str(int(_is_passed(context))))
+    return replace(hidden, default=_cpu_type(context))
+
+
+def _cpu_type(context: Context) -> str:
     # PVE: QemuServer/CPUConfig.pm get_default_cpu_type
     emulated = not _is_on(context, "kvm", _kvm(context))
     if _arch(context) == "aarch64":
@@ -184,7 +195,7 @@ _DEFAULTS: Final[Mapping[str, Callable[[Option, Context], Option]]] = {
     "arch": _constant(lambda context: context.arch),
     "balloon": _constant(_balloon),
     "citype": _constant(_citype),
-    "cpu": _constant(_cpu),
+    "cpu": _cpu,
     "hostname": _constant(_hostname),
     "ivshmem": _ivshmem,
     "kvm": _constant(_kvm),
@@ -201,7 +212,7 @@ DECIDED_BY: Final[Mapping[str, str]] = {
     "arch": "the host",
     "balloon": "memory",
     "citype": "ostype",
-    "cpu": "arch and kvm",
+    "cpu": "arch, kvm and hostpci[n] x-vga",
     "cpuunits": "the host's cgroup version",
     "hostname": "the vmid",
     "ivshmem": "the vmid",

@@ -296,6 +296,7 @@ def _context(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Conte
         config=config,
         declared=desired.config,
         others=actual.guests,
+        arch=facts.arch,
         version=facts.version,
         devices=frozenset(config) | frozenset(desired.config),
         case_sensitive_tags=facts.case_sensitive_tags,

@@ -191,7 +191,7 @@ def _is_satisfied(want: Drive, have: Drive) -> bool:
         return False
     if want.volume.new_bytes is None:
         return have.volume.is_cloudinit
-    return _is_disk(have)
+    return _is_disk(have) and not have.volume.is_iso
 
 
 def _made_otherwise(want: Drive, have: Drive) -> Comparison | None:
