@@ -6,7 +6,14 @@ import pytest
 
 from felhom_agent.model import ABSENT, DeclaredValue
 from felhom_agent.options import Invalid
-from felhom_agent.reconcile.normalize import Context, Verdict, compare, compare_unset, to_wire
+from felhom_agent.reconcile.normalize import (
+    Context,
+    Verdict,
+    compare,
+    compare_unset,
+    is_written,
+    to_wire,
+)
 
 MAC = "BC:24:11:AA:BB:CC"
 VETH = f"name=a,hwaddr={MAC},type=veth"
@@ -129,3 +136,11 @@ def test_a_key_declared_unset(kind: str, key: str, actual: object, expected: Ver
 def test_a_required_option_is_kept_in_pves_words() -> None:
     comparison = compare_unset("lxc", "memory", 512)
     assert comparison.why == "unable to delete required option 'memory'"
+
+
+def test_what_was_sent_is_known_again_with_the_parts_that_it_carried() -> None:
+    sent = f"virtio={MAC},newpart=7,tag=1"
+    assert is_written("qemu", "net0", sent, f"virtio={MAC},tag=1,newpart=7")
+    assert not is_written("qemu", "net0", sent, f"virtio={MAC},tag=1,newpart=8")
+    assert not is_written("qemu", "net0", sent, f"virtio={MAC},tag=1")
+    assert not is_written("qemu", "nosuchkey", "1", "1")
