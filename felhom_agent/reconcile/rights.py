@@ -12,6 +12,7 @@ from typing import Final
 from felhom_agent.options import Option, PropertyString, beyond_token
 from felhom_agent.reconcile.comparison import Context
 
+_MAX_TOLD: Final = 300
 _TOOLS: Final = {"qemu": "qm", "lxc": "pct"}
 # PVE: qemu-server API2/Qemu.pm update_vm_api: the device that goes counts like the one that comes
 _OLD_COUNTS: Final = frozenset({"usb", "hostpci", "serial"})
@@ -62,8 +63,7 @@ def features_wire(option: Option, wire: str, actual: str) -> str:
 
 def root_command(kind: str, key: str, wire: str, context: Context) -> str:
     """Given an option's text, return the command with which root sets it."""
-    value = shlex.quote(wire)
-    return f"{_TOOLS[kind]} set {context.vmid or '<vmid>'} --{key} {value}"
+    return f"{_TOOLS[kind]} set {context.vmid or '<vmid>'} --{key} {_bounded(shlex.quote(wire))}"
 
 
 def root_remedy(option: Option, kind: str, key: str, wire: str | None, context: Context) -> str:
@@ -72,11 +72,16 @@ def root_remedy(option: Option, kind: str, key: str, wire: str | None, context: 
     if option.read_only:
         return f"it was fixed when the {kind} guest was made; a restore of a backup can change it"
     if key.startswith("lxc."):
-        line = f"write {key} = {wire}" if wire is not None else f"remove {key}"
+        told = "" if wire is None else _bounded(" and ".join(wire.split("\n")))
+        line = f"remove {key}" if wire is None else f"write {key} = {told}"
         return f"as root: {line} in /etc/pve/lxc/{vmid}.conf"
     if wire is None:
         return f"as root: {_TOOLS[kind]} set {vmid} --delete {key}"
     return f"as root: {root_command(kind, key, wire, context)}"
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _MAX_TOLD else f"{text[:_MAX_TOLD]}..."
 
 
 def _features(option: Option, key: str, wire: str, actual: str, context: Context) -> str:
