@@ -6,7 +6,7 @@ For people: `felhom-agent explain` says them, and docs/equality.md lists them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from felhom_agent.options import addresses, special
@@ -130,11 +130,20 @@ def _of_type(kind: OptionType) -> Iterator[Rule]:
         yield Rule("a text; case counts, blanks around it do not", _QEMU)
 
 
+def _of_part(kind: OptionType) -> Iterator[Rule]:
+    """Yield what is to be said of a part's own values: where spellings or order do not count."""
+    told = (addresses.Address, addresses.MachineType, NumberSet, Words)
+    if isinstance(kind, told) or (isinstance(kind, Text) and kind.fold):
+        yield from _of_type(kind)
+
+
 def _of_parts(kind: PropertyString) -> Iterator[Rule]:
     yield Rule(
         "parts in any order; one that equals its default is as good as none",
         f"{_SCHEMA} parse_property_string",
     )
+    for key, spec in sorted(kind.keys.items()):
+        yield from (replace(rule, text=f"{key}: {rule.text}") for rule in _of_part(spec.type))
     owned = sorted(key for key, spec in kind.keys.items() if spec.owned)
     if owned:
         words = ", ".join(owned)

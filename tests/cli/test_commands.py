@@ -306,6 +306,8 @@ def test_explain_tells_a_verdict_and_why(
         ),
         (("qemu", "boot", "order=a", "order=a"), ("parts in any order",)),
         (("qemu", "smbios1", "", "uuid=x"), ("PVE fills in uuid: kept",)),
+        (("qemu", "machine", "q35", "q35"), ("type: a version without +pve is that with +pve0",)),
+        (("lxc", "net0", "name=a", "name=a"), ("hwaddr: a text; upper and lower case are one",)),
         (("lxc", "nameserver", "", "absent"), ("blank is none", "order counts", "Base.pm")),
         (("qemu", "tpmstate0", "a:x", "a:x"), ("decided when the volume was made",)),
         (("lxc", "unprivileged", "1", "1"), ("compared, never sent",)),
