@@ -153,9 +153,9 @@ class ActualGuest:
 
     `config` is PVE's own answer (JSON types as they came, with the changes that wait for a restart
     merged in); `digest` names the version of it. `config` is `None` where it was not read.
-    `pending` has, for each key that waits for a restart, what is in effect until then. `unread`
-    says why what PVE answers about this guest cannot be read or made sense of; such a guest has
-    no `config`.
+    `hung` says how a guest hangs that PVE calls running; empty where it does not. `pending` has,
+    for each key that waits for a restart, what is in effect until then. `unread` says why what PVE
+    answers about this guest cannot be read or made sense of; such a guest has no `config`.
     """
 
     vmid: int
@@ -169,17 +169,24 @@ class ActualGuest:
     template: bool = False
     ha_state: str = ""
     paused: bool = False
+    hung: str = ""
     pending: Mapping[str, object] = field(default_factory=lambda: EMPTY)
     unread: str = ""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a comparison depends on and no guest decides: version, host, datacenter."""
+    """What a comparison depends on and no guest decides: version, host, datacenter.
+
+    `arch` is the host's, as PVE names it; `packages` has the versions of those of PVE's packages
+    that are known (qemu-server).
+    """
 
     version: tuple[int, ...] = ()
     cgroup: int = 2
     case_sensitive_tags: bool = False
+    arch: str = "x86_64"
+    packages: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,15 @@ from typing import Any
 
 from felhom_agent import config
 from felhom_agent.options import Option, PropertyString, keys, lookup
-from felhom_agent.options.special import Description, SshKeys
-from felhom_agent.options.types import Boolean, Choice, Number, NumberSet, OptionType, Text, Words
+from felhom_agent.options.rules import rules_of
+from felhom_agent.options.since import FIRST
+from felhom_agent.options.types import Choice, Number
+from felhom_agent.reconcile.defaults import DECIDED_BY
 from tools.manual import files
 from tools.settings import default_of, texts_of
 
 DOCS = Path(__file__).parent.parent / "docs"
+KINDS = Path(__file__).parent / "equality_kinds.md"
 
 _SETTINGS = """\
 # agent.toml
@@ -47,7 +50,7 @@ def pages() -> dict[Path, str]:
     return {
         **files(),
         DOCS / "agent.toml.md": "\n".join([_SETTINGS, *_settings()]) + "\n",
-        DOCS / "equality.md": "\n".join([_EQUALITY, *_options()]) + "\n",
+        DOCS / "equality.md": "\n".join([_EQUALITY, KINDS.read_text(), *_options()]) + "\n",
     }
 
 
@@ -81,39 +84,29 @@ def _options() -> Iterator[str]:
 
 
 def _row(name: str, option: Option) -> str:
-    cells = [_compared(option.type), _absent(option), _privileges(option), _remarks(option)]
+    cells = [_compared(option), _absent(option), _privileges(option), _remarks(option)]
     return f"| `{name}` | {' | '.join(cells)} |"
 
 
-def _compared(kind: OptionType) -> str:
-    if isinstance(kind, PropertyString):
-        return "parts, in any order: " + ", ".join(_part(kind, key) for key in sorted(kind.keys))
+def _compared(option: Option) -> str:
+    kind = option.type
     match kind:
-        case Boolean():
-            return "yes or no, in any of PVE's spellings"
+        case PropertyString():
+            return "parts, in any order: " + ", ".join(_part(kind, k) for k in sorted(kind.keys))
         case Number():
             return f"{'whole number' if kind.integer else 'number'}{_bounds(kind)}"
         case Choice():
             return f"one of {', '.join(kind.values)}"
-        case NumberSet():
-            return "set of numbers, ranges or not"
-        case Words():
-            case = ", case-blind" if kind.fold else ""
-            return f"{'set' if kind.unordered else 'list'} of words{case}"
-        case Description():
-            return "text, without what PVE adds or cuts at its end"
-        case SshKeys():
-            return "text, percent-encoded or not"
-        case Text():
-            return f"text{', case-blind' if kind.fold else ''}"
         case _:
-            return "its meaning"
+            return "; ".join(rule.text for rule in rules_of(option) if rule.compares)
 
 
 def _part(kind: PropertyString, key: str) -> str:
     spec = kind.keys[key]
-    default = f" (absent: {spec.default})" if spec.default else ""
-    return f"{key}{'*' if spec.owned else ''}{default}"
+    notes = [f"absent: {spec.default}"] if spec.default else []
+    notes += [f"since {spec.since}"] if spec.since not in (None, FIRST) else []
+    told = f" ({', '.join(notes)})" if notes else ""
+    return f"{key}{'*' if spec.owned else ''}{told}"
 
 
 def _bounds(kind: Number) -> str:
@@ -123,8 +116,10 @@ def _bounds(kind: Number) -> str:
 
 
 def _absent(option: Option) -> str:
+    if by := DECIDED_BY.get(option.name):
+        return f"{f'`{option.default}`, ' if option.default else ''}decided by {by}"
     if option.default is None:
-        return "like no value"
+        return "not what blank is" if option.presence else "like no value"
     return f"`{option.default}`" if option.default else "empty"
 
 
@@ -135,11 +130,11 @@ def _privileges(option: Option) -> str:
 
 def _remarks(option: Option) -> str:
     remarks = {
-        "an API token cannot set it": bool(option.token_never),
+        "root's alone; compared, never sent": bool(option.token_never),
         "PVE never tells it; never compared": option.secret,
-        "fixed when the guest is made": option.read_only,
+        "fixed when the guest is made; compared, never sent": option.read_only,
         "cannot be unset": option.required,
-        f"since PVE {option.since}": bool(option.since),
+        f"since {option.since}": option.since not in (None, FIRST),
     }
     return "; ".join(text for text, holds in remarks.items() if holds)
 

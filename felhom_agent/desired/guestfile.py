@@ -16,7 +16,7 @@ inside of a guest's table costs that guest, and no other one of the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -205,13 +205,14 @@ class _Reader:
         if not isinstance(table, dict):
             self._wrong(f"guest {path[1]}: config must be a table", *path, "config")
             return config
-        for key, value in table.items():
+        for steps, value in _options(table):
+            key = ".".join(steps)
             try:
                 config[key] = _declared_value(value)
                 self._check(key, config[key], kind)
             except Invalid as error:
                 text = f"guest {path[1]}: {_shown(key)}: {_told(error, value)}"
-                self._wrong(text, *path, "config", key)
+                self._wrong(text, *path, "config", *steps)
         return config
 
     def _unset(
@@ -258,8 +259,8 @@ class _Reader:
             return "is also declared in config"
         if all(option.required for option in known):
             return "PVE cannot do without it"
-        if all(option.server_owned or option.read_only or option.token_never for option in known):
-            return "belongs to PVE or to root; an agent cannot remove it"
+        if all(option.server_owned for option in known):
+            return "belongs to PVE; nobody can remove it"
         return next(filter(None, map(lost_by_unset, known)), "")
 
     def _outside(self, text: str, *path: str) -> None:
@@ -274,6 +275,23 @@ class _Reader:
         self._count += 1
         if self._count <= MAX_PROBLEMS:
             self._found.problems.append(problem)
+
+
+def _options(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the path and value of each option; for TOML, `lxc.cap.drop` is a table in a table."""
+    for key, value in table.items():
+        if key == "lxc" and isinstance(value, dict):
+            yield from (((key, *steps), leaf) for steps, leaf in _leaves(value))
+        else:
+            yield (key,), value
+
+
+def _leaves(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from (((key, *steps), leaf) for steps, leaf in _leaves(value))
+        else:
+            yield (key,), value
 
 
 def _declared_value(value: Any) -> DeclaredValue:

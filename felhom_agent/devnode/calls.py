@@ -83,15 +83,17 @@ def cluster_status(call: Call) -> object:
 
 
 def ha_status(call: Call) -> object:
-    """GET /cluster/ha/status/current, as far as it is about the quorum.
+    """GET /cluster/ha/status/current of a manager that manages nothing.
 
-    recorded: calls-9.2/201-quorum/024, 054, 159.
+    recorded: 141-ha-running/001, calls-9.2/201-quorum/024, 054, 159.
     """
     name, quorate = call.world.node, call.world.quorate
     status = "OK" if quorate else f"No quorum on node '{name}'!"
     return [
-        {"id": "quorum", "node": name, "quorate": int(quorate), "status": status, "type": "quorum"}
-    ]
+        {"id": "quorum", "node": name, "quorate": int(quorate), "status": status, "type": "quorum"},
+        {"id": "fencing", "node": name, "type": "fencing", "armed-state": "standby",
+         "status": "standby (CRM watchdog standby)"},
+    ]  # fmt: skip
 
 
 def cluster_options(call: Call) -> object:
@@ -172,11 +174,16 @@ def current(call: Call) -> object:
 def write_config(call: Call) -> object:
     """PUT config, which is synchronous, and POST config, which is a task."""
     world = call.world
-    wanted = change.parse(
-        call.kind, call.raw, post=call.method == "POST", version=call.world.version
-    )
     present = world.here(call.kind, call.vmid)
-    change.authorize(wanted, call.caller, call.vmid, present.conf.merged() if present else {})
+    stored = present.conf.merged() if present else {}
+    wanted = change.parse(
+        call.kind,
+        call.raw,
+        post=call.method == "POST",
+        version=call.world.version,
+        newer=call.world.newer_parts | change.unknown_parts(call.kind, stored),
+    )
+    change.authorize(wanted, call.caller, call.vmid, stored)
     guest = call.guest()
     writing.refuse(guest, wanted)
     if call.method == "PUT":

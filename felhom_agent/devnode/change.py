@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from felhom_agent.devnode import schema
 from felhom_agent.devnode.access import Caller
+from felhom_agent.devnode.conf import RAW
 from felhom_agent.devnode.readback import DISK, split, split_drive
 from felhom_agent.devnode.refusal import Refusal, bad, denied, died
 from felhom_agent.devnode.schema import Check, Raw
-from felhom_agent.options import beyond_token, lookup
+from felhom_agent.options import Invalid, PropertyString, beyond_token, lookup, never_settles
+from felhom_agent.options.since import Since, numbers
 
 _CONTROL: Mapping[str, Mapping[str, Check]] = {
     "qemu": {
@@ -34,6 +37,7 @@ _READ_ONLY = frozenset({"meta", "digest", "parent", "snaptime", "vmstate"})
 
 # PVE: pve-container LXC/Config.pm; recorded: 20-writes-lxc/021, 028.
 _REQUIRED_LXC = frozenset({"memory", "rootfs"})
+_OLD_COUNTS = re.compile(r"(?:usb|hostpci|serial)\d+")
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,22 @@ class Change:
         return f"update VM {vmid}: {' '.join(words)}"
 
 
-def parse(kind: str, params: Mapping[str, Raw], *, version: str, post: bool = False) -> Change:
+def parse(
+    kind: str,
+    params: Mapping[str, Raw],
+    *,
+    version: str,
+    post: bool = False,
+    newer: frozenset[str] = frozenset(),
+) -> Change:
     """Given a write's parameters, return what it asks for. Raise `Refusal` (400 or 500).
 
-    An option that came after `version` is unknown.
+    An option that came after `version` is unknown, the parts in `newer` are known.
     """
     control = _POST_CONTROL if post else _CONTROL[kind]
     values = schema.verify(
         params,
-        lambda key: _check(kind, key, control, version),
+        lambda key: _check(kind, key, control, version, newer),
         lambda key: schema.type_word(kind, key),
     )
     _refuse_force(values)
@@ -78,22 +89,67 @@ def parse(kind: str, params: Mapping[str, Raw], *, version: str, post: bool = Fa
         digest=values.get("digest", ""),
         delay=float(values["background_delay"]) if "background_delay" in values else None,
     )
+    _refuse_drives(change)
     _refuse_both(change, change.reverts, "revert")
     _refuse_both(change, change.deletes, "delete")
     return change
 
 
-def _check(kind: str, key: str, control: Mapping[str, Check], version: str) -> Check | None:
+def _check(
+    kind: str, key: str, control: Mapping[str, Check], version: str, newer: frozenset[str]
+) -> Check | None:
     if key in control:
         return control[key]
-    unknown = key in _READ_ONLY or _is_newer(kind, key, version)
-    return None if unknown else schema.option_check(kind, key)
+    unknown = key in _READ_ONLY or key.startswith(RAW) or _is_newer(kind, key, version)
+    check = None if unknown else schema.option_check(kind, key)
+    if check is None:
+        return None
+
+    def complaint(value: str) -> str:
+        known = _without(value, newer)
+        return check(known) or _newer_part(kind, key, known, version)
+
+    return complaint
+
+
+def unknown_parts(kind: str, values: Mapping[str, str]) -> frozenset[str]:
+    """Given a guest's file, return the parts in it that the table of options does not know.
+
+    PVE drops what it cannot read, so that a node which shows such a part is newer, and takes it.
+    """
+    found: set[str] = set()
+    for key, value in values.items():
+        option = lookup(kind, key)
+        if option is not None and isinstance(option.type, PropertyString):
+            with suppress(Invalid):
+                found |= option.type.unknown(value)
+    return frozenset(found)
+
+
+def _without(value: str, newer: frozenset[str]) -> str:
+    parts = value.split(",")
+    gone = [part for part in parts if part.partition("=")[0] in newer and "=" in part]
+    return ",".join(part for part in parts if part not in gone) if gone else value
+
+
+def _newer_part(kind: str, key: str, value: str, version: str) -> str:
+    """Given a valid value, complain about a part that came after `version`."""
+    option = lookup(kind, key)
+    if option is None or not isinstance(option.type, PropertyString):
+        return ""
+    for part in sorted(option.type.split(value)):
+        if _came_after(option.type.keys[part].since, version):
+            return f"invalid format - format error\n{key}.{part}: {schema.UNKNOWN}\n"
+    return ""
 
 
 def _is_newer(kind: str, key: str, version: str) -> bool:
     option = lookup(kind, key)
-    since = option.since if option else ""
-    return bool(since) and [int(n) for n in since.split(".")] > [int(n) for n in version.split(".")]
+    return option is not None and _came_after(option.since, version)
+
+
+def _came_after(since: Since | None, version: str) -> bool:
+    return since is not None and numbers(since.pve) > numbers(version)
 
 
 def _words(values: Mapping[str, str], key: str) -> tuple[str, ...]:
@@ -113,6 +169,19 @@ def _asks_nothing(kind: str, params: Mapping[str, Raw]) -> bool:
         # recorded: 20-writes-lxc/026; an empty delete= is enough for a container.
         return not given
     return all(key in ("delete", "revert") and not params[key] for key in given)
+
+
+def _refuse_drives(change: Change) -> None:
+    """Raise `Refusal` (400) for drives whose parts PVE's schema takes, and PVE does not.
+
+    PVE: qemu-server API2/Qemu.pm check_drive_param. recorded: 9.2 202/511-548
+    """
+    for key, value in sorted(change.sets.items()):
+        option = lookup(change.kind, key) if DISK.fullmatch(key) else None
+        words = never_settles(option, value) if option and change.kind == "qemu" else ""
+        for known in ("unable to parse drive options", "explicit 'media=cdrom' is required"):
+            if words.startswith(known):
+                raise bad({key: words.partition(": ")[0]})
 
 
 def _refuse_both(change: Change, words: Iterable[str], verb: str) -> None:
@@ -135,6 +204,9 @@ def authorize(change: Change, caller: Caller, vmid: int, present: Mapping[str, s
     for key in (*change.deletes, *change.reverts):
         _may_touch(change.kind, key, present.get(key, ""), caller, vmid)
     for key, value in change.sets.items():
+        # PVE: qemu-server API2/Qemu.pm: the device that goes is judged like the one that comes
+        if _OLD_COUNTS.fullmatch(key) and present.get(key):
+            _may_touch(change.kind, key, present[key], caller, vmid)
         _may_touch(change.kind, key, value, caller, vmid)
         _may_use(change, key, value, caller, vmid, present.get(key, ""))
 
@@ -150,12 +222,20 @@ def _may_touch(kind: str, key: str, value: str, caller: Caller, vmid: int) -> No
         caller.need("/", "Sys.Console")
     elif option.family != "features" and (words := beyond_token(option, key, value)):
         raise died(words) if kind == "qemu" else _only_root(words)
+    if option.family in ("usb", "hostpci"):
+        _names_a_device(value)
     if kind == "qemu" and DISK.fullmatch(key) and parts.get("media") == "cdrom":
         caller.need(f"/vms/{vmid}", "VM.Config.CDROM")
     elif option.privileges:
         caller.need(f"/vms/{vmid}", *option.privileges)
     if kind == "qemu" and key == "startup":
         caller.need("/", "Sys.Modify")  # recorded: 10-qemu-roundtrip/125-136
+
+
+def _names_a_device(value: str) -> None:
+    parts = split(value)
+    if not {"host", "mapping", ""} & set(parts):
+        raise died("either 'host' or 'mapping' must be set.")
 
 
 def _only_root(words: str) -> Refusal:

@@ -14,7 +14,10 @@ from urllib.parse import quote
 
 from felhom_agent.devnode.schema import json_value
 
-Json = str | int
+Json = str | int | list[list[str]]
+RAW = "lxc."
+"""What keys of LXC itself begin with. GET config has them as pairs, GET pending not at all."""
+
 MASK = "**********"
 
 # PVE: pve-common Tools.pm encode_text leaves these characters of a description line alone.
@@ -57,7 +60,9 @@ class Conf:
     def answer(self, *, current: bool = False) -> dict[str, Json]:
         """Return what GET config answers; `current` leaves out what waits."""
         values = self.values if current else self.merged()
-        return {**self._typed(values), "digest": self.digest()}
+        raw = [[key, line] for key, line in _lines(values) if key.startswith(RAW)]
+        told: dict[str, Json] = {**self._typed(values), "digest": self.digest()}
+        return {**told, "lxc": raw} if raw else told
 
     def rows(self) -> Iterator[dict[str, Json]]:
         """Yield what GET pending answers."""
@@ -111,7 +116,9 @@ class Conf:
         self.unset.clear()
 
     def _typed(self, values: Mapping[str, str]) -> dict[str, Json]:
-        typed: dict[str, Json] = {k: json_value(self.kind, k, v) for k, v in values.items()}
+        typed: dict[str, Json] = {
+            k: json_value(self.kind, k, v) for k, v in values.items() if not k.startswith(RAW)
+        }
         return {k: MASK if k == "cipassword" else v for k, v in typed.items()}
 
 
@@ -119,4 +126,11 @@ def _section(values: Mapping[str, str]) -> Iterator[str]:
     description = values.get("description", "").removesuffix("\n")
     if "description" in values:
         yield from ("#" + quote(line, safe=_PLAIN) for line in description.split("\n"))
-    yield from (f"{key}: {values[key]}" for key in sorted(values) if key != "description")
+    yield from (f"{key}: {line}" for key, line in _lines(values) if key != "description")
+
+
+def _lines(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield key and text of each line; a key of LXC itself may have several."""
+    for key in sorted(values):
+        lines = values[key].split("\n") if key.startswith(RAW) else [values[key]]
+        yield from ((key, line) for line in lines)

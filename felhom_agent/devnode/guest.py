@@ -42,7 +42,10 @@ class Behaviour:
 
 @dataclass
 class Guest:
-    """One guest; `since` is when it was started, `run` counts its runs."""
+    """One guest; `since` is when it was started, `run` counts its runs.
+
+    `hung` is QEMU's word for how it hangs ("io-error"); empty where it does not.
+    """
 
     vmid: int
     kind: str
@@ -52,6 +55,7 @@ class Guest:
     flock: Flock
     running: bool = False
     paused: bool = False
+    hung: str = ""
     since: float = 0.0
     run: int = 0
     ha: str = ""
@@ -79,13 +83,13 @@ class Guest:
 
     def started(self, moment: float) -> None:
         """Let it run from that moment on."""
-        self.running, self.paused = True, False
+        self.running, self.paused, self.hung = True, False, ""
         self.since = moment
         self.run += 1
 
     def stopped(self) -> None:
         """Let it be off; what waited for this is applied. recorded: 30-running-qemu/050-054."""
-        self.running = self.paused = False
+        self.running, self.paused, self.hung = False, False, ""
         self.conf.settle()
 
 

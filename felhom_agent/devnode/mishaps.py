@@ -65,6 +65,12 @@ class Mishaps(ABC):
             guest.stopped()
             self.changed(guest)
 
+    def hang(self, vmid: int, qmpstatus: str) -> None:
+        """Let a running VM hang: QEMU says `io-error` or the like until it is started anew."""
+        with self.guard:
+            self.catch_up()
+            self.guests[vmid].hung = qmpstatus
+
     def hold_lock(self, vmid: int) -> None:
         """Hold a guest's configuration lock as somebody else, until it is released.
 

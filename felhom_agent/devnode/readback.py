@@ -21,6 +21,10 @@ _NET_MODELS = (
 )  # fmt: skip
 
 
+_UNQUOTED: Mapping[str, tuple[str, ...]] = {"qemu": ("ciuser", "args"), "lxc": ()}
+_WORDS: Mapping[str, tuple[str, ...]] = {"qemu": (), "lxc": ("nameserver", "searchdomain")}
+
+
 @dataclass(frozen=True)
 class TagStyle:
     """The `tag-style` of datacenter.cfg, as far as it changes what is stored."""
@@ -44,20 +48,27 @@ class Printer:
             return description(self.kind, value)
         if key == "tags":
             return tags(value, self.tag_style) or " "
-        if not value:
+        if not value.strip():
             # recorded: 13-lxc-roundtrip-root/005; an empty string reads back as one blank.
             return " "
-        return self._printed(key, value)
+        return self._printed(key, value).strip() or " "
 
     def _printed(self, key: str, value: str) -> str:
         if key == "cpuunits":
-            return str(min(max(int(value), 1), 10000))  # PVE: CGroup.pm, cgroup v2 (TRAPS 4)
+            return str(min(int(value), 10000))  # recorded: 9.2 202/311-332, cgroup v2
         if key == "cipassword":
             return _hashed(value, self.mac())
         if re.fullmatch(r"net\d+", key):
             return self._net(value)
         if DISK.fullmatch(key) and key != "rootfs":
             return drive(value, self.sizes)
+        if key in _UNQUOTED[self.kind]:
+            return unquoted(value)
+        if key == "env":
+            return "\0".join(line.strip() for line in value.split("\0") if line)
+        if key in _WORDS[self.kind]:
+            # PVE: LXC.pm verify_nameserver_list, verify_searchdomain_list
+            return " ".join(filter(None, re.split(r"[,;\s]+", value)))
         if type_word(self.kind, key) == "integer":
             return str(int(value))  # recorded: 10-qemu-roundtrip/087-100; "02" becomes 2
         return value
@@ -72,10 +83,22 @@ def description(kind: str, value: str) -> str | None:
     QEMU cuts all white space at the end, LXC has exactly one newline there.
     recorded: 14-fixpoints/001.
     """
+    if value == "0":
+        return None  # PVE: write_vm_config, write_pct_config: Perl takes it for false
     if kind == "qemu":
         return value.rstrip() or None
     kept = value.rstrip("\n")
     return kept + "\n" if kept else None
+
+
+def unquoted(value: str) -> str:
+    """Given a text of no format, return it as PVE reads it back: quotes go twice.
+
+    PVE: qemu-server QemuServer.pm check_type, called by write_vm_config and parse_vm_config.
+    """
+    for _ in range(2):
+        value = re.sub(r'^"(.*)"$', r"\1", value.strip())
+    return value
 
 
 def tags(value: str, style: TagStyle) -> str:
@@ -116,6 +139,11 @@ def drive(value: str, sizes: Mapping[str, str]) -> str:
     """
     volume, parts = split_drive(value)
     parts.pop("size", None)
+    for key in ("bps", "bps_rd", "bps_wr"):
+        if parts.pop(key, None):
+            parts[f"m{key}"] = "0.000"  # PVE: Drive.pm parse_drive divides the wrong value
+    if volume in ("none", "cdrom"):
+        parts.setdefault("media", "cdrom")  # recorded: 9.2 202/511-548
     if volume in sizes:
         parts["size"] = sizes[volume]
     return _joined([volume], parts)

@@ -115,7 +115,7 @@ def resource(guest: Guest, moment: float) -> Row:
 def _qmpstatus(guest: Guest) -> str:
     if not guest.running:
         return "stopped"
-    return "paused" if guest.paused else "running"
+    return "paused" if guest.paused else guest.hung or "running"
 
 
 def node(node_name: str, fingerprint: str, uptime: int, *, known: bool) -> Row:

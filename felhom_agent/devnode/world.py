@@ -42,7 +42,9 @@ class World(Mishaps):
     waits for a guest's lock before it answers, in seconds; PVE waits ten, a test waits none.
     `tag_style` is the text of datacenter.cfg's tag-style. `bridges` are those the node has,
     `peers` the other nodes it knows, none of which answers, `offline` those of them that are off.
-    `version` is PVE's. /cluster/resources is up to `resources_lag` seconds late; PVE's up to 12.
+    `version` is PVE's; `newer_parts` are parts of property strings that it takes and that the table
+    of options does not know. /cluster/resources is up to `resources_lag` seconds late; PVE's up to
+    12.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class World(Mishaps):
         tag_style: str = "",
         version: str = VERSION,
         resources_lag: float = 0.0,
+        newer_parts: Iterable[str] = (),
     ) -> None:
         self.node = node
         self.lock_wait = lock_wait
         self.version = version
+        self.newer_parts = frozenset(newer_parts)
         self.broadcasts = Broadcasts(resources_lag)
         self.offline: set[str] = set()
         self.tag_style = TagStyle(
@@ -79,7 +83,11 @@ class World(Mishaps):
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any], now: Callable[[], float] = time.time) -> World:
         """Given the JSON of a world, return it. Raise `KeyError` or `TypeError` if it is wrong."""
-        words = {k: spec[k] for k in ("tag_style", "version", "resources_lag") if k in spec}
+        words = {
+            k: spec[k]
+            for k in ("tag_style", "version", "resources_lag", "newer_parts")
+            if k in spec
+        }
         world = cls(spec.get("node", "pve1"), now, **words)
         for vmid, guest in spec.get("guests", {}).items():
             world.add(
@@ -244,7 +252,7 @@ class World(Mishaps):
             self.tasks.start(f"{TASK_PREFIX[guest.kind]}{verb}", vmid, ROOT, work)
 
     def _write(self, guest: Guest, changes: Mapping[str, object]) -> None:
-        for key, value in changes.items():
+        for key, value in _flat(changes).items():
             text: str | None = file_text(value)
             if key == "description":
                 text = description(guest.kind, str(value))
@@ -255,6 +263,15 @@ class World(Mishaps):
             volume, parts = split_drive(text)
             if DISK.fullmatch(key) and "size" in parts:
                 guest.sizes[volume] = parts["size"]
+
+
+def _flat(config: Mapping[str, object]) -> dict[str, object]:
+    """Return a configuration with the pairs of `lxc` as the lines of their keys."""
+    flat = {key: value for key, value in config.items() if key != "lxc"}
+    pairs = config.get("lxc", ())
+    for key, line in pairs if isinstance(pairs, (list, tuple)) else ():
+        flat[key] = f"{flat[key]}\n{line}" if key in flat else line
+    return flat
 
 
 def _pause(guest: Guest) -> None:

@@ -7,13 +7,15 @@ changed before the last refusal has been passed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 
 from felhom_agent.devnode.change import Change
 from felhom_agent.devnode.guest import Guest
 from felhom_agent.devnode.hotplug import at_once
 from felhom_agent.devnode.readback import DISK, Printer, TagStyle, split, split_drive
 from felhom_agent.devnode.refusal import busy, died
+from felhom_agent.devnode.schema import type_word
+from felhom_agent.options import lookup, never_settles
 
 _DIGEST_TEXT = {
     # recorded: 20-writes-qemu/008-010, 20-writes-lxc/008-010
@@ -40,6 +42,9 @@ def refuse(guest: Guest, change: Change) -> None:
         _balloon(guest, change)
         _boot_devices(guest, change)
         _volumes(guest, change)
+        _tpm_version(guest, change)
+        _one_cloudinit(guest, change)
+        _machine(change)
 
 
 def apply(guest: Guest, change: Change, style: TagStyle, mac: Callable[[], str]) -> None:
@@ -57,13 +62,15 @@ def apply(guest: Guest, change: Change, style: TagStyle, mac: Callable[[], str])
             _set(guest, key, printed)
     if guest.kind == "qemu":
         _side_effects(guest, change, before)
+        _old_style(guest)
 
 
 def unwritable(change: Change) -> str:
     """Given a change, return why its values cannot stand in the guest's file; empty if they can.
 
     PVE finds out when it makes the text of the file, after all other checks: of a PUT that is the
-    answer, of a POST the task's end. recorded: 202-values/309-310.
+    answer, of a POST the task's end. recorded: 9.2 202-values/249-310.
+    PVE: qemu-server QemuServer.pm check_type; pve-container LXC/Config.pm write_pct_config.
     """
     for key, value in change.sets.items():
         if (
@@ -76,6 +83,12 @@ def unwritable(change: Change) -> str:
             return f"unable to parse value of '{key}' - property contains a line feed"
         if change.kind == "lxc" and "\n" in value:
             return f"detected invalid newline inside property '{key}'"
+        word = type_word("qemu", key) if change.kind == "qemu" else ""
+        stored = {"integer": r"\d+", "number": r"\d+(\.\d+)?"}.get(word)
+        if stored and not re.fullmatch(stored, value):
+            return (
+                f"unable to parse value of '{key}' - type check ('{word}') failed - got '{value}'"
+            )
     return ""
 
 
@@ -150,6 +163,34 @@ def _volumes(guest: Guest, change: Change) -> None:
             raise died(f"volume '{volume}' does not exist")  # recorded: 120-disks-qemu/035
 
 
+def _tpm_version(guest: Guest, change: Change) -> None:
+    # PVE: qemu-server API2/Qemu.pm prohibit_tpm_version_change
+    old, new = guest.conf.values.get("tpmstate0"), change.sets.get("tpmstate0")
+    if not old or not new:
+        return
+    (had, was), (gets, becomes) = split_drive(old), split_drive(new)
+    if had == gets and was.get("version", "v1.2") != becomes.get("version", "v1.2"):
+        raise died("cannot change TPM state version after creation")
+
+
+def _one_cloudinit(guest: Guest, change: Change) -> None:
+    # PVE: qemu-server API2/Qemu.pm create_disks
+    for key, value in change.sets.items():
+        if not DISK.fullmatch(key) or "cloudinit" not in split_drive(value)[0]:
+            continue
+        for other, held in guest.conf.merged().items():
+            if other != key and DISK.fullmatch(other) and "cloudinit" in split_drive(held)[0]:
+                raise died(f"{key} - cloud-init drive is already attached at '{other}'")
+
+
+def _machine(change: Change) -> None:
+    # recorded: 9.2 202/333-354
+    option = lookup("qemu", "machine")
+    wire = change.sets.get("machine", "")
+    if option and wire and (words := never_settles(option, wire)):
+        raise died(words)
+
+
 def _set(guest: Guest, key: str, value: str) -> None:
     if not guest.running or at_once(guest.kind, key, value, guest.conf.values):
         guest.conf.put(key, value)
@@ -172,6 +213,8 @@ def _allocated(guest: Guest, key: str, value: str) -> str:
     recorded: 120-disks-qemu/007-013, 029-030.
     """
     volume, parts = split_drive(value)
+    if volume.endswith(":cloudinit") and DISK.fullmatch(key) and guest.kind == "qemu":
+        return _cloudinit(guest, volume.partition(":")[0], parts)
     new = re.fullmatch(r"([^:/,]+):(\d+(?:\.\d+)?)", volume)
     if not DISK.fullmatch(key) or key == "rootfs" or new is None:
         return value
@@ -179,6 +222,14 @@ def _allocated(guest: Guest, key: str, value: str) -> str:
     name = _free_volume(guest, new[1])
     guest.sizes[name] = _size(float(new[2]))
     return ",".join([name, *(f"{k}={v}" for k, v in parts.items())])
+
+
+def _cloudinit(guest: Guest, storage: str, parts: Mapping[str, str]) -> str:
+    # recorded: 9.2 202/143
+    name = f"{storage}:{guest.vmid}/vm-{guest.vmid}-cloudinit.{parts.get('format', 'qcow2')}"
+    guest.sizes[name] = "4M"
+    kept = {**{k: v for k, v in parts.items() if k != "format"}, "media": "cdrom"}
+    return ",".join([name, *(f"{k}={v}" for k, v in kept.items())])
 
 
 def _free_volume(guest: Guest, storage: str) -> str:
@@ -214,6 +265,19 @@ def _side_effects(guest: Guest, change: Change, before: Container[str]) -> None:
         kept += [drive for drive in _new_cds(change, before) if drive not in kept]
         if kept != devices:
             _set(guest, "boot", f"order={';'.join(kept)}" if kept else " ")
+
+
+def _old_style(guest: Guest) -> None:
+    # PVE: qemu-server QemuServer.pm write_vm_config. recorded: 9.2 202/001-008
+    values = guest.conf.values
+    smp = values.get("smp")
+    guest.conf.forget(["smp"])
+    if smp is None:
+        return
+    guest.conf.drop("smp")
+    if "sockets" not in values:
+        guest.conf.put("sockets", smp)
+        guest.conf.drop("cores")
 
 
 def _new_cds(change: Change, before: Container[str]) -> list[str]:

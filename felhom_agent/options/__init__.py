@@ -5,10 +5,10 @@ found by `lookup`; its `type` checks values in PVE's own words, puts declared va
 and tells what a value means. The facts are the lines of `qemu` and `lxc`.
 """
 
-from felhom_agent.options.declaration import declared, keys, lookup
+from felhom_agent.options.declaration import declared, keys, lookup, understood
 from felhom_agent.options.formats import Invalid
 from felhom_agent.options.propstring import Key, PropertyString
-from felhom_agent.options.refusal import beyond_token, harm, lost_by_unset
+from felhom_agent.options.refusal import beyond_token, lost_by_unset, mask, never_settles
 from felhom_agent.options.table import Option
 from felhom_agent.options.types import OptionType
 from felhom_agent.options.volume import Volume
@@ -22,8 +22,10 @@ __all__ = [
     "Volume",
     "beyond_token",
     "declared",
-    "harm",
     "keys",
     "lookup",
     "lost_by_unset",
+    "mask",
+    "never_settles",
+    "understood",
 ]

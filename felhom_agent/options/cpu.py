@@ -11,6 +11,7 @@ from typing import Final
 
 from felhom_agent.options.formats import Invalid, phys_bits
 from felhom_agent.options.propstring import Key, PropertyString
+from felhom_agent.options.since import qemu_server
 from felhom_agent.options.types import Boolean, Text, Words, choice, integer
 
 # A model of the operator's own is "custom-..." and not here
@@ -53,10 +54,10 @@ CPU: Final = PropertyString(
     {
         "cputype": Key(Text()),
         "flags": Key(Words(";", pattern=r"[+-][\w.-]+(?:;[+-][\w.-]+)*", unordered=True)),
-        "guest-phys-bits": Key(integer(32, 64)),
+        "guest-phys-bits": Key(integer(32, 64), since=qemu_server("9.0.18", "9.1")),
         "hidden": Key(Boolean(), "0"),
         "hv-vendor-id": Key(Text(pattern=r"[a-zA-Z0-9]{1,12}")),
-        "level": Key(integer(0, 4294967295)),
+        "level": Key(integer(0, 4294967295), since=qemu_server("9.1.14", "9.2")),
         "phys-bits": Key(Text(phys_bits)),
     },
     "cputype",

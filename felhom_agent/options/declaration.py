@@ -1,7 +1,8 @@
 """Whether a declared value can ever be brought about, asked when a guest file is loaded.
 
-Refused here: what PVE would answer with 400, what PVE keeps for itself, what does harm, and what
-an agent on an API token can never set. Each refusal says so in words for the operator.
+Refused here: what PVE would answer with 400, what PVE keeps for itself, and what PVE makes another
+value of. What only root may set, or nobody any more, may be declared: it is compared, and told
+where it differs. Each refusal says so in words for the operator.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import Final
 
 from felhom_agent.model import DeclaredValue
 from felhom_agent.options.bounds import refuse_unbounded
-from felhom_agent.options.formats import UNDEFINED, Invalid
-from felhom_agent.options.lxc import LXC
+from felhom_agent.options.formats import UNDEFINED, UNKNOWN_PART, Invalid
+from felhom_agent.options.lxc import LXC, raw_line
+from felhom_agent.options.propstring import PropertyString
 from felhom_agent.options.qemu import QEMU
-from felhom_agent.options.refusal import beyond_token, for_good, harm
+from felhom_agent.options.refusal import for_good, never_settles
 from felhom_agent.options.table import Option, Table
 
 TABLES: Final[Mapping[str, Table]] = {"qemu": QEMU, "lxc": LXC}
@@ -31,6 +33,8 @@ def lookup(kind: str, key: str) -> Option | None:
 
     Return `None` for a key that PVE does not know, or a number beyond the highest.
     """
+    if kind == "lxc" and key.startswith("lxc."):
+        return raw_line(key)
     return TABLES[kind].lookup(key)
 
 
@@ -40,18 +44,29 @@ def keys(kind: str) -> tuple[str, ...]:
 
 
 def declared(kind: str, key: str, value: DeclaredValue) -> str:
-    """Given a declared value, return its wire text. Raise `Invalid` if it can never be set."""
-    option = _settable(kind, key)
-    refuse_unbounded(option, value)
-    wire = option.type.wire(value)
-    option.type.check(wire)
-    reason = harm(option, wire) or for_good(option, wire) or beyond_token(option, key, wire)
-    if reason:
+    """Given a declared value, return its wire text. Raise `Invalid` if it can never be so."""
+    option, wire = understood(kind, key, value)
+    if reason := for_good(option, wire) or never_settles(option, wire):
         raise Invalid(reason)
     return wire
 
 
-def _settable(kind: str, key: str) -> Option:
+def understood(kind: str, key: str, value: DeclaredValue) -> tuple[Option, str]:
+    """Given a declared value, return its option and its wire text.
+
+    Raise `Invalid` if it may not be declared, or PVE's schema does not take it.
+    """
+    option = _declarable(kind, key)
+    refuse_unbounded(option, value)
+    wire = option.type.wire(value)
+    if isinstance(option.type, PropertyString):
+        for part in sorted(option.type.unknown(wire)):
+            raise Invalid(f"{key}.{part}: {UNKNOWN_PART}")
+    option.type.check(wire)
+    return option, wire
+
+
+def _declarable(kind: str, key: str) -> Option:
     """Return the option if anybody may declare it at all."""
     option = lookup(kind, key)
     if key in _PARAMETERS:
@@ -60,9 +75,6 @@ def _settable(kind: str, key: str) -> Option:
         raise Invalid(UNDEFINED)
     if option.server_owned:
         raise Invalid(f"PVE itself keeps {key!r}; it cannot be declared")
-    if option.read_only:
-        # recorded: 11-lxc-roundtrip/141
-        raise Invalid(f"unable to modify read-only option: '{key}'")
     if key == "cdrom":
         raise Invalid("'cdrom' is an old name of ide2; declare ide2")
     return option

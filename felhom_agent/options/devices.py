@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from felhom_agent.options import formats, special
+from felhom_agent.options.addresses import Address, MachineType
 from felhom_agent.options.propstring import Key, PropertyString, spelled
+from felhom_agent.options.since import pve_container, qemu_server
 from felhom_agent.options.types import (
     Boolean,
     Number,
@@ -25,10 +27,14 @@ _ON: Final = Key(Boolean(), "1")
 _UUID: Final = Text(pattern=formats.UUID, fold=True)
 _MAC: Final = Text(formats.mac_address, fold=True)
 _NUMBERS: Final = NumberSet(";", "value does not match the regex pattern")
-_HEX_ID: Final = Key(Text(pattern=r"0x[0-9a-fA-F]{4}", fold=True))
+_HEX_ID: Final = Key(
+    Text(pattern=r"0x[0-9a-fA-F]{4}", fold=True), since=qemu_server("7.1-5", "7.2")
+)
 _BASE64: Final = Key(Text(pattern=r"[A-Za-z0-9+/]+={0,2}"))
-_IPV4: Final = Text(formats.ipv4_config)
-_IPV6: Final = Text(formats.ipv6_config, fold=True)
+_IPV4: Final = Address(formats.ipv4_config)
+_IPV6: Final = Address(formats.ipv6_config)
+_GATEWAY: Final = Address(formats.ipv4)
+_GATEWAY6: Final = Address(formats.ipv6)
 
 # Network.pm $nic_model_list
 _MODELS: Final = (
@@ -41,7 +47,7 @@ NET: Final = PropertyString(
         "macaddr": Key(_MAC, owned=True),
         "bridge": Key(Text(formats.bridge_id)),
         "firewall": _OFF,
-        "host-tunnel": Key(Boolean()),
+        "host-tunnel": Key(Boolean(), since=qemu_server("9.1.18", "9.2")),
         "link_down": _OFF,
         "mtu": Key(integer(1, 65520)),
         "queues": Key(integer(0, 64), "0"),
@@ -55,9 +61,9 @@ NET: Final = PropertyString(
 IP_CONFIG: Final = PropertyString(
     {
         "ip": Key(_IPV4),
-        "gw": Key(Text(formats.ipv4), needs="ip"),
+        "gw": Key(_GATEWAY, needs="ip"),
         "ip6": Key(_IPV6),
-        "gw6": Key(Text(formats.ipv6, fold=True), needs="ip6"),
+        "gw6": Key(_GATEWAY6, needs="ip6"),
     }
 )
 CONTAINER_NET: Final = PropertyString(
@@ -65,13 +71,13 @@ CONTAINER_NET: Final = PropertyString(
         "name": Key(Text(pattern=r"[-_.\w]+"), required=True),
         "bridge": Key(Text(pattern=r"[-_.\w]+")),
         "firewall": _OFF,
-        "gw": Key(Text(formats.ipv4)),
-        "gw6": Key(Text(formats.ipv6, fold=True)),
-        "host-managed": _OFF,
+        "gw": Key(_GATEWAY),
+        "gw6": Key(_GATEWAY6),
+        "host-managed": Key(Boolean(), "0", since=pve_container("6.0.15", "9.1")),
         "hwaddr": Key(_MAC, owned=True),
         "ip": Key(_IPV4),
         "ip6": Key(_IPV6),
-        "link_down": _OFF,
+        "link_down": Key(Boolean(), "0", since=pve_container("4.4-3", "7.4")),
         "mtu": Key(integer(64, 65535)),
         "rate": Key(Number(), "0"),
         "tag": Key(integer(1, 4094)),
@@ -92,7 +98,7 @@ NUMA_NODE: Final = PropertyString(
 SEV: Final = PropertyString(
     {
         "type": Key(choice("std es snp"), required=True),
-        "allow-smt": _ON,
+        "allow-smt": Key(Boolean(), "1", since=qemu_server("8.3.10", "8.4")),
         "kernel-hashes": _OFF,
         "no-debug": _OFF,
         "no-key-sharing": _OFF,
@@ -102,9 +108,9 @@ SEV: Final = PropertyString(
 TDX: Final = PropertyString(
     {
         "type": Key(choice("tdx"), required=True),
-        "attestation": Key(Boolean(), "1", required=True),
-        "vsock-cid": Key(integer(2), "2"),
-        "vsock-port": Key(integer(0), "4050"),
+        "attestation": Key(Boolean(), "1", required=True, since=qemu_server("9.0.28", "9.1")),
+        "vsock-cid": Key(integer(2), "2", since=qemu_server("9.0.28", "9.1")),
+        "vsock-port": Key(integer(0), "4050", since=qemu_server("9.0.28", "9.1")),
     },
     "type",
 )
@@ -113,22 +119,22 @@ _VERSION: Final = r"-\d+(?:\.\d+)+(?:\+pve\d+)?"
 MACHINE: Final = PropertyString(
     {
         "type": Key(
-            Text(
+            MachineType(
                 pattern=rf"pc|pc(?:-i440fx)?{_VERSION}(?:\.pxe)?|q35|pc-q35{_VERSION}(?:\.pxe)?"
                 r"|virt(?:-\d+(?:\.\d+)+)?(?:\+pve\d+)?",
                 longest=40,
             ),
             "pc",
         ),
-        "aw-bits": Key(Number(32, 64)),
-        "enable-s3": Key(Boolean()),
-        "enable-s4": Key(Boolean()),
-        "viommu": Key(choice("intel virtio")),
+        "aw-bits": Key(Number(32, 64), since=qemu_server("9.0.21", "9.1")),
+        "enable-s3": Key(Boolean(), since=qemu_server("8.3.10", "8.4")),
+        "enable-s4": Key(Boolean(), since=qemu_server("8.3.10", "8.4")),
+        "viommu": Key(choice("intel virtio"), since=qemu_server("8.1.2", "8.2")),
     },
     "type",
 )
 SMBIOS: Final = PropertyString(
-    {"uuid": Key(_UUID), "base64": Key(Boolean())}
+    {"uuid": Key(_UUID, owned=True, lasting=True), "base64": Key(Boolean())}
     | dict.fromkeys(("family", "manufacturer", "product", "serial", "sku", "version"), _BASE64),
     adjust=special.smbios_meaning,
     longest=512,
@@ -144,7 +150,7 @@ BOOT: Final = special.Boot(
 AGENT: Final = PropertyString(
     {
         "enabled": Key(Boolean(), "0", required=True),
-        "freeze-fs": _ON,
+        "freeze-fs": Key(Boolean(), "1", since=qemu_server("7.3-4", "7.4")),
         "fstrim_cloned_disks": _OFF,
         "type": Key(choice("virtio isa"), "virtio"),
     },
@@ -167,7 +173,7 @@ VGA: Final = PropertyString(
             ),
             "std",
         ),
-        "clipboard": Key(choice("vnc")),
+        "clipboard": Key(choice("vnc"), since=qemu_server("8.0.9", "8.1")),
         "memory": Key(integer(4, 512)),
     },
     "type",
@@ -202,7 +208,7 @@ USB: Final = PropertyString(
                 "|[Ss][Pp][Ii][Cc][Ee]"
             )
         ),
-        "mapping": Key(Text(formats.config_id)),
+        "mapping": Key(Text(formats.config_id), since=qemu_server("8.0.4", "8.0")),
         "usb3": _OFF,
     },
     "host",
@@ -213,9 +219,9 @@ HOST_PCI: Final = PropertyString(
     {
         "host": Key(special.PciAddresses(pattern=f"{_PCI}(?:;{_PCI})*")),
         "device-id": _HEX_ID,
-        "driver": Key(choice("vfio keep"), "vfio"),
+        "driver": Key(choice("vfio keep"), "vfio", since=qemu_server("9.0.25", "9.1")),
         "legacy-igd": _OFF,
-        "mapping": Key(Text(formats.config_id)),
+        "mapping": Key(Text(formats.config_id), since=qemu_server("8.0.4", "8.0")),
         "mdev": Key(Text(pattern=r"[^/.:]+")),
         "pcie": _OFF,
         "rombar": _ON,
@@ -238,9 +244,13 @@ VIRTIOFS: Final = PropertyString(
         "expose-xattr": _OFF,
     },
     "dirid",
+    adjust=special.virtiofs_meaning,
 )
 CLOUDINIT_FILES: Final = PropertyString(
-    dict.fromkeys(("meta", "network", "user", "vendor"), Key(Text(formats.volume_id)))
+    {
+        **dict.fromkeys(("meta", "network", "user"), Key(Text(formats.volume_id))),
+        "vendor": Key(Text(formats.volume_id), since=qemu_server("7.0-18", "7.1")),
+    }
 )
 
 # LXC/Config.pm
@@ -251,7 +261,7 @@ FEATURES: Final = PropertyString(
 HOST_DEVICE: Final = PropertyString(
     {
         "path": Key(Text(formats.device_path)),
-        "deny-write": _OFF,
+        "deny-write": Key(Boolean(), "0", since=pve_container("5.2.0", "8.3")),
         "gid": Key(integer(0), "0"),
         "mode": Key(Text(pattern="0[0-7]{3}"), "0660"),
         "uid": Key(integer(0), "0"),

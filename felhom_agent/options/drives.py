@@ -19,15 +19,18 @@ from felhom_agent.options.formats import (
     volume_or_path,
 )
 from felhom_agent.options.propstring import Key, PropertyString
+from felhom_agent.options.since import pve_container, qemu_server
 from felhom_agent.options.special import Bytes
 from felhom_agent.options.types import Boolean, Number, Text, Words, choice, integer
 
 _OFF: Final = Key(Boolean(), "0")
 _ON: Final = Key(Boolean(), "1")
+# PVE: qemu-server OVMF.pm: what an EFI disk was made with; the text is only its label
+_MADE_OFF: Final = Key(Boolean(), "0", made_once=True, since=qemu_server("7.0-16", "7.1"))
 _SIZE: Final = Key(Bytes(), owned=True)
 _FILE: Final = Key(Text(volume_or_path), required=True)
 _FORMAT: Final = Key(choice("raw qcow qed qcow2 vmdk cloop"))
-_IMPORT: Final = Key(Text(volume_or_absolute_path))
+_IMPORT: Final = Key(Text(volume_or_absolute_path), since=qemu_server("7.1-5", "7.2"))
 _RATE: Final = Key(integer(), "0")
 _MEGABYTES: Final = Key(Number(), "0")
 _SECONDS: Final = Key(integer(1), "1")
@@ -66,7 +69,7 @@ _DRIVE: Final[Mapping[str, Key]] = {
     "mbps_max": _MEGABYTES,
     "mbps_rd_max": _MEGABYTES,
     "mbps_wr_max": _MEGABYTES,
-    "media": Key(choice("cdrom disk"), "disk", owned=True),
+    "media": Key(choice("cdrom disk"), "disk"),
     "replicate": _ON,
     # QEMU's own defaults: report read errors, stop for want of space only
     "rerror": Key(choice("ignore report stop"), "report"),
@@ -83,7 +86,7 @@ _ALIASES: Final = _VOLUME | {
     "iops_wr_length": "iops_wr_max_length",
 }
 _SSD: Final = {"ssd": _OFF, "wwn": Key(Text(pattern=r"0x[0-9a-fA-F]{16}", fold=True))}
-_THREADED: Final = {"iothread": _OFF, "ro": _OFF}
+_THREADED: Final = {"iothread": _OFF, "ro": Key(Boolean(), "0", since=qemu_server("7.0-18", "7.1"))}
 
 IDE: Final = PropertyString(
     {**_DRIVE, **_SSD, "model": Key(Text(urlencoded, longest=120))}, "file", _ALIASES
@@ -95,10 +98,10 @@ SCSI: Final = PropertyString(
         **_DRIVE,
         **_SSD,
         **_THREADED,
-        "product": Key(Text(pattern=r"[A-Za-z0-9\-_\s]{0,16}")),
+        "product": Key(Text(pattern=r"[A-Za-z0-9\-_\s]{0,16}"), since=qemu_server("8.1.0", "8.2")),
         "queues": Key(integer(2)),
         "scsiblock": _OFF,
-        "vendor": Key(Text(pattern=r"[A-Za-z0-9\-_\s]{0,8}")),
+        "vendor": Key(Text(pattern=r"[A-Za-z0-9\-_\s]{0,8}"), since=qemu_server("8.1.0", "8.2")),
     },
     "file",
     _ALIASES,
@@ -106,12 +109,18 @@ SCSI: Final = PropertyString(
 EFI_DISK: Final = PropertyString(
     {
         "file": _FILE,
-        "efitype": Key(choice("2m 4m"), "2m"),
+        "efitype": Key(choice("2m 4m"), "2m", made_once=True, since=qemu_server("7.0-16", "7.1")),
         "format": _FORMAT,
         "import-from": _IMPORT,
         # PVE: Drive.pm: a marker that PVE itself sets when it enrolls certificates
-        "ms-cert": Key(choice("2011 2023 2023w 2023k"), "2011", owned=True),
-        "pre-enrolled-keys": _OFF,
+        "ms-cert": Key(
+            choice("2011 2023 2023w 2023k"),
+            "2011",
+            owned=True,
+            made_once=True,
+            since=qemu_server("9.0.27", "9.1"),
+        ),
+        "pre-enrolled-keys": _MADE_OFF,
         "size": _SIZE,
     },
     "file",
@@ -120,10 +129,10 @@ EFI_DISK: Final = PropertyString(
 TPM_STATE: Final = PropertyString(
     {
         "file": _FILE,
-        "format": Key(choice("raw qcow2 vmdk")),
+        "format": Key(choice("raw qcow2 vmdk"), since=qemu_server("9.0.26", "9.1")),
         "import-from": _IMPORT,
         "size": _SIZE,
-        "version": Key(choice("v1.2 v2.0"), "v1.2"),
+        "version": Key(choice("v1.2 v2.0"), "v1.2", made_once=True),
     },
     "file",
     _VOLUME,
@@ -134,6 +143,14 @@ _MOUNT_OPTION: Final = "(?:discard|lazytime|noatime|nodev|noexec|nosuid)"
 _CONTAINER_VOLUME: Final[Mapping[str, Key]] = {
     "volume": Key(Text(mount_path), required=True),
     "acl": Key(Boolean()),
+    "idmap": Key(
+        Words(
+            ";",
+            pattern=r"passthrough|[ug]:\d+:\d+:[1-9]\d*(?:;[ug]:\d+:\d+:[1-9]\d*)*",
+            unordered=True,
+        ),
+        since=pve_container("6.1.6", "9.2"),
+    ),
     "mountoptions": Key(
         Words(";", pattern=f"{_MOUNT_OPTION}(?:;{_MOUNT_OPTION})*", unordered=True)
     ),
@@ -150,7 +167,7 @@ MOUNT_POINT: Final = PropertyString(
         "mp": Key(Text(mount_path), required=True),
         # PVE: LXC/Config.pm mountpoint_backup_enabled: absent means excluded, unlike a drive
         "backup": _OFF,
-        "keepattrs": _OFF,
+        "keepattrs": Key(Boolean(), "0", since=pve_container("6.1.2", "9.2")),
     },
     "volume",
 )

@@ -18,6 +18,7 @@ Format = Callable[[str], None]
 UNDEFINED: Final = (
     "property is not defined in schema and the schema does not allow additional properties"
 )
+UNKNOWN_PART: Final = "this version of felhom-agent does not know it"
 
 
 class Invalid(ValueError):

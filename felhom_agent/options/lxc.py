@@ -7,9 +7,12 @@ rest by `LXC.pm check_ct_modify_config_perm`.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from felhom_agent.options import devices, drives, formats, special
+from felhom_agent.options.addresses import Addresses
+from felhom_agent.options.since import pve_container
 from felhom_agent.options.table import Option, Table
 from felhom_agent.options.types import Boolean, Number, Text, Words, choice, integer
 
@@ -54,17 +57,31 @@ LXC: Final = Table(
     Option("arch", choice("amd64 i386 arm64 armhf riscv32 riscv64"), None, _OPTIONS),
     Option("cmode", choice("shell console tty"), "tty", _OPTIONS),
     Option("console", _BOOL, "1", _OPTIONS),
-    Option("entrypoint", Text(pattern=f"{_LINE}+"), "/sbin/init", _OPTIONS, since="9.1"),
-    Option("env", special.Environment(), "", _OPTIONS, since="9.1"),
+    Option(
+        "entrypoint",
+        Text(pattern=f"{_LINE}+"),
+        "/sbin/init",
+        _OPTIONS,
+        since=pve_container("6.0.15", "9.1"),
+    ),
+    Option("env", special.Environment(), "", _OPTIONS, since=pve_container("6.0.15", "9.1")),
     Option("features", devices.FEATURES, "", _OPTIONS, also="VM.Allocate"),
-    Option("nameserver", Words(" ", formats.link_local_ip), "", _NETWORK),
+    Option("nameserver", Addresses(" ", formats.link_local_ip), None, _NETWORK, presence=True),
     Option("ostype", choice(_OS_TYPES), None, _OPTIONS, required=True),
-    Option("searchdomain", Words(" ", formats.dns_name), "", _NETWORK),
+    Option("searchdomain", Words(" ", formats.dns_name), None, _NETWORK, presence=True),
     Option("timezone", Text(formats.timezone), None, _OPTIONS),
     Option("tty", integer(0, 6), "2", _OPTIONS),
     Option("unprivileged", _BOOL, "0", read_only=True),
     # devices and volumes
-    Option("dev[n]", devices.HOST_DEVICE, None, (), 256, token_never=_ROOT_DEVICE),
+    Option(
+        "dev[n]",
+        devices.HOST_DEVICE,
+        None,
+        (),
+        256,
+        token_never=_ROOT_DEVICE,
+        since=pve_container("5.0.7", "8.1"),
+    ),
     Option("mp[n]", drives.MOUNT_POINT, None, _DISK, 256),
     Option("net[n]", devices.CONTAINER_NET, None, _NETWORK, 32, also="SDN.Use"),
     Option("rootfs", drives.ROOTFS, None, _DISK, required=True),
@@ -76,3 +93,16 @@ LXC: Final = Table(
     Option("parent", special.Unsettable(), server_owned=True),
     Option("snaptime", special.Unsettable(), server_owned=True),
 )
+
+_BY_HAND: Final = "only root can set '{key}', by hand in the container's configuration file"
+
+
+def raw_line(key: str) -> Option | None:
+    """Given a key of LXC itself ("lxc.cap.drop"), return its option; `None` if it is no such key.
+
+    No call of PVE's API takes one; GET config answers with the pairs of all of them.
+    """
+    # PVE: pve-container LXC/Config.pm parse_pct_config
+    if re.fullmatch(r"lxc(?:\.[a-z0-9_-]+)+", key) is None:
+        return None
+    return Option(key, special.RawLines(), None, token_never=_BY_HAND.format(key=key))

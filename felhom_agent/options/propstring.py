@@ -16,6 +16,7 @@ from typing import Final
 
 from felhom_agent.model import DeclaredValue
 from felhom_agent.options.formats import UNDEFINED, Invalid
+from felhom_agent.options.since import FIRST, Since
 from felhom_agent.options.types import Boolean, OptionType, one, truth
 
 _MISSING: Final = "property is missing and it is not optional"
@@ -29,7 +30,9 @@ class Key:
 
     `default` is what PVE uses at run time where the part is missing, as wire text; `None` if
     nothing equals absence. An `owned` part is PVE's to fill in where it was not declared.
-    `needs` names a part that this one cannot do without.
+    `needs` names a part that this one cannot do without. A `lasting` part stays even where the
+    option shall not be set. `made_once`: a fact of a volume, decided when it was made. `since` is
+    when PVE came to know it, `None` where nobody knows.
     """
 
     type: OptionType
@@ -37,6 +40,9 @@ class Key:
     required: bool = False
     owned: bool = False
     needs: str = ""
+    lasting: bool = False
+    made_once: bool = False
+    since: Since | None = FIRST
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,38 @@ class PropertyString(OptionType):
                 self._take(part, parts)
         return parts
 
+    def unknown(self, wire: str) -> frozenset[str]:
+        """Given the text, return the parts that this table does not know: a newer PVE's."""
+        return frozenset(self.split(wire)) - frozenset(self.keys)
+
+    def undeclared(self, wire: str, actual: str) -> dict[str, str]:
+        """Given a declared text and PVE's, return PVE's parts that the declaration is silent about.
+
+        They are those that PVE fills in and those that this table does not know.
+        """
+        present, named = self.split(actual), self.split(wire)
+        pves = {key for key, spec in self.keys.items() if spec.owned} | (
+            set(present) - set(self.keys)
+        )
+        return {key: text for key, text in present.items() if key in pves - set(named)}
+
+    def same(self, desired: str, actual: str) -> bool:
+        wanted, present = self.parts(desired), self.parts(actual)
+        for key in self.undeclared(desired, actual):
+            present.pop(key, None)
+        return wanted == present
+
+    def carried(self, wire: str, actual: str) -> str:
+        """Given a declared text and PVE's, return the text to send that keeps all of PVE's.
+
+        What cannot be read is not carried.
+        """
+        try:
+            kept = self.undeclared(wire, actual)
+        except Invalid:
+            return wire
+        return self.print(self.split(wire) | kept) if kept else wire
+
     def print(self, parts: Mapping[str, str]) -> str:
         """Given the text of each part, return them as one text in the order PVE prints them."""
         left = dict(parts)
@@ -113,8 +151,8 @@ class PropertyString(OptionType):
 
     def _lead(self, left: dict[str, str]) -> str:
         word = left.pop(self.default_key)
-        outer, inner = self.carriers.get(word, ("", ""))
-        return f"{word}={left.pop(inner)}" if outer and inner in left else word
+        inner = next((inner for _, inner in self.carriers.values()), "")
+        return f"{word}={left.pop(inner)}" if inner in left else word
 
     def _take(self, part: str, parts: dict[str, str]) -> None:
         key, equals, value = part.partition("=")
@@ -126,12 +164,25 @@ class PropertyString(OptionType):
                     "invalid format - value without key, but schema does not define a default key\n"
                 )
             key, value = self.default_key, part
-        elif key in self.carriers:
-            outer, inner = self.carriers[key]
+        elif carrier := self._carrier(key, value):
+            outer, inner = carrier
             if outer in parts:
                 raise Invalid(f"invalid format - key alias '{outer}' is already defined\n")
             parts[outer], key = key, inner
         self._put(self.aliases.get(key, key), value, parts)
+
+    def _carrier(self, word: str, value: str) -> tuple[str, str] | None:
+        """Return (outer, inner) where `word=value` gives two parts; a newer PVE has more words."""
+        if word in self.carriers or not self.carriers:
+            return self.carriers.get(word)
+        outer, inner = next(iter(self.carriers.values()))
+        if word in self.keys or word in self.aliases:
+            return None
+        try:
+            self.keys[inner].type.check(value)
+        except Invalid:
+            return None
+        return outer, inner
 
     def _put(self, key: str, value: str, parts: dict[str, str]) -> None:
         if key in parts:

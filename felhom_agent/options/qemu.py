@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from felhom_agent.options import cpu, devices, drives, formats, special
+from felhom_agent.options.addresses import Addresses, StartDate
+from felhom_agent.options.since import qemu_server
 from felhom_agent.options.table import Option, Table
 from felhom_agent.options.types import (
     Boolean,
@@ -50,8 +52,10 @@ QEMU: Final = Table(
     Option("tags", Words(";", formats.tag, unordered=True, fold=True), "", _OPTIONS),
     Option("template", _BOOL, "0", _OPTIONS),
     # processors and memory
-    Option("affinity", NumberSet(), None, _CPU, token_never=_ROOT),
-    Option("allow-ksm", _BOOL, "1", _MEMORY, since="9.1"),
+    Option(
+        "affinity", NumberSet(), None, _CPU, token_never=_ROOT, since=qemu_server("7.2-7", "7.3")
+    ),
+    Option("allow-ksm", _BOOL, "1", _MEMORY, since=qemu_server("9.0.27", "9.1")),
     Option("balloon", integer(0), None, _MEMORY),
     Option("cores", integer(1), "1", _CPU),
     Option("cpu", cpu.CPU, "kvm64", _CPU),
@@ -68,15 +72,15 @@ QEMU: Final = Table(
     Option("vcpus", integer(1), None, _CPU),
     # firmware and machine
     Option("acpi", _BOOL, "1", _HARDWARE),
-    Option("amd-sev", devices.SEV, None, token_never=_ROOT),
+    Option("amd-sev", devices.SEV, None, token_never=_ROOT, since=qemu_server("8.2.7", "8.3")),
     Option("arch", choice("x86_64 aarch64"), "x86_64", token_never=_ROOT),
-    Option("args", Text(), "", token_never=_ROOT),
+    Option("args", special.Unquoted(), "", token_never=_ROOT),
     Option("bios", choice("seabios ovmf"), "seabios", _OPTIONS),
     Option("boot", devices.BOOT, "cdn", _DISK),
     Option("bootdisk", Text(pattern=r"(?:ide|sata|scsi|virtio)\d+"), None, _DISK),
     Option("freeze", _BOOL, "0", ("VM.PowerMgmt",)),
     Option("hookscript", Text(formats.volume_id), None, token_never=_ROOT),
-    Option("intel-tdx", devices.TDX, None, token_never=_ROOT, since="9.1"),
+    Option("intel-tdx", devices.TDX, None, token_never=_ROOT, since=qemu_server("9.0.25", "9.1")),
     Option("kvm", _BOOL, "1", _HARDWARE),
     Option("localtime", _BOOL, "0", _OPTIONS),
     Option("machine", devices.MACHINE, "pc", _HARDWARE),
@@ -87,7 +91,7 @@ QEMU: Final = Table(
     Option("smbios1", devices.SMBIOS, "", _HARDWARE),
     Option(
         "startdate",
-        Text(pattern=r"now|\d{4}-\d{1,2}-\d{1,2}(?:T\d{1,2}:\d{1,2}:\d{1,2})?"),
+        StartDate(pattern=r"now|\d{4}-\d{1,2}-\d{1,2}(?:T\d{1,2}:\d{1,2}:\d{1,2})?"),
         "now",
         _OPTIONS,
     ),
@@ -114,7 +118,15 @@ QEMU: Final = Table(
     Option("tablet", _BOOL, "1", _HARDWARE),
     Option("usb[n]", devices.USB, None, _HARDWARE, 14, also="Mapping.Use"),
     Option("vga", devices.VGA, "std", _HARDWARE),
-    Option("virtiofs[n]", devices.VIRTIOFS, None, _DISK, 10, also="Mapping.Use"),
+    Option(
+        "virtiofs[n]",
+        devices.VIRTIOFS,
+        None,
+        _DISK,
+        10,
+        also="Mapping.Use",
+        since=qemu_server("8.3.11", "8.4"),
+    ),
     Option("watchdog", devices.WATCHDOG, None, _HARDWARE),
     # drives
     Option("cdrom", drives.IDE, None, _DRIVE),
@@ -128,18 +140,18 @@ QEMU: Final = Table(
         "lsi",
         _HARDWARE,
     ),
-    Option("tpmstate0", drives.TPM_STATE, None, _DISK),
+    Option("tpmstate0", drives.TPM_STATE, None, _DISK, since=qemu_server("7.0-15", "7.1")),
     Option("unused[n]", drives.UNUSED_DRIVE, None, _DISK, 256, server_owned=True),
     Option("virtio[n]", drives.VIRTIO, None, _DISK, 16),
     # cloud-init
     Option("cicustom", devices.CLOUDINIT_FILES, None, _CLOUDINIT),
     Option("cipassword", Text(), None, _CLOUDINIT, secret=True),
     Option("citype", choice("configdrive2 nocloud opennebula"), "nocloud", _CLOUDINIT),
-    Option("ciupgrade", _BOOL, "1", _CLOUDINIT),
-    Option("ciuser", Text(), "", _CLOUDINIT),
+    Option("ciupgrade", _BOOL, "1", _CLOUDINIT, since=qemu_server("8.0.2", "8.0")),
+    Option("ciuser", special.Unquoted(), None, _CLOUDINIT, presence=True),
     Option("ipconfig[n]", devices.IP_CONFIG, None, _CLOUDINIT, 32),
-    Option("nameserver", Words(" ", formats.address), "", _CLOUDINIT),
-    Option("searchdomain", Words(" "), "", _CLOUDINIT),
+    Option("nameserver", Addresses(" ", formats.address), None, _CLOUDINIT, presence=True),
+    Option("searchdomain", Words(" "), None, _CLOUDINIT, presence=True),
     Option("sshkeys", special.SshKeys(), "", _CLOUDINIT),
     # what PVE writes itself
     Option("digest", Text(longest=40), server_owned=True),

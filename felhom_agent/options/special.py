@@ -28,6 +28,7 @@ from felhom_agent.options.propstring import Parts, PropertyString
 from felhom_agent.options.types import OptionType, Text, Words, joined, one, scalar_text
 
 MASK: Final = "*" * 10
+_STARTUP: Final = re.compile(r"(?:(order|up|down)=)?([0-9]{1,18})")
 
 
 @dataclass(frozen=True)
@@ -55,32 +56,44 @@ class Startup(OptionType):
     """Boot order and delays: "order=1,up=30,down=60", where the number alone is the order."""
 
     def check(self, wire: str) -> None:
-        if self._parse(wire) is None:
+        # PVE: JSONSchema.pm pve_parse_startup_order: the text "0" alone is no startup order
+        # although "order=0" is.
+        if wire in {"", "0"} or self._unknown(wire):
             raise Invalid("invalid format - unable to parse startup options\n")
 
     def wire(self, value: DeclaredValue) -> str:
         return scalar_text(one(value))
 
     def meaning(self, wire: str) -> Hashable:
-        parts = self._parse(wire)
-        if parts is None:
-            raise Invalid("invalid format - unable to parse startup options\n")
-        return frozenset(parts.items())
+        self.check(wire)
+        return self._known(wire)
 
-    def _parse(self, text: str) -> dict[str, int] | None:
-        # PVE: JSONSchema.pm pve_parse_startup_order: the last of equal keys wins, and the text
-        # "0" alone is no startup order although "order=0" is.
-        if text in {"", "0"}:
-            return None
-        parts: dict[str, int] = {}
-        for part in text.split(","):
-            # PVE takes any number of digits; of more than these no number is made here.
-            match = re.fullmatch(r"(?:(order|up|down)=)?([0-9]{1,18})", part)
-            if match is not None:
-                parts[match[1] or "order"] = int(match[2])
-            elif part.strip():
-                return None
-        return parts
+    def same(self, desired: str, actual: str) -> bool:
+        """A part that this version does not know, in PVE's text, makes no difference."""
+        self._readable(actual)
+        return self.meaning(desired) == self._known(actual)
+
+    def carried(self, wire: str, actual: str) -> str:
+        try:
+            self._readable(actual)
+        except Invalid:
+            return wire
+        return ",".join([wire, *self._unknown(actual)])
+
+    def _known(self, text: str) -> Hashable:
+        # PVE: JSONSchema.pm pve_parse_startup_order: the last of equal keys wins
+        found = (_STARTUP.fullmatch(part) for part in text.split(","))
+        return frozenset({m[1] or "order": int(m[2]) for m in found if m}.items())
+
+    def _unknown(self, text: str) -> list[str]:
+        parts = text.split(",")
+        return [part for part in parts if part.strip() and not _STARTUP.fullmatch(part)]
+
+    def _readable(self, text: str) -> None:
+        """Raise `Invalid` unless what is unknown in a text looks like parts of a newer PVE."""
+        named = re.compile(r"(?!(?:order|up|down)=)[a-z][\w-]*=.+")
+        if text in {"", "0"} or not all(map(named.fullmatch, self._unknown(text))):
+            raise Invalid("invalid format - unable to parse startup options\n")
 
 
 @dataclass(frozen=True)
@@ -93,7 +106,9 @@ class Hotplug(Words):
                 raise Invalid(f"invalid format - invalid hotplug feature '{word}'\n")
 
     def wire(self, value: DeclaredValue) -> str:
-        return str(int(value)) if isinstance(value, bool) else super().wire(value)
+        text = str(int(value)) if isinstance(value, bool) else super().wire(value)
+        # An empty text means none, like 0; sent as 0, it is never taken for absence
+        return text if text.strip() else "0"
 
     def meaning(self, wire: str) -> Hashable:
         return frozenset(self._features(wire))
@@ -185,7 +200,31 @@ class Environment(Text):
         return joined(value, "\0", "\0") if isinstance(value, tuple) else scalar_text(value)
 
     def meaning(self, wire: str) -> Hashable:
-        return frozenset(filter(None, wire.split("\0")))
+        # PVE: pve-container LXC/Config.pm parse_pct_config: one line each, cut at its end
+        return frozenset(filter(None, (line.strip() for line in wire.split("\0"))))
+
+
+@dataclass(frozen=True)
+class Unquoted(Text):
+    """A text of no format: PVE takes the quotes around it away."""
+
+    def meaning(self, wire: str) -> Hashable:
+        # PVE: qemu-server QemuServer.pm check_type, when it is written and when it is read
+        text = wire.strip()
+        while len(text) > 1 and text[0] == text[-1] == '"':
+            text = text[1:-1].strip()
+        return text
+
+
+@dataclass(frozen=True)
+class RawLines(Text):
+    """The values of one key of LXC's own, one per line in the order of the file."""
+
+    def wire(self, value: DeclaredValue) -> str:
+        return joined(value, "\n", r"\n") if isinstance(value, tuple) else scalar_text(value)
+
+    def meaning(self, wire: str) -> Hashable:
+        return tuple(line.strip() for line in wire.split("\n"))
 
 
 @dataclass(frozen=True)
@@ -219,6 +258,12 @@ def agent_meaning(parts: Parts) -> Parts:
     """Given the parts of `agent`, return what they mean: a disabled agent has no settings."""
     # PVE: qemu-server Agent.pm parse_guest_agent
     return parts if parts.get("enabled") is True else {}
+
+
+def virtiofs_meaning(parts: Parts) -> Parts:
+    """Given the parts of `virtiofs[n]`, return what they mean: ACLs bring attributes along."""
+    # PVE: qemu-server QemuServer/Virtiofs.pm $virtiofs_fmt, expose-acl
+    return parts | {"expose-xattr": True} if parts.get("expose-acl") is True else parts
 
 
 def boot_meaning(parts: Parts) -> Parts:

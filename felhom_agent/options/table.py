@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from felhom_agent.options.propstring import PropertyString
+from felhom_agent.options.since import FIRST, Since
 from felhom_agent.options.types import OptionType
 
 _INDEXED: Final = re.compile(r"([a-z0-9]*[a-z])(0|[1-9][0-9]{0,3})")
@@ -27,7 +28,8 @@ class Option:
     * `server_owned`: PVE writes it, nobody declares it. `secret`: it reads back masked.
     * `token_never`: why an API token can never set it, in PVE's words.
     * `read_only`: fixed when the guest was made. `required`: PVE refuses to delete it.
-    * `since`: the PVE version it is known to have come with; empty where it was always there.
+    * `presence`: its presence alone means something, so that a blank text is not absence.
+    * `since`: when PVE came to know it; `None` where nobody knows.
     """
 
     name: str
@@ -41,7 +43,8 @@ class Option:
     token_never: str = ""
     read_only: bool = False
     required: bool = False
-    since: str = ""
+    presence: bool = False
+    since: Since | None = FIRST
 
     @property
     def family(self) -> str:

@@ -26,6 +26,8 @@ from felhom_agent.options.formats import Format, Invalid, split_list
 # PVE: pve-common JSONSchema.pm parse_boolean
 _TRUE: Final = frozenset({"1", "on", "yes", "true"})
 _FALSE: Final = frozenset({"0", "off", "no", "false"})
+_PLAIN: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_PLAIN_DIGITS: Final = 30
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.[0-9]+|[0-9]+\.|\.[0-9]+|[0-9]+)([eE][+-]?[0-9]+)?")
 _MAX_DIGITS: Final = 60
@@ -52,11 +54,31 @@ class OptionType(Protocol):
         """Return whether PVE, given `desired`, would answer with the like of `actual`."""
         return self.meaning(desired) == self.meaning(actual)
 
+    def carried(self, wire: str, actual: str) -> str:
+        """Given a declared text and PVE's, return the text to send that keeps all of PVE's."""
+        del actual
+        return wire
+
 
 def truth(text: str) -> bool | None:
     """Given a boolean in any of PVE's spellings, return it; `None` if it is none."""
     word = text.lower()
     return True if word in _TRUE else False if word in _FALSE else None
+
+
+def plain(text: str) -> str:
+    """Given a number, return it in digits, without exponent and without a needless sign; as it is
+    if those would be too many.
+    """
+    mantissa, _, exponent = text.lower().partition("e")
+    if (
+        len(mantissa) > _PLAIN_DIGITS
+        or len(exponent) > 3
+        or abs(int(exponent or 0)) > _PLAIN_DIGITS
+    ):
+        return text
+    value = Decimal(text)
+    return f"{value:f}" if value else "0"
 
 
 def scalar_text(value: Scalar) -> str:
@@ -126,7 +148,11 @@ class Number(OptionType):
             raise Invalid(f"value must have a minimum value of {self.minimum}")
 
     def wire(self, value: DeclaredValue) -> str:
-        return scalar_text(one(value))
+        text = scalar_text(one(value))
+        # PVE: qemu-server QemuServer.pm check_type: `.5`, `+2` and `1e2` pass the schema, and die
+        # when they are stored (recorded: 9.2 202/249-310)
+        accepted = (_INTEGER if self.integer else _NUMBER).fullmatch(text)
+        return plain(text) if accepted and not _PLAIN.fullmatch(text) else text
 
     def meaning(self, wire: str) -> Hashable:
         return self._parse(wire.strip())
@@ -201,8 +227,9 @@ class Text(OptionType):
         return scalar_text(one(value))
 
     def meaning(self, wire: str) -> Hashable:
-        # recorded: 10-qemu-roundtrip/159: an empty value reads back as one blank
-        text = wire if wire.strip() else ""
+        # PVE: parse_vm_config, parse_pct_config cut white space around a value; recorded:
+        # 10-qemu-roundtrip/159: an empty value reads back as one blank
+        text = wire.strip()
         return text.lower() if self.fold else text
 
 

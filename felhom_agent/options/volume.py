@@ -22,6 +22,7 @@ _MAX_DIGITS: Final = 30
 _CLOUDINIT: Final = re.compile(
     r".*[:/](?:vm-[0-9]+-)?cloudinit(?:\.(?:raw|qcow2?|qed|vmdk|cloop))?"
 )
+_OWNED: Final = re.compile(r"(?:^|[:/])(?:vm|base|subvol|basevol)-([0-9]+)-")
 
 
 @dataclass(frozen=True)
@@ -65,5 +66,21 @@ class Volume:
 
     @property
     def is_cdrom(self) -> bool:
-        """Whether PVE takes a drive with it for a CD drive without being told."""
-        return self.text in {"none", "cdrom"} or self.is_cloudinit or self.is_iso
+        """Whether PVE makes a CD drive of it without being told.
+
+        An ISO or a host's device is a disk unless `media` says otherwise.
+        """
+        # PVE: qemu-server QemuServer.pm cleanup_drive_path; API2/Qemu.pm create_disks
+        return self.text in {"none", "cdrom"} or self.text.endswith(":cloudinit")
+
+    @property
+    def is_shareable(self) -> bool:
+        """Whether several drives may hold it: it is no volume of one guest's."""
+        return self.is_empty or self.is_path or self.is_iso or self.is_request
+
+    @property
+    def owner(self) -> int:
+        """The vmid that the volume's name says it belongs to; 0 where it names none."""
+        # PVE: pve-storage Storage/Plugin.pm parse_volname; a linked clone names its base first
+        vmids: list[str] = _OWNED.findall(self.text)
+        return int(vmids[-1]) if vmids else 0

@@ -18,16 +18,18 @@ anybody calls them gone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import MappingProxyType
 
-from felhom_agent.errors import Denied, Interrupted, Missing, Unanswered
+from felhom_agent.errors import Denied, Interrupted, Missing, Unanswered, Unchanged
 from felhom_agent.model import Actual, ActualGuest, Facts, Kind
 from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.configurations import Reading, configured, nonsense
 from felhom_agent.proxmox.guests import Guests
+from felhom_agent.proxmox.packages import installed
 from felhom_agent.proxmox.rows import Listing, Odd, Resources, Row
 from felhom_agent.service.flag import Signal
 
@@ -61,6 +63,8 @@ class Observer:
         self._node = client.config.node
         self._odd: dict[str, str] = {}
         self.facts = Facts()
+        self._packages: Mapping[str, str] = MappingProxyType({})
+        self._packages_of: tuple[int, ...] = ()
 
     def snapshot(self, vmids: Collection[int]) -> Actual:
         """Given the guests that are declared, return the node as it is now.
@@ -123,11 +127,14 @@ class Observer:
         options = client.get("cluster", "options")
         self._step()
         try:
-            return rows.facts_of(version, options, cgroup)
+            facts = rows.facts_of(version, options, cgroup)
         except Odd as odd:
             raise Unanswered(
                 f"PVE answers nonsense: {odd}", call="GET /version", status=200
             ) from None
+        if facts.version != self._packages_of:
+            self._packages, self._packages_of = _packages(client, self._node), facts.version
+        return replace(facts, packages=self._packages)
 
     def _listed(
         self, client: Client, resources: Resources, odd: dict[str, str]
@@ -138,7 +145,9 @@ class Observer:
         nameless = 0
         for kind in Kind:
             listing = Listing()
-            for row in self._steps(_list(client, "nodes", self._node, kind)):
+            # Only in full does PVE tell of a VM that is paused, or hangs (recorded: 9.2 204/058).
+            full = {"full": 1} if kind is Kind.QEMU else {}
+            for row in self._steps(_list(client, "nodes", self._node, kind, **full)):
                 listing.add(row)
             unclear |= listing.unclear
             unclear |= dict.fromkeys(listing.rows.keys() & here.keys(), "PVE lists it twice")
@@ -269,12 +278,22 @@ def _kind(row: Row) -> Kind:
     return Kind.LXC if row.get("type") == Kind.LXC else Kind.QEMU
 
 
-def _list(client: Client, *path: str) -> list[object]:
+def _list(client: Client, *path: str, **params: int) -> list[object]:
     """Return a listing. Raise Unanswered if it is none."""
-    answer = client.get(*path)
+    answer = client.get(*path, **params)
     if not isinstance(answer, list):
         raise Unanswered("PVE answers nonsense", call=f"GET /{'/'.join(path)}", status=200)
     return answer
+
+
+def _packages(client: Client, node: str) -> Mapping[str, str]:
+    """Return the versions of PVE's packages; none where the token may not ask for them."""
+    try:
+        found = _list(client, "nodes", node, "apt", "versions")
+    except Unchanged as error:
+        _log.debug("the packages' versions cannot be read: %s", error)
+        return MappingProxyType({})
+    return MappingProxyType(installed(row for row in found if isinstance(row, dict)))
 
 
 def _table(client: Client, *path: str, **params: str) -> Row:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from felhom_agent.model import ActualGuest, Facts, Kind, RunState
+from felhom_agent.proxmox.qmp import hung, is_paused
 
 Row = Mapping[str, Any]
 
@@ -110,7 +111,8 @@ def guest_of(vmid: int, kind: Kind, node: str, row: Row, placed: Row) -> ActualG
             lock=_text(row, "lock"),
             template=_flag(row, "template"),
             ha_state=_ha_state(row, placed),
-            paused=_text(row, "qmpstatus") in ("paused", "suspended"),
+            paused=is_paused(_text(row, "qmpstatus")),
+            hung=hung(_text(row, "qmpstatus")),
         )
     except Odd as odd:
         return ActualGuest(vmid, kind, node, None, unread=str(odd))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
-from felhom_agent.model import EMPTY
+from felhom_agent.model import EMPTY, ActualGuest, DeclaredValue
 
 
 class Verdict(StrEnum):
@@ -44,6 +45,10 @@ class Context:
     """What a comparison depends on besides the two values; the defaults are PVE's.
 
     * `config`: the guest's whole configuration as read, for defaults that other keys decide.
+    * `declared`: all that is declared of the guest, for what two keys may not both have.
+    * `others`: the node's guests by vmid, for volumes that another one holds.
+    * `arch`: the host's processor architecture, as PVE names it.
+    * `version`: PVE's version on the node, as numbers; empty where it is not known.
     * `devices`: the devices that the guest has or is to get; `None` where that is not known.
     * `case_sensitive_tags`: `case-sensitive=1` in the datacenter's tag-style.
     * `cgroup`: the host's cgroup version, 1 or 2.
@@ -54,6 +59,10 @@ class Context:
 
     vmid: int = 0
     config: Mapping[str, object] = field(default_factory=lambda: EMPTY)
+    declared: Mapping[str, DeclaredValue] = field(default_factory=lambda: MappingProxyType({}))
+    others: Mapping[int, ActualGuest] = field(default_factory=lambda: MappingProxyType({}))
+    arch: str = "x86_64"
+    version: tuple[int, ...] = ()
     devices: frozenset[str] | None = None
     case_sensitive_tags: bool = False
     cgroup: int = 2

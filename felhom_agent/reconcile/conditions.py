@@ -1,7 +1,7 @@
-"""Options whose meaning depends on the host, the datacenter or the guest's other keys.
+"""Options whose meaning depends on the host or the datacenter.
 
-`in_context` gives an option as it is in one guest on one host. A registry by option name: what
-is not in it depends on nothing.
+`in_context` gives an option as it is in one guest on one host, with the default that it has there
+(`defaults`). A registry by option name: what is not in it depends on nothing.
 """
 
 from __future__ import annotations
@@ -11,13 +11,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from felhom_agent.options import Option, PropertyString
+from felhom_agent.options import Option
 from felhom_agent.options.types import Number, Words
 from felhom_agent.reconcile.comparison import Context
-
-_WINDOWS: Final = frozenset(
-    {"wxp", "w2k", "w2k3", "w2k8", "wvista", "win7", "win8", "win10", "win11"}
-)
+from felhom_agent.reconcile.defaults import with_default
 
 
 @dataclass(frozen=True)
@@ -32,25 +29,10 @@ class Weight(Number):
         return max(Decimal(self.lowest), min(value, Decimal(self.highest)))
 
 
-def beyond_token_here(option: Option, actual: str, context: Context) -> str:
-    """Given an option and its present text, return why a token cannot change it in this guest.
-
-    PVE's words; empty where a token can.
-    """
-    # PVE: pve-container LXC.pm check_ct_modify_config_perm
-    if option.name != "features" or not isinstance(option.type, PropertyString):
-        return ""
-    if context.config and str(context.config.get("unprivileged", 0)) != "1":
-        return "changing feature flags for privileged container is only allowed for root@pam"
-    if set(option.type.split(actual)) - {"nesting"}:
-        return "changing feature flags (except nesting) is only allowed for root@pam"
-    return ""
-
-
 def in_context(option: Option, context: Context) -> Option:
     """Given an option, return it as it is in this context."""
     change = _CONDITIONS.get(option.name)
-    return change(option, context) if change else option
+    return with_default(change(option, context) if change else option, context)
 
 
 def _tags(option: Option, context: Context) -> Option:
@@ -74,43 +56,7 @@ def _bounds(option: Option) -> tuple[int | None, int | None]:
     return (kind.minimum, kind.maximum) if isinstance(kind, Number) else (None, None)
 
 
-def _citype(option: Option, context: Context) -> Option:
-    # PVE: qemu-server Cloudinit.pm get_cloudinit_format
-    return replace(option, default="configdrive2" if _is_windows(context) else "nocloud")
-
-
-def _localtime(option: Option, context: Context) -> Option:
-    # PVE: qemu-server QemuServer.pm config_to_command: Windows expects local time
-    return replace(option, default="1" if _is_windows(context) else "0")
-
-
-def _vcpus(option: Option, context: Context) -> Option:
-    # PVE: qemu-server QemuServer.pm config_to_command: all that there are
-    sockets = context.config.get("sockets", context.config.get("smp", 1))
-    try:
-        total = int(str(sockets)) * int(str(context.config.get("cores", 1)))
-    except ValueError:
-        return option
-    return replace(option, default=str(total)) if context.config else option
-
-
-def _ivshmem(option: Option, context: Context) -> Option:
-    # PVE: qemu-server QemuServer.pm $ivshmem_fmt: the file is called after the guest
-    if not isinstance(option.type, PropertyString) or not context.vmid:
-        return option
-    name = replace(option.type.keys["name"], default=str(context.vmid))
-    return replace(option, type=replace(option.type, keys={**option.type.keys, "name": name}))
-
-
-def _is_windows(context: Context) -> bool:
-    return context.config.get("ostype") in _WINDOWS
-
-
 _CONDITIONS: Final[Mapping[str, Callable[[Option, Context], Option]]] = {
     "tags": _tags,
     "cpuunits": _cpuunits,
-    "citype": _citype,
-    "localtime": _localtime,
-    "vcpus": _vcpus,
-    "ivshmem": _ivshmem,
 }

@@ -16,22 +16,39 @@ from felhom_agent.options import (
     Option,
     PropertyString,
     Volume,
-    beyond_token,
-    declared,
-    harm,
     lookup,
+    mask,
+    never_settles,
+    understood,
 )
 from felhom_agent.options.formats import split_list
 from felhom_agent.options.special import Boot
 from felhom_agent.reconcile.comparison import EQUAL, Comparison, Context, Verdict
-from felhom_agent.reconcile.conditions import beyond_token_here, in_context
+from felhom_agent.reconcile.conditions import in_context
+from felhom_agent.reconcile.rights import (
+    features_wire,
+    root_remedy,
+    roots_alone,
+    roots_alone_to_unset,
+)
 from felhom_agent.reconcile.volumes import (
+    compare_no_volume,
     compare_volume,
     has_volume,
     volume_wire,
 )
 
-__all__ = ["Comparison", "Context", "Verdict", "compare", "compare_unset", "to_wire"]
+__all__ = [
+    "Comparison",
+    "Context",
+    "Verdict",
+    "blank_is_absence",
+    "compare",
+    "compare_unset",
+    "is_written",
+    "to_wire",
+    "unset_wire",
+]
 
 _NO_CONTEXT = Context()
 _UNKNOWN = "PVE knows no such option"
@@ -47,18 +64,23 @@ def compare(
     """Given a declared value and PVE's answer for one key, return how they compare.
 
     `actual` is a JSON value, `ABSENT` where the key is not there, and `None` where nothing was
-    read: then the declaration alone is judged. An undeclared key (`ABSENT`) is always equal.
+    read: then the declaration alone is judged, as if it were to be sent. An undeclared key
+    (`ABSENT`) is always equal. What is equal is never rejected for what could not be sent.
     """
     if desired is ABSENT:
         return EQUAL
     try:
-        option, wire = _declaration(kind, key, desired, context)
+        option, wire = understood(kind, key, desired)
+        option = in_context(option, context)
         if actual is None:
-            declared(kind, key, desired)
+            _raise_unless_sendable(option, wire, context)
+            _raise_if_roots(option, kind, key, wire, "", context)
             return Comparison(Verdict.INCOMPARABLE, "nothing was read to compare it with")
+        comparison = _compare(option, key, wire, actual, context)
+        if comparison.verdict is Verdict.DRIFT:
+            _raise_unless_sendable(option, wire, context)
     except Invalid as error:
         return Comparison(Verdict.REJECT, str(error).strip())
-    comparison = _compare(option, wire, actual, context)
     if comparison is EQUAL and context.pending:
         return Comparison(Verdict.PENDING, "in effect when the guest has been restarted")
     return comparison
@@ -69,17 +91,18 @@ def compare_unset(
 ) -> Comparison:
     """Given PVE's answer for a key that shall not be set, return how that compares.
 
-    A value that equals the run-time default is as good as none.
+    A value that equals the run-time default is as good as none, unless its presence alone means
+    something.
     """
     option = lookup(kind, key)
-    if option is None or option.server_owned or option.required or option.read_only:
+    if option is None or option.server_owned or option.required:
         return Comparison(Verdict.REJECT, _why_not_unset(option))
     if actual is ABSENT or actual is None:
         return EQUAL
     option, text = in_context(option, context), _text(actual)
-    if _is_default(option, text):
+    if _is_default(option, text) or _is_default(option, _lasting(option, text)[1]):
         return EQUAL
-    if why := _why_keep(option, key, text):
+    if why := _why_keep(option, kind, key, text, context):
         return Comparison(Verdict.FORBIDDEN, why)
     return Comparison(Verdict.DRIFT, "is set, declared unset")
 
@@ -93,31 +116,68 @@ def to_wire(
 ) -> str:
     """Given a value that drifted, return the text to send so that nothing of PVE's is lost.
 
-    The present MAC address and volume are carried along. Raise `Invalid`, in words for an
-    operator, if the value must not be sent.
+    What PVE filled in, and what this version does not know, is carried along. Raise `Invalid`, in
+    words for an operator, if the value must not be sent.
     """
-    option, wire = _declaration(kind, key, desired, context)
-    declared(kind, key, desired)
+    option, wire = understood(kind, key, desired)
+    option = in_context(option, context)
+    _raise_unless_sendable(option, wire, context)
     text = "" if actual is ABSENT else _text(actual)
-    if why := beyond_token_here(option, text, context):
-        raise Invalid(why)
-    if has_volume(option):
-        return volume_wire(option, wire, text, context)
-    return _carried(option.type, wire, text) if isinstance(option.type, PropertyString) else wire
+    sent = _sent(option, key, wire, text, context)
+    _raise_if_roots(option, kind, key, sent, text, context)
+    return sent
 
 
-def _declaration(
-    kind: str, key: str, desired: DeclaredValue, context: Context
-) -> tuple[Option, str]:
-    """Return the option and the declared value's wire text. Raise `Invalid` if PVE refuses it."""
+def is_written(kind: str, key: str, wire: str, actual: object) -> bool:
+    """Given a text that was sent and PVE's answer, return whether that answer is what came of it.
+
+    Other than a declaration, what was sent may carry parts that this version does not know.
+    """
     option = lookup(kind, key)
     if option is None:
-        raise Invalid(_UNKNOWN)
-    wire = option.type.wire(desired)
-    option.type.check(wire)
-    if why := harm(option, wire) or _missing_boot_device(option, wire, context):
+        return False
+    return _compare(option, key, wire, actual, _NO_CONTEXT).verdict is Verdict.EQUAL
+
+
+def unset_wire(kind: str, key: str, actual: object) -> str:
+    """Given a key that shall not be set and PVE's answer, return the text that says so.
+
+    Empty where the key is to be deleted; else what stays of it, which no declaration takes away.
+    """
+    option = lookup(kind, key)
+    return "" if option is None or actual is ABSENT else _lasting(option, _text(actual))[0]
+
+
+def blank_is_absence(kind: str, key: str, wire: str, context: Context = _NO_CONTEXT) -> bool:
+    """Given a blank text to send, return whether deleting the key comes to the same."""
+    option = lookup(kind, key)
+    return option is not None and _is_default(in_context(option, context), wire)
+
+
+def _sent(option: Option, key: str, wire: str, text: str, context: Context) -> str:
+    if has_volume(option):
+        return volume_wire(option, key, wire, text, context)
+    if option.name == "features" and text:
+        wire = features_wire(option, wire, text)
+    return option.type.carried(wire, text) if text else wire
+
+
+def _raise_unless_sendable(option: Option, wire: str, context: Context) -> None:
+    """Raise `Invalid` if whoever sent that value would not have it afterwards."""
+    why = (
+        never_settles(option, wire)
+        or mask(option, wire)
+        or _missing_boot_device(option, wire, context)
+    )
+    if why:
         raise Invalid(why)
-    return in_context(option, context), wire
+
+
+def _raise_if_roots(
+    option: Option, kind: str, key: str, wire: str, text: str, context: Context
+) -> None:
+    if why := roots_alone(option, key, wire, text, context):
+        raise Invalid(f"{why}; {root_remedy(option, kind, key, wire, context)}")
 
 
 def _missing_boot_device(option: Option, wire: str, context: Context) -> str:
@@ -129,23 +189,32 @@ def _missing_boot_device(option: Option, wire: str, context: Context) -> str:
     return f"invalid bootorder: device '{missing}' does not exist'" if missing else ""
 
 
-def _compare(option: Option, wire: str, actual: object, context: Context) -> Comparison:
+def _compare(option: Option, key: str, wire: str, actual: object, context: Context) -> Comparison:
     if actual is ABSENT:
-        return _compare_absent(option, wire)
-    if option.secret:
-        return Comparison(Verdict.INCOMPARABLE, "PVE never tells it")
+        return _compare_absent(option, key, wire, context)
     text = _text(actual)
+    if option.secret:
+        return _compare_secret(option, wire, text)
     try:
         if has_volume(option):
-            return compare_volume(option, wire, text, context)
-        if _same(option, wire, text):
+            return compare_volume(option, key, wire, text, context)
+        if option.type.same(wire, text):
             return EQUAL
     except Invalid:
         return Comparison(Verdict.DRIFT, f"PVE has {text!r}, which it could not read itself")
     return Comparison(Verdict.DRIFT, f"is {text!r}, declared {wire!r}")
 
 
-def _compare_absent(option: Option, wire: str) -> Comparison:
+def _compare_secret(option: Option, wire: str, text: str) -> Comparison:
+    """A mask declared is the wish that there be some password, and there is one."""
+    if mask(option, wire) and mask(option, text):
+        return EQUAL
+    return Comparison(Verdict.INCOMPARABLE, "PVE never tells it")
+
+
+def _compare_absent(option: Option, key: str, wire: str, context: Context) -> Comparison:
+    if has_volume(option):
+        return compare_no_volume(option, key, wire, context)
     return EQUAL if _is_default(option, wire) else Comparison(Verdict.DRIFT, "is not set")
 
 
@@ -154,33 +223,25 @@ def _is_default(option: Option, text: str) -> bool:
     if option.default is None:
         return False
     try:
-        return _same(option, option.default, text)
+        return option.type.same(option.default, text)
     except Invalid:
         return False
 
 
-def _same(option: Option, wire: str, text: str) -> bool:
-    """Return whether two texts mean the same, apart from what PVE filled in by itself."""
-    if not isinstance(option.type, PropertyString):
-        return option.type.same(wire, text)
-    wanted, present = option.type.parts(wire), option.type.parts(text)
-    for key in _filled_in(option.type, wire):
-        present.pop(key, None)
-    return wanted == present
-
-
-def _filled_in(kind: PropertyString, wire: str) -> set[str]:
-    """Return the parts that PVE fills in and that were not declared."""
-    return {key for key, spec in kind.keys.items() if spec.owned} - set(kind.split(wire))
-
-
-def _carried(kind: PropertyString, wire: str, text: str) -> str:
+def _lasting(option: Option, text: str) -> tuple[str, str]:
+    """Return what of a text stays even where the option shall not be set, and what does not."""
+    kind = option.type
+    if not isinstance(kind, PropertyString) or not any(s.lasting for s in kind.keys.values()):
+        return "", text
     try:
-        present = kind.split(text)
+        parts = kind.split(text)
     except Invalid:
-        return wire
-    kept = {key: present[key] for key in _filled_in(kind, wire) if key in present}
-    return kind.print(kind.split(wire) | kept) if kept else wire
+        return "", text
+    stays = {
+        key: value for key, value in parts.items() if key in kind.keys and kind.keys[key].lasting
+    }
+    goes = {key: value for key, value in parts.items() if key not in stays}
+    return kind.print(stays), kind.print(goes)
 
 
 def _why_not_unset(option: Option | None) -> str:
@@ -191,7 +252,7 @@ def _why_not_unset(option: Option | None) -> str:
     return f"'{option.name}' cannot be unset"
 
 
-def _why_keep(option: Option, key: str, text: str) -> str:
+def _why_keep(option: Option, kind: str, key: str, text: str, context: Context) -> str:
     """Return why a key must not be deleted although it may be set; empty if it may."""
     if option.name == "arch":
         # recorded: 20-writes-lxc/060-062
@@ -201,11 +262,14 @@ def _why_keep(option: Option, key: str, text: str) -> str:
         volume = Volume(parts.get("file", parts.get("volume", "")))
         return "" if volume.is_empty or volume.is_iso else f"it would take {volume.text} away"
     try:
-        return beyond_token(option, key, text)
+        why = roots_alone_to_unset(option, key, text, context)
     except Invalid:
         return ""
+    return f"{why}; {root_remedy(option, kind, key, None, context)}" if why else ""
 
 
 def _text(actual: object) -> str:
     """Return what PVE answered as text; JSON's own booleans as PVE writes them."""
-    return str(int(actual)) if isinstance(actual, bool) else str(actual)
+    if isinstance(actual, bool):
+        return str(int(actual))
+    return "\n".join(map(str, actual)) if isinstance(actual, (list, tuple)) else str(actual)

@@ -46,10 +46,14 @@ from felhom_agent.reconcile.normalize import (
     Comparison,
     Context,
     Verdict,
+    blank_is_absence,
     compare,
     compare_unset,
     to_wire,
+    unset_wire,
 )
+from felhom_agent.reconcile.rawlines import raw_lines
+from felhom_agent.reconcile.support import unsupported
 from felhom_agent.reconcile.volumes import has_volume
 from felhom_agent.service.places import described
 
@@ -96,7 +100,7 @@ def plan_guest(
     why = _reason_to_withhold(desired, guest) or identity_mismatch(desired, guest, known, history)
     if why:
         return GuestPlan(desired.vmid, guest.kind, guest.name, withheld=why)
-    return _plan_present(desired, guest, actual.facts)
+    return _plan_present(desired, guest, actual)
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,8 @@ class _Waiting:
 _Finding = Change | _Note | _Waiting
 
 
-def _plan_present(desired: DesiredGuest, guest: ActualGuest, facts: Facts) -> GuestPlan:
-    findings = list(_findings(desired, guest, facts))
+def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> GuestPlan:
+    findings = list(_findings(desired, guest, actual))
     changes = tuple(f for f in findings if isinstance(f, Change))
     notes = tuple(f.text for f in findings if isinstance(f, _Note) and not f.refused)
     refused = "; ".join(f.text for f in findings if isinstance(f, _Note) and f.refused)
@@ -189,18 +193,28 @@ def _reason_to_withhold(desired: DesiredGuest, guest: ActualGuest) -> str:
     return ""
 
 
-def _findings(desired: DesiredGuest, guest: ActualGuest, facts: Facts) -> Iterator[_Finding]:
-    context = _context(desired, guest, facts)
+def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iterator[_Finding]:
+    context, facts = _context(desired, guest, actual), actual.facts
+    if guest.hung and desired.state is not RunState.STOPPED:
+        yield _Note(f"it hangs, though PVE calls it running ({guest.hung})")
     wishes: dict[str, DeclaredValue | TypeOfAbsent] = {
         **desired.config,
         **dict.fromkeys(sorted(desired.unset), ABSENT),
     }
     for key, value in wishes.items():
-        if why := _too_new(guest, key, facts):
-            yield _Note(f"{key}: {why}", refused=True)
-        else:
-            here = replace(context, pending=_waits(guest, key, value, context))
-            yield from _finding(guest, key, value, here)
+        here = replace(context, pending=_waits(guest, key, value, context))
+        for finding in _finding(guest, key, value, here):
+            yield _if_known(guest, finding, facts)
+
+
+def _if_known(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:
+    """Given a finding, return it, or why this node's PVE cannot take the change yet."""
+    if not isinstance(finding, Change) or finding.after is ABSENT:
+        return finding
+    option = lookup(guest.kind, finding.key)
+    before = "" if finding.before is ABSENT else finding.before
+    why = unsupported(option, finding.key, finding.after, before, facts) if option else ""
+    return _Note(f"{finding.key}: {why}", refused=True) if why else finding
 
 
 def _finding(
@@ -228,6 +242,8 @@ def _compare(
     present: object,
     context: Context,
 ) -> Comparison:
+    if present is None:
+        return Comparison(Verdict.INCOMPARABLE, "PVE did not tell it")
     if value is not ABSENT:
         return compare(guest.kind, key, value, present, context)
     comparison = compare_unset(guest.kind, key, present, context)
@@ -256,15 +272,20 @@ def _change_or_note(
 ) -> Change | _Note:
     if why := _protected(guest, key):
         return _Note(f"{key}: {why}")
+    present = _present(guest, key)
     try:
-        after = "" if value is ABSENT else to_wire(
-            guest.kind, key, value, _present(guest, key), context
-        )  # fmt: skip
+        if value is ABSENT:
+            after = unset_wire(guest.kind, key, present)
+        else:
+            after = to_wire(guest.kind, key, value, present, context)
     except Invalid as error:
         return _Note(f"{key}: {str(error).strip()}")
-    # An empty text would be stored as one blank (recorded: 10-qemu-roundtrip/046); a delete is
-    # what it means.
-    return _as_change(guest, key, _present(guest, key), after if after.strip() else ABSENT)
+    # A blank text is stored as one blank (recorded: 10-qemu-roundtrip/046), which is not always
+    # what absence means.
+    gone = not after.strip() and (
+        value is ABSENT or blank_is_absence(guest.kind, key, after, context)
+    )
+    return _as_change(guest, key, present, ABSENT if gone else after)
 
 
 def _pending_change(guest: ActualGuest, key: str) -> Change:
@@ -287,25 +308,20 @@ def _protected(guest: ActualGuest, key: str) -> str:
     return "the guest is protected; its volumes are left as they are"
 
 
-def _too_new(guest: ActualGuest, key: str, facts: Facts) -> str:
-    """Return why this node's PVE cannot know an option yet; empty if it can."""
-    option = lookup(guest.kind, key)
-    if option is None or not option.since or not facts.version:
-        return ""
-    since = tuple(int(n) for n in option.since.split("."))
-    version = ".".join(str(n) for n in facts.version)
-    return f"needs PVE {option.since}; this node has {version}" if facts.version < since else ""
-
-
 def _present(guest: ActualGuest, key: str) -> object:
-    return (guest.config or EMPTY).get(key, ABSENT)
-
-
-def _context(desired: DesiredGuest, guest: ActualGuest, facts: Facts) -> Context:
     config = guest.config or EMPTY
+    return raw_lines(guest, key) if key.startswith("lxc.") else config.get(key, ABSENT)
+
+
+def _context(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Context:
+    config, facts = guest.config or EMPTY, actual.facts
     return Context(
         vmid=guest.vmid,
         config=config,
+        declared=desired.config,
+        others=actual.guests,
+        arch=facts.arch,
+        version=facts.version,
         devices=frozenset(config) | frozenset(desired.config),
         case_sensitive_tags=facts.case_sensitive_tags,
         cgroup=facts.cgroup,

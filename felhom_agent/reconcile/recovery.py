@@ -28,7 +28,7 @@ from felhom_agent.journal.operations import Operations
 from felhom_agent.model import ABSENT
 from felhom_agent.proxmox.guests import TASK_TYPES
 from felhom_agent.proxmox.node import Node
-from felhom_agent.reconcile.normalize import Verdict, compare
+from felhom_agent.reconcile.normalize import is_written
 from felhom_agent.service.events import FOUND_OUT
 from felhom_agent.service.logging import fields
 
@@ -125,6 +125,6 @@ class Recovery:
             if wanted is ABSENT_MARK:
                 if present is not ABSENT:
                     return False
-            elif compare(operation.kind, key, wanted, present).verdict is not Verdict.EQUAL:
+            elif not is_written(operation.kind, key, wanted, present):
                 return False
         return True

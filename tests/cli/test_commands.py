@@ -267,26 +267,60 @@ def test_a_vms_startup_needs_a_privilege_on_the_root(site: Site, felhom: Felhom)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "told", "exits"),
     [
-        (("qemu", "tags", "b;A", "a;b"), "equal\n"),
-        (("qemu", "tags", '["b","A"]', "a;b"), "equal\n"),
-        (("qemu", "tags", "b;A", "a;b", "--case-sensitive-tags"), "drift: "),
-        (("qemu", "memory", "2048", "absent"), "drift: is not set\nwould be sent: memory=2048\n"),
-        (("qemu", "onboot", "false", "absent"), "equal\nwhen absent, PVE uses: 0\n"),
-        (("lxc", "cpuunits", "1", "2", "--cgroup", "1"), "equal\n"),
-        (("qemu", "cores", "4", "4", "--pending"), "pending: "),
-        (("qemu", "scsi0", "local:32", "lvm:vm-1-disk-0,size=32G"), "forbidden: "),
-        (("qemu", "args", "x", "absent"), "drift: is not set\nwould not be sent: only root"),
-        (("qemu", "cores", "absent", "4"), "equal\n"),
-        (("qemu", "cores", "null", "4"), "reject: "),
+        (("qemu", "tags", "b;A", "a;b"), "equal\n", 0),
+        (("qemu", "tags", '["b","A"]', "a;b"), "equal\n", 0),
+        (("qemu", "tags", "b;A", "a;b", "--case-sensitive-tags"), "drift: ", 2),
+        (
+            ("qemu", "memory", "2048", "absent"),
+            "drift: is not set\nwould be sent: memory=2048\n",
+            2,
+        ),
+        (("qemu", "onboot", "false", "absent"), "equal\nwhen absent, PVE uses: 0\n", 0),
+        (("lxc", "cpuunits", "1", "2", "--cgroup", "1"), "equal\n", 0),
+        (("qemu", "cores", "4", "4", "--pending"), "pending: ", 0),
+        (("qemu", "scsi0", "local:32", "lvm:vm-1-disk-0,size=32G"), "forbidden: ", 2),
+        (("qemu", "args", "x", "absent"), "drift: is not set\nwould not be sent: only root", 2),
+        (("qemu", "cores", "absent", "4"), "equal\n", 0),
+        (("qemu", "cores", "null", "4"), "reject: ", 1),
+        (("qemu", "cores", "unset", "4"), "drift: ", 2),
+        (("qemu", "tablet", "0", "absent", "--with", "vga=qxl"), "equal\n", 0),
+        (("qemu", "tablet", "0", "absent"), "drift: ", 2),
+        (("lxc", "hostname", "CT105", "absent", "--vmid", "105"), "equal\n", 0),
     ],
 )
 def test_explain_tells_a_verdict_and_why(
-    words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], told: str, exits: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["explain", *words]) == 0
+    assert main(["explain", *words]) == exits
     assert capsys.readouterr().out.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("words", "rules"),
+    [
+        (
+            ("qemu", "tags", "b;A", "a;b"),
+            ("a set: order does not count", "PVE lower-cases tags", "GuestHelpers.pm"),
+        ),
+        (("qemu", "boot", "order=a", "order=a"), ("parts in any order",)),
+        (("qemu", "smbios1", "", "uuid=x"), ("PVE fills in uuid: kept",)),
+        (("qemu", "machine", "q35", "q35"), ("type: a version without +pve is that with +pve0",)),
+        (("lxc", "net0", "name=a", "name=a"), ("hwaddr: a text; upper and lower case are one",)),
+        (("lxc", "nameserver", "", "absent"), ("blank is none", "order counts", "Base.pm")),
+        (("qemu", "tpmstate0", "a:x", "a:x"), ("decided when the volume was made",)),
+        (("lxc", "unprivileged", "1", "1"), ("compared, never sent",)),
+        (("qemu", "allow-ksm", "1", "1"), ("since: qemu-server 9.0.27 (PVE 9.1)",)),
+    ],
+)
+def test_explain_tells_the_rule_and_where_pve_has_it(
+    words: tuple[str, ...], rules: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["explain", *words])
+    out = capsys.readouterr().out
+    for rule in rules:
+        assert rule in out
 
 
 def test_explain_of_an_unknown_option_helps(capsys: pytest.CaptureFixture[str]) -> None:

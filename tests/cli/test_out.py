@@ -103,7 +103,7 @@ def test_a_disk_that_is_full_is_an_error_in_words(config: Path, words: list[str]
         ("plan", "<&- >&- 2>&-", 1),
         ("plan", "2>/dev/full", 1),
         ("plan 12 --x", "2>&-", 2),
-        ("explain lxc tags a b", ">&-", 0),
+        ("explain lxc tags a a", ">&-", 0),
         ("run --once --dry-run", "2>&-", 2),
         ("run --once --dry-run", "2>/dev/full", 2),
     ],

@@ -95,26 +95,51 @@ net0 = { bridge = "vmbr0" }
 @pytest.mark.parametrize(
     ("kind", "key", "value"),
     [
-        ("qemu", "args", '"-no-reboot"'),
         ("qemu", "digest", '"x"'),
+        ("qemu", "ide2", '"local:iso/a.iso"'),
+        ("qemu", "smp", "2"),
+        ("qemu", "net0", '"virtio,newpart=7"'),
         ("qemu", "lock", '"backup"'),
         ("qemu", "delete", '"cores"'),
-        ("qemu", "cipassword", '"**********"'),
         ("qemu", "name", '"web_01"'),
         ("qemu", "hostname", '"web"'),
         ("lxc", "name", '"web"'),
-        ("lxc", "unprivileged", "true"),
-        ("lxc", "features", '"fuse=1"'),
         ("lxc", "memory", "8"),
         ("lxc", "tags", '["a/b"]'),
     ],
 )
-def test_what_pve_would_refuse_from_a_token_is_refused_here(
+def test_what_pve_would_refuse_whoever_asks_is_refused_here(
     kind: str, key: str, value: str
 ) -> None:
     _, problems = read(f'[guest.101]\nkind = "{kind}"\n[guest.101.config]\n{key} = {value}\n')
     assert len(problems) == 1
     assert problems[0].startswith(f"g.toml:4: guest 101: {key}: ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("qemu", "args", '"-no-reboot"'),
+        ("qemu", "usb0", '"host=1234:5678"'),
+        ("qemu", "cipassword", '"**********"'),
+        ("lxc", "unprivileged", "true"),
+        ("lxc", "features", '"nesting=1,keyctl=1"'),
+        ("lxc", "mp0", '"/srv,mp=/srv"'),
+        ("lxc", "'lxc.cap.drop'", '["sys_time", "sys_module"]'),
+        ("lxc", "lxc.apparmor.profile", '"unconfined"'),
+    ],
+)
+def test_what_only_root_may_set_may_be_declared(kind: str, key: str, value: str) -> None:
+    guests, problems = read(
+        f'[guest.101]\nkind = "{kind}"\n[guest.101.config]\n{key} = {value}\ncores = 2\n'
+    )
+    assert problems == []
+    assert set(guests[101].config) == {key.strip("'"), "cores"}
+
+
+def test_an_unknown_part_is_told_as_one_that_this_version_does_not_know() -> None:
+    _, problems = read('[guest.101]\nkind = "qemu"\nconfig.net0 = "virtio,newpart=7"\n')
+    assert "net0.newpart: this version of felhom-agent does not know it" in problems[0]
 
 
 def test_without_a_kind_an_option_of_either_kind_is_good() -> None:
@@ -125,8 +150,10 @@ def test_without_a_kind_an_option_of_either_kind_is_good() -> None:
 def test_what_pve_cannot_do_without_cannot_be_unset() -> None:
     _, problems = read('[guest.101]\nkind = "lxc"\nunset = ["memory"]\n')
     assert "PVE cannot do without it" in problems[0]
+    _, problems = read('[guest.101]\nkind = "qemu"\nunset = ["digest"]\n')
+    assert "belongs to PVE" in problems[0]
     _, problems = read('[guest.101]\nkind = "qemu"\nunset = ["args"]\n')
-    assert "belongs to PVE or to root" in problems[0]
+    assert problems == []
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,8 @@ def one(data: bytes) -> None:
         json.dumps(
             [sorted(actual.elsewhere.items()), sorted(actual.hidden), sorted(actual.offline)]
         )
-        hash((actual.facts, actual.hidden))
+        hash(actual.hidden)
+        json.dumps(dict(actual.facts.packages))
     tasks = Tasks(client, threading.Event())
     asks: list[Callable[[], object]] = [
         lambda: tasks.end(UPID),

@@ -120,7 +120,7 @@ def test_a_refusal_says_why(kind: str, key: str, value: DeclaredValue, words: st
 
 def test_small_numbers_in_many_digits_are_what_they_are() -> None:
     assert declared("qemu", "cpulimit", "1e-9999999") == "1e-9999999"
-    assert declared("qemu", "cpulimit", "0.1e2") == "0.1e2"
+    assert declared("qemu", "cpulimit", "0.1e2") == "10"
     assert declared("qemu", "template", False) == "0"
 
 

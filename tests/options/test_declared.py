@@ -37,47 +37,60 @@ def test_what_a_token_can_set_may_be_declared(
 
 
 @pytest.mark.parametrize(
-    "key",
-    ["affinity", "arch", "args", "hookscript", "hugepages", "ivshmem", "keephugepages", "vmgenid",
-     "amd-sev", "intel-tdx", "parallel0", "spice_enhancements"],
-)  # fmt: skip
-def test_what_only_root_may_set_is_refused_in_pves_words(key: str) -> None:
-    value = {
-        "affinity": "0", "arch": "x86_64", "hookscript": "local:snippets/x", "hugepages": "any",
-        "ivshmem": "size=1", "keephugepages": "1", "vmgenid": "1", "amd-sev": "std",
-        "intel-tdx": "tdx,attestation=1", "parallel0": "/dev/parport0",
-        "spice_enhancements": "foldersharing=1",
-    }.get(key, "x")  # fmt: skip
-    assert refusal("qemu", key, value) == f"only root can set '{key}' config"
+    ("kind", "key", "value"),
+    [
+        ("qemu", "args", "-S"),
+        ("qemu", "affinity", "0"),
+        ("qemu", "arch", "aarch64"),
+        ("qemu", "hookscript", "local:snippets/x"),
+        ("qemu", "vmgenid", "1"),
+        ("qemu", "intel-tdx", "tdx,attestation=1"),
+        ("qemu", "serial1", "/dev/ttyS0"),
+        ("qemu", "usb2", "host=1234:5678"),
+        ("qemu", "hostpci1", "01:00"),
+        ("qemu", "hostpci1", "mapping=gpu,romfile=x"),
+        ("qemu", "scsi0", "/dev/sdb"),
+        ("qemu", "ide2", "cdrom"),
+        ("qemu", "cipassword", "**********"),
+        ("lxc", "mp0", "/srv,mp=/mnt"),
+        ("lxc", "dev0", "/dev/null"),
+        ("lxc", "hookscript", "a1:x"),
+        ("lxc", "features", "nesting=1,keyctl=0"),
+        ("lxc", "unprivileged", True),
+        ("lxc", "lxc.cap.drop", "sys_time"),
+    ],
+)
+def test_what_a_token_cannot_set_may_be_declared_to_be_compared(
+    kind: str, key: str, value: DeclaredValue
+) -> None:
+    assert declared(kind, key, value)
 
 
 @pytest.mark.parametrize(
     ("kind", "key", "value", "words"),
     [
-        ("qemu", "serial1", "/dev/ttyS0", "only root can modify 'serial1' config for real devices"),
-        ("qemu", "usb2", "host=1234:5678", "only root can set 'usb2' config for real devices"),
         ("qemu", "usb2", "usb3=1", "either 'host' or 'mapping' must be set."),
-        ("qemu", "hostpci1", "01:00", "only root can set 'hostpci1' config for non-mapped devices"),
-        ("qemu", "hostpci1", "mapping=gpu,romfile=x", "only root@pam can set 'romfile' option"),
         ("qemu", "hostpci1", "pcie=1", "either 'host' or 'mapping' must be set."),
-        ("qemu", "scsi0", "/dev/sdb", "Only root can pass arbitrary filesystem paths."),
-        ("qemu", "ide2", "cdrom", "the host's CD drive needs Sys.Console on /"),
-        ("lxc", "mp0", "/srv,mp=/mnt", "mount point type bind is only allowed for root@pam"),
-        ("lxc", "mp0", "/dev/sdb,mp=/mnt", "mount point type device is only allowed for root@pam"),
-        ("lxc", "dev0", "/dev/null", "configuring device passthrough is only allowed for root@pam"),
-        ("lxc", "hookscript", "a1:x", "changing the hookscript is only allowed for root@pam"),
-        (
-            "lxc",
-            "features",
-            "nesting=1,keyctl=0",
-            "changing feature flags (except nesting) is only allowed for root@pam",
-        ),
+        ("qemu", "smp", 2, "declare sockets"),
+        ("qemu", "ide2", "local:iso/a.iso", "explicit 'media=cdrom' is required for iso images"),
+        ("qemu", "scsi1", "local:iso/a.iso,media=disk", "explicit 'media=cdrom' is required"),
+        ("qemu", "scsi0", "local:x,mbps_max=1", "mbps_max requires mbps"),
+        ("qemu", "scsi0", "local:x,iops_max_length=1", "iops_max_length requires iops_max"),
+        ("qemu", "scsi0", "local:x,iops=1,iops_rd=1", "iops_rd and iops exclude each other"),
+        ("qemu", "ide2", "none,media=cdrom,snapshot=1", "a CD drive has no snapshot"),
+        ("qemu", "virtio0", "local:x,media=cdrom", "virtio has no CD drives"),
+        ("qemu", "machine", "viommu=intel", "set the machine type to q35"),
+        ("qemu", "machine", "q35,aw-bits=39", "no vIOMMU is configured"),
+        ("qemu", "machine", "q35,viommu=intel,aw-bits=40", "only 39 or 48 bits"),
+        ("qemu", "net0", "virtio,newpart=7", "this version of felhom-agent does not know it"),
+        ("qemu", "scsi0", "local:x,newpart=7", "this version of felhom-agent does not know it"),
+        ("lxc", "features", "newpart=1", "this version of felhom-agent does not know it"),
     ],
 )
-def test_a_value_that_only_root_may_set_is_refused_in_pves_words(
-    kind: str, key: str, value: str, words: str
+def test_what_nobody_can_have_is_refused(
+    kind: str, key: str, value: DeclaredValue, words: str
 ) -> None:
-    assert refusal(kind, key, value) == words
+    assert words in refusal(kind, key, value)
 
 
 @pytest.mark.parametrize("kind", ["qemu", "lxc"])
@@ -98,19 +111,9 @@ def test_an_option_of_the_other_kind_is_refused() -> None:
     assert "not defined in schema" in refusal("qemu", "hostname", "web")
 
 
-def test_the_mask_of_a_password_is_no_password() -> None:
-    assert "mask" in refusal("qemu", "cipassword", "**********")
-    assert "mask" in refusal("qemu", "cipassword", "********** ")
-
-
 @pytest.mark.parametrize("key", ["bps", "bps_rd", "bps_wr"])
 def test_a_limit_that_pve_would_turn_into_none_is_refused(key: str) -> None:
     assert f"declare m{key}" in refusal("qemu", "scsi0", f"local:x,{key}=1000")
-
-
-def test_what_is_fixed_since_a_container_was_made_is_refused() -> None:
-    words = "unable to modify read-only option: 'unprivileged'"
-    assert refusal("lxc", "unprivileged", True) == words
 
 
 def test_the_old_name_of_a_drive_names_the_new_one() -> None:

@@ -28,11 +28,11 @@ def test_a_snapshot_holds_every_guest_and_the_configuration_of_those_asked_for(
     assert (dns.kind, dns.state, dns.config) == (Kind.LXC, RunState.STOPPED, None)
 
 
-def test_a_snapshot_without_declared_guests_costs_five_calls_whatever_the_number_of_guests(
+def test_a_snapshot_without_declared_guests_costs_six_calls_whatever_the_number_of_guests(
     site: Site,
 ) -> None:
     site.connect().observer.snapshot([])
-    assert len(site.devnode.requests) == 5
+    assert len(site.devnode.requests) == 6
 
 
 def test_lock_template_pause_and_ha_are_seen(site: Site) -> None:

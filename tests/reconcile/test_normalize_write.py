@@ -6,10 +6,18 @@ import pytest
 
 from felhom_agent.model import ABSENT, DeclaredValue
 from felhom_agent.options import Invalid
-from felhom_agent.reconcile.normalize import Context, Verdict, compare, compare_unset, to_wire
+from felhom_agent.reconcile.normalize import (
+    Context,
+    Verdict,
+    compare,
+    compare_unset,
+    is_written,
+    to_wire,
+)
 
 MAC = "BC:24:11:AA:BB:CC"
 VETH = f"name=a,hwaddr={MAC},type=veth"
+ISO = "local:iso/a.iso"
 EFI = "local:e,ms-cert=2023k,size=528K"
 
 
@@ -26,15 +34,12 @@ EFI = "local:e,ms-cert=2023k,size=528K"
         ("qemu", "scsi0", "local:x,size=10G,ssd=1", "local:x,size=32G", "local:x,ssd=1"),
         ("qemu", "scsi0", "local:32,ssd=1", "local:100/d.raw,size=32G", "local:100/d.raw,ssd=1"),
         ("qemu", "scsi0", "st:32,format=raw,ssd=1", "st:d.raw,size=16G", "st:d.raw,ssd=1"),
-        ("qemu", "scsi0", "local:32,size=32G", ABSENT, "local:32"),
-        ("qemu", "ide2", "local:iso/a.iso", "none,media=cdrom", "local:iso/a.iso,media=cdrom"),
+        ("qemu", "ide2", f"{ISO},media=cdrom", "none,media=cdrom", f"{ISO},media=cdrom"),
         ("qemu", "ide2", "local:cloudinit", ABSENT, "local:cloudinit,media=cdrom"),
         ("qemu", "ide2", "none", "local:iso/a.iso,media=cdrom,size=4M", "none,media=cdrom"),
-        ("qemu", "efidisk0", "local:1,efitype=4m", EFI, "local:e,efitype=4m,ms-cert=2023k"),
         ("lxc", "rootfs", "local:8,ro=1", "volume=local:r,size=8G", "local:r,ro=1,size=8G"),
         ("lxc", "mp0", "local:8,mp=/b", "local:d,mp=/a,size=8G", "local:d,mp=/b,size=8G"),
         ("lxc", "mp0", "local:d,mp=/b,size=4G", "local:d,mp=/a,size=8G", "local:d,mp=/b,size=8G"),
-        ("lxc", "mp0", "local:8,mp=/a", ABSENT, "local:8,mp=/a"),
     ],
 )  # fmt: skip
 def test_what_is_sent_keeps_what_is_pves(
@@ -117,7 +122,8 @@ def test_a_privileged_containers_features_are_roots() -> None:
         ("lxc", "onboot", "banana", Verdict.DRIFT),
         ("lxc", "memory", 512, Verdict.REJECT),
         ("lxc", "rootfs", "local:x", Verdict.REJECT),
-        ("lxc", "unprivileged", 1, Verdict.REJECT),
+        ("lxc", "unprivileged", 1, Verdict.FORBIDDEN),
+        ("lxc", "unprivileged", 0, Verdict.EQUAL),
         ("lxc", "unused0", "local:x", Verdict.REJECT),
         ("qemu", "digest", "0f3c", Verdict.REJECT),
         ("qemu", "nosuchkey", ABSENT, Verdict.REJECT),
@@ -130,3 +136,11 @@ def test_a_key_declared_unset(kind: str, key: str, actual: object, expected: Ver
 def test_a_required_option_is_kept_in_pves_words() -> None:
     comparison = compare_unset("lxc", "memory", 512)
     assert comparison.why == "unable to delete required option 'memory'"
+
+
+def test_what_was_sent_is_known_again_with_the_parts_that_it_carried() -> None:
+    sent = f"virtio={MAC},newpart=7,tag=1"
+    assert is_written("qemu", "net0", sent, f"virtio={MAC},tag=1,newpart=7")
+    assert not is_written("qemu", "net0", sent, f"virtio={MAC},tag=1,newpart=8")
+    assert not is_written("qemu", "net0", sent, f"virtio={MAC},tag=1")
+    assert not is_written("qemu", "nosuchkey", "1", "1")

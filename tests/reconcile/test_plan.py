@@ -419,3 +419,126 @@ def test_a_bug_in_planning_one_guest_costs_no_other_its_plan() -> None:
     plans = plan(desired, Actual("pve1", {100: odd, 101: fine}))
     assert plans[101].actions
     assert plans[100].drifted
+
+
+def notes_of(plan: GuestPlan) -> str:
+    assert not plan.refused
+    return "; ".join(plan.notes)
+
+
+def test_a_difference_that_is_roots_holds_nothing_else_up() -> None:
+    wish = declared(RUNNING, args="-S", usb0="host=1234:5678", cores=2)
+    found = planned(wish, there(STOPPED, args="-k de", usb0="host=1234:5678", cores=1))
+    assert found.actions == (
+        SetConfig(100, Kind.QEMU, (Change("cores", "1", "2"),)),
+        Start(100, Kind.QEMU),
+    )
+    assert notes_of(found).count("only root can set 'args' config; as root: qm set 100") == 1
+
+
+def test_a_container_is_compared_with_what_nobody_can_set_any_more() -> None:
+    desired = DesiredGuest(
+        100, config=MappingProxyType({"unprivileged": True, "lxc.cap.drop": ("a", "b")})
+    )
+    same = there(
+        STOPPED, Kind.LXC, unprivileged=1, lxc=[["lxc.cap.drop", "a"], ["lxc.cap.drop", "b"]]
+    )
+    assert not planned(desired, same).drifted
+    found = planned(desired, there(STOPPED, Kind.LXC, lxc=[["lxc.cap.drop", "a"]]))
+    assert not found.actions
+    assert "unprivileged: unable to modify read-only option" in notes_of(found)
+    assert "/etc/pve/lxc/100.conf" in notes_of(found)
+
+
+def test_lxcs_own_keys_are_not_judged_where_pve_does_not_tell_them() -> None:
+    desired = DesiredGuest(100, config=MappingProxyType({"lxc.cap.drop": "a"}))
+    assert not planned(desired, there(RUNNING, Kind.LXC)).drifted
+    assert planned(desired, there(STOPPED, Kind.LXC)).notes
+
+
+def test_a_boot_order_that_names_a_missing_device_on_both_sides_keeps_no_guest_off() -> None:
+    found = planned(declared(RUNNING, boot="order=scsi9"), there(STOPPED, boot="order=scsi9"))
+    assert found.actions == (Start(100, Kind.QEMU),)
+
+
+def test_a_volume_declared_twice_is_attached_under_neither_key() -> None:
+    wish = declared(scsi1="nfs:x", scsi2="nfs:x", cores=2)
+    found = planned(wish, there(cores=1))
+    assert found.actions == (SetConfig(100, Kind.QEMU, (Change("cores", "1", "2"),)),)
+    assert notes_of(found).count("one volume is never attached twice") == 2
+
+
+def test_a_volume_of_another_guest_of_the_node_is_not_attached() -> None:
+    other = replace(there(scsi3="nfs:x,size=1G"), vmid=101)
+    found = plan_guest(declared(scsi1="nfs:x"), Actual("pve1", {100: there(), 101: other}))
+    assert found.notes == (
+        "scsi1: nfs:x is held by scsi3 of guest 101; one volume is never attached twice",
+    )
+
+
+def test_what_asks_for_a_new_volume_is_withheld() -> None:
+    found = planned(declared(scsi1="local:32"), there())
+    assert not found.actions
+    assert "the agent creates no volumes" in notes_of(found)
+
+
+def test_a_vms_uuid_outlives_every_wish() -> None:
+    uuid = "uuid=11111111-2222-3333-4444-555555555555"
+    gone = DesiredGuest(100, unset=frozenset({"smbios1"}))
+    assert not planned(gone, there(smbios1=uuid)).drifted
+    (action,) = planned(gone, there(smbios1=f"sku=x,{uuid}")).actions
+    assert isinstance(action, SetConfig)
+    assert action.changes == (Change("smbios1", f"sku=x,{uuid}", uuid),)
+    (action,) = planned(declared(smbios1="sku=y"), there(smbios1=f"sku=x,{uuid}")).actions
+    assert isinstance(action, SetConfig)
+    assert action.changes[0].after == f"sku=y,{uuid}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "present", "after"),
+    [
+        ("tags", "", {"tags": "a"}, ABSENT),
+        ("description", " ", {"description": "a"}, ABSENT),
+        ("hotplug", "", {}, "0"),
+        ("nameserver", "", {}, ""),
+        ("boot", "", {"boot": "order=net0"}, ""),
+    ],
+)
+def test_a_blank_is_sent_where_it_is_not_what_absence_means(
+    key: str, value: str, present: dict[str, object], after: object
+) -> None:
+    wish = DesiredGuest(100, config=MappingProxyType({key: value}))
+    (action,) = planned(wish, replace(there(), config=present)).actions
+    assert isinstance(action, SetConfig)
+    assert action.changes[0].after == after
+
+
+def test_a_guest_that_hangs_is_not_converged() -> None:
+    stuck = replace(there(RUNNING, cores=2), hung="io-error: a disk could not be read")
+    found = planned(declared(RUNNING, cores=2), stuck)
+    assert found.notes == (
+        "it hangs, though PVE calls it running (io-error: a disk could not be read)",
+    )
+    assert planned(declared(STOPPED), stuck).actions == (Stop(100, Kind.QEMU),)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        (Facts(version=(9, 1)), "net0.host-tunnel needs PVE 9.2; this node has 9.1"),
+        (Facts(version=(9, 2)), ""),
+        (Facts(), ""),
+        (
+            Facts(version=(9, 2), packages={"qemu-server": "9.1.16"}),
+            "net0.host-tunnel needs qemu-server 9.1.18 (PVE 9.2); this node has qemu-server 9.1.16",
+        ),
+        (Facts(version=(9, 1), packages={"qemu-server": "9.1.18"}), ""),
+    ],
+)
+def test_a_part_that_is_newer_than_the_nodes_pve_is_refused(facts: Facts, told: str) -> None:
+    wish = declared(net0="virtio,host-tunnel=1")
+    old = there(net0="virtio=BC:24:11:00:00:01")
+    found = plan_guest(wish, Actual("pve1", {100: old}, facts=facts))
+    assert (told in found.refused) if told else found.actions
+    new = there(net0="virtio=BC:24:11:00:00:01,host-tunnel=1")
+    assert not plan_guest(wish, Actual("pve1", {100: new}, facts=facts)).drifted
