@@ -19,7 +19,6 @@ from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.fromhub import HubProvider
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.provider import DesiredProvider, EmptyProvider
-from felhom_agent.errors import JournalError
 from felhom_agent.hub.client import HubClient
 from felhom_agent.hub.loop import HubLoop
 from felhom_agent.hub.report import AgentFacts, Gatherer
@@ -132,7 +131,7 @@ def assembled(
         backoff = Backoff(settings.backoff_first, settings.backoff_cap, settings.jitter, chance)
         engine = Engine(node, operations, identities, LaneQueue(), settings, backoff)
         try:
-            yield Parts(node, operations, identities, engine, lambda: _opens(config, clock, disk))
+            yield Parts(node, operations, identities, engine, lambda: _reopens(journal, config, clock))
         finally:
             drained = engine.close()
             journal.close()
@@ -140,13 +139,9 @@ def assembled(
             _farewell(operations, drained=drained)
 
 
-def _opens(config: Config, clock: Callable[[], float], disk: Disk) -> bool:
-    try:
-        journal, _ = open_journal(config.journal, clock, disk)
-    except JournalError:
-        return False
-    journal.close()
-    return True
+def _reopens(journal: JournalLog, config: Config, clock: Callable[[], float]) -> bool:
+    limits = limits_of(config.journal)
+    return journal.reopens(lambda found: sift(found, clock(), limits))
 
 
 def _farewell(operations: Operations, *, drained: bool) -> None:
