@@ -112,12 +112,13 @@ def assembled(
     disk: Disk = DISK,
     leaving: threading.Event | None = None,
     manager: Manager | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[Parts]:
     """Hold a running agent's parts for the length of a block; drain and close on the way out.
 
     `clock` tells the seconds since the epoch at which operations begin and end; the journal lives
     on `disk`; once `leaving` is set, no look is begun any more. `manager` hears how it
-    goes.
+    goes. `monotonic` tells how long operations have been in flight.
 
     Raise ConfigError, AlreadyRunning or JournalError if the agent cannot begin.
     """
@@ -126,12 +127,14 @@ def assembled(
     node = Node.connect(config.proxmox, leaving, manager)
     with lock.held(config.journal.directory):
         journal, records = open_journal(config.journal, clock, disk, manager.vitals)
-        operations = Operations(journal, records, clock, limits_of(config.journal))
+        operations = Operations(journal, records, clock, limits_of(config.journal), monotonic)
         identities = Identities(journal, records)
         backoff = Backoff(settings.backoff_first, settings.backoff_cap, settings.jitter, chance)
         engine = Engine(node, operations, identities, LaneQueue(), settings, backoff)
         try:
-            yield Parts(node, operations, identities, engine, lambda: _reopens(journal, config, clock))
+            yield Parts(
+                node, operations, identities, engine, lambda: _reopens(journal, config, clock)
+            )
         finally:
             drained = engine.close()
             journal.close()

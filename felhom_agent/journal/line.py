@@ -92,7 +92,7 @@ def decode(line: bytes) -> tuple[int, Record]:
     return int(found[2]), _parse(found[4])
 
 
-def decode_file(content: bytes, problem: Callable[[Record], str] = lambda record: "") -> Content:
+def decode_file(content: bytes, problem: Callable[[Record], str] | None = None) -> Content:
     """Given a file's bytes, return what they say.
 
     `problem` tells what is wrong with a record that is what was written; empty if nothing is.
@@ -117,7 +117,7 @@ def decode_file(content: bytes, problem: Callable[[Record], str] = lambda record
 class _Reader:
     """Goes through a file line by line and sees to it that the numbers leave nothing out."""
 
-    def __init__(self, problem: Callable[[Record], str]) -> None:
+    def __init__(self, problem: Callable[[Record], str] | None) -> None:
         self.records: list[Record] = []
         self.damage: list[Damage] = []
         self._problem = problem
@@ -139,7 +139,7 @@ class _Reader:
         if number > expected:
             self.complain(f"{number - expected} lines before it are missing")
         self._number = number
-        if odd := self._problem(record):
+        if self._problem is not None and (odd := self._problem(record)):
             self.complain(f"the line is intact, and is no record of a journal: {odd}")
             return
         self.records.append(record)

@@ -138,16 +138,11 @@ def _step(record: Record) -> _Shape:
     return needs, _MORE
 
 
-def _identity(record: Record) -> _Shape:
-    return {"guest": _is_vmid, "identity": _is_text}, {}
-
-
-def _mark(record: Record) -> _Shape:
-    return {"mark": _is_id, "forgotten": is_time}, {}
-
+_IDENTITY: _Shape = {"guest": _is_vmid, "identity": _is_text}, {}
+_MARK: _Shape = {"mark": _is_id, "forgotten": is_time}, {}
 
 _KINDS: Mapping[str, Callable[[Record], _Shape]] = {
     "op": _step,
-    "identity": _identity,
-    "mark": _mark,
+    "identity": lambda _: _IDENTITY,
+    "mark": lambda _: _MARK,
 }

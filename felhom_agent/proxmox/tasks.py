@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ _UPID = re.compile(
     r"UPID:(?P<node>[^:]+):(?P<pid>[0-9A-F]{8}):(?P<pstart>[0-9A-F]{8,9}):(?P<start>[0-9A-F]{8}):"
     r"(?P<type>[^:]+):(?P<id>[^:]*):(?P<user>[^:!]+)(?:!(?P<token>[^:]+))?:"
 )
+_RUNNING = "RUNNING"  # recorded: 40-tasks-qemu/046
 _SUCCESS = re.compile(r"OK|WARNINGS: \d+")
 _LOG_TAIL = 5
 _FIRST_POLL, _LONGEST_POLL = 0.1, 2.0
@@ -118,6 +119,20 @@ class Tasks:
             "nodes", self._client.config.node, "tasks",
             vmid=vmid, source="all", since=int(since), limit=50,
         )  # fmt: skip
+        return self._ours(rows, task_type)
+
+    def running(self, vmid: int, task_type: str) -> list[Upid]:
+        """Given a guest and a task's type, return our tasks that run, newest first.
+
+        Raise Unchanged if PVE cannot be asked.
+        """
+        rows = self._client.get(
+            "nodes", self._client.config.node, "tasks", vmid=vmid, source="active", limit=50
+        )
+        # What ended and is not yet in the archive is listed too, with its exit status.
+        return self._ours((r for r in rows if r.get("status", _RUNNING) == _RUNNING), task_type)
+
+    def _ours(self, rows: Iterable[Mapping[str, Any]], task_type: str) -> list[Upid]:
         found = [Upid.parse(row["upid"]) for row in rows if _mentions(row, task_type)]
         ours = [u for u in found if f"{u.user}!{u.token}" == self._client.token_id]
         return sorted(ours, key=lambda u: u.start, reverse=True)

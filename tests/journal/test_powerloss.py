@@ -11,7 +11,6 @@ from felhom_agent.journal.line import Record
 from felhom_agent.journal.log import JournalLog
 from tests.journal.disks import FragileDisk, PowerLoss
 
-
 MARK: Record = {"mark": f"{0:012x}", "forgotten": 0}
 
 
