@@ -18,11 +18,12 @@ that no operation owns. The times of tasks are PVE's, and those of the journal a
 have jumped. So three rules stand, and no clock decides about an act:
 
 * one that runs is waited for, and taken for the operation's, whatever its time;
-* one that ended is taken for the operation's at once if its start lies where PVE may have begun it
-  by our clock: at the beginning, or later by no more than PVE works on a request. The oldest of
-  them, since a later one can be of somebody else, and the first is what our call made;
-* else the wait of 2. is kept, and after it the order decides, by PVE's times alone: the oldest that
-  began after the last one that an operation owns. This only chooses the words of the outcome.
+* one that ended is taken for the operation's at once if it began, by PVE's times, after the last
+  one that an operation owns, and by our clock not before the operation did; and if it is the only
+  one, or began no later than PVE works on a request. The oldest of them: the first is what our call
+  made, and a later one may be of somebody else;
+* else the wait of 2. is kept, and after it the order alone decides: the oldest after the last one
+  that an operation owns. That only chooses the words of the outcome.
 
 A configuration change may leave a task whose name nobody was told, since PVE answers without one
 where the change ends soon. So its task proves nothing, and only what is written counts.
@@ -157,24 +158,28 @@ class Recovery:
         return self._node.client.config.write_timeout + _CLOCK_SLACK
 
     def _task_by_clock(self, operation: Operation) -> str:
-        """Return the task that began when the operation did; empty if there is none."""
+        """Return the task that began when the operation did; empty if that cannot be told."""
+        found, _ = self._nobodys_tasks(operation)
         since, until = operation.begun - _CLOCK_SLACK, operation.begun + self._window
-        for upid in self._tasks(operation):
-            if int(since) <= upid.start <= until and not self._operations.owns(upid.text):
-                return upid.text
-        return ""
+        later = [upid for upid in found if upid.start >= int(since)]
+        sure = later if len(later) == 1 else [upid for upid in later if upid.start <= until]
+        return sure[0].text if sure else ""
 
     def _task_by_order(self, operation: Operation) -> str:
-        """Return the first task after the last that is some operation's; empty if there is none."""
-        tasks = self._tasks(operation)
-        owned = [n for n, upid in enumerate(tasks) if self._operations.owns(upid.text)]
-        after = tasks[owned[-1] + 1 :] if owned else []
-        return after[0].text if after else ""
+        """Return the first task after the last that an operation owns; empty if none is owned."""
+        found, any_owned = self._nobodys_tasks(operation)
+        return found[0].text if found and any_owned else ""
 
-    def _tasks(self, operation: Operation) -> list[Upid]:
-        """Return our tasks of the operation's kind, oldest first."""
+    def _nobodys_tasks(self, operation: Operation) -> tuple[list[Upid], bool]:
+        """Return the tasks of the operation's kind that nobody owns and that began after the last
+        one that is owned, oldest first; and whether there is such a one.
+        """
         task_type = TASK_TYPES[operation.action, operation.kind]
-        return self._node.tasks.find(operation.vmid, task_type, 0.0)[::-1]
+        tasks = self._node.tasks.find(operation.vmid, task_type, 0.0)
+        owned = [upid.start for upid in tasks if self._operations.owns(upid.text)]
+        last = max(owned, default=0)
+        nobodys = [u for u in tasks if u.start >= last and not self._operations.owns(u.text)]
+        return sorted(nobodys, key=_moment), bool(owned)
 
     def _settle_by_looking(self, operation: Operation, why: str) -> Operation:
         if not self._shows(operation):
@@ -218,6 +223,11 @@ class Recovery:
             elif compare(operation.kind, key, wanted, present, context).verdict is not _EQUAL:
                 return False
         return bool(operation.wanted)
+
+
+def _moment(upid: Upid) -> tuple[int, int]:
+    # Within a second the worker's own start tells, in hundredths of a second since the boot.
+    return upid.start, int(upid.text.split(":")[3], 16)
 
 
 def _is_secret(operation: Operation, key: str) -> bool:
