@@ -6,8 +6,8 @@ cannot be asked, nothing is settled and the guest stays closed. Nothing is chang
 
 What is waited for, in this order:
 
-1. The operation's own task, if its UPID is known, and else every task of its kind that runs: ours
-   by the token, and no other operation's. No clock is needed for that.
+1. The operation's own task, if its UPID is known. Else a task of its kind that runs, ours by the
+   token, and no other operation's: for a change every one of them. No clock is needed for that.
 2. What PVE may yet begin: it works on a request for as long as its caller would have waited. That
    is counted by the monotonic clock, from the operation's beginning in this process, or from the
    start of the process that found it in its journal. It is spared where the request is known to
@@ -97,15 +97,16 @@ class Recovery:
     def _settle(self, operation: Operation, timeout: float) -> Operation:
         if _is_upid(operation.upid):
             return self._settle_task(operation, timeout)
-        running = self._wait_for_running(operation, timeout)
+        running = self._running(operation)
         if operation.action == "SetConfig":
-            return self._settle_change(operation)
-        if not (upid := running or self._task_by_clock(operation)):
+            return self._settle_change(operation, running, timeout)
+        if not (upid := _first(running) or self._task_by_clock(operation)):
             self._wait_for_stragglers(operation)
             # It may have come, and begun, since the last look.
-            upid = self._wait_for_running(operation, timeout)
-            upid = upid or self._task_by_clock(operation) or self._task_by_order(operation)
+            upid = _first(self._running(operation)) or self._task_by_clock(operation)
+            upid = upid or self._task_by_order(operation)
         if upid:
+            # Noted before it is waited for, so that it is known when it has ended, too.
             return self._settle_task(self._operations.task(operation, upid), timeout)
         return self._settle_by_looking(operation, "PVE knows no task of it")
 
@@ -125,26 +126,22 @@ class Recovery:
             return self._operations.succeeded(operation)
         return self._operations.unknown(operation, _DOES_NOT_SHOW)
 
-    def _settle_change(self, operation: Operation) -> Operation:
-        """Settle a configuration change of which no task is known; none of its kind runs."""
+    def _settle_change(self, operation: Operation, running: list[str], timeout: float) -> Operation:
+        """Settle a configuration change of which no task is known, once none of its kind runs."""
+        for upid in running:
+            with contextlib.suppress(TaskFailed, Missing):
+                self._node.tasks.wait(upid, timeout)
         if not self._shows(operation):
             self._wait_for_stragglers(operation)
         return self._settle_by_looking(operation, "PVE was asked to change it")
 
-    def _wait_for_running(self, operation: Operation, timeout: float) -> str:
-        """Wait for every running task that may be the operation's; return the oldest of them.
-
-        Empty if none runs. Raise StillRunning if one does not end in time.
-        """
+    def _running(self, operation: Operation) -> list[str]:
+        """Return the running tasks that may be the operation's, oldest first."""
         task_type = TASK_TYPES.get((operation.action, operation.kind))
         if task_type is None:
-            return ""
+            return []
         running = self._node.tasks.running(operation.vmid, task_type)
-        nobodys = [u.text for u in running[::-1] if not self._operations.owns(u.text)]
-        for upid in nobodys:
-            with contextlib.suppress(TaskFailed, Missing):
-                self._node.tasks.wait(upid, timeout)
-        return nobodys[0] if nobodys else ""
+        return [u.text for u in running[::-1] if not self._operations.owns(u.text)]
 
     def _wait_for_stragglers(self, operation: Operation) -> None:
         """Raise StillRunning while PVE may yet work on a request that was cut off."""
@@ -223,6 +220,10 @@ class Recovery:
             elif compare(operation.kind, key, wanted, present, context).verdict is not _EQUAL:
                 return False
         return bool(operation.wanted)
+
+
+def _first(upids: list[str]) -> str:
+    return upids[0] if upids else ""
 
 
 def _moment(upid: Upid) -> tuple[int, int]:
