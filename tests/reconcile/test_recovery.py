@@ -458,3 +458,30 @@ def test_a_password_is_believed_to_be_written_by_its_own_task_alone(lost: Make) 
     it.world.behave(100, Behaviour())
     it.lose("reset-before")
     assert it.settle_twice() == (WAITS, State.UNKNOWN)
+
+
+@power
+def test_a_task_from_before_the_journal_is_never_the_lost_one(lost: Make, action: Action) -> None:
+    it = lost(action)
+    assert it.ask()
+    it.pass_by(100.0)
+    turn_back(it)
+    it.lose("reset-before")
+    assert it.settle_twice() == (WAITS, State.UNKNOWN)
+    assert it.why == "PVE knows no task of it; it does not show"
+
+
+@pytest.mark.parametrize("action", [START, LXC_START], ids=str)
+def test_of_several_tasks_that_run_the_first_is_the_operations(lost: Make, action: Action) -> None:
+    it = lost(action)
+    it.world.behave(it.vmid, Behaviour(start_seconds=5, start_error="no bridge"))
+    it.lose("reset-after")
+    it.pass_by(1.0)
+    assert it.ask()  # somebody else's; it waits for the guest's lock
+    assert it.settle() == WAITS
+    it.pass_by(5.0)
+    assert not it.world.running(it.vmid)
+    it.world.behave(it.vmid, Behaviour())
+    it.pass_by(30.0)
+    assert it.world.running(it.vmid)
+    assert it.settle() == State.FAILED
