@@ -17,6 +17,7 @@ same: keeping it is as right as losing it, and a newline that became a zero may 
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 VERSION = 1
+_MAX_DEPTH = 100
 
 Record = Mapping[str, Any]
 
@@ -162,10 +164,34 @@ def _is_intact(line: bytes) -> bool:
 
 def _parse(body: bytes) -> Record:
     try:
-        record: Record = json.loads(body)
+        record: Record = json.loads(body, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         raise Unreadable("the line is damaged (its record cannot be parsed)") from None
+    # Else it could be read, and not written again.
+    if body.count(b"[") + body.count(b"{") > _MAX_DEPTH and _depth(record) > _MAX_DEPTH:
+        raise Unreadable("the line is damaged (its record is nested too deeply)")
     return record
+
+
+def _finite(text: str) -> float:
+    """Given a number's text, return it. Raise ValueError for what is no number in JSON."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
+
+
+def _depth(record: Record) -> int:
+    depth = 0
+    values: list[Any] = [record]
+    while values and depth <= _MAX_DEPTH:
+        depth += 1
+        values = [v for value in values for v in _within(value) if isinstance(v, (dict, list))]
+    return depth
+
+
+def _within(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _crc(version: bytes, number: bytes, body: bytes) -> int:
