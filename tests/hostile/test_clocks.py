@@ -52,7 +52,7 @@ class Faked:
         words = {
             "LD_PRELOAD": LIBRARIES[0],
             "FAKETIME_TIMESTAMP_FILE": self.offset,
-            "FAKETIME_NO_CACHE": 1,
+            "FAKETIME_CACHE_DURATION": 1,
             "FAKETIME_DONT_FAKE_MONOTONIC": 1,
         }
         return Process(self._config, within=["env", *(f"{k}={v}" for k, v in words.items())])
