@@ -101,9 +101,15 @@ def open_regular(path: Path, flags: int, mode: int = 0) -> int:
 
     Never waits. Raise OSError, with the reason in words, if something else has that name.
     """
-    descriptor = os.open(path, flags | _GUARDED, mode)
     try:
-        _require_regular(os.fstat(descriptor).st_mode)
+        descriptor = os.open(path, flags | _GUARDED, mode)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        # A FIFO that nobody reads, or a socket.
+        raise _irregular(path, "a FIFO or a socket") from None
+    try:
+        _require_regular(path, os.fstat(descriptor).st_mode)
     except BaseException:
         os.close(descriptor)
         raise
@@ -129,13 +135,16 @@ def prepare(directory: Path, disk: Disk = DISK) -> None:
         raise PermissionError(errno.EACCES, text)
 
 
-def _require_regular(mode: int) -> None:
+def _require_regular(path: Path, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    kind = "a FIFO" if stat.S_ISFIFO(mode) else "a device"
-    raise OSError(errno.EINVAL, f"it is {kind} and no regular file; move it away")
+    raise _irregular(path, "a FIFO" if stat.S_ISFIFO(mode) else "a device")
+
+
+def _irregular(path: Path, kind: str) -> OSError:
+    return OSError(errno.EINVAL, f"{path.name} is {kind} and no regular file; move it away")
 
 
 def _id(found: os.stat_result) -> FileId:
