@@ -21,7 +21,7 @@ from felhom_agent.desired.fromhub import HubProvider
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.provider import DesiredProvider, EmptyProvider
 from felhom_agent.desired.settle import load_settled
-from felhom_agent.errors import JournalClosed, JournalError
+from felhom_agent.errors import JournalClosed
 from felhom_agent.hub.client import HubClient
 from felhom_agent.hub.loop import HubLoop
 from felhom_agent.hub.report import AgentFacts, Gatherer
@@ -141,12 +141,13 @@ def assembled(
     disk: Disk = DISK,
     leaving: Flag | None = None,
     manager: Manager | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[Parts]:
     """Hold a running agent's parts for the length of a block; drain and close on the way out.
 
     `clock` tells the seconds since the epoch at which operations begin and end; the journal lives
     on `disk`; once `leaving` is set, no look is begun any more. `manager` hears how it
-    goes.
+    goes. `monotonic` tells how long operations have been in flight.
 
     Raise ConfigError, AlreadyRunning or JournalError if the agent cannot begin.
     """
@@ -155,7 +156,7 @@ def assembled(
     node = Node.connect(config.proxmox, leaving, manager)
     with lock.held(config.journal.directory):
         journal, records = open_journal(config.journal, clock, disk, manager.vitals)
-        operations = Operations(journal, records, clock, limits_of(config.journal))
+        operations = Operations(journal, records, clock, limits_of(config.journal), monotonic)
         identities = Identities(journal, records)
         planner, holds, quorum = Planner(identities), Holds(), Quorum(node.client)
         engine = Engine(node, operations, planner, LaneQueue(), holds, quorum, settings)
@@ -165,7 +166,7 @@ def assembled(
         try:
             yield Parts(
                 node, operations, identities, planner, holds, quorum, engine,
-                lambda: _opens(config, clock, disk),
+                lambda: _reopens(journal, config, clock),
             )  # fmt: skip
         finally:
             drained = engine.close()
@@ -183,13 +184,9 @@ def _journal_trouble(operations: Operations) -> str:
     return ""
 
 
-def _opens(config: Config, clock: Callable[[], float], disk: Disk) -> bool:
-    try:
-        journal, _ = open_journal(config.journal, clock, disk)
-    except JournalError:
-        return False
-    journal.close()
-    return True
+def _reopens(journal: JournalLog, config: Config, clock: Callable[[], float]) -> bool:
+    limits = limits_of(config.journal)
+    return journal.reopens(lambda found: sift(found, clock(), limits))
 
 
 def _farewell(operations: Operations, *, drained: bool) -> None:

@@ -124,7 +124,7 @@ class JournalConfig:
     """Directory of the journal; only the agent may write there."""
     keep_days: float = _between(1, 36500, 90.0)
     """Days for which finished operations are remembered."""
-    max_megabytes: float = _between(0.1, 1000, 8.0)
+    max_megabytes: float = _between(0.1, 200, 8.0)
     """Size, in millions of bytes, from which the journal is made smaller before its days are over.
     Operations in flight and one-shot jobs are kept whatever it says."""
 

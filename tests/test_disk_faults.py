@@ -138,7 +138,7 @@ def test_a_journal_that_cannot_be_made_smaller_costs_a_warning_and_nothing_else(
     site.declare(DECLARED)
     disk = WatchedDisk()
     config = site.config(interval=0.05)
-    with assembled(config, site.clock, disk) as parts:
+    with assembled(config, site.clock, disk, monotonic=site.clock) as parts:
         daemon = Daemon(config, parts)
         site.world.edit(100, {"cores": "4"})
         assert daemon.look()

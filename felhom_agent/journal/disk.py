@@ -3,6 +3,10 @@
 Everything the journal does to a disk passes through here, one method a call, so that a test can
 put itself between any two of them: fail one, count them, lose power after one. No method retries
 or swallows anything; each may raise OSError.
+
+What stands under a file's name need not be a file: a FIFO would let an open wait for ever, and a
+device would never come to an end. So nothing is opened in a way that waits, and only regular files
+of a bounded size are used.
 """
 
 from __future__ import annotations
@@ -10,9 +14,16 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import stat
 from pathlib import Path
 
-_OURS = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_WRONLY
+_GUARDED = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_OURS = _GUARDED | os.O_CREAT | os.O_APPEND | os.O_WRONLY
+MAX_BYTES = 512 * 1024 * 1024
+"""The size beyond which a file is not read: nothing that is kept here grows so large."""
+
+FileId = tuple[int, int]
+"""What tells a file from any other that exists at the same time: its device and its inode."""
 
 
 class Disk:
@@ -23,20 +34,25 @@ class Disk:
         path.mkdir(mode=0o700)
 
     def read(self, path: Path) -> bytes:
-        """Return a file's bytes. Raise FileNotFoundError if there is none."""
+        """Return a regular file's bytes. Raise FileNotFoundError if there is none."""
         # Not through a link: a rename would replace the link and not the file behind it.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
-            return file.read()
+        descriptor = open_regular(path, _GUARDED | os.O_RDONLY)
+        with os.fdopen(descriptor, "rb") as file:
+            size = os.fstat(descriptor).st_size
+            if size > MAX_BYTES:
+                text = f"it has {size} bytes, and more than {MAX_BYTES} are not read; move it away"
+                raise OSError(errno.EFBIG, text)
+            return file.read(MAX_BYTES)
 
     def create(self, path: Path) -> int:
         """Return the descriptor of a new, empty file for its owner alone, in place of any old."""
-        descriptor = os.open(path, _OURS | os.O_TRUNC, 0o600)
+        descriptor = open_regular(path, _OURS | os.O_TRUNC, 0o600)
         os.fchmod(descriptor, 0o600)
         return descriptor
 
     def open_to_append(self, path: Path) -> int:
         """Return a descriptor that writes at a file's end; the file is made if absent."""
-        return os.open(path, _OURS, 0o600)
+        return open_regular(path, _OURS, 0o600)
 
     def write(self, descriptor: int, data: bytes) -> None:
         """Write all of the data; a failure may leave a part of it."""
@@ -68,8 +84,36 @@ class Disk:
         finally:
             os.close(descriptor)
 
+    def identify(self, descriptor: int) -> FileId:
+        """Return which file a descriptor leads to."""
+        return _id(os.fstat(descriptor))
+
+    def identify_path(self, path: Path) -> FileId:
+        """Return which file a name leads to. Raise FileNotFoundError if there is none."""
+        return _id(path.lstat())
+
 
 DISK = Disk()
+
+
+def open_regular(path: Path, flags: int, mode: int = 0) -> int:
+    """Given a path and the flags of open(2), return a descriptor of the regular file there.
+
+    Never waits. Raise OSError, with the reason in words, if something else has that name.
+    """
+    try:
+        descriptor = os.open(path, flags | _GUARDED, mode)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        # A FIFO that nobody reads, or a socket.
+        raise _irregular(path, "a FIFO or a socket") from None
+    try:
+        _require_regular(path, os.fstat(descriptor).st_mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def prepare(directory: Path, disk: Disk = DISK) -> None:
@@ -89,6 +133,22 @@ def prepare(directory: Path, disk: Disk = DISK) -> None:
             f"(as root: runuser -u {_name(owner)} -- felhom-agent ...)"
         )
         raise PermissionError(errno.EACCES, text)
+
+
+def _require_regular(path: Path, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise _irregular(path, "a FIFO" if stat.S_ISFIFO(mode) else "a device")
+
+
+def _irregular(path: Path, kind: str) -> OSError:
+    return OSError(errno.EINVAL, f"{path.name} is {kind} and no regular file; move it away")
+
+
+def _id(found: os.stat_result) -> FileId:
+    return found.st_dev, found.st_ino
 
 
 def _name(uid: int) -> str:

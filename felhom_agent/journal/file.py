@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from felhom_agent.errors import JournalClosed, JournalDamaged
-from felhom_agent.journal.disk import Disk
+from felhom_agent.journal.disk import DISK, Disk
 from felhom_agent.journal.line import Content, Record, decode_file
+from felhom_agent.journal.shape import problem_of
 
 NAME = "journal.jsonl"
 
@@ -18,18 +20,28 @@ def read(path: Path, *, absent_ok: bool = False) -> list[Record]:
     be read.
     """
     try:
-        content = path.read_bytes()
+        content = DISK.read(path)
     except OSError as error:
         if absent_ok and isinstance(error, FileNotFoundError):
             return []
-        raise JournalClosed(f"{path}: cannot be read: {error.strerror}") from None
+        why = error.strerror or str(error)
+        raise JournalClosed(f"{path}: cannot be read: {why}") from None
     return list(intact(path, content).records)
+
+
+def content_of(data: bytes) -> Content:
+    """Given a journal's bytes, return what they say.
+
+    A record that is no record of a journal counts as damage, whatever its checksum says.
+    """
+    return decode_file(data, problem_of)
 
 
 def intact(path: Path, data: bytes) -> Content:
     """Given a file's bytes, return what they say. Raise JournalDamaged if a line is damaged."""
-    content = decode_file(data)
-    for damage in content.damage:
+    content = content_of(data)
+    # A newer version's lines first: a repair would cut out what is good.
+    for damage in sorted(content.damage, key=lambda d: not d.newer):
         remedy = (
             "install that version again"
             if damage.newer
@@ -60,14 +72,14 @@ def write_new(disk: Disk, path: Path, data: bytes, *, named: bool = False) -> in
         if named:
             take_the_name(disk, path)
     except BaseException:
-        disk.close(descriptor)
+        give_back(disk, descriptor)
         raise
     return descriptor
 
 
 def write_in_place(disk: Disk, path: Path, data: bytes) -> None:
     """Give a file these bytes, durably, all or none of them. Raise OSError if it cannot be."""
-    disk.close(write_new(disk, path, data, named=True))
+    give_back(disk, write_new(disk, path, data, named=True))
 
 
 def take_the_name(disk: Disk, path: Path) -> None:
@@ -76,10 +88,20 @@ def take_the_name(disk: Disk, path: Path) -> None:
 
 
 def set_aside(disk: Disk, path: Path, torn: bytes) -> None:
-    descriptor = disk.open_to_append(path.with_name(path.name + ".broken"))
+    """Keep the tail of a file in `.broken` beside it, once, however often this is tried."""
+    aside = path.with_name(path.name + ".broken")
+    if read_or_empty(disk, aside).endswith(torn + b"\n"):
+        return
+    descriptor = disk.open_to_append(aside)
     try:
         disk.write(descriptor, torn + b"\n")
         disk.sync(descriptor)
     finally:
-        disk.close(descriptor)
+        give_back(disk, descriptor)
     disk.sync_directory(path.parent)
+
+
+def give_back(disk: Disk, descriptor: int) -> None:
+    """Close a descriptor. What was synced is durable, whatever close says of it."""
+    with suppress(OSError):
+        disk.close(descriptor)

@@ -6,6 +6,9 @@
 other three. CRC-32 finds every change of up to 32 bits in a row; the number finds a line that was
 lost, doubled or moved. Later formats will begin with `v` too, so that they can be refused by name.
 
+A record that passes all this may still say what no journal says; who knows the records judges that
+(`shape.py`), and it is damage like any other.
+
 What follows the last newline is a *tail*. Whoever wrote it died before anybody was told that it is
 durable, so it was promised to nobody. A record that is whole but for its newline is kept all the
 same: keeping it is as right as losing it, and a newline that became a zero may have been promised.
@@ -14,13 +17,15 @@ same: keeping it is as right as losing it, and a newline that became a zero may 
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 VERSION = 1
+_MAX_DEPTH = 100
 
 Record = Mapping[str, Any]
 
@@ -89,11 +94,16 @@ def decode(line: bytes) -> tuple[int, Record]:
     return int(found[2]), _parse(found[4])
 
 
-def decode_file(content: bytes) -> Content:
-    """Given a file's bytes, return what they say."""
+def decode_file(content: bytes, problem: Callable[[Record], str] | None = None) -> Content:
+    """Given a file's bytes, return what they say.
+
+    `problem` tells what is wrong with a record that is what was written; empty if nothing is.
+    """
     # Zeros at the end are room that a file system gave before the bytes came.
     *lines, tail = content.rstrip(b"\0").split(b"\n")
-    reader = _Reader()
+    reader = _Reader(problem)
+    if content and not lines and not tail:
+        reader.complain_of_zeros(len(content))
     for line in lines:
         reader.take(line)
     if _is_intact(tail):
@@ -109,9 +119,10 @@ def decode_file(content: bytes) -> Content:
 class _Reader:
     """Goes through a file line by line and sees to it that the numbers leave nothing out."""
 
-    def __init__(self) -> None:
+    def __init__(self, problem: Callable[[Record], str] | None) -> None:
         self.records: list[Record] = []
         self.damage: list[Damage] = []
+        self._problem = problem
         self._line = 0
         self._number = 0
 
@@ -130,7 +141,14 @@ class _Reader:
         if number > expected:
             self.complain(f"{number - expected} lines before it are missing")
         self._number = number
+        if self._problem is not None and (odd := self._problem(record)):
+            self.complain(f"the line is intact, and is no record of a journal: {odd}")
+            return
         self.records.append(record)
+
+    def complain_of_zeros(self, length: int) -> None:
+        self._line = 1
+        self.complain(f"the file is nothing but {length} zeros, as a disk may leave it")
 
     def complain(self, text: str, *, newer: bool = False) -> None:
         self.damage.append(Damage(self._line, text, newer))
@@ -146,10 +164,34 @@ def _is_intact(line: bytes) -> bool:
 
 def _parse(body: bytes) -> Record:
     try:
-        record: Record = json.loads(body)
+        record: Record = json.loads(body, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         raise Unreadable("the line is damaged (its record cannot be parsed)") from None
+    # Else it could be read, and not written again.
+    if body.count(b"[") + body.count(b"{") > _MAX_DEPTH and _depth(record) > _MAX_DEPTH:
+        raise Unreadable("the line is damaged (its record is nested too deeply)")
     return record
+
+
+def _finite(text: str) -> float:
+    """Given a number's text, return it. Raise ValueError for what is no number in JSON."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
+
+
+def _depth(record: Record) -> int:
+    depth = 0
+    values: list[Any] = [record]
+    while values and depth <= _MAX_DEPTH:
+        depth += 1
+        values = [v for value in values for v in _within(value) if isinstance(v, (dict, list))]
+    return depth
+
+
+def _within(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _crc(version: bytes, number: bytes, body: bytes) -> int:

@@ -21,7 +21,13 @@ What is promised.
   JournalClosed, and the agent must stop changing things.
 * For the same reason `open` never appends to a file that another process left: what looks fine in
   the page cache may not be on the disk. It writes all that it keeps into a new file, syncs it, and
-  gives it the name; so opening is also compaction, and the end of a torn tail.
+  gives it the name; so opening is also compaction, and the end of a torn tail. What is kept has at
+  least one record (the agent's mark), so a file of zeros alone is no crash of ours: it is damage.
+* Nothing is written into a file that its name no longer leads to: that is compared before every
+  write, and whenever somebody asks by `check`. Where the file or its directory was removed, moved
+  or replaced, the log is closed as after a failed write. It may be opened again once the file is
+  back in its place (`reopens`), and never by making a new one: what the old one says of jobs and
+  of changes in flight would be forgotten. Only a start of the agent begins with what is there.
 * `compact` does the same while appenders go on; they wait only for the last step.
 
 The file is for its owner alone (0600). Whoever only reads (`read`) takes no lock: a line is there
@@ -35,6 +41,7 @@ wait in slices, with the owner's end or `close` to wake them.
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,9 +49,10 @@ from pathlib import Path
 from typing import Self
 
 from felhom_agent.errors import JournalClosed, JournalError
-from felhom_agent.journal.disk import DISK, Disk, prepare
+from felhom_agent.journal.disk import DISK, Disk, FileId, prepare
 from felhom_agent.journal.file import (
     NAME,
+    give_back,
     intact,
     new_name,
     read_or_empty,
@@ -82,6 +90,8 @@ class JournalLog:
         self._durable = 0
         self._busy = False
         self._closed = ""
+        # What the path may lead to; two files only after a rename that failed.
+        self._ours: set[FileId] = {disk.identify(descriptor)}
 
     @classmethod
     def open(
@@ -101,16 +111,36 @@ class JournalLog:
         path = directory / NAME
         try:
             prepare(directory, disk)
-            content = intact(path, read_or_empty(disk, path))
-            if content.tail:
-                set_aside(disk, path, content.tail)
-            kept = keep(list(content.records))
-            data = encode_file(kept)
+            kept, data = _kept(path, keep, disk)
             descriptor = write_new(disk, path, data, named=True)
+            log = cls(path, disk, descriptor, len(kept), len(data), vitals or Vitals())
         except OSError as error:
             why = error.strerror or str(error)
             raise JournalClosed(f"{path}: cannot be opened: {why}") from None
-        return cls(path, disk, descriptor, len(kept), len(data), vitals or Vitals()), kept
+        return log, kept
+
+    def reopens(self, keep: Keep = list) -> bool:
+        """Of a log that is closed, return whether its file could be written new by now.
+
+        It stays closed: whoever used it has to begin again from what the file says. False, and
+        nothing is touched, where the path leads to another file than the log's own.
+        """
+        disk = self._disk
+        try:
+            self._compare()
+            _, data = _kept(self.path, keep, disk)
+            descriptor = write_new(disk, self.path, data)
+        except (OSError, JournalError):
+            return False
+        try:
+            with self._changed:
+                self._ours.add(disk.identify(descriptor))
+            take_the_name(disk, self.path)
+        except OSError:
+            return False
+        finally:
+            give_back(disk, descriptor)
+        return True
 
     @property
     def size(self) -> int:
@@ -147,6 +177,9 @@ class JournalLog:
             while self._busy:
                 self._changed.wait(_SLICE)
                 self._check()
+            # Not in a directory that is another's by now.
+            with self._alone():
+                self._compare()
             self._late = []
             upto = self._size
         try:
@@ -164,12 +197,16 @@ class JournalLog:
             descriptor, self._fd = self._fd, -1
             self._changed.notify_all()
         if descriptor >= 0:
-            self._disk.close(descriptor)
+            give_back(self._disk, descriptor)
 
     def check(self) -> None:
-        """Raise JournalClosed if the log takes no more records."""
+        """Raise JournalClosed if the log takes no more records, or its file is not in its place."""
         with self._changed:
             self._check()
+            # Whoever is at work has compared by himself; a write that hangs is not waited for.
+            if not self._busy:
+                with self._alone():
+                    self._compare()
 
     def _check(self) -> None:
         if self._closed:
@@ -202,6 +239,7 @@ class JournalLog:
         bodies, self._waiting = self._waiting, []
         data = self._numbered(bodies)
         with self._alone():
+            self._compare()
             self._disk.write(self._fd, data)
             self._disk.sync(self._fd)
         self._size += len(data)
@@ -209,6 +247,21 @@ class JournalLog:
         self._durable += len(bodies)
         if self._late is not None:
             self._late += bodies
+
+    def _compare(self) -> None:
+        """Raise OSError if the path leads to another file than the one that is written."""
+        try:
+            found = self._disk.identify_path(self.path)
+        except FileNotFoundError:
+            found = None
+        if found in self._ours:
+            return
+        what = "is gone" if found is None else "is another file now"
+        text = (
+            f"it {what}: it, or its directory, was removed, moved or replaced under the agent; "
+            f"put it back, or restart the agent to begin with what is there"
+        )
+        raise OSError(errno.ESTALE, text)
 
     def _replace(self, upto: int, keep: Keep) -> None:
         disk = self._disk
@@ -225,10 +278,10 @@ class JournalLog:
                 self._check()
                 self._move_to(fresh, len(kept), len(data))
             except OSError as error:
-                disk.close(fresh)
+                give_back(disk, fresh)
                 raise self._too_hard(error) from None
             except JournalClosed:
-                disk.close(fresh)
+                give_back(disk, fresh)
                 raise
 
     def _move_to(self, fresh: int, lines: int, size: int) -> None:
@@ -237,6 +290,7 @@ class JournalLog:
         data = self._numbered(late, after=lines)
         failed: OSError | None = None
         with self._alone():
+            self._compare()
             try:
                 self._disk.write(fresh, data)
                 self._disk.sync(fresh)
@@ -244,12 +298,14 @@ class JournalLog:
                 # The old file is untouched and has everything.
                 failed = error
             else:
+                self._ours.add(self._disk.identify(fresh))
                 take_the_name(self._disk, self.path)
         if failed:
             raise failed
         old, self._fd = self._fd, fresh
+        self._ours = {self._disk.identify(fresh)}
         self._lines, self._size = lines + len(late), size + len(data)
-        self._disk.close(old)
+        give_back(self._disk, old)
 
     def _numbered(self, bodies: list[bytes], after: int | None = None) -> bytes:
         first = (self._lines if after is None else after) + 1
@@ -260,3 +316,12 @@ class JournalLog:
             self._disk.remove(new_name(self.path))
         why = error.strerror or str(error)
         return JournalError(f"{self.path}: cannot be made smaller, and grows on: {why}")
+
+
+def _kept(path: Path, keep: Keep, disk: Disk) -> tuple[list[Record], bytes]:
+    """Return what shall be kept of a file, and as what bytes; its torn tail is set aside."""
+    content = intact(path, read_or_empty(disk, path))
+    if content.tail:
+        set_aside(disk, path, content.tail)
+    kept = keep(list(content.records))
+    return kept, encode_file(kept)

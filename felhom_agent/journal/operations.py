@@ -9,6 +9,13 @@ drifted again is their purpose. A one-shot job carries a key, and is begun at mo
 an attempt of which PVE surely did nothing may its key be used again. Keys are kept until the job
 itself has expired, and for good where it never does.
 
+Clocks. How long ago an operation was begun is told by the monotonic clock alone, and only in
+memory: since its intent in the process that began it, since its start in any other. What the wall
+clock says goes into the records for people, and decides one thing: whether a job has expired. For
+that no time counts that lies before the latest one ever seen here (the ids hold it, and the mark),
+so that a job that has expired once stays so. After a clock that was ahead, jobs are therefore good
+only if they end later than what it showed; the refusal names that time.
+
 Threads: one lock guards the index and the clock's last word. A record is appended outside of it
 (a sync takes its time), and the index changes after the record is durable, so that nobody acts on
 what a crash could take back. A job's key alone is taken before, so that it is taken once.
@@ -18,6 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
@@ -25,7 +33,8 @@ from felhom_agent.errors import JobRefused
 from felhom_agent.journal.line import Record
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, ended, intent, record_of, replay
-from felhom_agent.journal.retention import Limits, Mark, mark_of, sift
+from felhom_agent.journal.retention import Limits, Mark, mark_of, mark_record, sift
+from felhom_agent.journal.shape import is_time
 from felhom_agent.model import Action
 
 _DAY = 86400.0
@@ -34,7 +43,8 @@ _DAY = 86400.0
 class Operations:
     """The operations of an open journal.
 
-    `clock` tells the seconds since the epoch, `limits` how much of the past is kept.
+    `clock` tells the seconds since the epoch, `monotonic` those since any moment, `limits` how much
+    of the past is kept.
     """
 
     def __init__(
@@ -43,9 +53,13 @@ class Operations:
         records: Iterable[Record],
         clock: Callable[[], float],
         limits: Limits,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._clock = clock
+        self._monotonic = monotonic
+        self._started = monotonic()
+        self._begun: dict[str, float] = {}
         self._limits = limits
         self._lock = threading.Lock()
         self._in_flight: dict[str, Operation] = {}
@@ -59,7 +73,7 @@ class Operations:
         self._forgotten = mark_of(records).forgotten
         for operation in operations:
             self._index(operation)
-        self._tidied = clock()
+        self._tidied = self._started
         self._tidied_size = log.size
 
     def begin(self, action: Action, *, key: str = "", expires: float | None = None) -> Operation:
@@ -68,15 +82,31 @@ class Operations:
         `key` makes it a one-shot job, which is good until `expires` (None: for ever). Raise
         JobRefused if the job has expired, or was begun before and may have had an effect.
         """
-        now = self._clock()
+        if key:
+            with self._lock:
+                self._refuse_spent(key)
+            self._refuse_expired(key, expires)
         with self._lock:
             if key:
-                self._refuse_spent(key, expires, now)
+                self._refuse_spent(key)
+            now = self._clock()
             self._last_id = max(self._last_id + 1, int(now * 1000))
             operation = intent(f"{self._last_id:012x}", action, now, key, expires)
             if key:
                 self._jobs[key] = operation
-        return self._write(operation)
+        self._write(operation)
+        with self._lock:
+            # Only now may PVE be asked.
+            self._begun[operation.op_id] = self._monotonic()
+        return operation
+
+    def waited(self, operation: Operation) -> float:
+        """Return for how many seconds an operation surely was begun already, whatever clocks say:
+        since this process began it, or since it was found.
+        """
+        with self._lock:
+            begun = self._begun.get(operation.op_id, self._started)
+        return self._monotonic() - begun
 
     def task(self, operation: Operation, upid: str) -> Operation:
         """Note the UPID under which PVE works on it."""
@@ -150,13 +180,14 @@ class Operations:
 
         Raise JournalError if the journal cannot be made smaller now; it goes on as it was.
         """
-        now, size = self._clock(), self._log.size
+        moment, size = self._monotonic(), self._log.size
         outgrown = size > self._limits.size and size > 2 * self._tidied_size
-        aged = now - self._tidied > _DAY and size > self._tidied_size
+        aged = moment - self._tidied > _DAY and size > self._tidied_size
         if not (outgrown or aged):
             return False
         # Also where it fails: not again before it has grown as much, or a day has gone by.
-        self._tidied, self._tidied_size = now, size
+        self._tidied, self._tidied_size = moment, size
+        now = self._clock()
         dropped: list[Operation] = []
 
         def keep(records: list[Record]) -> list[Record]:
@@ -170,14 +201,30 @@ class Operations:
         self._forget(dropped)
         return True
 
-    def _refuse_spent(self, key: str, expires: float | None, now: float) -> None:
+    def _refuse_expired(self, key: str, expires: float | None) -> None:
+        """Raise JobRefused for a job that has expired, and remember that it has."""
+        if expires is None:
+            return
+        if not is_time(expires):
+            raise JobRefused(f"job {key} ends at {expires!r}, which is no time")
+        with self._lock:
+            # The last id is the highest time at which anything was begun, in milliseconds. Of a
+            # job that ends before the last that was let go of, nobody knows any more.
+            seen = max(self._clock(), self._forgotten, self._last_id / 1000)
+            if expires > seen:
+                return
+            news, self._forgotten = expires > self._forgotten, max(self._forgotten, expires)
+            mark = Mark(self._last_id, self._forgotten)
+        if news:
+            self._log.append(mark_record(mark))
+        raise JobRefused(
+            f"job {key} has expired ({_date(expires)}; the latest time seen is {_date(seen)})"
+        )
+
+    def _refuse_spent(self, key: str) -> None:
         job = self._jobs.get(key)
         if job is not None and job.spends_its_key:
             raise JobRefused(f"job {key} was begun before ({job.state}: {job.text}), not again")
-        # Of a job that ends before the last that was let go of, nobody knows any more.
-        if expires is not None and expires <= max(now, self._forgotten):
-            end = datetime.fromtimestamp(expires, UTC).isoformat(timespec="seconds")
-            raise JobRefused(f"job {key} has expired ({end})")
 
     def _write(self, operation: Operation) -> Operation:
         self._log.append(record_of(operation))
@@ -190,6 +237,7 @@ class Operations:
             self._in_flight[operation.op_id] = operation
         else:
             self._in_flight.pop(operation.op_id, None)
+            self._begun.pop(operation.op_id, None)
         if operation.state is State.UNKNOWN:
             self._unknown.add(operation.op_id)
         if operation.restart and operation.state in (State.SUCCEEDED, State.UNKNOWN):
@@ -210,3 +258,7 @@ class Operations:
                 job = self._jobs.get(operation.key)
                 if job is not None and job.op_id == operation.op_id:
                     del self._jobs[operation.key]
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from felhom_agent.errors import JournalClosed, JournalDamaged
 from felhom_agent.journal.disk import DISK, Disk
-from felhom_agent.journal.file import NAME, write_in_place
-from felhom_agent.journal.line import Content, decode_file, encode_file
+from felhom_agent.journal.file import NAME, content_of, write_in_place
+from felhom_agent.journal.line import Content, encode_file
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,11 @@ def inspect(path: Path) -> tuple[Content, int]:
     Raise JournalClosed if it cannot be read.
     """
     try:
-        data = path.read_bytes()
+        data = DISK.read(path)
     except OSError as error:
-        raise JournalClosed(f"{path}: cannot be read: {error.strerror}") from None
-    return decode_file(data), len(data)
+        why = error.strerror or str(error)
+        raise JournalClosed(f"{path}: cannot be read: {why}") from None
+    return content_of(data), len(data)
 
 
 def repair(directory: Path, now: str, disk: Disk = DISK) -> Repair | None:

@@ -13,6 +13,14 @@ Of the rest, the newest are kept, as long as they are younger than `Limits.days`
 fill no more than half of `Limits.size`, so that the next time is not at once. One record, the
 *mark*, stands for what was let go: the highest operation id that was ever given, and until when
 jobs were forgotten.
+
+Clocks jump. The order of operations is their ids', which never go back; an age is the sum of the
+times between one operation and the next, down to now. A step back in time counts as none. A stretch
+of more than `Limits.days` in which nothing happened counts as half of them: it looks like a clock
+that was put ahead, and where really nothing happened, half of the history costs nothing. So a jump
+of years, there or back, leaves the younger half of the history, and what decides about an act does
+not depend on ages: in flight, identities, and jobs, but for their ends; and of a job that a clock
+let go too early the mark says that it has expired.
 """
 
 from __future__ import annotations
@@ -60,23 +68,42 @@ def mark_of(records: Iterable[Record]) -> Mark:
     mark = Mark()
     for record in records:
         if "mark" in record:
-            mark = Mark(int(record["mark"], 16), record["forgotten"])
+            last_id, forgotten = int(record["mark"], 16), record["forgotten"]
+            mark = Mark(max(mark.last_id, last_id), max(mark.forgotten, forgotten))
     return mark
 
 
 def sift(records: list[Record], now: float, limits: Limits) -> list[Record]:
     """Given a journal's records and the time in seconds since the epoch, return those to keep."""
     operations = replay(records)
-    needed = _needed(operations, now)
-    kept = needed | _history(records, operations, needed, now, limits)
+    ages = _ages(operations, now, limits.days * _DAY)
+    needed = _needed(operations, ages, now)
+    kept = needed | _history(records, operations, needed, ages, limits)
     mark = mark_of(records).covers(o for o in operations if o.op_id not in kept)
-    return [_mark_record(mark), *_others(records), *(r for r in records if r.get("op") in kept)]
+    return [mark_record(mark), *_others(records), *(r for r in records if r.get("op") in kept)]
 
 
-def _needed(operations: list[Operation], now: float) -> set[str]:
+def mark_record(mark: Mark) -> Record:
+    """Given a mark, return the record that it is kept as."""
+    return {"mark": f"{mark.last_id:012x}", "forgotten": mark.forgotten}
+
+
+def _ages(operations: list[Operation], now: float, limit: float) -> dict[str, float]:
+    """Return how many seconds ago each operation was; `limit` tells a stretch from a jump."""
+    ages: dict[str, float] = {}
+    age, later = 0.0, now
+    for operation in reversed(operations):
+        moment = max(operation.begun, operation.ended)
+        gap = max(0.0, later - moment)
+        age += gap if gap <= limit else limit / 2
+        ages[operation.op_id], later = age, moment
+    return ages
+
+
+def _needed(operations: list[Operation], ages: Mapping[str, float], now: float) -> set[str]:
     # What is in flight lies on this side of the horizon by itself.
-    horizon = min([now, *(o.begun for o in operations if o.in_flight)]) - RECENT
-    return {o.op_id for o in operations if max(o.begun, o.ended) >= horizon or _is_good_job(o, now)}
+    horizon = max([0.0, *(ages[o.op_id] for o in operations if o.in_flight)]) + RECENT
+    return {o.op_id for o in operations if ages[o.op_id] <= horizon or _is_good_job(o, now)}
 
 
 def _is_good_job(operation: Operation, now: float) -> bool:
@@ -87,7 +114,7 @@ def _history(
     records: list[Record],
     operations: list[Operation],
     needed: set[str],
-    now: float,
+    ages: Mapping[str, float],
     limits: Limits,
 ) -> set[str]:
     """Return the ids of the newest operations that fit beside what is needed."""
@@ -98,7 +125,7 @@ def _history(
         if operation.op_id in needed:
             continue
         room -= sizes[operation.op_id]
-        if room < 0 or operation.begun < now - limits.days * _DAY:
+        if room < 0 or ages[operation.op_id] > limits.days * _DAY:
             break
         found.add(operation.op_id)
     return found
@@ -117,7 +144,3 @@ def _others(records: list[Record]) -> list[Record]:
     latest = {r["guest"]: r for r in records if "identity" in r}
     rest = [r for r in records if not r.keys() & {"op", "mark", "identity"}]
     return [*latest.values(), *rest]
-
-
-def _mark_record(mark: Mark) -> Record:
-    return {"mark": f"{mark.last_id:012x}", "forgotten": mark.forgotten}

@@ -25,6 +25,7 @@ from felhom_agent.errors import (
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.upid import Upid
 
+_RUNNING = "RUNNING"  # recorded: 40-tasks-qemu/046
 _SUCCESS = re.compile(r"OK|WARNINGS: \d+")
 _LOG_TAIL = 5
 # The most lines of a log that are read for that, and how long one may be.
@@ -107,9 +108,26 @@ class Tasks:
             "nodes", self._client.config.node, "tasks",
             vmid=vmid, source="all", since=int(since), limit=50,
         )  # fmt: skip
+        return self._ours(rows, task_type)
+
+    def running(self, vmid: int, task_type: str) -> list[Upid]:
+        """Given a guest and a task's type, return our tasks that run, newest first.
+
+        Raise Unchanged if PVE cannot be asked.
+        """
+        rows = self._client.get(
+            "nodes", self._client.config.node, "tasks", vmid=vmid, source="active", limit=50
+        )
+        return self._ours(rows, task_type, running=True)
+
+    def _ours(self, rows: object, task_type: str, *, running: bool = False) -> list[Upid]:
         if not isinstance(rows, list):
             raise Unanswered("PVE answers nonsense", call="GET tasks", status=200)
-        found = [upid for row in rows if (upid := _upid_of(row)) and upid.type == task_type]
+        listed = [row for row in rows if isinstance(row, dict)]
+        if running:
+            # What ended and is not yet in the archive is listed too, with its exit status.
+            listed = [row for row in listed if row.get("status", _RUNNING) == _RUNNING]
+        found = [upid for row in listed if (upid := _upid_of(row)) and upid.type == task_type]
         ours = [u for u in found if f"{u.user}!{u.token}" == self._client.token_id]
         return sorted(ours, key=lambda u: u.start, reverse=True)
 

@@ -128,7 +128,9 @@ def to_wire(
     return sent
 
 
-def is_written(kind: str, key: str, wire: str, actual: object) -> bool:
+def is_written(
+    kind: str, key: str, wire: str, actual: object, context: Context = _NO_CONTEXT
+) -> bool:
     """Given a text that was sent and PVE's answer, return whether that answer is what came of it.
 
     Other than a declaration, what was sent may carry parts that this version does not know.
@@ -136,7 +138,7 @@ def is_written(kind: str, key: str, wire: str, actual: object) -> bool:
     option = lookup(kind, key)
     if option is None:
         return False
-    return _compare(option, key, wire, actual, _NO_CONTEXT).verdict is Verdict.EQUAL
+    return _compare(option, key, wire, actual, context).verdict is Verdict.EQUAL
 
 
 def unset_wire(kind: str, key: str, actual: object) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
-from felhom_agent.journal.disk import Disk
+from felhom_agent.journal.disk import Disk, FileId
 
 
 class WatchedDisk(Disk):
@@ -139,6 +139,14 @@ class FragileDisk(Disk):
         self._burn()
         self._durable = dict(self._names)
         self._moves.clear()
+
+    def identify(self, descriptor: int) -> FileId:
+        return 0, id(self._open[descriptor])
+
+    def identify_path(self, path: Path) -> FileId:
+        if path not in self._names:
+            raise FileNotFoundError(path)
+        return 0, id(self._names[path])
 
     def survivors(self) -> Iterator[FragileDisk]:
         """Yield each disk that may be found after the power went away."""

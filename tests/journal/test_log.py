@@ -17,7 +17,7 @@ from felhom_agent.journal.log import JournalLog
 from tests.journal.disks import WatchedDisk, failing
 from tests.process import wait_until
 
-RECORDS: list[Record] = [{"op": "1", "state": "intent"}, {"op": "1"}, {"op": "2"}]
+RECORDS: list[Record] = [{"note": "1", "state": "intent"}, {"note": "1"}, {"note": "2"}]
 SOON = 10.0
 
 
@@ -38,8 +38,8 @@ def reopen(directory: Path) -> list[Record]:
 def test_records_come_back_in_the_order_they_were_appended(tmp_path: Path) -> None:
     write(tmp_path, RECORDS)
     assert reopen(tmp_path) == RECORDS
-    write(tmp_path, [{"op": "3"}])
-    assert reopen(tmp_path) == [*RECORDS, {"op": "3"}]
+    write(tmp_path, [{"note": "3"}])
+    assert reopen(tmp_path) == [*RECORDS, {"note": "3"}]
 
 
 def test_a_new_journal_is_for_its_owner_only_whatever_the_umask(tmp_path: Path) -> None:
@@ -70,8 +70,8 @@ def test_a_torn_tail_is_kept_aside_cut_off_and_forgotten(tmp_path: Path) -> None
     broken = path.with_name(NAME + ".broken")
     assert broken.read_bytes() == torn + b"\n"
     assert stat.S_IMODE(broken.stat().st_mode) == 0o600
-    write(tmp_path, [{"op": "3"}])
-    assert reopen(tmp_path) == [*RECORDS[:-1], {"op": "3"}]
+    write(tmp_path, [{"note": "3"}])
+    assert reopen(tmp_path) == [*RECORDS[:-1], {"note": "3"}]
 
 
 def test_wherever_the_file_is_cut_the_log_opens_and_goes_on(tmp_path: Path) -> None:
@@ -82,9 +82,9 @@ def test_wherever_the_file_is_cut_the_log_opens_and_goes_on(tmp_path: Path) -> N
         (directory / NAME).write_bytes(content[:length])
         log, found = JournalLog.open(directory)
         assert found == RECORDS[: len(found)]
-        log.append({"op": "next"})
+        log.append({"note": "next"})
         log.close()
-        assert reopen(directory) == [*found, {"op": "next"}]
+        assert reopen(directory) == [*found, {"note": "next"}]
 
 
 def test_damage_names_file_line_and_remedy_and_leaves_all_as_it_was(tmp_path: Path) -> None:
@@ -289,13 +289,13 @@ class TestCompaction:
         log.append(*RECORDS)
 
         def keep(records: list[Record]) -> list[Record]:
-            log.append({"op": "late"})
+            log.append({"note": "late"})
             return records[2:]
 
         log.compact(keep)
-        log.append({"op": "after"})
+        log.append({"note": "after"})
         log.close()
-        assert reopen(tmp_path) == [RECORDS[2], {"op": "late"}, {"op": "after"}]
+        assert reopen(tmp_path) == [RECORDS[2], {"note": "late"}, {"note": "after"}]
 
     def test_appenders_on_other_threads_lose_nothing(self, tmp_path: Path) -> None:
         log, _ = JournalLog.open(tmp_path)
@@ -322,7 +322,7 @@ class TestCompaction:
 
         def keep(records: list[Record]) -> list[Record]:
             def append() -> None:
-                log.append({"op": "x"})
+                log.append({"note": "x"})
                 done.set()
 
             thread = threading.Thread(target=append)
@@ -357,10 +357,10 @@ class TestCompaction:
             log.compact(lambda records: [])
         assert not isinstance(caught.value, JournalClosed)
         disk.before = lambda name: None
-        log.append({"op": "after"})
+        log.append({"note": "after"})
         log.close()
         assert [p.name for p in tmp_path.iterdir()] == [NAME]
-        assert reopen(tmp_path) == [*RECORDS, {"op": "after"}]
+        assert reopen(tmp_path) == [*RECORDS, {"note": "after"}]
 
     @pytest.mark.parametrize("call", ["rename", "sync_directory"])
     def test_one_that_fails_while_the_name_changes_closes_the_log(
@@ -372,7 +372,7 @@ class TestCompaction:
         with pytest.raises(JournalClosed, match="Input/output error"):
             log.compact(list)
         with pytest.raises(JournalClosed):
-            log.append({"op": "after"})
+            log.append({"note": "after"})
         log.close()
         assert reopen(tmp_path) == RECORDS
 
@@ -396,7 +396,7 @@ class TestCompaction:
             file.write(damaged)
         with pytest.raises(JournalDamaged, match=f"{path}:1: "):
             log.compact(list)
-        log.append({"op": "after"})
+        log.append({"note": "after"})
         assert path.read_bytes().startswith(damaged)
         log.close()
 

@@ -11,6 +11,20 @@ from felhom_agent.journal.line import Record
 from felhom_agent.journal.log import JournalLog
 from tests.journal.disks import FragileDisk, PowerLoss
 
+MARK: Record = {"mark": f"{0:012x}", "forgotten": 0}
+
+
+def with_mark(records: list[Record]) -> list[Record]:
+    """Keep all, and the mark that the agent always keeps: a file of it is never empty."""
+    return [MARK, *(record for record in records if record != MARK)]
+
+
+def opened(directory: Path, disk: FragileDisk) -> tuple[JournalLog, list[Record]]:
+    """Open a journal as the agent does; return it with what else it holds."""
+    log, found = JournalLog.open(directory, with_mark, disk)
+    assert found[0] == MARK
+    return log, found[1:]
+
 
 class Story:
     """What a journal was asked to do, and what it acknowledged."""
@@ -22,8 +36,7 @@ class Story:
         self.let_go: list[Record] = []
 
     def open(self, disk: FragileDisk) -> JournalLog:
-        log, _ = JournalLog.open(self.directory, disk=disk)
-        return log
+        return opened(self.directory, disk)[0]
 
     def append(self, log: JournalLog, *numbers: int) -> None:
         records = [{"n": number, "text": "x" * number} for number in numbers]
@@ -37,7 +50,7 @@ class Story:
         def keep(records: list[Record]) -> list[Record]:
             if late is not None:
                 self.append(log, late)
-            return [record for record in records if record["n"] != number]
+            return [record for record in records if record.get("n") != number]
 
         self.let_go += [record for record in self.asked if record["n"] == number]
         log.compact(keep)
@@ -104,7 +117,7 @@ def test_after_a_power_loss_at_any_call_the_journal_opens_and_keeps_its_promise(
 ) -> None:
     for _, story, disk in crashes(script, tmp_path):
         for survivor in disk.survivors():
-            _, found = JournalLog.open(tmp_path, disk=survivor)
+            _, found = opened(tmp_path, survivor)
             story.check(found)
 
 
@@ -114,15 +127,15 @@ def test_a_second_power_loss_while_opening_loses_nothing_either(
 ) -> None:
     for _, story, disk in crashes(script, tmp_path):
         for survivor in list(disk.survivors())[::7]:
-            _, first = JournalLog.open(tmp_path, disk=_copy(survivor))
+            _, first = opened(tmp_path, _copy(survivor))
             for fuel in range(20):
                 again = _copy(survivor)
                 again.fuel = fuel
                 try:
-                    JournalLog.open(tmp_path, disk=again)
+                    opened(tmp_path, again)
                 except PowerLoss:
                     for left in list(again.survivors())[::11]:
-                        _, found = JournalLog.open(tmp_path, disk=left)
+                        _, found = opened(tmp_path, left)
                         assert found == first
                         story.check(found)
 
@@ -142,8 +155,8 @@ def test_what_was_read_back_at_a_start_is_on_the_disk_before_anybody_acts_on_it(
     with pytest.raises(PowerLoss):
         story.append(log, 5)
     disk.fuel = 1000
-    _, found = JournalLog.open(tmp_path, disk=disk)
+    _, found = opened(tmp_path, disk)
     assert found == story.asked
     for survivor in disk.survivors():
-        _, again = JournalLog.open(tmp_path, disk=survivor)
+        _, again = opened(tmp_path, survivor)
         assert again == found

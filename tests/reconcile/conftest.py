@@ -17,7 +17,7 @@ Open = Callable[..., AbstractContextManager[Parts]]
 def agent(site: Site) -> Open:
     @contextmanager
     def opened(**settings: object) -> Iterator[Parts]:
-        with assembled(site.config(**settings), site.clock) as parts:
+        with assembled(site.config(**settings), site.clock, monotonic=site.clock) as parts:
             yield parts
 
     return opened

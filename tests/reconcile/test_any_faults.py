@@ -100,7 +100,7 @@ class Agent:
         config = self._site.config(
             parallel=2, drain_timeout=5.0, start_timeout=0.5, stop_timeout=30.0, config_timeout=0.5
         )
-        self._held = assembled(config, self._site.clock)
+        self._held = assembled(config, self._site.clock, monotonic=self._site.clock)
         self.parts = self._held.__enter__()
         self.daemon = Daemon(config, self.parts, chance=lambda: 0.5)
         self.daemon.begin()

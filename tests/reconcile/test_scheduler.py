@@ -71,7 +71,7 @@ def begin(site: Site) -> Iterator[Begin]:
         def begun(**settings: object) -> Running:
             config: Config = site.config(**settings)
             monotonic = Clock(1000.0)
-            parts = enter(assembled(config, site.clock))
+            parts = enter(assembled(config, site.clock, monotonic=site.clock))
             daemon = Daemon(config, parts, clock=monotonic, chance=lambda: 0.0)
             return Running(daemon, monotonic, site)
 

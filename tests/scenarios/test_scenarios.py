@@ -72,7 +72,9 @@ class Play:
         config = self._site.config(
             parallel=2, drain_timeout=0.0, start_timeout=2.0, stop_timeout=5.0
         )
-        parts: Parts = self._stack.enter_context(assembled(config, self._clock))
+        parts: Parts = self._stack.enter_context(
+            assembled(config, self._clock, monotonic=self._clock)
+        )
         daemon = Daemon(config, parts, chance=lambda: 0.5)
         daemon.begin()
         return daemon

@@ -1,0 +1,155 @@
+"""What a record must look like to be one of a journal.
+
+A checksum tells that a line is what was written, not that it was written by this program: another
+version, a person's hand or a bug may have made it. Whoever reads a journal relies on the shape of
+its records, so it is judged once, where the lines are read, and with the line's number at hand.
+
+* a step of an *operation* has `op` (see `operation.py`); an intent, and every step of a one-shot
+  job, says besides what the operation is;
+* who is *known* under a vmid: `guest` and `identity`;
+* the *mark* that stands for what was let go (see `retention.py`).
+
+A record with none of these words is somebody else's: it is kept, and not judged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeGuard, get_args
+
+from felhom_agent.journal.line import Record
+from felhom_agent.journal.operation import IN_FLIGHT, State
+from felhom_agent.model import Action, Kind
+
+_Check = Callable[[Any], bool]
+
+_ID = re.compile(r"[0-9a-f]{12}")
+# The year 9999: no later date can be written, and what is shown in a zone of its own needs room.
+_MAX_SECONDS = 253_370_764_800
+_MAX_SHOWN = 40
+
+
+def problem_of(record: Record) -> str:
+    """Given a record, return in words what is wrong with it; empty if nothing is."""
+    kinds = [word for word in _KINDS if word in record]
+    if not kinds:
+        return ""
+    if len(kinds) > 1:
+        return f"it is of several kinds at once ({', '.join(kinds)})"
+    required, optional = _KINDS[kinds[0]](record)
+    return _first_problem(record, required, optional)
+
+
+def is_time(value: Any) -> bool:
+    """Return whether it is seconds since the epoch of which a date can be written."""
+    return _is_number(value, (int, float)) and 0 <= value <= _MAX_SECONDS
+
+
+def _first_problem(
+    record: Record, required: Mapping[str, _Check], optional: Mapping[str, _Check]
+) -> str:
+    for key in required:
+        if key not in record:
+            return f"it has no {key}"
+    for key, check in {**optional, **required}.items():
+        if key in record and not check(record[key]):
+            return f"its {key} is not to be understood: {_shown(record[key])}"
+    return ""
+
+
+def _shown(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any, types: type | tuple[type, ...]) -> TypeGuard[float]:
+    return isinstance(value, types) and not isinstance(value, bool)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_vmid(value: object) -> bool:
+    return _is_number(value, int) and 100 <= value <= 999_999_999
+
+
+def _is_id(value: object) -> bool:
+    """Whether it is the milliseconds of a time, as many digits as every other: ids sort by them."""
+    if not isinstance(value, str) or _ID.fullmatch(value) is None:
+        return False
+    return is_time(int(value, 16) / 1000)
+
+
+def _is_moment(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        found = datetime.fromisoformat(value)
+        return found.tzinfo is not None and is_time(found.timestamp())
+    except (ValueError, OverflowError):
+        return False
+
+
+def _is_wanted(value: object) -> bool:
+    return isinstance(value, dict) and all(v is None or isinstance(v, str) for v in value.values())
+
+
+def _one_of(words: frozenset[str]) -> _Check:
+    return lambda value: isinstance(value, str) and value in words
+
+
+_STATE = {"op": _is_id, "state": _one_of(frozenset(State))}
+_INTENT: Mapping[str, _Check] = {
+    "vmid": _is_vmid,
+    "kind": _one_of(frozenset(Kind)),
+    "action": _one_of(frozenset(action.__name__ for action in get_args(Action))),
+    "text": _is_text,
+    "begun": _is_moment,
+}
+_MORE: Mapping[str, _Check] = {
+    **_INTENT,
+    "wanted": _is_wanted,
+    "key": _is_text,
+    "expires": is_time,
+    "upid": _is_text,
+    "ended": _is_moment,
+    "why": _is_text,
+    "untouched": _is_flag,
+    "restart": _is_flag,
+}
+
+_Shape = tuple[Mapping[str, _Check], Mapping[str, _Check]]
+
+
+def _step(record: Record) -> _Shape:
+    """Return what a step of an operation must have, and what it may have."""
+    state = record.get("state")
+    needs: dict[str, _Check] = dict(_STATE)
+    # Whatever names the guest is enough for a replay to make an operation of it.
+    if state == State.INTENT or "vmid" in record:
+        needs |= _INTENT
+    if state == State.TASK:
+        needs["upid"] = _is_text
+    elif isinstance(state, str) and state not in IN_FLIGHT:
+        needs["ended"] = _is_moment
+    return needs, _MORE
+
+
+_IDENTITY: _Shape = (
+    {"guest": _is_vmid, "identity": _is_text},
+    {"born": lambda value: _is_number(value, int) and is_time(value), "gone": _is_flag},
+)
+_MARK: _Shape = {"mark": _is_id, "forgotten": is_time}, {}
+
+_KINDS: Mapping[str, Callable[[Record], _Shape]] = {
+    "op": _step,
+    "identity": lambda _: _IDENTITY,
+    "mark": lambda _: _MARK,
+}
