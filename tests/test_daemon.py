@@ -12,7 +12,7 @@ import pytest
 from felhom_agent.assembly import assembled
 from felhom_agent.config import load
 from felhom_agent.devnode import Behaviour, Fault
-from felhom_agent.journal.file import NAME, read
+from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import replay
 from felhom_agent.mainloop import RELOAD, STOP, Daemon
 from felhom_agent.model import Blocked, Retry

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.assembly import assembled
-from felhom_agent.journal.file import NAME
+from felhom_agent.journal.content import NAME
 from felhom_agent.mainloop import STOP, Daemon
 from tests.conftest import Site
 from tests.journal.disks import WatchedDisk, failing

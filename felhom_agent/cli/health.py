@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from felhom_agent.assembly import desired_now
 from felhom_agent.config import Config
 from felhom_agent.errors import ConfigError, FelhomError, JournalError, PveError
-from felhom_agent.journal.file import NAME, read
+from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import replay
 from felhom_agent.model import Actual, Desired, DesiredGuest, Kind, Mode
 from felhom_agent.options import lookup

@@ -14,7 +14,7 @@ from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.out import complain, say, say_json
 from felhom_agent.config import load
 from felhom_agent.errors import FelhomError
-from felhom_agent.journal.file import NAME, read
+from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.identities import known
 from felhom_agent.model import ABSENT, Action, Change, Desired, GuestPlan, Known, SetConfig
 from felhom_agent.proxmox.node import Node

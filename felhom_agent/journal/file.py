@@ -1,55 +1,13 @@
-"""A journal's file, as a whole: read, written new, put in the place of the old one."""
+"""A file as a whole: written new, and put in the place of the old one, so that a crash leaves one of
+the two.
+"""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
 
-from felhom_agent.errors import JournalClosed, JournalDamaged
-from felhom_agent.journal.disk import DISK, Disk
-from felhom_agent.journal.line import Content, Record, decode_file
-from felhom_agent.journal.shape import problem_of
-
-NAME = "journal.jsonl"
-
-
-def read(path: Path, *, absent_ok: bool = False) -> list[Record]:
-    """Given a log's path, return its records without touching it; a torn tail is left out.
-
-    Safe beside a running agent. Raise JournalDamaged as `open` does, JournalClosed if it cannot
-    be read.
-    """
-    try:
-        content = DISK.read(path)
-    except OSError as error:
-        if absent_ok and isinstance(error, FileNotFoundError):
-            return []
-        why = error.strerror or str(error)
-        raise JournalClosed(f"{path}: cannot be read: {why}") from None
-    return list(intact(path, content).records)
-
-
-def content_of(data: bytes) -> Content:
-    """Given a journal's bytes, return what they say.
-
-    A record that is no record of a journal counts as damage, whatever its checksum says.
-    """
-    return decode_file(data, problem_of)
-
-
-def intact(path: Path, data: bytes) -> Content:
-    """Given a file's bytes, return what they say. Raise JournalDamaged if a line is damaged."""
-    content = content_of(data)
-    # A newer version's lines first: a repair would cut out what is good.
-    for damage in sorted(content.damage, key=lambda d: not d.newer):
-        remedy = (
-            "install that version again"
-            if damage.newer
-            else "`felhom-agent journal verify` tells all that is wrong, `felhom-agent journal "
-            "repair` keeps a copy and cuts it out"
-        )
-        raise JournalDamaged(f"{path}:{damage.line}: {damage.text}; nothing was changed; {remedy}")
-    return content
+from felhom_agent.journal.disk import Disk
 
 
 def read_or_empty(disk: Disk, path: Path) -> bytes:

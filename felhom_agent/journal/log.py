@@ -49,11 +49,10 @@ from pathlib import Path
 from typing import Self
 
 from felhom_agent.errors import JournalClosed, JournalError
+from felhom_agent.journal.content import NAME, intact
 from felhom_agent.journal.disk import DISK, Disk, FileId, prepare
 from felhom_agent.journal.file import (
-    NAME,
     give_back,
-    intact,
     new_name,
     read_or_empty,
     set_aside,

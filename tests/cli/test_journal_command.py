@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.cli.main import main
-from felhom_agent.journal.file import NAME, read
+from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.line import encode_file
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import State, replay

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from felhom_agent.errors import JournalDamaged
-from felhom_agent.journal.file import content_of, intact
+from felhom_agent.journal.content import content_of, intact
 from felhom_agent.journal.identities import known
 from felhom_agent.journal.line import Record, body_of, encode, encode_file
 from felhom_agent.journal.operation import record_of, replay

@@ -8,7 +8,7 @@ import pytest
 
 from felhom_agent.devnode import Fault
 from felhom_agent.errors import JobRefused
-from felhom_agent.journal.file import NAME, read
+from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.journal.operations import Operations

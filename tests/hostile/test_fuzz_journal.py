@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from felhom_agent.journal.file import content_of
+from felhom_agent.journal.content import content_of
 from felhom_agent.journal.line import encode_file
 from felhom_agent.journal.operation import State, ended, intent, record_of
 from felhom_agent.model import ABSENT, Change, Kind, SetConfig, Start, Stop

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.errors import FelhomError, JournalClosed, JournalDamaged
-from felhom_agent.journal.file import NAME, read
+from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.line import Record, encode_file
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import replay

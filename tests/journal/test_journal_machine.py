@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from felhom_agent.errors import JobRefused, JournalClosed, JournalError
-from felhom_agent.journal.file import NAME, read
+from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.journal.operations import Operations

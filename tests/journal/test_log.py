@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.errors import JournalClosed, JournalDamaged, JournalError
-from felhom_agent.journal.file import NAME, read
+from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.line import Record, encode_file
 from felhom_agent.journal.log import JournalLog
 from tests.journal.disks import WatchedDisk, failing

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.errors import JobRefused, JournalClosed, JournalError
+from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.disk import DISK, Disk
-from felhom_agent.journal.file import NAME, read
 from felhom_agent.journal.line import Record
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, replay

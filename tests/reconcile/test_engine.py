@@ -17,7 +17,7 @@ from felhom_agent.devnode.message import Answer
 from felhom_agent.devnode.schema import Raw
 from felhom_agent.devnode.server import Request
 from felhom_agent.errors import Interrupted, QueueClosed
-from felhom_agent.journal.file import NAME, read
+from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.model import (
     Blocked,

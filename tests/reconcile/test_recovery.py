@@ -11,7 +11,7 @@ import pytest
 from felhom_agent.assembly import Parts
 from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.errors import OutcomeUnknown, StillRunning, Unchanged
-from felhom_agent.journal.file import NAME, read
+from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.journal.operations import Operations

@@ -17,7 +17,7 @@ from felhom_agent.errors import (
     TaskFailed,
     Withheld,
 )
-from felhom_agent.journal.file import NAME, read
+from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.model import Action, Change, Kind, SetConfig, Start, Stop
 from tests.conftest import Site
