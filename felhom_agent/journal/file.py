@@ -1,5 +1,5 @@
-"""A file as a whole: written new, and put in the place of the old one, so that a crash leaves one of
-the two.
+"""A file as a whole: written new, and put in the place of the old one, so that a crash leaves one
+of the two.
 """
 
 from __future__ import annotations
