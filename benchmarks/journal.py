@@ -12,9 +12,9 @@ import threading
 import time
 from pathlib import Path
 
+from felhom_agent.durable.disk import Disk
+from felhom_agent.durable.line import Record, encode_file
 from felhom_agent.journal.content import NAME
-from felhom_agent.journal.disk import Disk
-from felhom_agent.journal.line import Record, encode_file
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import intent, record_of
 from felhom_agent.journal.retention import Limits, sift

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from felhom_agent.config import (
+from felhom_agent.config.settings import (
     Config,
     DesiredConfig,
     JournalConfig,

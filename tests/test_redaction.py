@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from felhom_agent import redaction
+from felhom_agent.config.secret import Secret
 from felhom_agent.errors import PveError, Rejected, TaskFailed
 from felhom_agent.journal.operation import intent
 from felhom_agent.model import ABSENT, Change, Desired, DesiredGuest, GuestPlan, Kind, SetConfig
 from felhom_agent.redaction import MASK, redacted, remember, safe_text
-from felhom_agent.secret import Secret
 
 TOKEN = "0f7b2d1e-5c1a-4bcd-9e01-123456789abc"
 ODD = 'p/w+d =&%<"x>\\'

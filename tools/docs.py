@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from felhom_agent import config
+from felhom_agent.config import settings as config
 from felhom_agent.options import Option, PropertyString, keys, lookup
 from felhom_agent.options.rules import rules_of
 from felhom_agent.options.since import FIRST
 from felhom_agent.options.types import Choice, Number
-from felhom_agent.reconcile.defaults import DECIDED_BY
+from felhom_agent.planning.defaults import DECIDED_BY
 from tools.manual import files
 from tools.settings import default_of, texts_of
 
@@ -28,8 +28,9 @@ KINDS = Path(__file__).parent / "equality_kinds.md"
 _SETTINGS = """\
 # agent.toml
 
-Generated from `felhom_agent/config.py`; `make docs` writes it anew. Relative paths are taken from
-the file's own directory. A file is checked whole, and every problem is told with its line.
+Generated from `felhom_agent/config/settings.py`; `make docs` writes it anew. Relative paths are
+taken from the file's own directory. A file is checked whole, and every problem is told with its
+line.
 """
 
 _EQUALITY = """\

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import shtab
 
-from felhom_agent import config
 from felhom_agent.cli.main import parser
+from felhom_agent.config import settings as config
 from felhom_agent.service.events import EVENTS, catalog
 from tools.settings import default_of, texts_of
 

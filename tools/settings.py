@@ -8,7 +8,7 @@ import inspect
 import itertools
 from typing import Any
 
-from felhom_agent import config
+from felhom_agent.config import settings as config
 
 
 def texts_of(cls: type) -> dict[str, str]:

@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any
 
 import felhom_agent
-from felhom_agent.assembly import assembled
+from felhom_agent.daemon.assembly import assembled
 from felhom_agent.devnode import World
 from tests.conftest import Clock, opened_site
 
@@ -106,7 +106,7 @@ def walk() -> Walk:
     with tempfile.TemporaryDirectory() as name, opened_site(Path(name), world, clock) as site:
         site.declare(f"[guest.{VMID}.config]\ncores = 2\n")
         with assembled(site.config(), clock) as parts:
-            from felhom_agent.mainloop import Daemon
+            from felhom_agent.daemon.loop import Daemon
 
             daemon = Daemon(site.config(), parts)
             threading.setprofile(found.profile)

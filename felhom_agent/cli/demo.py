@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import ReaderLeft, say
-from felhom_agent.config import Config, load
+from felhom_agent.config.secret import read_secret
+from felhom_agent.config.settings import Config, load
 from felhom_agent.errors import FelhomError
 from felhom_agent.proxmox.client import Client
-from felhom_agent.secret import read_secret
 
 if TYPE_CHECKING:
     from felhom_agent.devnode import DevNode
@@ -45,7 +45,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(_arguments: argparse.Namespace) -> int:
     # Not at the top: the daemon must start without the devnode's own needs.
     from felhom_agent.devnode import DevNode
-    from felhom_agent.devnode.demo_world import demo_world
+    from felhom_agent.devnode.demo.world import demo_world
 
     with (
         tempfile.TemporaryDirectory(prefix="felhom-demo-") as directory,
@@ -76,7 +76,7 @@ def serving(make: Callable[[], DevNode]) -> Iterator[DevNode]:
 
 def furnish(node: DevNode, directory: Path) -> Path:
     """Given a node, write all an agent needs to work on it; return the path of agent.toml."""
-    from felhom_agent.devnode.demo_wishes import GUEST_FILE
+    from felhom_agent.devnode.demo.guests import GUEST_FILE
     from felhom_agent.devnode.serve import equip
 
     try:
@@ -111,7 +111,7 @@ def _show(node: DevNode, config: Config, client: Client) -> int:
 
 def differences(client: Client) -> list[str]:
     """Return where the node's answers are not what they must be in the end."""
-    from felhom_agent.devnode.demo_wishes import ANSWERS, RUNNING
+    from felhom_agent.devnode.demo.guests import ANSWERS, RUNNING
 
     base = ("nodes", client.config.node)
     kinds = {int(row["vmid"]): k for k in ("qemu", "lxc") for row in client.get(*base, k)}

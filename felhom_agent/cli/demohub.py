@@ -19,7 +19,7 @@ import requests
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.demo import agent, serving, title, wait
 from felhom_agent.cli.out import say
-from felhom_agent.config import load
+from felhom_agent.config.settings import load
 
 if TYPE_CHECKING:
     from felhom_agent.devhub import DevHub

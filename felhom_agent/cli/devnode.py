@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Not at the top: the daemon must start without the devnode's own needs.
     from felhom_agent.cli.demo import furnish, serving
     from felhom_agent.devnode import DevNode
-    from felhom_agent.devnode.demo_world import demo_world
+    from felhom_agent.devnode.demo.world import demo_world
 
     signals = {signal.SIGINT, signal.SIGTERM}
     # Blocked before the first thread starts, so that all inherit it and only `sigwait` hears.

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say
-from felhom_agent.config import did_you_mean
+from felhom_agent.config.settings import did_you_mean
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import ABSENT, DeclaredValue, Kind, TypeOfAbsent
 from felhom_agent.options import Invalid, Option, keys, lookup
 from felhom_agent.options.rules import rules_of
 from felhom_agent.options.since import FIRST
-from felhom_agent.reconcile.conditions import in_context
-from felhom_agent.reconcile.defaults import DECIDED_BY
-from felhom_agent.reconcile.normalize import (
+from felhom_agent.planning.compare import (
     Comparison,
     Context,
     Verdict,
@@ -24,6 +22,8 @@ from felhom_agent.reconcile.normalize import (
     compare_unset,
     to_wire,
 )
+from felhom_agent.planning.conditional import in_context
+from felhom_agent.planning.defaults import DECIDED_BY
 
 _ABSENT_WORD = "absent"
 _UNSET_WORD = "unset"

@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from felhom_agent.assembly import desired_now
-from felhom_agent.config import Config
+from felhom_agent.config.settings import Config
+from felhom_agent.daemon.assembly import desired_now
 from felhom_agent.errors import ConfigError, FelhomError, JournalError, PveError
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import replay

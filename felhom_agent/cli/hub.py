@@ -16,11 +16,11 @@ from itertools import islice
 
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import complain, say
-from felhom_agent.config import Config, load
+from felhom_agent.config.settings import Config, load
 from felhom_agent.desired.claims import Claims
-from felhom_agent.desired.fromhub import HubProvider, Kept
+from felhom_agent.desired.hub import HubProvider, Kept
 from felhom_agent.errors import FelhomError
-from felhom_agent.service import lock
+from felhom_agent.journal import lock
 
 _MAX_NAMED = 20
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say
-from felhom_agent.config import load
+from felhom_agent.config.settings import load
+from felhom_agent.durable.line import Content
+from felhom_agent.journal import lock
 from felhom_agent.journal.content import NAME
-from felhom_agent.journal.line import Content
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.journal.repair import inspect, repair
-from felhom_agent.service import lock
 
 EX_DAMAGED = 1
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from felhom_agent import __version__
 from felhom_agent.cli.command import Parser
 from felhom_agent.cli.out import OutputFailed, ReaderLeft, complain, give_up_stdout
-from felhom_agent.config import DEFAULT_PATH
+from felhom_agent.config.settings import DEFAULT_PATH
 from felhom_agent.errors import ConfigError, FelhomError, JournalDamaged
 from felhom_agent.service.logging import log_warnings, uncaught_errors_logged
-from felhom_agent.service.places import described, trace_of
+from felhom_agent.service.origins import described, trace_of
 
 COMMANDS = ("run", "plan", "check", "explain", "selftest", "history", "journal", "hub", "demo",
             "demohub", "devnode", "devhub")  # fmt: skip

@@ -9,18 +9,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from felhom_agent.assembly import desired_now
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.out import complain, say, say_json
-from felhom_agent.config import load
+from felhom_agent.config.settings import load
+from felhom_agent.daemon.assembly import desired_now
+from felhom_agent.daemon.history import HistoryReader
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.identities import known
 from felhom_agent.model import ABSENT, Action, Change, Desired, GuestPlan, Known, SetConfig
+from felhom_agent.planning.actions import describe
+from felhom_agent.planning.plan import plan
 from felhom_agent.proxmox.node import Node
-from felhom_agent.reconcile.actions import describe
-from felhom_agent.reconcile.history import HistoryReader
-from felhom_agent.reconcile.plan import plan
 
 EX_DRIFT = 2
 EMPTY_REMARKS: Mapping[int, str] = MappingProxyType({})

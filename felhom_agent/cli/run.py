@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from felhom_agent import daemon
 from felhom_agent.cli.command import Commands, add_command
-from felhom_agent.config import Config, load
+from felhom_agent.config.settings import Config, load
+from felhom_agent.daemon import run as daemon
 from felhom_agent.service import logging
 
 EX_NOT_CONVERGED = 2

@@ -13,15 +13,15 @@ import sys
 from itertools import chain
 from types import MappingProxyType
 
-from felhom_agent.assembly import Parts, assembled
 from felhom_agent.cli import health
 from felhom_agent.cli.check import show
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.out import complain, say
-from felhom_agent.config import Config, load
+from felhom_agent.config.settings import Config, load
+from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import ABSENT, Converged, Desired, DesiredGuest, Outcome
-from felhom_agent.reconcile.plan import plan_guest
+from felhom_agent.planning.plan import plan_guest
 from felhom_agent.service import logging
 
 KEY = "description"

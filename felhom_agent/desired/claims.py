@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from felhom_agent.desired.hubfile import HubFile, Odd
+from felhom_agent.durable.disk import DISK, Disk
 from felhom_agent.errors import FelhomError
-from felhom_agent.journal.disk import DISK, Disk
 
 NAME = "hub-guests.json"
 TO_RELEASE = "to leave it to the hub: systemctl reload felhom-agent"

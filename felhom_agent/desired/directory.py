@@ -25,7 +25,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from felhom_agent import regularfile, tomlfile
+from felhom_agent import regularfile
+from felhom_agent.config import tomlfile
 from felhom_agent.desired.readfile import FileState, parsed, unread
 from felhom_agent.desired.settle import CHANGING, Clock, Settling
 from felhom_agent.errors import ConfigError

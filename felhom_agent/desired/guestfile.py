@@ -22,7 +22,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from felhom_agent.config import did_you_mean
+from felhom_agent.config.settings import did_you_mean
+from felhom_agent.config.tomlfile import TomlFile
 from felhom_agent.model import (
     DeclaredValue,
     DesiredGuest,
@@ -35,7 +36,6 @@ from felhom_agent.model import (
 )
 from felhom_agent.options import Invalid, declared, keys, lookup, lost_by_unset
 from felhom_agent.printable import printable
-from felhom_agent.tomlfile import TomlFile
 
 MAX_PROBLEMS: Final = 20
 """How many problems of one file are told; of the others only their number."""

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from felhom_agent.durable.disk import DISK, Disk, prepare
+from felhom_agent.durable.file import write_in_place
+from felhom_agent.durable.line import Newer, Unreadable, body_of, decode, encode
 from felhom_agent.errors import FelhomError
-from felhom_agent.journal.disk import DISK, Disk, prepare
-from felhom_agent.journal.file import write_in_place
-from felhom_agent.journal.line import Newer, Unreadable, body_of, decode, encode
 from felhom_agent.model import Place, Problem
 
 MAX_BYTES = 32_000_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from felhom_agent import tomlfile
+from felhom_agent.config import tomlfile
 from felhom_agent.desired.guestfile import declarations_of
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import DesiredGuest, Place, Problem

@@ -5,9 +5,10 @@ real node do. `World` is the node's state and a person's hands on it, `DevNode` 
 `Behaviour` says how a guest behaves, `Fault` what goes wrong on the way.
 """
 
-from felhom_agent.devnode.faults import Fault
-from felhom_agent.devnode.guest import Behaviour
-from felhom_agent.devnode.server import DevNode, Request
-from felhom_agent.devnode.world import World
+from felhom_agent.devnode.http.faults import Fault
+from felhom_agent.devnode.http.request import Request
+from felhom_agent.devnode.http.server import DevNode
+from felhom_agent.devnode.world.guest import Behaviour
+from felhom_agent.devnode.world.world import World
 
 __all__ = ["Behaviour", "DevNode", "Fault", "Request", "World"]

@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from felhom_agent.devnode.demo_world import TOKEN, demo_world
-from felhom_agent.devnode.server import DevNode
+from felhom_agent.devnode.demo.world import TOKEN, demo_world
+from felhom_agent.devnode.http.server import DevNode
 
 _AGENT_TOML = """\
 [proxmox]

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from felhom_agent.config import HubConfig
-from felhom_agent.desired.fromhub import ETAG
+from felhom_agent.config.secret import Secret
+from felhom_agent.config.settings import HubConfig
+from felhom_agent.desired.hub import ETAG
 from felhom_agent.errors import HubRefused
 from felhom_agent.hub.envelope import LONGEST
 from felhom_agent.hub.transport import Reply, Transport
-from felhom_agent.secret import Secret
 from felhom_agent.service.systemd import Vitals
 
 MAX_DEPTH = 32

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from felhom_agent.desired.fromhub import HubProvider, why_not_next
+from felhom_agent.desired.hub import HubProvider, why_not_next
 from felhom_agent.errors import (
     ConfigError,
     FelhomError,

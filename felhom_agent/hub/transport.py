@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from urllib.parse import quote, urlsplit
 
-from felhom_agent.config import HubConfig
+from felhom_agent.config.settings import HubConfig
 from felhom_agent.errors import HubAway, HubRefused
 from felhom_agent.hub.trust import context_for
 from felhom_agent.hub.wire import MAX_BODY_BYTES, Wire

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from felhom_agent.durable.disk import DISK
+from felhom_agent.durable.line import Content, Record, decode_file
 from felhom_agent.errors import JournalClosed, JournalDamaged
-from felhom_agent.journal.disk import DISK
-from felhom_agent.journal.line import Content, Record, decode_file
 from felhom_agent.journal.shape import problem_of
 
 NAME = "journal.jsonl"

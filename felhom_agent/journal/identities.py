@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from felhom_agent.journal.line import Record
+from felhom_agent.durable.line import Record
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.model import NOBODY, Known
 

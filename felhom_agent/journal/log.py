@@ -48,10 +48,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from felhom_agent.errors import JournalClosed, JournalError
-from felhom_agent.journal.content import NAME, intact
-from felhom_agent.journal.disk import DISK, Disk, FileId, prepare
-from felhom_agent.journal.file import (
+from felhom_agent.durable.disk import DISK, Disk, FileId, prepare
+from felhom_agent.durable.file import (
     give_back,
     new_name,
     read_or_empty,
@@ -59,7 +57,9 @@ from felhom_agent.journal.file import (
     take_the_name,
     write_new,
 )
-from felhom_agent.journal.line import Record, body_of, encode, encode_file
+from felhom_agent.durable.line import Record, body_of, encode, encode_file
+from felhom_agent.errors import JournalClosed, JournalError
+from felhom_agent.journal.content import NAME, intact
 from felhom_agent.service.systemd import Vitals
 
 _SLICE = 5.0

@@ -21,7 +21,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from felhom_agent.journal.line import Record
+from felhom_agent.durable.line import Record
 from felhom_agent.model import ABSENT, Action, Kind, SetConfig, Stop
 
 ABSENT_MARK = None

@@ -29,8 +29,8 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
+from felhom_agent.durable.line import Record
 from felhom_agent.errors import JobRefused
-from felhom_agent.journal.line import Record
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, ended, intent, record_of, replay
 from felhom_agent.journal.retention import Limits, Mark, mark_of, mark_record, sift

@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from felhom_agent.durable.disk import DISK, Disk
+from felhom_agent.durable.file import write_in_place
+from felhom_agent.durable.line import Content, encode_file
 from felhom_agent.errors import JournalClosed, JournalDamaged
 from felhom_agent.journal.content import NAME, content_of
-from felhom_agent.journal.disk import DISK, Disk
-from felhom_agent.journal.file import write_in_place
-from felhom_agent.journal.line import Content, encode_file
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from felhom_agent.journal.line import Record, encode_file
+from felhom_agent.durable.line import Record, encode_file
 from felhom_agent.journal.operation import Operation, replay
 
 RECENT = 3600.0

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeGuard, get_args
 
-from felhom_agent.journal.line import Record
+from felhom_agent.durable.line import Record
 from felhom_agent.journal.operation import IN_FLIGHT, State
 from felhom_agent.model import Action, Kind
 

@@ -25,12 +25,12 @@ from typing import Any
 import requests
 from proxmoxer.core import ResourceException
 
-from felhom_agent.config import ProxmoxConfig
+from felhom_agent.config.secret import Secret
+from felhom_agent.config.settings import ProxmoxConfig
 from felhom_agent.errors import Interrupted, NotSent
 from felhom_agent.proxmox import answers, bodies
 from felhom_agent.proxmox.deadline import Bounds
 from felhom_agent.proxmox.sessions import Session, Sessions
-from felhom_agent.secret import Secret
 from felhom_agent.service.flag import Signal
 from felhom_agent.service.systemd import Vitals
 

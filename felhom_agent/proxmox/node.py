@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from felhom_agent.config import ProxmoxConfig
+from felhom_agent.config.secret import read_secret
+from felhom_agent.config.settings import ProxmoxConfig
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.guests import Guests
 from felhom_agent.proxmox.observer import Observer
 from felhom_agent.proxmox.tasks import Tasks
-from felhom_agent.secret import read_secret
 from felhom_agent.service.flag import Flag
 from felhom_agent.service.systemd import Manager
 

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import requests
 from proxmoxer import ProxmoxAPI
 
-from felhom_agent.config import ProxmoxConfig
+from felhom_agent.config.secret import Secret
+from felhom_agent.config.settings import ProxmoxConfig
 from felhom_agent.proxmox.transport import PveAdapter, trust
-from felhom_agent.secret import Secret
 
 _DEFAULT_PORT = 8006
 KEPT = 8

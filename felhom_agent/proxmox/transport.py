@@ -28,7 +28,7 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
-from felhom_agent.config import ProxmoxConfig
+from felhom_agent.config.settings import ProxmoxConfig
 from felhom_agent.proxmox.deadline import Bounds, Line
 from felhom_agent.service.flag import Signal
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from felhom_agent.config import ReconcileConfig
+from felhom_agent.config.settings import ReconcileConfig
 
 _MAX_DOUBLINGS = 32
 

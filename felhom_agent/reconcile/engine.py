@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from felhom_agent.config import ReconcileConfig
+from felhom_agent.config.settings import ReconcileConfig
 from felhom_agent.errors import Withheld
 from felhom_agent.journal.operation import Operation, State
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Action, Desired
+from felhom_agent.planning.actions import as_wish, describe
 from felhom_agent.proxmox.node import Node
-from felhom_agent.reconcile.actions import as_wish, describe
-from felhom_agent.reconcile.dispatch import Dispatcher
+from felhom_agent.reconcile.executor import Dispatcher
 from felhom_agent.reconcile.holds import Holds, Permit
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.queue import LaneQueue

@@ -25,8 +25,8 @@ from felhom_agent.model import (
     Mode,
     SetConfig,
 )
-from felhom_agent.reconcile.identity import is_witness, known_now
-from felhom_agent.reconcile.plan import plan, plan_guest
+from felhom_agent.planning.identity import is_witness, known_now
+from felhom_agent.planning.plan import plan, plan_guest
 
 
 class Planner:

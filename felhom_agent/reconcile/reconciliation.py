@@ -46,11 +46,11 @@ from felhom_agent.model import (
     Start,
     Stop,
 )
+from felhom_agent.planning.actions import as_wish, describe
 from felhom_agent.proxmox.answers import by_words
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
-from felhom_agent.reconcile.actions import as_wish, describe
-from felhom_agent.reconcile.dispatch import Dispatcher, NoEffect
+from felhom_agent.reconcile.executor import Dispatcher, NoEffect
 from felhom_agent.reconcile.holds import Holds, Permit
 from felhom_agent.reconcile.limits import Limit
 from felhom_agent.reconcile.planner import Planner
@@ -58,7 +58,7 @@ from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.recovery import Recovery
 from felhom_agent.service.events import INTERNAL_ERROR
 from felhom_agent.service.logging import fields, within
-from felhom_agent.service.places import described
+from felhom_agent.service.origins import described
 
 _log = logging.getLogger(__name__)
 

@@ -50,12 +50,12 @@ from felhom_agent.journal.operation import ABSENT_MARK, Operation, State
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import ABSENT, RunState
 from felhom_agent.options import lookup
+from felhom_agent.planning.compare import is_written
+from felhom_agent.planning.context import Context
 from felhom_agent.proxmox.answers import already_there
 from felhom_agent.proxmox.guests import TASK_TYPES
 from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.upid import Upid
-from felhom_agent.reconcile.comparison import Context
-from felhom_agent.reconcile.normalize import is_written
 from felhom_agent.service.events import FOUND_OUT
 from felhom_agent.service.logging import fields
 

@@ -30,7 +30,7 @@ from typing import Any
 from felhom_agent.printable import encodable, one_line, printable
 from felhom_agent.redaction import redacted, safe_text
 from felhom_agent.service.events import INTERNAL_ERROR, Event
-from felhom_agent.service.places import described, relative, text_of, trace_of
+from felhom_agent.service.origins import described, relative, text_of, trace_of
 
 MAX_MESSAGE = 8192
 """The longest message, in characters."""

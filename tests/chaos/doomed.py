@@ -20,12 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from felhom_agent.assembly import Parts, assembled
-from felhom_agent.config import load
-from felhom_agent.daemon import signals
+from felhom_agent.config.settings import load
+from felhom_agent.daemon.assembly import Parts, assembled
+from felhom_agent.daemon.loop import Daemon, Inbox
+from felhom_agent.daemon.run import signals
+from felhom_agent.durable.disk import Disk
 from felhom_agent.errors import FelhomError, JobRefused, QueueClosed
-from felhom_agent.journal.disk import Disk
-from felhom_agent.mainloop import Daemon, Inbox
 from felhom_agent.model import Action, Change, Kind, SetConfig, Start, Stop
 from felhom_agent.service import logging
 from felhom_agent.service.flag import Flag

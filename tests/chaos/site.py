@@ -17,10 +17,10 @@ from pathlib import Path
 from random import Random
 
 from felhom_agent.devnode import Behaviour, DevNode, Fault, World
-from felhom_agent.devnode.message import Answer
-from felhom_agent.devnode.schema import Raw
+from felhom_agent.devnode.http.message import Answer
+from felhom_agent.devnode.http.request import Request
 from felhom_agent.devnode.serve import equip
-from felhom_agent.devnode.server import Request
+from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import Operation, replay
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.cli.main import main
-from felhom_agent.config import HubConfig, load
+from felhom_agent.config.settings import HubConfig, load
 from felhom_agent.desired.claims import Claims
-from felhom_agent.desired.fromhub import NAME, HubProvider, Kept
-from felhom_agent.service import lock
+from felhom_agent.desired.hub import NAME, HubProvider, Kept
+from felhom_agent.journal import lock
 from tests.conftest import Site
 
 Felhom = Callable[..., tuple[int, str, str]]

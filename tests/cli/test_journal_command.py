@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.cli.main import main
+from felhom_agent.durable.line import encode_file
+from felhom_agent.journal import lock
 from felhom_agent.journal.content import NAME, read
-from felhom_agent.journal.line import encode_file
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.retention import Limits
 from felhom_agent.model import Kind, Start
-from felhom_agent.service import lock
 from tests.conftest import Site
 
 Felhom = Callable[..., tuple[int, str, str]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from felhom_agent import tomlfile
+from felhom_agent.config import tomlfile
 from felhom_agent.desired.guestfile import guests_of
 from felhom_agent.model import DesiredGuest, Kind, Mode, RunState, StopPolicy
 

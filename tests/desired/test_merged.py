@@ -12,7 +12,7 @@ import pytest
 
 from felhom_agent.desired.claims import DECLARED, INCOMPLETE, NAME, UNKNOWN, Claims
 from felhom_agent.desired.merged import BOTH, MergedProvider
-from felhom_agent.journal.line import encode_file
+from felhom_agent.durable.line import encode_file
 from felhom_agent.model import Desired, DesiredGuest
 from tests.journal.disks import WatchedDisk, failing
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from felhom_agent.devnode import Behaviour
-from felhom_agent.devnode.access import AGENT_PRIVILEGES
+from felhom_agent.devnode.world.access import AGENT_PRIVILEGES
 from tests.devnode.stage import AUDITOR, NOBODY, Stage
 
 Act = Callable[[Stage], None]

@@ -14,7 +14,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from felhom_agent.devnode import DevNode, World, ha
+from felhom_agent.devnode import DevNode, World
+from felhom_agent.devnode.world import ha
 from tests.devnode.conftest import AGENT, Caller, Clock, Reply
 
 AUDITOR, NOBODY, NOACL = "auditor@pve!tk", "nobody@pve!tk", "felhom-agent@pve!noacl"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.devnode import Behaviour, DevNode, World
-from felhom_agent.devnode.demo_world import demo_world
+from felhom_agent.devnode.demo.world import demo_world
 from felhom_agent.devnode.serve import equip, main
 from tests.devnode.conftest import Caller, Clock
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from felhom_agent import tomlfile
+from felhom_agent.config import tomlfile
 from felhom_agent.desired.guestfile import MAX_PROBLEMS, declarations_of
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Kind, Problem

@@ -13,16 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from felhom_agent.config import HubConfig
+from felhom_agent.config.settings import HubConfig
 from felhom_agent.desired.claims import Claims
-from felhom_agent.desired.fromhub import NAME, HubProvider
+from felhom_agent.desired.hub import NAME, HubProvider
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.provider import EmptyProvider
+from felhom_agent.durable.line import encode
 from felhom_agent.errors import FelhomError
 from felhom_agent.hub.client import parsed
 from felhom_agent.hub.envelope import Invalid, parse
 from felhom_agent.hub.report import AgentFacts, Gathered, Guest, report_of
-from felhom_agent.journal.line import encode
 from felhom_agent.model import Kind
 
 NAMED = HubConfig(guests=(range(100, 1000),), max_guests=5)

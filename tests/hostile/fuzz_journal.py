@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from felhom_agent.durable.line import Record, body_of, encode, encode_file
 from felhom_agent.errors import JournalDamaged
 from felhom_agent.journal.content import content_of, intact
 from felhom_agent.journal.identities import known
-from felhom_agent.journal.line import Record, body_of, encode, encode_file
 from felhom_agent.journal.operation import record_of, replay
 from felhom_agent.journal.retention import Limits, mark_of, sift
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from felhom_agent.config import ProxmoxConfig
+from felhom_agent.config.secret import Secret
+from felhom_agent.config.settings import ProxmoxConfig
 from felhom_agent.errors import PveError
 from felhom_agent.model import Actual, ActualGuest
 from felhom_agent.proxmox import bodies
@@ -20,7 +21,6 @@ from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.guests import Guests
 from felhom_agent.proxmox.observer import Observer
 from felhom_agent.proxmox.tasks import Tasks
-from felhom_agent.secret import Secret
 from tests.hostile.odd_node import OddNode
 
 UPID = "UPID:pve1:00006138:00037EA0:6B04A81C:qmstart:100:felhom-agent@pve!agent:"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from felhom_agent.devnode.certificate import Identity
+from felhom_agent.devnode.http.certificate import Identity
 
 PACE = 0.01
 """Seconds between two bytes of a node that drips."""

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from felhom_agent import config, regularfile, secret, tomlfile
+from felhom_agent import regularfile
+from felhom_agent.config import secret, tomlfile
+from felhom_agent.config import settings as config
 from felhom_agent.desired import directory, guestfile, readfile
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.errors import ConfigError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from felhom_agent.durable.line import encode_file
 from felhom_agent.journal.content import content_of
-from felhom_agent.journal.line import encode_file
 from felhom_agent.journal.operation import State, ended, intent, record_of
 from felhom_agent.model import ABSENT, Change, Kind, SetConfig, Start, Stop
 from tests.hostile.fuzz_journal import each_odd_file, odd_records, one, use

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from felhom_agent.durable.line import Record, encode_file
 from felhom_agent.errors import FelhomError, JournalClosed, JournalDamaged
 from felhom_agent.journal.content import NAME, read
-from felhom_agent.journal.line import Record, encode_file
+from felhom_agent.journal.lock import AlreadyRunning, held
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import replay
 from felhom_agent.journal.repair import repair
-from felhom_agent.service.lock import AlreadyRunning, held
 from tests.conftest import Site
 from tests.journal.disks import WatchedDisk, failing
 from tests.process import Process, wait_until

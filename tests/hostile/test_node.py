@@ -16,13 +16,13 @@ from typing import TypeVar
 
 import pytest
 
-from felhom_agent.config import ProxmoxConfig
-from felhom_agent.devnode.certificate import Identity, make
+from felhom_agent.config.secret import Secret
+from felhom_agent.config.settings import ProxmoxConfig
+from felhom_agent.devnode.http.certificate import Identity, make
 from felhom_agent.errors import Interrupted, NotSent, OutcomeUnknown, PveError, Unanswered
 from felhom_agent.proxmox import bodies
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.node import Node
-from felhom_agent.secret import Secret
 from tests.hostile.raw_node import (
     DEADLINE,
     OK,

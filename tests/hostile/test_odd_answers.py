@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from felhom_agent.config import ProxmoxConfig
-from felhom_agent.devnode.certificate import make
+from felhom_agent.config.settings import ProxmoxConfig
+from felhom_agent.devnode.http.certificate import make
 from felhom_agent.errors import Interrupted, Unanswered
 from felhom_agent.model import Actual, Kind, RunState
 from felhom_agent.proxmox.node import Node

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from felhom_agent import tomlfile
+from felhom_agent.config import tomlfile
 from felhom_agent.desired.guestfile import declarations_of
 from felhom_agent.model import DeclaredValue, Kind
 from felhom_agent.options import Invalid, declared, keys

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from felhom_agent.config import HubConfig
-from felhom_agent.desired.fromhub import HubProvider
+from felhom_agent.config.secret import Secret
+from felhom_agent.config.settings import HubConfig
+from felhom_agent.desired.hub import HubProvider
 from felhom_agent.devhub import DevHub, Store
 from felhom_agent.hub.client import HubClient
 from felhom_agent.hub.loop import HubLoop
 from felhom_agent.hub.report import AgentFacts, Gatherer
-from felhom_agent.secret import Secret
 from tests.conftest import Site
 
 KEY = "the-hubs-own-key-for-this-host"

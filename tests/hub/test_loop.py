@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from felhom_agent.desired.fromhub import Kept
+from felhom_agent.desired.hub import Kept
 from felhom_agent.devhub import DevHub
 from felhom_agent.devnode import Fault
 from felhom_agent.hub.client import MAX_DEPTH

@@ -16,12 +16,12 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from felhom_agent.assembly import assembled
+from felhom_agent.daemon.assembly import assembled
+from felhom_agent.daemon.loop import Daemon
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.provider import EmptyProvider
 from felhom_agent.devhub import DevHub
-from felhom_agent.mainloop import Daemon
 from tests.conftest import Site
 from tests.hub.conftest import STATE, Begin
 

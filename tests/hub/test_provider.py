@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from felhom_agent.config import HubConfig
+from felhom_agent.config.settings import HubConfig
 from felhom_agent.desired.claims import Claims
-from felhom_agent.desired.fromhub import NAME, OWNERS_WORDS, HubProvider, Kept, read_state
+from felhom_agent.desired.hub import NAME, OWNERS_WORDS, HubProvider, Kept, read_state
 from felhom_agent.desired.merged import BOTH, MergedProvider
 from felhom_agent.desired.provider import StaticProvider
+from felhom_agent.durable.disk import DISK, Disk
+from felhom_agent.durable.line import encode, encode_file
 from felhom_agent.errors import ConfigError, FelhomError
-from felhom_agent.journal.disk import DISK, Disk
-from felhom_agent.journal.line import encode, encode_file
 from felhom_agent.model import DesiredGuest, Problem, RestartPolicy, RunState, StopPolicy
 from tests.journal.disks import WatchedDisk, failing
 
@@ -240,7 +240,7 @@ def test_what_was_accepted_by_older_rules_is_not_used_if_it_breaks_the_present_o
 ) -> None:
     provider = provider_in(tmp_path)
     provider.accept(1, STATE)
-    monkeypatch.setattr("felhom_agent.desired.fromhub.OWNERS_WORDS", ("state",))
+    monkeypatch.setattr("felhom_agent.desired.hub.OWNERS_WORDS", ("state",))
     again = provider_in(tmp_path).load()
     assert again.guests == {}
     assert "state is for a file on the host" in str(again.problems[0])
@@ -265,7 +265,7 @@ def test_a_bug_of_ours_costs_the_generation_that_found_it_and_not_the_agent(
     def stumble(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("felhom_agent.desired.fromhub.guests_of", stumble)
+    monkeypatch.setattr("felhom_agent.desired.hub.guests_of", stumble)
     with pytest.raises(ConfigError, match=r"cannot be validated: internal error \(ZeroDivision"):
         provider.accept(2, STATE)
     assert set(provider.load().guests) == {100}

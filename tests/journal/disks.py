@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
-from felhom_agent.journal.disk import Disk, FileId
+from felhom_agent.durable.disk import Disk, FileId
 
 
 class WatchedDisk(Disk):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from felhom_agent.durable.line import Record, encode_file
 from felhom_agent.errors import JournalClosed, JournalDamaged, JournalError
 from felhom_agent.journal.content import NAME, read
-from felhom_agent.journal.line import Record, encode_file
 from felhom_agent.journal.log import JournalLog
 from tests.journal.disks import WatchedDisk, failing
 from tests.process import wait_until

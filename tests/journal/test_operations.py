@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from felhom_agent.durable.disk import DISK, Disk
+from felhom_agent.durable.line import Record
 from felhom_agent.errors import JobRefused, JournalClosed, JournalError
 from felhom_agent.journal.content import NAME, read
-from felhom_agent.journal.disk import DISK, Disk
-from felhom_agent.journal.line import Record
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.journal.operations import Operations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from felhom_agent.journal.line import Record
+from felhom_agent.durable.line import Record
 from felhom_agent.journal.log import JournalLog
 from tests.journal.disks import FragileDisk, PowerLoss
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from felhom_agent.durable.line import Record, encode_file
 from felhom_agent.journal.identities import known
-from felhom_agent.journal.line import Record, encode_file
 from felhom_agent.journal.operation import Operation, State, intent, record_of, replay
 from felhom_agent.journal.retention import RECENT, Limits, mark_of, sift
 from felhom_agent.model import Kind, Known, Start

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from felhom_agent.assembly import Parts, assembled
+from felhom_agent.daemon.assembly import Parts, assembled
 from tests.conftest import Site
 
 Open = Callable[..., AbstractContextManager[Parts]]

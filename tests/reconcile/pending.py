@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from felhom_agent.devnode.message import Answer
-from felhom_agent.devnode.schema import Raw
-from felhom_agent.devnode.server import Request
+from felhom_agent.devnode.http.message import Answer
+from felhom_agent.devnode.http.request import Request
+from felhom_agent.devnode.world.schema import Raw
 from tests.conftest import Site
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from felhom_agent.assembly import assembled
+from felhom_agent.daemon.assembly import assembled
+from felhom_agent.daemon.loop import Daemon
 from felhom_agent.devnode import Behaviour, Fault, World
-from felhom_agent.mainloop import Daemon
 from felhom_agent.model import Blocked, Converged
 from tests.conftest import Site, TickingClock, opened_site
 

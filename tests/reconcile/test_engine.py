@@ -11,11 +11,11 @@ from types import MappingProxyType
 
 import pytest
 
-from felhom_agent.assembly import Parts, assembled
+from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.devnode import Behaviour, Fault, World
-from felhom_agent.devnode.message import Answer
-from felhom_agent.devnode.schema import Raw
-from felhom_agent.devnode.server import Request
+from felhom_agent.devnode.http.message import Answer
+from felhom_agent.devnode.http.request import Request
+from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.errors import Interrupted, QueueClosed
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import Operation, State, replay

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from felhom_agent.assembly import Parts, assembled
-from felhom_agent.config import Config, HubConfig
-from felhom_agent.desired.fromhub import HubProvider
+from felhom_agent.config.settings import Config, HubConfig
+from felhom_agent.daemon.assembly import Parts, assembled
+from felhom_agent.daemon.loop import Daemon
+from felhom_agent.desired.hub import HubProvider
 from felhom_agent.devnode import Fault, World
-from felhom_agent.devnode.message import Answer
-from felhom_agent.devnode.schema import Raw
-from felhom_agent.devnode.server import Request
-from felhom_agent.journal.disk import Disk
-from felhom_agent.mainloop import Daemon
+from felhom_agent.devnode.http.message import Answer
+from felhom_agent.devnode.http.request import Request
+from felhom_agent.devnode.world.schema import Raw
+from felhom_agent.durable.disk import Disk
 from felhom_agent.model import Blocked, Converged
 from felhom_agent.reconcile.holds import Holds
 from tests.conftest import Clock, Site, TickingClock, opened_site

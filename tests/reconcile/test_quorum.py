@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from felhom_agent.assembly import assembled
-from felhom_agent.mainloop import Daemon
+from felhom_agent.daemon.assembly import assembled
+from felhom_agent.daemon.loop import Daemon
 from felhom_agent.model import Blocked, Converged
 from tests.conftest import Clock, Site
 from tests.reconcile.pending import kept_pending

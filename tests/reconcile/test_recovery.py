@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from felhom_agent.assembly import Parts
+from felhom_agent.daemon.assembly import Parts
 from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.errors import OutcomeUnknown, StillRunning, Unchanged
 from felhom_agent.journal.content import NAME, read

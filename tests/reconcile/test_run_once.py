@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from felhom_agent.assembly import Parts
+from felhom_agent.daemon.assembly import Parts
 from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.errors import (
     Busy,

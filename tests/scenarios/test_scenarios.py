@@ -31,9 +31,9 @@ from pathlib import Path
 
 import pytest
 
-from felhom_agent.assembly import Parts, assembled
+from felhom_agent.daemon.assembly import Parts, assembled
+from felhom_agent.daemon.loop import Daemon
 from felhom_agent.devnode import Fault, World
-from felhom_agent.mainloop import Daemon
 from felhom_agent.service.logging import TailFormatter
 from tests.conftest import Clock, Site, TickingClock
 

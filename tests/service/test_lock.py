@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.errors import FelhomError
-from felhom_agent.service.lock import AlreadyRunning, held
+from felhom_agent.journal.lock import AlreadyRunning, held
 
 
 def test_a_second_agent_is_sent_away_with_the_pid_of_the_first(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import felhom_agent
-from felhom_agent.reconcile.plan import plan_guest
-from felhom_agent.secret import Secret
+from felhom_agent.config.secret import Secret
+from felhom_agent.planning.plan import plan_guest
 from felhom_agent.service.events import GUEST_CHANGED
 from felhom_agent.service.logging import (
     MAX_LINE,
@@ -30,7 +30,7 @@ from felhom_agent.service.logging import (
     uncaught_errors_logged,
     within,
 )
-from felhom_agent.service.places import place_of, trace_of
+from felhom_agent.service.origins import place_of, trace_of
 
 
 def line(level: int, text: str, *, priorities: bool = True, **values: object) -> str:
@@ -261,7 +261,7 @@ class TestWhateverIsLogged:
             lambda message, **values: sent.append((message, values)), logging.NullHandler(), {}
         ).emit(made)
         values = sent[0][1]
-        assert values["CODE_FILE"] == "felhom_agent/reconcile/plan.py"
+        assert values["CODE_FILE"] == "felhom_agent/planning/plan.py"
         assert (values["CODE_LINE"], values["CODE_FUNC"]) == (12, "plan_guest")
 
     @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 
 from felhom_agent.devnode import Behaviour, Fault, World
-from felhom_agent.devnode.faults import Faults
+from felhom_agent.devnode.http.faults import Faults
 
 Value = str | int | bool
 

@@ -1,0 +1,1 @@
+"""Configuration: agent.toml, TOML that remembers its lines, and secrets."""

@@ -1,0 +1,198 @@
+"""Putting an agent together, and taking it apart in the right order.
+
+The order matters in both directions: the lock before the journal, the journal before anything that
+may act; and at the end first the lanes (they still write), then the journal, then the connections.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from felhom_agent.config.secret import read_key
+from felhom_agent.config.settings import Config, JournalConfig
+from felhom_agent.desired.claims import Claims
+from felhom_agent.desired.directory import TomlDirectoryProvider
+from felhom_agent.desired.hub import HubProvider
+from felhom_agent.desired.merged import MergedProvider
+from felhom_agent.desired.provider import DesiredProvider, EmptyProvider
+from felhom_agent.desired.settle import load_settled
+from felhom_agent.durable.disk import DISK, Disk
+from felhom_agent.durable.line import Record
+from felhom_agent.errors import JournalClosed
+from felhom_agent.hub.client import HubClient
+from felhom_agent.hub.loop import HubLoop
+from felhom_agent.hub.report import AgentFacts, Gatherer
+from felhom_agent.journal import lock
+from felhom_agent.journal.identities import Identities
+from felhom_agent.journal.log import JournalLog
+from felhom_agent.journal.operations import Operations
+from felhom_agent.journal.retention import Limits, sift
+from felhom_agent.model import Desired
+from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.engine import Engine
+from felhom_agent.reconcile.holds import Holds
+from felhom_agent.reconcile.planner import Planner
+from felhom_agent.reconcile.queue import LaneQueue
+from felhom_agent.reconcile.quorum import Quorum
+from felhom_agent.service.events import AGENT_STOPPED, IN_FLIGHT
+from felhom_agent.service.flag import Flag
+from felhom_agent.service.logging import fields
+from felhom_agent.service.systemd import Manager, Vitals
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a running agent is made of."""
+
+    node: Node
+    operations: Operations
+    identities: Identities
+    planner: Planner
+    holds: Holds
+    quorum: Quorum
+    engine: Engine
+    journal_opens: Callable[[], bool]
+    """Tells whether a journal that was closed by a failure could be opened again by now."""
+
+
+def provider_for(
+    config: Config, hub: HubProvider | None = None, between: Callable[[], None] = lambda: None
+) -> DesiredProvider:
+    """Given the configuration, and the hub's wishes if there is a hub, return where its intent
+    comes from; `between` is called between two files that are read.
+    """
+    wanted = config.desired
+    local: DesiredProvider = EmptyProvider()
+    if wanted.directory:
+        local = TomlDirectoryProvider(wanted.directory, wanted.settle, between=between)
+    if hub is None:
+        return local
+    return MergedProvider(local, hub, Claims(config.journal.directory, keeps=hub.keeps))
+
+
+def desired_now(config: Config) -> Desired:
+    """Given the configuration, return what is desired once the files have been left alone.
+
+    It writes nothing. Raise FelhomError if what was kept of the hub cannot be read.
+    """
+    provider = provider_for(config, hub_provider(config, keeps=False))
+    return load_settled(provider, threading.Event().wait)
+
+
+def hub_provider(config: Config, *, keeps: bool = True) -> HubProvider | None:
+    """Given the configuration, return what its hub last wished; None if it has no hub.
+
+    Without `keeps` nothing is written: for who only looks, beside a running agent or not.
+    """
+    if not config.hub.url:
+        return None
+    return HubProvider(config.journal.directory, config.hub, keeps=keeps)
+
+
+def hub_loop(
+    config: Config,
+    node: Node,
+    wishes: HubProvider,
+    facts: Callable[[], AgentFacts],
+    wake: Callable[[], None],
+    vitals: Vitals | None = None,
+) -> HubLoop:
+    """Given the settings and what the loop needs, return the loop to the hub, not yet begun;
+    `vitals` hears of its calls.
+
+    Raise ConfigError if the key for the hub cannot be read.
+    """
+    client = HubClient(config.hub, read_key(config.hub), vitals)
+    gatherer = Gatherer(node, wishes.speaks_for)
+    return HubLoop(
+        client, gatherer, wishes, config.hub.host_id, facts, wake, time.time, random.random
+    )
+
+
+def limits_of(config: JournalConfig) -> Limits:
+    """Given the settings, return how much of the past the journal keeps."""
+    return Limits(config.keep_days, int(config.max_megabytes * 1_000_000))
+
+
+def open_journal(
+    config: JournalConfig, clock: Callable[[], float], disk: Disk, vitals: Vitals | None = None
+) -> tuple[JournalLog, list[Record]]:
+    """Given the settings, return the open journal and its records. Raise JournalError if it
+    cannot be opened.
+    """
+    limits = limits_of(config)
+    return JournalLog.open(
+        config.directory, lambda found: sift(found, clock(), limits), disk, vitals
+    )
+
+
+@contextmanager
+def assembled(
+    config: Config,
+    clock: Callable[[], float] = time.time,
+    disk: Disk = DISK,
+    leaving: Flag | None = None,
+    manager: Manager | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Iterator[Parts]:
+    """Hold a running agent's parts for the length of a block; drain and close on the way out.
+
+    `clock` tells the seconds since the epoch at which operations begin and end; the journal lives
+    on `disk`; once `leaving` is set, no look is begun any more. `manager` hears how it
+    goes. `monotonic` tells how long operations have been in flight.
+
+    Raise ConfigError, AlreadyRunning or JournalError if the agent cannot begin.
+    """
+    settings = config.reconcile
+    manager = manager or Manager()
+    node = Node.connect(config.proxmox, leaving, manager)
+    with lock.held(config.journal.directory):
+        journal, records = open_journal(config.journal, clock, disk, manager.vitals)
+        operations = Operations(journal, records, clock, limits_of(config.journal), monotonic)
+        identities = Identities(journal, records)
+        planner, holds, quorum = Planner(identities), Holds(), Quorum(node.client)
+        engine = Engine(node, operations, planner, LaneQueue(), holds, quorum, settings)
+        holds.register("dry run", lambda _: "dry run" if engine.settings.dry_run else "")
+        holds.register("quorum", lambda _: quorum.reason())
+        holds.register("journal", lambda _: _journal_trouble(operations), absolute=True)
+        try:
+            yield Parts(
+                node, operations, identities, planner, holds, quorum, engine,
+                lambda: _reopens(journal, config, clock),
+            )  # fmt: skip
+        finally:
+            drained = engine.close()
+            journal.close()
+            node.client.close()
+            _farewell(operations, drained=drained)
+
+
+def _journal_trouble(operations: Operations) -> str:
+    """Return why nothing can be written down; empty if it can."""
+    try:
+        operations.check()
+    except JournalClosed:
+        return "nothing is changed while the journal cannot be written"
+    return ""
+
+
+def _reopens(journal: JournalLog, config: Config, clock: Callable[[], float]) -> bool:
+    limits = limits_of(config.journal)
+    return journal.reopens(lambda found: sift(found, clock(), limits))
+
+
+def _farewell(operations: Operations, *, drained: bool) -> None:
+    left = operations.in_flight()
+    for operation in left:
+        extra = fields(IN_FLIGHT, vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
+        _log.warning("guest %d: left in flight: %s", operation.vmid, operation.text, extra=extra)
+    extra = fields(AGENT_STOPPED, drained="yes" if drained else "no", in_flight=len(left))
+    _log.info("stopped", extra=extra)

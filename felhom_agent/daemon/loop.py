@@ -1,0 +1,335 @@
+"""The main loop: joins provider, observer, planner, scheduler and journal.
+
+It waits for the next pass, a retry, a lane that ended or a message, whichever comes first, and
+never blocks on a guest. Nothing short of a stop ends it: an error of one guest is that guest's
+outcome, an error of one pass is a line in the log and another try, a bad file leaves its last good
+version in force.
+
+A journal that cannot be written any more (a full disk, a failing one) is the end of all changes
+and not of looking: passes go on and say what would be done. At each of them the journal is tried
+anew; once it opens, `run` ends, and the agent is put together again from what the disk has.
+
+Threads: everything here belongs to the main thread but the inbox, a SimpleQueue, whose `put` is
+safe from signal handlers and from lanes (an Event is not: its lock could be held by the very thread
+that the handler interrupts), and `facts`, which any thread may ask for. The loop waits on the inbox
+until the next thing is due.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import queue
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from felhom_agent import __version__
+from felhom_agent.config.settings import Config, load
+from felhom_agent.daemon.assembly import Parts, hub_loop, hub_provider, provider_for
+from felhom_agent.daemon.health import Health
+from felhom_agent.daemon.passes import Passes
+from felhom_agent.daemon.scheduler import Ended, Scheduler
+from felhom_agent.desired.merged import MergedProvider
+from felhom_agent.desired.settle import load_settled
+from felhom_agent.desired.watched import Watched
+from felhom_agent.errors import (
+    ConfigError,
+    Interrupted,
+    JournalClosed,
+    JournalError,
+)
+from felhom_agent.hub.report import AgentFacts
+from felhom_agent.model import Converged, Desired
+from felhom_agent.reconcile.backoff import Backoff
+from felhom_agent.service.events import (
+    AGENT_STARTED,
+    AGENT_WARNED,
+    CONFIG_WRONG,
+    IN_FLIGHT,
+    JOURNAL_BACK,
+    JOURNAL_LOST,
+    JOURNAL_TIDIED,
+    RELOADED,
+)
+from felhom_agent.service.logging import fields
+from felhom_agent.service.status import sentence
+from felhom_agent.service.systemd import Manager
+
+_log = logging.getLogger(__name__)
+
+RELOAD, STOP, LOOK = "reload", "stop", "look"
+# Seconds that a stop waits for a report that is under way.
+_LAST_WORD = 2.0
+Message = str | Ended
+Inbox = queue.SimpleQueue[Message]
+
+
+class Daemon:
+    """The loop over an assembled agent."""
+
+    def __init__(
+        self,
+        config: Config,
+        parts: Parts,
+        inbox: Inbox | None = None,
+        manager: Manager | None = None,
+        *,
+        reread: Callable[[], Config] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`reread` returns the configuration as it is on the disk now, and raises ConfigError."""
+        self.config = config
+        self._reread = reread or (lambda: load(config.path))
+        self._parts = parts
+        self._clock = clock
+        self._chance = chance
+        self._manager = manager or Manager()
+        self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
+        self._wishes = hub_provider(config)
+        self._intent = Watched(provider_for(config, self._wishes, self._manager.feed))
+        self._health = Health()
+        self._scheduler = Scheduler(
+            parts.engine,
+            parts.operations,
+            parts.holds,
+            Backoff.of(config.reconcile, chance),
+            self._inbox.put,
+            clock,
+            parts.operations.now,
+            parallel=config.reconcile.parallel,
+        )
+        self._passes = Passes(
+            parts.node, parts.operations, parts.planner, parts.quorum, self._scheduler,
+            self._health, clock, parts.operations.now,
+        )  # fmt: skip
+        self._started = parts.operations.now()
+        self._next_pass = 0.0
+        self._journal_lost = False
+        self._register_hub()
+
+    def begin(self) -> None:
+        """Say who we are, and settle first what an earlier process left in flight."""
+        _greet(self.config)
+        found = self._parts.operations.in_flight()
+        for operation in found:
+            extra = fields(IN_FLIGHT, vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
+            _log.warning(
+                "guest %d: found in flight: %s", operation.vmid, operation.text, extra=extra
+            )
+        if found:
+            self._scheduler.declare(self._intent.load())
+            self._scheduler.settle_first({operation.vmid for operation in found})
+
+    def run(self) -> bool:
+        """Work until told to stop, or until a journal that was lost can be written again; return
+        whether it was told to stop.
+        """
+        while self._step():
+            if self._journal_lost and self._parts.journal_opens():
+                text = "the journal can be written again; going on from what it has"
+                _log.info(text, extra=fields(JOURNAL_BACK))
+                return False
+        return True
+
+    def look(self) -> bool:
+        """Do one pass and what it asks for; return whether all guests are as declared."""
+        passed = self._passes.run(self._settled, remember=not self._journal_lost)
+        while not self._scheduler.idle:
+            if not self._wait(self.config.reconcile.interval):
+                return False
+        self._scheduler.publish()
+        statuses = self._scheduler.statuses
+        settled = not self._intent.problems and not self._parts.operations.in_flight()
+        return (
+            passed
+            and settled
+            and all(
+                vmid in statuses and isinstance(statuses[vmid].outcome, Converged)
+                for vmid in self._passes.latest.declared
+            )
+        )
+
+    def _settled(self) -> Desired:
+        """Return what is desired once the files have been left alone, or the agent is to stop."""
+        stop = self._parts.node.leaving
+
+        def wait(seconds: float) -> None:
+            if stop.is_set() or not self._wait(min(seconds, self._manager.patience)):
+                raise Interrupted("the agent is stopping")
+            self._manager.feed()
+
+        return load_settled(self._intent, wait)
+
+    @contextmanager
+    def hub(self) -> Iterator[None]:
+        """Report to the hub, if there is one, for the length of a block."""
+        if self._wishes is None:
+            yield
+            return
+        loop = hub_loop(
+            self.config, self._parts.node, self._wishes, self.facts, lambda: self.send(LOOK),
+            self._manager.vitals,
+        )  # fmt: skip
+        loop.start()
+        try:
+            yield
+        finally:
+            loop.close(_LAST_WORD)
+
+    def facts(self) -> AgentFacts:
+        """Return how the agent gets on; may be asked from any thread."""
+        operations, passed = self._parts.operations, self._passes.latest
+        return AgentFacts(
+            node=self.config.proxmox.node,
+            started=self._started,
+            enforces=not self._parts.holds.may_change(0),
+            generation=self._wishes.kept.generation if self._wishes else 0,
+            passed=passed.begun,
+            pass_seconds=passed.seconds,
+            pass_good=passed.good,
+            in_flight=len(operations.in_flight()),
+            unknown=operations.unknown_count,
+            standing=self._scheduler.statuses,
+            managed=passed.declared,
+        )
+
+    def send(self, message: str) -> None:
+        """Give the loop a message (RELOAD, LOOK or STOP), from any thread or signal handler."""
+        self._inbox.put(message)
+
+    def _register_hub(self) -> None:
+        """Let the hub's block hold every guest."""
+        holds, hub = self._parts.holds, self._wishes
+        if hub is not None:
+            text = "nothing is changed while the hub blocks this host"
+            holds.register("hub", lambda _: text if hub.kept.blocked else "")
+
+    def _step(self) -> bool:
+        """Do what is due, then wait for what comes; return whether to go on."""
+        now = self._clock()
+        if now >= self._next_pass:
+            self._watch_journal()
+            self._manager.ready()
+            self._pass()
+            pause = self._health.pause(self.config.reconcile, self._scheduler.backoff)
+            # Files that are being written are believed once they were left alone.
+            pause = min(pause, self._passes.latest.settles_in or pause)
+            self._next_pass = self._clock() + pause
+        self._scheduler.retry()
+        self._scheduler.publish()
+        self._manager.status(self._sentence())
+        self._manager.feed()
+        due = min(self._next_pass, self._scheduler.next_event())
+        return self._wait(min(max(0.0, due - self._clock()), self._manager.patience))
+
+    def _sentence(self) -> str:
+        return sentence(
+            {vmid: status.outcome for vmid, status in self._scheduler.statuses.items()},
+            declared=len(self._passes.latest.declared),
+            running=self._scheduler.running,
+            trouble=self._health.trouble or self._parts.holds.may_change(0),
+        )
+
+    def _watch_journal(self) -> None:
+        """See whether the journal takes records, and keep it from growing without end."""
+        try:
+            self._parts.operations.check()
+            if self._parts.operations.tidy():
+                text = "the journal was made smaller: what is older than its limits is gone"
+                _log.info(text, extra=fields(JOURNAL_TIDIED))
+        except JournalClosed as error:
+            if not self._journal_lost:
+                text = "%s; from now on guests are only observed"
+                _log.error(text, error, extra=fields(JOURNAL_LOST))
+            self._journal_lost = True
+        except JournalError as error:
+            _log.warning("%s", error, extra=fields(JOURNAL_TIDIED))
+
+    def _wait(self, seconds: float) -> bool:
+        try:
+            message = self._inbox.get(timeout=seconds)
+        except queue.Empty:
+            return True
+        # A stop is not kept waiting by the messages that came before it.
+        if message == STOP or self._parts.node.leaving.is_set():
+            return False
+        if message == LOOK:
+            self._next_pass = 0.0
+        if message == RELOAD:
+            try:
+                self._reload()
+            except Exception:  # a bug of ours must not end the daemon
+                _log.exception("internal error while reloading; please report it")
+        elif isinstance(message, Ended):
+            self._scheduler.ended(message)
+        return True
+
+    def _pass(self) -> bool:
+        """Observe the whole node; return whether that worked."""
+        return self._passes.run(self._intent.load, remember=not self._journal_lost)
+
+    def _reload(self) -> None:
+        """Read everything again. What holds connections or the journal needs a restart."""
+        self._manager.reloading()
+        try:
+            fresh = self._reread()
+        except ConfigError as error:
+            for problem in error.problems:
+                _log.error("%s", problem, extra=fields(CONFIG_WRONG))
+            text = "the configuration has errors; the one in force stays"
+            _log.error(text, extra=fields(CONFIG_WRONG))
+        else:
+            self._adopt(fresh)
+        self._release()
+        backoff = Backoff.of(self.config.reconcile, self._chance)
+        self._scheduler.adopt(backoff, self.config.reconcile.parallel)
+        self._next_pass = 0.0
+
+    def _release(self) -> None:
+        """Leave to the hub what no file declares any more: at a reload the owner says so."""
+        if isinstance(self._intent.provider, MergedProvider):
+            self._intent.load()
+            self._intent.provider.release()
+
+    def _adopt(self, fresh: Config) -> None:
+        old = self.config
+        hub = dataclasses.replace(old.hub, guests=fresh.hub.guests, max_guests=fresh.hub.max_guests)
+        kept = dataclasses.replace(fresh, proxmox=old.proxmox, journal=old.journal, hub=hub)
+        if waiting := _need_restart(old, fresh):
+            text = "takes effect at a restart (systemctl restart felhom-agent): %s"
+            _log.warning(text, ", ".join(waiting), extra=fields(AGENT_WARNED))
+        self.config = kept
+        self._parts.engine.adopt(kept.reconcile)
+        if self._wishes is not None:
+            self._wishes.adopt(hub)
+        if kept.desired != old.desired:
+            self._intent.provider = provider_for(kept, self._wishes, self._manager.feed)
+        _log.info("reloaded", extra=fields(RELOADED, config=kept.path))
+
+
+def _need_restart(old: Config, fresh: Config) -> list[str]:
+    """Return the settings that were changed and that hold connections or files."""
+    return [
+        f"[{section}] {setting.name}"
+        for section in ("proxmox", "journal", *(["hub"] if old.hub.url or fresh.hub.url else []))
+        for setting in dataclasses.fields(getattr(old, section))
+        if setting.name not in ("guests", "max_guests")
+        and getattr(getattr(old, section), setting.name)
+        != getattr(getattr(fresh, section), setting.name)
+    ]
+
+
+def _greet(config: Config) -> None:
+    pve = config.proxmox
+    extra = fields(AGENT_STARTED, node=pve.node, endpoint=pve.endpoint)
+    _log.info("felhom-agent %s", __version__, extra=extra)
+    warnings = {
+        "insecure = true: whoever answers in the node's place gets the token": pve.insecure,
+        "no [desired] directory is configured; nothing will be done": not config.desired.directory,
+        "dry run: nothing will be changed": config.reconcile.dry_run,
+    }
+    for text in (text for text, applies in warnings.items() if applies):
+        _log.warning(text, extra=fields(AGENT_WARNED))

@@ -1,0 +1,135 @@
+"""One pass over the whole node after the other: what is desired, what is there, what differs.
+
+A pass that fails is trouble that is said once (`health`), and another pass comes. The node's task
+list is read where it can matter: for guests that are not known yet, and for those that differ.
+
+Belongs to the main thread; `latest` is replaced as a whole and may be read from any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from felhom_agent.daemon.health import Health
+from felhom_agent.daemon.history import HistoryReader
+from felhom_agent.daemon.scheduler import Scheduler
+from felhom_agent.errors import Interrupted
+from felhom_agent.journal.operations import Operations
+from felhom_agent.model import Actual, Desired, GuestPlan, RunState
+from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.planner import Planner
+from felhom_agent.reconcile.quorum import Quorum
+from felhom_agent.reconcile.reconciliation import Seen
+from felhom_agent.service.logging import within
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass: when it began (seconds since the epoch; 0: none did), how many seconds it took,
+    whether the node could be observed, and who was declared. `settles_in` are the seconds after
+    which it makes sense to look at the guest files again, which are being written; 0: they are not.
+    """
+
+    begun: float = 0.0
+    seconds: float = 0.0
+    good: bool = False
+    declared: frozenset[int] = frozenset()
+    settles_in: float = 0.0
+
+
+class Passes:
+    """Observes a node; `clock` tells monotonic seconds, `now` those since the epoch."""
+
+    def __init__(
+        self,
+        node: Node,
+        operations: Operations,
+        planner: Planner,
+        quorum: Quorum,
+        scheduler: Scheduler,
+        health: Health,
+        clock: Callable[[], float],
+        now: Callable[[], float],
+    ) -> None:
+        self._node = node
+        self._operations = operations
+        self._planner = planner
+        self._quorum = quorum
+        self._scheduler = scheduler
+        self._health = health
+        self._clock = clock
+        self._now = now
+        self._history = HistoryReader(node.client)
+        self._declared: frozenset[int] = frozenset()
+        self._settles_in = 0.0
+        self.latest = Pass()
+
+    def run(self, load: Callable[[], Desired], *, remember: bool) -> bool:
+        """Given how to load what is desired, observe, and enqueue each guest that needs it.
+
+        `remember` tells whether new identities can be written down. Return whether the pass did
+        what it had to do.
+        """
+        self._scheduler.number += 1
+        begun, since = self._now(), self._clock()
+        with within(**{"pass": self._scheduler.number}):
+            good = self._try(load, remember=remember)
+        seconds = self._clock() - since
+        self.latest = Pass(begun, seconds, good, self._declared, self._settles_in)
+        return good
+
+    def _try(self, load: Callable[[], Desired], *, remember: bool) -> bool:
+        try:
+            desired = load()
+            self._declared = frozenset(desired.guests.keys() | desired.held.keys())
+            self._settles_in = desired.settles_in
+            self._scheduler.declare(desired)
+            if self._declared:
+                self._compare(desired, remember=remember)
+        except Interrupted:
+            return False
+        except Exception as error:  # a bug of ours must not end the daemon
+            self._health.failed(error)
+            return False
+        self._health.ended_well()
+        return True
+
+    def _compare(self, desired: Desired, *, remember: bool) -> None:
+        begun = self._clock()
+        actual = self._node.observer.snapshot(desired.guests.keys())
+        self._health.observed(slowly=actual.timed_out)
+        self._quorum.look_again()
+        plans = self._plans(desired, actual)
+        if remember:
+            self._planner.remember_planned(desired, actual, plans)
+            self._planner.forget_gone(desired, actual, self._is_gone)
+        self._close_restarts(actual)
+        seen = {
+            vmid: Seen(desired.guests[vmid], actual, found, begun)
+            for vmid, found in plans.items()
+            if found.actions
+        }
+        busy = {operation.vmid for operation in self._operations.in_flight()}
+        self._scheduler.consider(plans, seen, busy)
+
+    def _plans(self, desired: Desired, actual: Actual) -> dict[int, GuestPlan]:
+        plans = self._planner.plans(desired, actual)
+        differ = any(found.actions or found.withheld for found in plans.values())
+        if differ or self._planner.has_unknown(plans.keys() & actual.guests.keys()):
+            before, self._planner.history = self._planner.history, self._history.read()
+            if self._planner.history != before:
+                plans = self._planner.plans(desired, actual)
+        return plans
+
+    def _is_gone(self, vmid: int) -> bool:
+        """Ask PVE about one guest alone: a listing may leave out a guest that is only hidden."""
+        actual = self._node.observer.look(vmid)
+        return vmid not in actual.guests.keys() | actual.elsewhere.keys() | actual.hidden
+
+    def _close_restarts(self, actual: Actual) -> None:
+        """A guest that runs is not down because of a restart of ours, whoever started it."""
+        for vmid in self._operations.open_restarts():
+            guest = actual.guests.get(vmid)
+            if guest is not None and guest.state is RunState.RUNNING:
+                self._operations.close_restart(vmid)

@@ -1,0 +1,393 @@
+"""Which guest is reconciled when: all guests, on the main thread.
+
+A pass hands over its plans. A guest that differs, or that has an operation in flight, is enqueued
+if it is due, and is submitted to its lane once a place is free for it (`places`), in the order of
+the queue; so a guest that waits holds no thread, wakes nobody and asks nothing of PVE. One-shot
+jobs wait in the same queue. When a lane has ended, its guest's record (`record`) says when it is
+tried again:
+
+* `Retry`: after its own delay, or after a back-off that grows with the failures in a row;
+* `Blocked` by PVE: after the longest back-off, or once something changed;
+* `Blocked` by a hold: at the next pass;
+* `Refused`: only once something changed.
+
+"Something changed" means the declaration or what would be done.
+
+A guest that turns out to need a restart while another one is being restarted keeps no place: it
+is enqueued again, and waits for the place for restarts.
+
+Threads: everything here belongs to the main thread. A lane reports its end by `report`, which puts
+an `Ended` into the main loop's inbox; `statuses` may be read from any thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from felhom_agent.daemon.places import Places, may_restart
+from felhom_agent.daemon.record import GuestRecord, Run
+from felhom_agent.daemon.statuses import Statuses
+from felhom_agent.errors import FelhomError, Interrupted, QueueClosed
+from felhom_agent.journal.operation import Operation
+from felhom_agent.journal.operations import Operations
+from felhom_agent.model import (
+    Action,
+    Blocked,
+    Converged,
+    Desired,
+    DesiredGuest,
+    GuestPlan,
+    GuestStatus,
+    Refused,
+    Retry,
+)
+from felhom_agent.planning.actions import describe
+from felhom_agent.reconcile.backoff import Backoff
+from felhom_agent.reconcile.engine import Engine
+from felhom_agent.reconcile.holds import Holds
+from felhom_agent.reconcile.reconciliation import Reconciled, Seen
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A lane's word to the main loop: what came of a guest; None if it was interrupted.
+
+    `scheduler` is whom it is for: an agent that was assembled again has another one.
+    """
+
+    scheduler: object
+    vmid: int
+    result: Reconciled | None
+
+
+Report = Callable[[Ended], None]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A one-shot job that waits for its place."""
+
+    key: str
+    action: Action
+    expires: float | None
+    future: Future[Operation]
+
+    @property
+    def vmid(self) -> int:
+        return self.action.vmid
+
+
+class Scheduler:
+    """Keeps the records of all guests, and submits a guest when it is due and has a place.
+
+    `number` is that of the latest pass.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        operations: Operations,
+        holds: Holds,
+        backoff: Backoff,
+        report: Report,
+        clock: Callable[[], float],
+        now: Callable[[], float],
+        *,
+        parallel: int,
+    ) -> None:
+        """`clock` tells monotonic seconds, `now` those since the epoch; at most `parallel` guests
+        are changed at a time.
+        """
+        self._engine = engine
+        self._operations = operations
+        self._holds = holds
+        self._report = report
+        self._clock = clock
+        self._places = Places(parallel)
+        self._runs: dict[int, Run] = {}
+        self._queue: deque[int | _Job] = deque()
+        self._records: dict[int, GuestRecord] = {}
+        self._retries: dict[int, float] = {}
+        self._statuses = Statuses(now)
+        self.backoff = backoff
+        self.number = 0
+
+    @property
+    def statuses(self) -> Mapping[int, GuestStatus]:
+        """The status of each declared guest that was observed, as an immutable snapshot."""
+        return self._statuses.published
+
+    @property
+    def running(self) -> int:
+        """How many guests are being reconciled."""
+        return len(self._runs)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits for a place."""
+        return not self._runs and not self._queue
+
+    def adopt(self, backoff: Backoff, parallel: int) -> None:
+        """Take other settings from now on, and let every guest be due."""
+        self.backoff = backoff
+        self._places = Places(parallel)
+        self._retries.clear()
+        for record in self._records.values():
+            record.reset()
+
+    def declare(self, desired: Desired) -> None:
+        """Take what is desired from now on, and forget the guests that are no longer declared."""
+        self._engine.desired = desired
+        # Of a guest that is held nothing is declared that could be carried out.
+        held = {vmid: DesiredGuest(vmid) for vmid in desired.held}
+        declared = {**held, **desired.guests}
+        for vmid in self._records.keys() - declared.keys():
+            self._withdraw(self._records[vmid])
+        for vmid, guest in declared.items():
+            record = self._records.get(vmid)
+            if record is None:
+                record = self._records[vmid] = GuestRecord(vmid)
+            if guest != record.declared:
+                self._retries.pop(vmid, None)
+                record.declare(guest)
+
+    def consider(
+        self, plans: Mapping[int, GuestPlan], seen: Mapping[int, Seen], busy: Collection[int]
+    ) -> None:
+        """Given a pass's plans, what it saw of each guest that differs, and the guests that have
+        operations in flight, enqueue whoever is due; then submit whoever has a place.
+        """
+        for vmid, plan in plans.items():
+            record = self._records[vmid]
+            if record.run is None:
+                self._consider(record, plan, seen.get(vmid), in_flight=vmid in busy)
+        self.dispatch()
+
+    def settle_first(self, vmids: Collection[int]) -> None:
+        """Given guests with operations in flight from an earlier process, enqueue them."""
+        for vmid in sorted(vmids):
+            record = self._records.get(vmid)
+            if record is None:
+                record = self._records[vmid] = GuestRecord(vmid)
+            self._enqueue(record)
+        self.dispatch()
+
+    def run_once(self, key: str, action: Action, expires: float | None = None) -> Future[Operation]:
+        """Given a one-shot job's key and action, return the future of its operation.
+
+        `expires` is when the job ends to be good, in seconds since the epoch (None: never). See
+        `Engine.run_once` for what the future raises.
+        """
+        job = _Job(key, action, expires, Future())
+        self._queue.append(job)
+        self.dispatch()
+        return job.future
+
+    def retry(self) -> None:
+        """Enqueue each guest whose wait is over, and submit whoever has a place."""
+        now = self._clock()
+        for vmid in [vmid for vmid, due in self._retries.items() if due <= now]:
+            del self._retries[vmid]
+            record = self._records[vmid]
+            # Under a hold the next pass says what would be done.
+            if record.run is None and not self._may_not(vmid):
+                record.seen = None
+                self._enqueue(record)
+        self.dispatch()
+
+    def next_event(self) -> float:
+        """Return when something is due here, by the monotonic clock; infinity if nothing is."""
+        waits = math.inf
+        if self._queue:
+            waits = self._places.next_free(self._runs.values(), self._clock())
+        return min(waits, min(self._retries.values(), default=math.inf))
+
+    def ended(self, end: Ended) -> None:
+        """Note how a lane ended, and submit whoever now has a place."""
+        if end.scheduler is not self:
+            return
+        self._runs.pop(end.vmid, None)
+        record = self._records.get(end.vmid)
+        if record is not None:
+            record.run, record.acted = None, self._clock()
+            if record.declared is None:
+                self._withdraw(record)
+            elif end.result is not None:
+                self._note(record, end.result)
+        self.dispatch()
+
+    def publish(self) -> None:
+        """Let other threads see the statuses as they are now."""
+        self._statuses.publish(self._records)
+
+    def dispatch(self) -> None:
+        """Submit those that wait, in order, as long as there are places."""
+        kept: deque[int | _Job] = deque()
+        while self._queue and self._places.is_free(self._runs.values(), self._clock()):
+            entry = self._queue.popleft()
+            if not (self._start_job(entry) if isinstance(entry, _Job) else self._start(entry)):
+                kept.append(entry)
+        self._queue.extendleft(reversed(kept))
+
+    def _consider(
+        self, record: GuestRecord, plan: GuestPlan, seen: Seen | None, *, in_flight: bool
+    ) -> None:
+        record.seen = seen
+        if not plan.actions and not in_flight:
+            self._drop(record)
+            self._statuses.note(record, plan.outcome)
+            if isinstance(record.status and record.status.outcome, Converged):
+                record.settle()
+            else:
+                record.reset()
+            return
+        if why := self._may_not(record.vmid):
+            would = ["find out what became of what is in flight"] if in_flight else []
+            would += [describe(action) for action in plan.actions]
+            self._statuses.note(record, Blocked(f"{why}; would {', '.join(would)}"))
+            if not in_flight:
+                self._drop(record)
+                return
+        if not record.queued and record.is_due(plan.actions, self._clock()):
+            record.attempted = plan.actions
+            record.wants_restart = plan.begins_restart
+            self._enqueue(record)
+
+    def _may_not(self, vmid: int) -> str:
+        """Return why a guest must not be changed now; empty if it may be."""
+        why = self._holds.may_change(vmid)
+        if why and self._operations.has_open_restart(vmid):
+            return self._holds.may_change(vmid, ends_restart=True)
+        return why
+
+    def _enqueue(self, record: GuestRecord) -> None:
+        if not record.queued and record.run is None:
+            record.queued = True
+            self._retries.pop(record.vmid, None)
+            self._queue.append(record.vmid)
+
+    def _drop(self, record: GuestRecord) -> None:
+        """Let a guest wait for nothing any more; its entry in the queue then counts for nothing."""
+        record.queued = record.wants_restart = False
+        self._retries.pop(record.vmid, None)
+
+    def _withdraw(self, record: GuestRecord) -> None:
+        record.declare(None)
+        self._drop(record)
+        if record.run is None:
+            del self._records[record.vmid]
+        self._statuses.forget()
+
+    def _start(self, vmid: int) -> bool:
+        """Submit a guest of the queue; return whether its entry is used up."""
+        record = self._records.get(vmid)
+        if record is None or not record.queued or record.run is not None:
+            return True
+        if record.wants_restart and not may_restart(self._runs.values()):
+            return False
+        run = Run(self._clock(), record.wants_restart)
+        seen = record.seen if record.seen and record.acted < record.seen.begun else None
+        try:
+            future = self._engine.reconcile(
+                vmid,
+                self.number,
+                seen,
+                may_restart=run.restarts,
+                restart_in_vain=record.restart_in_vain,
+            )
+        except QueueClosed:
+            return False
+        except RuntimeError as error:  # the system gives us no thread
+            self._statuses.note(record, Retry(0.0, f"no thread could be had for it: {error}"))
+            record.queued = False
+            return True
+        record.queued = record.wants_restart = False
+        record.seen, record.run = None, run
+        self._runs[vmid] = run
+        future.add_done_callback(partial(self._lane_ended, vmid))
+        return True
+
+    def _start_job(self, job: _Job) -> bool:
+        """Submit a one-shot job of the queue; return whether its entry is used up."""
+        if job.vmid in self._runs:
+            return False
+        try:
+            future = self._engine.run_once(job.key, job.action, job.expires)
+        except (QueueClosed, RuntimeError) as error:
+            job.future.set_exception(error)
+            return True
+        record = self._records.get(job.vmid)
+        run = Run(self._clock(), restarts=False)
+        if record is not None:
+            record.run = run
+        self._runs[job.vmid] = run
+        future.add_done_callback(partial(self._job_ended, job))
+        return True
+
+    def _lane_ended(self, vmid: int, future: Future[Reconciled]) -> None:
+        """Hear, on any thread, that a lane is done with a guest."""
+        self._report(Ended(self, vmid, _result_of(future)))
+
+    def _job_ended(self, job: _Job, future: Future[Operation]) -> None:
+        """Hear, on any thread, that a one-shot job has ended."""
+        _copy(future, job.future)
+        self._report(Ended(self, job.vmid, None))
+
+    def _note(self, record: GuestRecord, result: Reconciled) -> None:
+        """Given what came of a guest, keep it, and decide when the guest is tried again."""
+        now, outcome = self._clock(), result.outcome
+        record.restart_in_vain |= result.restart_in_vain
+        if result.wants_restart:
+            record.wants_restart = True
+            self._enqueue(record)
+            if not may_restart(self._runs.values()):
+                why = "another guest is being restarted; it waits for that to end"
+                self._statuses.note(record, Retry(0.0, why))
+            return
+        match outcome:
+            case Converged():
+                record.settle()
+            case Retry(delay):
+                if not delay:
+                    record.failures += 1
+                    outcome = replace(outcome, delay=self.backoff.delay(record.failures))
+                record.wait(now + outcome.delay, retries=True)
+                self._retries[record.vmid] = record.not_before
+            case Blocked() if result.held:
+                record.reset()
+            case Blocked():
+                record.wait(now + self.backoff.cap, retries=False)
+            case Refused():
+                record.wait(math.inf, retries=False)
+        self._statuses.note(record, outcome)
+
+
+def _result_of(future: Future[Reconciled]) -> Reconciled | None:
+    """Return what came of a guest; None if its lane was interrupted."""
+    try:
+        return future.result(timeout=0)
+    except (Interrupted, QueueClosed, CancelledError):
+        return None
+    except FelhomError as error:
+        _log.error("a guest's outcome was lost: %s", error)
+        return None
+
+
+def _copy(done: Future[Any], to: Future[Any]) -> None:
+    """Give one future what came of another."""
+    if not to.set_running_or_notify_cancel():
+        return
+    error = CancelledError() if done.cancelled() else done.exception(timeout=0)
+    if error is None:
+        to.set_result(done.result(timeout=0))
+    else:
+        to.set_exception(error)

@@ -1,0 +1,275 @@
+"""What each call of the API does.
+
+A handler is given a call that has passed all general checks (see `routes`), looks at the world,
+and returns the data of the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from felhom_agent.devnode.api import reads, tasklist
+from felhom_agent.devnode.api.tasklist import Page
+from felhom_agent.devnode.world import change, writing
+from felhom_agent.devnode.world import power as powering
+from felhom_agent.devnode.world.access import Caller
+from felhom_agent.devnode.world.guest import TASK_PREFIX, Guest, missing
+from felhom_agent.devnode.world.refusal import Died, bad, died
+from felhom_agent.devnode.world.schema import Raw
+from felhom_agent.devnode.world.tasks import Task
+from felhom_agent.devnode.world.worker import Steps
+from felhom_agent.devnode.world.world import World
+
+_ROOT_ONLY = "Only root may use this option."
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: who makes it, the parts of its path, its parameters raw and verified."""
+
+    world: World
+    fingerprint: str
+    method: str
+    caller: Caller
+    place: Mapping[str, str]
+    raw: Mapping[str, Raw]
+    params: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The guest's kind in the path."""
+        return self.place["kind"]
+
+    @property
+    def vmid(self) -> int:
+        """The guest's number in the path."""
+        return int(self.place["vmid"])
+
+    @property
+    def uptime(self) -> int:
+        """Seconds since the node was made."""
+        return int(self.world.agenda.moment - self.world.born)
+
+    def guest(self) -> Guest:
+        """Return the guest of the path. Raise `Refusal` (500) if it is not on this node."""
+        guest = self.world.here(self.kind, self.vmid)
+        if guest is None:
+            raise died(missing(self.kind, self.vmid, self.world.node))
+        return guest
+
+
+def version(call: Call) -> object:
+    """GET /version."""
+    return reads.version(call.world.version)
+
+
+def nodes(call: Call) -> object:
+    """GET /nodes."""
+    world = call.world
+    known = call.caller.may(f"/nodes/{world.node}", "Sys.Audit")
+    return [reads.node(world.node, call.fingerprint, call.uptime, known=known), *_peers(world)]
+
+
+def node_status(call: Call) -> object:
+    """GET /nodes/N/status."""
+    return reads.node_status(call.uptime, call.world.version)
+
+
+def cluster_status(call: Call) -> object:
+    """GET /cluster/status."""
+    name = call.world.node
+    row = {"id": f"node/{name}", "name": name, "type": "node", "ip": "127.0.0.1"}
+    return [{**row, "nodeid": 0, "online": 1, "local": 1, "level": ""}]
+
+
+def ha_status(call: Call) -> object:
+    """GET /cluster/ha/status/current of a manager that manages nothing.
+
+    recorded: 141-ha-running/001, calls-9.2/201-quorum/024, 054, 159.
+    """
+    name, quorate = call.world.node, call.world.quorate
+    status = "OK" if quorate else f"No quorum on node '{name}'!"
+    return [
+        {"id": "quorum", "node": name, "quorate": int(quorate), "status": status, "type": "quorum"},
+        {"id": "fencing", "node": name, "type": "fencing", "armed-state": "standby",
+         "status": "standby (CRM watchdog standby)"},
+    ]  # fmt: skip
+
+
+def cluster_options(call: Call) -> object:
+    """GET /cluster/options, as far as it matters here."""
+    style = call.world.tag_style
+    tag_style: dict[str, object] = {}
+    if style.case_sensitive:
+        tag_style["case-sensitive"] = 1
+    if style.keep_order:
+        tag_style["ordering"] = "config"
+    options: dict[str, object] = {"keyboard": "en-us", "mac_prefix": "BC:24:11"}
+    options |= {"description": "", "allowed-tags": []}
+    return {**options, "tag-style": tag_style} if tag_style else options
+
+
+def resources(call: Call) -> object:
+    """GET /cluster/resources."""
+    world, moment = call.world, call.world.agenda.moment
+    wanted = call.params.get("type")
+    rows: list[object] = []
+    if wanted in (None, "vm"):
+        tell = world.broadcasts.due(moment)
+        rows += [_resource(world, g, moment, tell=tell) for g in _visible(world, call)]
+    if wanted in (None, "node"):
+        known = call.caller.may(f"/nodes/{world.node}", "Sys.Audit")
+        rows.append(reads.node_resource(world.node, call.uptime, known=known))
+        rows += _peers(world)
+    return rows
+
+
+def _peers(world: World) -> list[reads.Row]:
+    return [reads.peer(name, online=name not in world.offline) for name in sorted(world.peers)]
+
+
+def _resource(world: World, guest: Guest, moment: float, *, tell: bool) -> reads.Row:
+    def live() -> reads.Row:
+        return reads.resource(guest, moment)
+
+    return world.broadcasts.row(guest.vmid, live, tell=tell)
+
+
+def _visible(world: World, call: Call) -> list[Guest]:
+    # recorded: 91-auth-more/012-015; whoever may not see a guest does not see it listed.
+    guests = world.guests.values()
+    return [g for g in guests if call.caller.may(f"/vms/{g.vmid}", "VM.Audit")]
+
+
+def permissions(call: Call) -> object:
+    """GET /access/permissions."""
+    if path := call.params.get("path"):
+        return {path: dict.fromkeys(call.caller.on(path), 1)}
+    return call.caller.permissions()
+
+
+def guests(call: Call) -> object:
+    """GET /nodes/N/qemu, /nodes/N/lxc."""
+    world = call.world
+    here = [g for g in _visible(world, call) if g.node == world.node and g.kind == call.kind]
+    full = call.params.get("full") == "1"
+    return [reads.listed(guest, world.agenda.moment, full=full) for guest in here]
+
+
+def config(call: Call) -> object:
+    """GET config."""
+    return call.guest().conf.answer(current=call.params.get("current") == "1")
+
+
+def pending(call: Call) -> object:
+    """GET pending."""
+    return list(call.guest().conf.rows())
+
+
+def current(call: Call) -> object:
+    """GET status/current."""
+    return reads.current(call.guest(), call.world.agenda.moment)
+
+
+def write_config(call: Call) -> object:
+    """PUT config, which is synchronous, and POST config, which is a task."""
+    world = call.world
+    present = world.here(call.kind, call.vmid)
+    stored = present.conf.merged() if present else {}
+    wanted = change.parse(
+        call.kind,
+        call.raw,
+        post=call.method == "POST",
+        version=call.world.version,
+        newer=call.world.newer_parts | change.unknown_parts(call.kind, stored),
+    )
+    change.authorize(wanted, call.caller, call.vmid, stored)
+    guest = call.guest()
+    writing.refuse(guest, wanted)
+    if call.method == "PUT":
+        if words := writing.unwritable(wanted):
+            raise died(words)
+        if not world.quorate and writing.writes(guest, wanted):
+            raise died(writing.read_only(guest))
+        writing.apply(guest, wanted, world.tag_style, world.mac)
+        writing.refuse_late(guest, world.bridges)
+        return None
+    return _write_by_task(call, guest, wanted)
+
+
+def _write_by_task(call: Call, guest: Guest, wanted: change.Change) -> object:
+    world = call.world
+    in_time = wanted.delay is not None and guest.behaviour.config_seconds <= wanted.delay
+    seconds = 0.0 if in_time else guest.behaviour.config_seconds
+
+    def work(task: Task) -> Steps:
+        task.log.append(wanted.log_line(guest.vmid))
+        yield guest.flock
+        yield seconds
+        if guest.behaviour.config_error:
+            raise Died(guest.behaviour.config_error)
+        if words := writing.unwritable(wanted):
+            raise Died(words)
+        if not world.quorate and writing.writes(guest, wanted):
+            raise Died(writing.read_only(guest))
+        writing.apply(guest, wanted, world.tag_style, world.mac)
+
+    task = world.tasks.start("qmconfig", guest.vmid, call.caller.name, work)
+    if not in_time or task.exitstatus is None:
+        return task.upid
+    if task.exitstatus != "OK":
+        # recorded: calls-9.2/200-post-worker/010-027
+        raise died(f"failed to update VM {guest.vmid}: {task.exitstatus}")
+    return None  # recorded: 20-writes-qemu/062; a task that ends in time leaves no name.
+
+
+def power(call: Call) -> object:
+    """POST status/VERB: a task, or the HA manager's where that decides."""
+    world, verb = call.world, call.place["verb"]
+    for key in ("skiplock", "keepActive", "migratedfrom", "stateuri"):
+        # recorded: 130-stop/008-014, 027-033; true values alone are refused.
+        if call.params.get(key, "0") != "0":
+            raise bad({key: _ROOT_ONLY})
+    order = powering.order(call.kind, call.vmid, world.node, call.caller.name, call.params)
+    powering.refuse_early(world, verb, order)
+    guest = world.here(call.kind, call.vmid)
+    if guest is not None and guest.managed and verb != "reboot":
+        return _wish(call, guest, order.timeout if verb == "shutdown" else 0.0)
+    kind = f"{TASK_PREFIX[call.kind]}{verb}"
+
+    def work(task: Task) -> Steps:
+        return powering.work(world, verb, order, task)
+
+    return world.tasks.start(kind, call.vmid, call.caller.name, work).upid
+
+
+def _wish(call: Call, guest: Guest, patience: float) -> str:
+    world, verb = call.world, "start" if call.place["verb"] == "start" else "stop"
+
+    def work(task: Task) -> Steps:
+        return world.manager.wish(verb, guest, task, patience)
+
+    return world.tasks.start(f"ha{verb}", guest.vmid, call.caller.name, work).upid
+
+
+def tasks(call: Call) -> object:
+    """GET /nodes/N/tasks."""
+    return tasklist.page(call.world.tasks, call.caller, call.world.node, call.params)
+
+
+def cluster_tasks(call: Call) -> object:
+    """GET /cluster/tasks."""
+    return tasklist.cluster(call.world.tasks, call.caller, call.world.node)
+
+
+def task_status(call: Call) -> object:
+    """GET tasks/UPID/status."""
+    tasklist.permit(call.caller, call.place["upid"], call.world.node)
+    return tasklist.status(call.world.tasks, call.place["upid"])
+
+
+def task_log(call: Call) -> Page:
+    """GET tasks/UPID/log."""
+    tasklist.permit(call.caller, call.place["upid"], call.world.node)
+    return tasklist.log(call.world.tasks, call.place["upid"], call.params)

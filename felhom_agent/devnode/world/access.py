@@ -1,0 +1,88 @@
+"""Who calls, and what they may do: API tokens and their privileges on paths.
+
+A token's privileges on a path are those given on the nearest path above it; a nearer entry
+replaces a farther one. recorded: 95-access/089, 094.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from felhom_agent.devnode.world.refusal import denied, unauthenticated
+
+AGENT_PRIVILEGES = (
+    "VM.Audit",
+    "VM.PowerMgmt",
+    "VM.Config.Disk",
+    "VM.Config.CDROM",
+    "VM.Config.CPU",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.HWType",
+    "VM.Config.Options",
+    "VM.Config.Cloudinit",
+    "Sys.Audit",
+)
+
+# The paths PVE always shows, besides those of the access list. FACTS 12.5
+_FIXED_PATHS = (
+    "/", "/vms", "/nodes", "/storage", "/pool", "/access", "/access/groups", "/sdn",
+)  # fmt: skip
+
+_HEADER = re.compile(r"PVEAPIToken=(?P<id>[^=]+)=(?P<secret>.+)")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An authenticated token: its name ("felhom-agent@pve!agent") and what it was given."""
+
+    name: str
+    privileges: Mapping[str, tuple[str, ...]]
+
+    def on(self, path: str) -> tuple[str, ...]:
+        """Given a path, return the privileges there."""
+        while path not in self.privileges and path != "/":
+            path = path.rpartition("/")[0] or "/"
+        return self.privileges.get(path, ())
+
+    def may(self, path: str, *wanted: str) -> bool:
+        """Given a path, return whether any of the wanted privileges is there."""
+        return any(privilege in self.on(path) for privilege in wanted)
+
+    def need(self, path: str, *wanted: str) -> None:
+        """Raise `Refusal` (403) unless any of the wanted privileges is there."""
+        if not self.may(path, *wanted):
+            raise denied(f"Permission check failed ({path}, {'|'.join(wanted)})")
+
+    def permissions(self) -> dict[str, dict[str, int]]:
+        """Return what GET /access/permissions answers: 1 means that it is propagated."""
+        paths = {*_FIXED_PATHS, *self.privileges}
+        return {path: dict.fromkeys(self.on(path), 1) for path in sorted(paths) if self.on(path)}
+
+
+class Tokens:
+    """The tokens this node knows."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, Caller]] = {}
+
+    def create(self, name: str, privileges: Mapping[str, Iterable[str]] | None) -> str:
+        """Given a token's name and privileges (None: those of the agent), return its secret."""
+        given = {"/": AGENT_PRIVILEGES} if privileges is None else privileges
+        secret = str(uuid.uuid4())
+        self._known[name] = (secret, Caller(name, {p: tuple(v) for p, v in given.items()}))
+        return secret
+
+    def authenticate(self, header: str) -> Caller:
+        """Given an Authorization header, return its caller. Raise `Refusal` (401) if unknown."""
+        if not header.startswith("PVEAPIToken"):
+            raise unauthenticated("No ticket")
+        match = _HEADER.fullmatch(header)
+        secret, caller = self._known.get(match["id"], ("", None)) if match else ("", None)
+        if match and caller and hmac.compare_digest(secret.encode(), match["secret"].encode()):
+            return caller
+        raise unauthenticated("Authentication failed!")

@@ -1,0 +1,274 @@
+"""A write of a guest's configuration: what it asks for, and what PVE refuses before it looks.
+
+The order of the refusals is PVE's: parameters (400), then privileges (403, and 500 where only
+root may), and only then the guest's own state. recorded: 20-writes-qemu, 20-writes-lxc, 95-access.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from felhom_agent.devnode.world import schema
+from felhom_agent.devnode.world.access import Caller
+from felhom_agent.devnode.world.conf import RAW
+from felhom_agent.devnode.world.readback import DISK, split, split_drive
+from felhom_agent.devnode.world.refusal import Refusal, bad, denied, died
+from felhom_agent.devnode.world.schema import Check, Raw
+from felhom_agent.options import Invalid, PropertyString, beyond_token, lookup, never_settles
+from felhom_agent.options.since import Since, numbers
+
+_CONTROL: Mapping[str, Mapping[str, Check]] = {
+    "qemu": {
+        "delete": schema.text(),
+        "digest": schema.text(40),
+        "revert": schema.text(),
+        "force": schema.boolean,
+        "skiplock": schema.boolean,
+    },
+    "lxc": {"delete": schema.text(), "digest": schema.text(40), "revert": schema.text()},
+}
+
+_POST_CONTROL = {**_CONTROL["qemu"], "background_delay": schema.integer(1)}
+
+_READ_ONLY = frozenset({"meta", "digest", "parent", "snaptime", "vmstate"})
+
+# PVE: pve-container LXC/Config.pm; recorded: 20-writes-lxc/021, 028.
+_REQUIRED_LXC = frozenset({"memory", "rootfs"})
+_OLD_COUNTS = re.compile(r"(?:usb|hostpci|serial)\d+")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a write asks for: keys to set, to delete, to take back, on top of which digest."""
+
+    kind: str
+    sets: Mapping[str, str]
+    deletes: tuple[str, ...] = ()
+    reverts: tuple[str, ...] = ()
+    digest: str = ""
+    delay: float | None = None
+
+    def log_line(self, vmid: int) -> str:
+        """Return what the task of an asynchronous write logs. recorded: 20-writes-qemu/060."""
+        words = [f"-{key} {value}" for key, value in self.sets.items()]
+        words += ["-delete " + ",".join(self.deletes)] if self.deletes else []
+        return f"update VM {vmid}: {' '.join(words)}"
+
+
+def parse(
+    kind: str,
+    params: Mapping[str, Raw],
+    *,
+    version: str,
+    post: bool = False,
+    newer: frozenset[str] = frozenset(),
+) -> Change:
+    """Given a write's parameters, return what it asks for. Raise `Refusal` (400 or 500).
+
+    An option that came after `version` is unknown, the parts in `newer` are known.
+    """
+    control = _POST_CONTROL if post else _CONTROL[kind]
+    values = schema.verify(
+        params,
+        lambda key: _check(kind, key, control, version, newer),
+        lambda key: schema.type_word(kind, key),
+    )
+    _refuse_force(values)
+    if _asks_nothing(kind, params):
+        raise died("no options specified")
+    # recorded: 20-writes-lxc/043-044; JSON's null deletes, for a VM it says nothing.
+    nulls = [key for key, raw in params.items() if raw is None and kind == "lxc"]
+    change = Change(
+        kind=kind,
+        sets={key: value for key, value in values.items() if key not in control},
+        deletes=(*_words(values, "delete"), *nulls),
+        reverts=_words(values, "revert"),
+        digest=values.get("digest", ""),
+        delay=float(values["background_delay"]) if "background_delay" in values else None,
+    )
+    _refuse_drives(change)
+    _refuse_both(change, change.reverts, "revert")
+    _refuse_both(change, change.deletes, "delete")
+    return change
+
+
+def _check(
+    kind: str, key: str, control: Mapping[str, Check], version: str, newer: frozenset[str]
+) -> Check | None:
+    if key in control:
+        return control[key]
+    unknown = key in _READ_ONLY or key.startswith(RAW) or _is_newer(kind, key, version)
+    check = None if unknown else schema.option_check(kind, key)
+    if check is None:
+        return None
+
+    def complaint(value: str) -> str:
+        known = _without(value, newer)
+        return check(known) or _newer_part(kind, key, known, version)
+
+    return complaint
+
+
+def unknown_parts(kind: str, values: Mapping[str, str]) -> frozenset[str]:
+    """Given a guest's file, return the parts in it that the table of options does not know.
+
+    PVE drops what it cannot read, so that a node which shows such a part is newer, and takes it.
+    """
+    found: set[str] = set()
+    for key, value in values.items():
+        option = lookup(kind, key)
+        if option is not None and isinstance(option.type, PropertyString):
+            with suppress(Invalid):
+                found |= option.type.unknown(value)
+    return frozenset(found)
+
+
+def _without(value: str, newer: frozenset[str]) -> str:
+    parts = value.split(",")
+    gone = [part for part in parts if part.partition("=")[0] in newer and "=" in part]
+    return ",".join(part for part in parts if part not in gone) if gone else value
+
+
+def _newer_part(kind: str, key: str, value: str, version: str) -> str:
+    """Given a valid value, complain about a part that came after `version`."""
+    option = lookup(kind, key)
+    if option is None or not isinstance(option.type, PropertyString):
+        return ""
+    for part in sorted(option.type.split(value)):
+        if _came_after(option.type.keys[part].since, version):
+            return f"invalid format - format error\n{key}.{part}: {schema.UNKNOWN}\n"
+    return ""
+
+
+def _is_newer(kind: str, key: str, version: str) -> bool:
+    option = lookup(kind, key)
+    return option is not None and _came_after(option.since, version)
+
+
+def _came_after(since: Since | None, version: str) -> bool:
+    return since is not None and numbers(since.pve) > numbers(version)
+
+
+def _words(values: Mapping[str, str], key: str) -> tuple[str, ...]:
+    return tuple(filter(None, re.split(r"[,; \0]+", values.get(key, ""))))
+
+
+def _refuse_force(values: Mapping[str, str]) -> None:
+    if "force" in values and "delete" not in values:
+        raise bad({"delete": "missing property required by 'force'"})
+    if values.get("skiplock") == "1":
+        raise bad({"skiplock": "Only root may use this option."})
+
+
+def _asks_nothing(kind: str, params: Mapping[str, Raw]) -> bool:
+    given = set(params) - {"digest", "background_delay", "force", "skiplock"}
+    if kind == "lxc":
+        # recorded: 20-writes-lxc/026; an empty delete= is enough for a container.
+        return not given
+    return all(key in ("delete", "revert") and not params[key] for key in given)
+
+
+def _refuse_drives(change: Change) -> None:
+    """Raise `Refusal` (400) for drives whose parts PVE's schema takes, and PVE does not.
+
+    PVE: qemu-server API2/Qemu.pm check_drive_param. recorded: 9.2 202/511-548
+    """
+    for key, value in sorted(change.sets.items()):
+        option = lookup(change.kind, key) if DISK.fullmatch(key) else None
+        words = never_settles(option, value) if option and change.kind == "qemu" else ""
+        for known in ("unable to parse drive options", "explicit 'media=cdrom' is required"):
+            if words.startswith(known):
+                raise bad({key: words.partition(": ")[0]})
+
+
+def _refuse_both(change: Change, words: Iterable[str], verb: str) -> None:
+    for key in words:
+        if key in change.sets:
+            text = f"you can't use '-{key}' and -{verb} {key}' at the same time"
+            raise bad({verb: text})
+        # recorded: 20-writes-qemu/029; the digest is no option.
+        if lookup(change.kind, key) is None or key == "digest":
+            raise bad({verb: f"unknown option '{key}'"})
+        if change.kind == "lxc" and verb == "delete" and key in _REQUIRED_LXC:
+            raise died(f"unable to delete required option '{key}'")
+
+
+def authorize(change: Change, caller: Caller, vmid: int, present: Mapping[str, str]) -> None:
+    """Raise `Refusal` (403, or 500 where only root may) unless the caller may do all of it.
+
+    `present` is the guest's configuration, empty if there is no such guest.
+    """
+    for key in (*change.deletes, *change.reverts):
+        _may_touch(change.kind, key, present.get(key, ""), caller, vmid)
+    for key, value in change.sets.items():
+        # PVE: qemu-server API2/Qemu.pm: the device that goes is judged like the one that comes
+        if _OLD_COUNTS.fullmatch(key) and present.get(key):
+            _may_touch(change.kind, key, present[key], caller, vmid)
+        _may_touch(change.kind, key, value, caller, vmid)
+        _may_use(change, key, value, caller, vmid, present.get(key, ""))
+
+
+def _may_touch(kind: str, key: str, value: str, caller: Caller, vmid: int) -> None:
+    option = lookup(kind, key)
+    if option is None:
+        return
+    if option.read_only:
+        raise died(f"unable to modify read-only option: '{key}'")  # recorded: 11-lxc-roundtrip/141
+    volume, parts = split_drive(value)
+    if DISK.fullmatch(key) and volume == "cdrom":
+        caller.need("/", "Sys.Console")
+    elif option.family != "features" and (words := beyond_token(option, key, value)):
+        raise died(words) if kind == "qemu" else _only_root(words)
+    if option.family in ("usb", "hostpci"):
+        _names_a_device(value)
+    if kind == "qemu" and DISK.fullmatch(key) and parts.get("media") == "cdrom":
+        caller.need(f"/vms/{vmid}", "VM.Config.CDROM")
+    elif option.privileges:
+        caller.need(f"/vms/{vmid}", *option.privileges)
+    if kind == "qemu" and key == "startup":
+        caller.need("/", "Sys.Modify")  # recorded: 10-qemu-roundtrip/125-136
+
+
+def _names_a_device(value: str) -> None:
+    parts = split(value)
+    if not {"host", "mapping", ""} & set(parts):
+        raise died("either 'host' or 'mapping' must be set.")
+
+
+def _only_root(words: str) -> Refusal:
+    return denied(f"Permission check failed ({words})")
+
+
+def _may_use(change: Change, key: str, value: str, caller: Caller, vmid: int, present: str) -> None:
+    if re.fullmatch(r"net\d+", key):
+        bridge = split(value).get("bridge", "")
+        if bridge and split(present).get("bridge") != bridge:
+            caller.need(f"/sdn/zones/localnetwork/{bridge}", "SDN.Use")
+    if change.kind == "lxc" and key == "features":
+        _may_change_features(_changed(value, present), caller, vmid)
+    if DISK.fullmatch(key):
+        _may_allocate(split_drive(value)[0], caller)
+
+
+def _may_change_features(changed: set[str], caller: Caller, vmid: int) -> None:
+    # recorded: 11-lxc-roundtrip/124-129
+    if changed - {"nesting"}:
+        raise _only_root("changing feature flags (except nesting) is only allowed for root@pam")
+    if changed:
+        caller.need(f"/vms/{vmid}", "VM.Allocate")
+
+
+def _changed(value: str, before: str) -> set[str]:
+    new, old = split(value), split(before)
+    return {key for key in {*new, *old} - {""} if new.get(key) != old.get(key)}
+
+
+def _may_allocate(volume: str, caller: Caller) -> None:
+    storage, _, name = volume.partition(":")
+    if re.fullmatch(r"\d+(\.\d+)?", name):
+        caller.need(f"/storage/{storage}", "Datastore.AllocateSpace")
+    elif name.startswith("iso/"):
+        caller.need(f"/storage/{storage}", "Datastore.AllocateSpace", "Datastore.Audit")

@@ -1,0 +1,241 @@
+"""Start, stop, shutdown, reboot: what PVE refuses at once, and what its workers do.
+
+QEMU answers nearly always with a task and lets the task fail; LXC looks first and answers 500.
+recorded: 40-tasks-qemu, 41-tasks-lxc, 50-locks, 130-stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from felhom_agent.devnode.world.guest import NOUN, Guest, missing
+from felhom_agent.devnode.world.refusal import Died, died
+from felhom_agent.devnode.world.tasks import Task, TaskBook
+from felhom_agent.devnode.world.worker import Agenda, Steps
+
+DEFAULT_TIMEOUT = 60.0
+"""Seconds a shutdown waits for the guest if the call says nothing (PVE: vm_stop)."""
+
+LXC_GRACE = 10.0
+"""Seconds PVE gives a container after lxc-stop gave up. recorded: 41-tasks-lxc/039."""
+
+QMEVENTD_GAP = 1.0
+"""Seconds until a rebooting VM is started again, by no task. recorded: 40-tasks-qemu/066-068."""
+
+
+class Room(Protocol):
+    """What the workers need of the world."""
+
+    agenda: Agenda
+    tasks: TaskBook
+    quorate: bool
+
+    def here(self, kind: str, vmid: int) -> Guest | None:
+        """Given a kind and number, return the guest if this node has it."""
+
+    def changed(self, guest: Guest) -> None:
+        """Hear that a guest's run state changed."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a power call asks for."""
+
+    kind: str
+    vmid: int
+    node: str
+    user: str
+    timeout: float = DEFAULT_TIMEOUT
+    force: bool = False
+    overrule: bool = False
+
+    @property
+    def not_running(self) -> str:
+        """PVE's words for a guest that would have to run."""
+        return f"{NOUN[self.kind]} {self.vmid} not running"
+
+
+def order(kind: str, vmid: int, node: str, user: str, params: Mapping[str, str]) -> Order:
+    """Given a power call, return what it asks for."""
+    return Order(
+        kind=kind,
+        vmid=vmid,
+        node=node,
+        user=user,
+        timeout=float(params.get("timeout", DEFAULT_TIMEOUT)),
+        force=params.get("forceStop") == "1",
+        overrule=params.get("overrule-shutdown") == "1",
+    )
+
+
+def refuse_early(room: Room, verb: str, o: Order) -> None:
+    """Raise `Refusal` (500) for what PVE refuses before it starts a task."""
+    guest = room.here(o.kind, o.vmid)
+    running = guest is not None and guest.running
+    if verb == "start":
+        if o.kind == "lxc" and running:
+            raise died(f"CT {o.vmid} already running")
+        if not room.quorate:
+            # recorded: calls-9.2/201-quorum/079-081, 090-093; of a VM that is not there, too.
+            raise died("cluster not ready - no quorum?")
+    elif verb == "reboot":
+        if not running:
+            # recorded: 41-tasks-lxc/003; "VM" for a container too.
+            raise died(f"VM {o.vmid} not running")
+    elif o.kind == "lxc" and not running:
+        raise died(o.not_running)
+    if verb == "shutdown" and guest and guest.paused and not o.force:
+        # PVE: qemu-server API2/Qemu.pm vm_shutdown
+        raise died("VM is paused - cannot shutdown")
+
+
+def work(room: Room, verb: str, o: Order, task: Task) -> Steps:
+    """Given a verb and an order, return the worker that carries it out."""
+    steps = {"start": _start, "stop": _stop, "shutdown": _shutdown, "reboot": _reboot}
+    return steps[verb](room, o, task)
+
+
+def _start(room: Room, o: Order, task: Task) -> Steps:
+    guest = room.here(o.kind, o.vmid)
+    if guest is None:
+        raise Died(missing(o.kind, o.vmid, o.node))
+    yield guest.flock
+    if guest.template:
+        raise Died(f"you can't start a {'vm' if o.kind == 'qemu' else 'CT'} if it's a template")
+    # recorded: 50-locks/071; a mounted container starts.
+    if guest.lock and guest.lock != "mounted":
+        raise Died(guest.locked_text)
+    if guest.running and o.kind == "qemu":
+        raise Died(f"VM {o.vmid} already running")
+    yield from _boot(room, guest, task)
+
+
+def _boot(room: Room, guest: Guest, task: Task) -> Steps:
+    yield guest.behaviour.start_seconds
+    if guest.behaviour.start_error:
+        raise Died(guest.behaviour.start_error)
+    for number in range(guest.behaviour.warnings):
+        task.warn(f"the guest gives warning {number + 1}")
+    guest.started(room.agenda.moment)
+    room.changed(guest)
+
+
+def _stop(room: Room, o: Order, task: Task) -> Steps:
+    guest = room.here(o.kind, o.vmid)
+    if guest is None:
+        text = f"unable to find configuration file for VM {o.vmid} on node '{o.node}'"
+        raise Died(text)
+    if o.overrule:
+        _overrule(room, o, task)
+    yield guest.flock
+    if not guest.running:
+        return
+    if guest.lock and not (o.kind == "lxc" and guest.lock == "mounted"):
+        raise Died(guest.locked_text)
+    _fail_if_told(guest)
+    _switch_off(room, guest)
+
+
+def _overrule(room: Room, o: Order, task: Task) -> None:
+    # recorded: 130-stop/055-064; only tasks of the very same caller are overruled.
+    mine = [t for t in room.tasks.running() if t.id == task.id and t.user == o.user]
+    shutdowns = [t for t in mine if t.type.endswith("shutdown")]
+    for shutdown in shutdowns:
+        if shutdown.worker is not None:
+            # recorded: 40-tasks-qemu/054, 41-tasks-lxc/046; a container's worker says nothing.
+            end = shutdown.worker.interrupt if o.kind == "qemu" else shutdown.worker.kill
+            end()
+    if shutdowns:
+        names = ", ".join(t.upid for t in shutdowns)
+        task.log.append(f"overruled {shutdowns[0].type} tasks: {names}")
+
+
+def _shutdown(room: Room, o: Order, task: Task) -> Steps:
+    guest = room.here(o.kind, o.vmid)
+    if guest is None:
+        text = f"unable to find configuration file for VM {o.vmid} on node '{o.node}'"
+        raise Died(text)
+    yield guest.flock
+    if not guest.running:
+        return
+    if guest.lock:
+        raise Died(guest.locked_text)
+    yield from _power_down(room, o, guest, task)
+
+
+def _fail_if_told(guest: Guest) -> None:
+    if guest.behaviour.stop_error:
+        raise Died(guest.behaviour.stop_error)
+
+
+def _power_down(room: Room, o: Order, guest: Guest, task: Task) -> Steps:
+    _fail_if_told(guest)
+    needs = guest.behaviour.shutdown_seconds
+    obeys = guest.behaviour.obeys_shutdown and not guest.paused
+    if obeys and needs <= o.timeout:
+        yield needs
+        _switch_off(room, guest)
+        return
+    if obeys:
+        _off_later(room, guest, needs)
+    yield o.timeout
+    if not guest.running:
+        return
+    if o.kind == "qemu" and not o.force:
+        raise Died("VM quit/powerdown failed - got timeout")
+    if o.kind == "qemu":
+        task.log.append("VM still running - terminating now with SIGTERM")
+    elif not o.force:
+        yield from _container_stays(o, guest, task)
+    _switch_off(room, guest)
+
+
+def _container_stays(o: Order, guest: Guest, task: Task) -> Steps:
+    command = f"lxc-stop -n {o.vmid} --nokill --timeout {o.timeout:.0f}"
+    task.log.append(f"command '{command}' failed: exit code 1")
+    yield LXC_GRACE
+    if guest.running:
+        raise Died("container did not stop")
+
+
+def _reboot(room: Room, o: Order, task: Task) -> Steps:
+    guest = room.here(o.kind, o.vmid)
+    if guest is None:
+        raise Died(missing(o.kind, o.vmid, o.node))
+    yield guest.flock
+    if guest.lock and o.kind == "qemu":
+        raise Died(guest.locked_text)
+    yield from _power_down(room, o, guest, task)
+    if o.kind == "qemu":
+        _on_later(room, guest)
+    elif guest.lock:
+        # recorded: 50-locks/092-094; a locked container is stopped and not started again.
+        raise Died(f"startup for container '{o.vmid}' failed")
+    else:
+        yield from _boot(room, guest, task)
+
+
+def _switch_off(room: Room, guest: Guest) -> None:
+    guest.stopped()
+    room.changed(guest)
+
+
+def _off_later(room: Room, guest: Guest, seconds: float) -> None:
+    run = guest.run
+
+    def off() -> None:
+        if guest.running and guest.run == run:
+            _switch_off(room, guest)
+
+    room.agenda.later(seconds, off)
+
+
+def _on_later(room: Room, guest: Guest) -> None:
+    def on() -> None:
+        if not guest.running:
+            guest.started(room.agenda.moment)
+            room.changed(guest)
+
+    room.agenda.later(QMEVENTD_GAP, on)

@@ -1,0 +1,1 @@
+"""What differs and what to do about it: pure, without thread, clock, network or file."""

@@ -1,0 +1,328 @@
+"""From (desired, actual) to plans: pure, without clock, network or file.
+
+Given what was declared of a guest and what PVE answered, a plan says what would be done, in order,
+or why nothing is done. Order: a graceful stop first where the guest shall be down, then the
+configuration, then the start. Nothing at all is planned where a guest is missing, elsewhere, a
+template, of another kind than declared, another guest than the one first managed under its number,
+locked, paused, or held by HA in a way that would make two hands pull at it.
+
+What is written but waits for a restart is reported in one sentence; only where the declaration
+allows it is a restart planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from felhom_agent.model import (
+    ABSENT,
+    EMPTY,
+    NOBODY,
+    UNREADABLE,
+    Action,
+    Actual,
+    ActualGuest,
+    Change,
+    DeclaredValue,
+    Desired,
+    DesiredGuest,
+    Facts,
+    GuestPlan,
+    History,
+    Known,
+    Mode,
+    RestartPolicy,
+    RunState,
+    SetConfig,
+    Start,
+    Stop,
+    TypeOfAbsent,
+)
+from felhom_agent.options import Invalid, lookup
+from felhom_agent.planning.actions import describe
+from felhom_agent.planning.compare import (
+    Comparison,
+    Context,
+    Verdict,
+    blank_is_absence,
+    compare,
+    compare_unset,
+    to_wire,
+    unset_wire,
+)
+from felhom_agent.planning.identity import identity_mismatch
+from felhom_agent.planning.rawlines import raw_lines
+from felhom_agent.planning.support import unsupported
+from felhom_agent.planning.volumes import has_volume
+from felhom_agent.service.origins import described
+
+
+def plan(
+    desired: Desired,
+    actual: Actual,
+    identities: Mapping[int, Known] | None = None,
+    history: History = UNREADABLE,
+) -> dict[int, GuestPlan]:
+    """Given what is desired, a snapshot, who is known under each vmid and what the task list says,
+    return the plans.
+    """
+    known = identities or {}
+    plans = {
+        vmid: _plan_surely(guest, actual, known.get(vmid, NOBODY), history)
+        for vmid, guest in desired.guests.items()
+    }
+    held = {vmid: GuestPlan(vmid, withheld=why) for vmid, why in desired.held.items()}
+    return dict(sorted((held | plans).items()))
+
+
+def _plan_surely(guest: DesiredGuest, actual: Actual, known: Known, history: History) -> GuestPlan:
+    """Return a guest's plan; a bug of ours costs this guest its plan and no other."""
+    try:
+        return plan_guest(guest, actual, known, history)
+    except Exception as error:
+        words = f"internal error ({described(error)}); please report it"
+        return GuestPlan(guest.vmid, guest.kind, withheld=words)
+
+
+def plan_guest(
+    desired: DesiredGuest, actual: Actual, known: Known = NOBODY, history: History = UNREADABLE
+) -> GuestPlan:
+    """Given a declaration, a snapshot that holds its guest, who that was and what the task list
+    says, return its plan.
+    """
+    guest = actual.guests.get(desired.vmid)
+    if guest is None:
+        return GuestPlan(desired.vmid, desired.kind, withheld=_whereabouts(desired.vmid, actual))
+    if guest.config is None or guest.unread:
+        why = f"it could not be read: {guest.unread or 'PVE gave no configuration'}"
+        return GuestPlan(desired.vmid, guest.kind, guest.name, unread=why)
+    why = _reason_to_withhold(desired, guest) or identity_mismatch(desired, guest, known, history)
+    if why:
+        return GuestPlan(desired.vmid, guest.kind, guest.name, withheld=why)
+    return _plan_present(desired, guest, actual)
+
+
+@dataclass(frozen=True)
+class _Note:
+    """A difference that is reported and not acted on; `refused` if the declaration is wrong."""
+
+    text: str
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A declared value that is written, and in effect after a restart."""
+
+    text: str
+
+
+_Finding = Change | _Note | _Waiting
+
+
+def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> GuestPlan:
+    findings = list(_findings(desired, guest, actual))
+    changes = tuple(f for f in findings if isinstance(f, Change))
+    notes = tuple(f.text for f in findings if isinstance(f, _Note) and not f.refused)
+    refused = "; ".join(f.text for f in findings if isinstance(f, _Note) and f.refused)
+    waiting = ", ".join(f.text for f in findings if isinstance(f, _Waiting))
+    restart = bool(waiting) and _may_restart(desired, guest)
+    if waiting and not restart:
+        notes = (*notes, f"needs a restart: {waiting}{_why_no_restart(desired, guest)}")
+    actions = () if refused else _actions(desired, guest, changes, restart=restart)
+    if desired.mode is Mode.OBSERVE:
+        would = f"observed only; would {', '.join(describe(a) for a in actions)}"
+        notes, actions = ((would, *notes) if actions else notes), ()
+    return GuestPlan(guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes)
+
+
+def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
+    allowed = desired.restart is RestartPolicy.ALLOWED and desired.state is RunState.RUNNING
+    # HA would start the guest by itself in between, or take the stop for a failure.
+    return allowed and not guest.ha_state
+
+
+def _why_no_restart(desired: DesiredGuest, guest: ActualGuest) -> str:
+    """Return why a restart that was allowed is not done; empty if none was."""
+    if desired.restart is RestartPolicy.ALLOWED and guest.ha_state:
+        return f"; HA manages it (state {guest.ha_state}), so restart it there"
+    return ""
+
+
+def _actions(
+    desired: DesiredGuest, guest: ActualGuest, changes: tuple[Change, ...], *, restart: bool
+) -> tuple[Action, ...]:
+    actions: list[Action] = []
+    running = guest.state is RunState.RUNNING
+    if desired.state is RunState.STOPPED and running:
+        actions.append(Stop(guest.vmid, guest.kind, desired.stop))
+    if changes:
+        actions.append(SetConfig(guest.vmid, guest.kind, changes, guest.digest))
+    if restart and running:
+        # Last, so that one restart serves all that waits.
+        actions.append(Stop(guest.vmid, guest.kind, desired.stop, restart=True))
+    if desired.state is RunState.RUNNING and (restart or not running):
+        actions.append(Start(guest.vmid, guest.kind))
+    return tuple(actions)
+
+
+def _whereabouts(vmid: int, actual: Actual) -> str:
+    if other := actual.elsewhere.get(vmid):
+        state = ", which is offline" if other in actual.offline else ""
+        return f"it is on node {other}{state}, not on {actual.node}"
+    if vmid in actual.hidden:
+        return f"the token may not see it, if it exists: it lacks VM.Audit on /vms/{vmid}"
+    return "there is no such guest"
+
+
+def _reason_to_withhold(desired: DesiredGuest, guest: ActualGuest) -> str:
+    """Return why nothing may be done to a guest that is here; empty if something may."""
+    if guest.state is None:
+        return "PVE does not know its state"
+    if desired.kind and desired.kind is not guest.kind:
+        return f"declared as {desired.kind}, but vmid {guest.vmid} is {guest.kind}"
+    if guest.template:
+        return "it is a template"
+    if guest.lock:
+        return f"it is locked ({guest.lock})"
+    if guest.paused:
+        return "it is paused; resume or stop it by hand"
+    if guest.ha_state and desired.state not in (None, guest.state):
+        return f"HA manages it (state {guest.ha_state}); set its state there, or undeclare it here"
+    return ""
+
+
+def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iterator[_Finding]:
+    context, facts = _context(desired, guest, actual), actual.facts
+    if guest.hung and desired.state is not RunState.STOPPED:
+        yield _Note(f"it hangs, though PVE calls it running ({guest.hung})")
+    wishes: dict[str, DeclaredValue | TypeOfAbsent] = {
+        **desired.config,
+        **dict.fromkeys(sorted(desired.unset), ABSENT),
+    }
+    for key, value in wishes.items():
+        here = replace(context, pending=_waits(guest, key, value, context))
+        for finding in _finding(guest, key, value, here):
+            yield _if_known(guest, finding, facts)
+
+
+def _if_known(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:
+    """Given a finding, return it, or why this node's PVE cannot take the change yet."""
+    if not isinstance(finding, Change) or finding.after is ABSENT:
+        return finding
+    option = lookup(guest.kind, finding.key)
+    before = "" if finding.before is ABSENT else finding.before
+    why = unsupported(option, finding.key, finding.after, before, facts) if option else ""
+    return _Note(f"{finding.key}: {why}", refused=True) if why else finding
+
+
+def _finding(
+    guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
+) -> Iterator[_Finding]:
+    """Given a wish, yield what comes of it: a change, a note, or nothing."""
+    comparison = _compare(guest, key, value, _present(guest, key), context)
+    match comparison.verdict:
+        case Verdict.EQUAL | Verdict.INCOMPARABLE:
+            return
+        case Verdict.REJECT:
+            yield _Note(f"{key}: {comparison.why}", refused=True)
+        case Verdict.PENDING:
+            yield _Waiting(str(_pending_change(guest, key)).replace(": ", " ", 1))
+        case Verdict.DRIFT:
+            yield _change_or_note(guest, key, value, context)
+        case _:
+            yield _Note(f"{key}: {comparison.why}")
+
+
+def _compare(
+    guest: ActualGuest,
+    key: str,
+    value: DeclaredValue | TypeOfAbsent,
+    present: object,
+    context: Context,
+) -> Comparison:
+    if present is None:
+        return Comparison(Verdict.INCOMPARABLE, "PVE did not tell it")
+    if value is not ABSENT:
+        return compare(guest.kind, key, value, present, context)
+    comparison = compare_unset(guest.kind, key, present, context)
+    if comparison.verdict is Verdict.EQUAL and context.pending:
+        return Comparison(Verdict.PENDING)
+    return comparison
+
+
+def _waits(
+    guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
+) -> bool:
+    """Return whether what is in effect now differs from the wish and waits for a restart."""
+    if key not in guest.pending:
+        return False
+    in_effect = _in_effect(guest, key)
+    return _compare(guest, key, value, in_effect, context).verdict is not Verdict.EQUAL
+
+
+def _in_effect(guest: ActualGuest, key: str) -> object:
+    value = guest.pending.get(key)
+    return ABSENT if value is None else value
+
+
+def _change_or_note(
+    guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
+) -> Change | _Note:
+    if why := _protected(guest, key):
+        return _Note(f"{key}: {why}")
+    present = _present(guest, key)
+    try:
+        if value is ABSENT:
+            after = unset_wire(guest.kind, key, present)
+        else:
+            after = to_wire(guest.kind, key, value, present, context)
+    except Invalid as error:
+        return _Note(f"{key}: {str(error).strip()}")
+    # A blank text is stored as one blank (recorded: 10-qemu-roundtrip/046), which is not always
+    # what absence means.
+    gone = not after.strip() and (
+        value is ABSENT or blank_is_absence(guest.kind, key, after, context)
+    )
+    return _as_change(guest, key, present, ABSENT if gone else after)
+
+
+def _pending_change(guest: ActualGuest, key: str) -> Change:
+    present = _present(guest, key)
+    after = ABSENT if present is ABSENT else str(present)
+    return _as_change(guest, key, _in_effect(guest, key), after)
+
+
+def _as_change(guest: ActualGuest, key: str, before: object, after: str | TypeOfAbsent) -> Change:
+    option = lookup(guest.kind, key)
+    secret = option is not None and option.secret
+    return Change(key, ABSENT if before is ABSENT else str(before), after, secret)
+
+
+def _protected(guest: ActualGuest, key: str) -> str:
+    """Return why a protected guest's volume must stay as it is; empty if it need not."""
+    option = lookup(guest.kind, key)
+    if option is None or not has_volume(option) or not (guest.config or EMPTY).get("protection"):
+        return ""
+    return "the guest is protected; its volumes are left as they are"
+
+
+def _present(guest: ActualGuest, key: str) -> object:
+    config = guest.config or EMPTY
+    return raw_lines(guest, key) if key.startswith("lxc.") else config.get(key, ABSENT)
+
+
+def _context(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Context:
+    config, facts = guest.config or EMPTY, actual.facts
+    return Context(
+        vmid=guest.vmid,
+        config=config,
+        declared=desired.config,
+        others=actual.guests,
+        arch=facts.arch,
+        version=facts.version,
+        devices=frozenset(config) | frozenset(desired.config),
+        case_sensitive_tags=facts.case_sensitive_tags,
+        cgroup=facts.cgroup,
+    )

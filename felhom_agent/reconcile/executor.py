@@ -1,0 +1,171 @@
+"""One action, as one operation: the journal around a call to PVE.
+
+The intent is durable before PVE is called, the UPID before it is waited for, the outcome once it
+was seen: `begin` does an action as far as PVE's word, and `confirm` gives it its outcome by the
+look that came after. Between the two the operation is in flight; so it stays where nobody can tell
+what became of it, and recovery finds out.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from felhom_agent.config.settings import ReconcileConfig
+from felhom_agent.errors import (
+    Changed,
+    FelhomError,
+    Held,
+    Interrupted,
+    Missing,
+    OutcomeUnknown,
+    StillRunning,
+    TaskFailed,
+    Unchanged,
+)
+from felhom_agent.journal.operation import Operation
+from felhom_agent.journal.operations import Operations
+from felhom_agent.model import Action, GuestPlan, SetConfig, Start, Stop
+from felhom_agent.planning.actions import describe
+from felhom_agent.proxmox.answers import already_there
+from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.holds import Permit
+from felhom_agent.service.events import GUEST_CHANGED, IN_FLIGHT, Event
+from felhom_agent.service.logging import fields
+
+_log = logging.getLogger(__name__)
+
+# PVE's own timeout for a shutdown comes first; ours is for a task that overstays even that.
+_SLACK = 30.0
+
+
+class NoEffect(FelhomError):
+    """An action succeeded by PVE's word, and the next look shows no trace of it."""
+
+
+class Dispatcher:
+    """Does actions; called on the lane of the action's guest.
+
+    Threads: `settings` is replaced as a whole by the main loop and read as a whole by lanes.
+    """
+
+    def __init__(self, node: Node, operations: Operations, settings: ReconcileConfig) -> None:
+        self._node = node
+        self._operations = operations
+        self.settings = settings
+
+    def begin(
+        self,
+        action: Action,
+        permit: Permit,
+        *,
+        key: str = "",
+        expires: float | None = None,
+    ) -> Operation:
+        """Given an action, do it as far as PVE's word; return the operation, to be confirmed.
+
+        `permit` is asked before the intent is written, and again immediately before the call, since
+        writing may have taken its time.
+        `key` and `expires` make it a one-shot job. Raise JobRefused if that must not be begun, and
+        what stood in the way otherwise; the journal then holds it as failed, or in flight where
+        nobody can tell.
+        """
+        permit.ask()
+        operation = self._operations.begin(action, key=key, expires=expires)
+        try:
+            permit.ask()
+            upid = self._call(action)
+        except (Held, Changed, Interrupted) as error:
+            self._operations.failed(operation, f"not begun: {error}", untouched=True)
+            raise
+        except Unchanged as error:
+            if already_there(error.text):
+                return operation
+            self._operations.failed(operation, error.text, untouched=True)
+            raise
+        except OutcomeUnknown as error:
+            _log_unknown(operation, error)
+            raise
+        return self._await(self._operations.task(operation, upid)) if upid else operation
+
+    def confirm(self, operation: Operation, action: Action, plan: GuestPlan) -> Operation:
+        """Given the plan that a look after the action came to, record the operation's outcome.
+
+        Raise NoEffect if the action, or a part of it, is planned again.
+        """
+        if _is_repeated(action, plan.actions):
+            self._operations.failed(operation, "PVE said OK, but it does not show")
+            raise NoEffect(f"PVE accepted to {describe(action)}, but it does not show")
+        operation = self._operations.succeeded(operation)
+        _log.info(
+            "guest %d: done: %s",
+            action.vmid,
+            describe(action),
+            extra=_fields(operation, GUEST_CHANGED),
+        )
+        return operation
+
+    def timeout(self, action: str) -> float:
+        """Given an action's name, return the seconds that its task is waited for."""
+        seconds = {
+            "Start": self.settings.start_timeout,
+            "Stop": self.settings.stop_timeout + _SLACK,
+            "SetConfig": self.settings.config_timeout,
+        }
+        return seconds[action]
+
+    def _call(self, action: Action) -> str:
+        match action:
+            case Start():
+                return self._node.guests.start(action)
+            case Stop():
+                return self._node.guests.stop(action, self.settings.stop_timeout)
+            case SetConfig():
+                return self._node.guests.set_config(action)
+
+    def _await(self, operation: Operation) -> Operation:
+        """Wait for an operation's task to end well; return the operation."""
+        try:
+            self._node.tasks.wait(operation.upid, self.timeout(operation.action))
+        except TaskFailed as error:
+            if already_there(error.text):
+                return operation
+            self._operations.failed(operation, error.text)
+            raise
+        except (StillRunning, Missing) as error:
+            _log_unknown(operation, error)
+            raise
+        return operation
+
+
+def _log_unknown(operation: Operation, error: FelhomError) -> None:
+    _log.warning(
+        "guest %d: not known yet what became of %s: %s",
+        operation.vmid,
+        operation.text,
+        error,
+        extra=_fields(operation, IN_FLIGHT),
+    )
+
+
+def _fields(operation: Operation, event: Event) -> dict[str, object]:
+    return fields(
+        event,
+        vmid=operation.vmid,
+        action=operation.action,
+        op=operation.op_id,
+        upid=operation.upid,
+    )
+
+
+def _is_repeated(done: Action, planned: tuple[Action, ...]) -> bool:
+    """Return whether an action that was just done is planned again, wholly or in part."""
+    match done:
+        case SetConfig():
+            keys = {c.key for a in planned if isinstance(a, SetConfig) for c in a.changes}
+            return any(change.key in keys for change in done.changes)
+        case Start():
+            # The start that ends a restart is another one.
+            restarts = any(isinstance(a, Stop) and a.restart for a in planned)
+            return not restarts and any(isinstance(a, Start) for a in planned)
+        case Stop():
+            return any(isinstance(a, Stop) for a in planned)

@@ -1,0 +1,271 @@
+"""agent.toml: what is accepted, what is refused, and that secrets stay secret."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import socket
+from pathlib import Path
+
+import pytest
+
+from felhom_agent.config import settings as config_module
+from felhom_agent.config.secret import Secret, read_secret
+from felhom_agent.config.settings import SECTIONS, ProxmoxConfig, load
+from felhom_agent.errors import ConfigError
+
+GOOD = """\
+[proxmox]
+token_id = "felhom-agent@pve!agent"
+token_file = "token"
+"""
+UUID = "5ecc1e17-0000-4000-8000-00000badcafe"
+
+
+def written(directory: Path, text: str) -> Path:
+    path = directory / "agent.toml"
+    path.write_text(text)
+    return path
+
+
+def refusals(directory: Path, text: str) -> list[str]:
+    """Return the problems of a file, without the directory."""
+    with pytest.raises(ConfigError) as caught:
+        load(written(directory, text))
+    return [str(p).removeprefix(f"{directory}/") for p in caught.value.problems]
+
+
+def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
+    config = load(written(tmp_path, GOOD))
+    assert config.proxmox.endpoint == "https://localhost:8006"
+    assert config.proxmox.ca_file == Path("/etc/pve/pve-root-ca.pem")
+    assert config.proxmox.node == socket.gethostname().split(".")[0]
+    assert config.desired.directory is None
+    assert config.reconcile.interval == 60.0
+
+
+def test_relative_paths_are_taken_from_the_files_own_directory(tmp_path: Path) -> None:
+    config = load(written(tmp_path, GOOD + '[desired]\ndirectory = "guests.d"\n'))
+    assert config.proxmox.token_file == tmp_path / "token"
+    assert config.desired.directory == tmp_path / "guests.d"
+
+
+def test_every_problem_of_a_file_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    text = """\
+[proxmox]
+endpoint = "http://localhost:8006"
+token_id = "felhom-agent"
+tokenfile = "/x"
+insecure = "yes"
+
+[reconsile]
+interval = 5
+[reconcile]
+interval = 0
+parallel = 1.5
+jitter = true
+dry_run = 1
+[journal]
+directory = 7
+"""
+    assert refusals(tmp_path, text) == [
+        "agent.toml:2: [proxmox] endpoint: must be like https://localhost:8006",
+        (
+            "agent.toml:3: [proxmox] token_id: must be like user@realm!name, as "
+            "`pveum user token list USER` shows it"
+        ),
+        "agent.toml:4: [proxmox] tokenfile: unknown key; did you mean 'token_file'?",
+        "agent.toml:5: [proxmox] insecure: must be true or false",
+        "agent.toml:7: unknown section [reconsile]; did you mean 'reconcile'?",
+        "agent.toml:10: [reconcile] interval: must be from 1 to 86400, not 0",
+        "agent.toml:11: [reconcile] parallel: must be a whole number",
+        "agent.toml:12: [reconcile] jitter: must be a number of seconds",
+        "agent.toml:13: [reconcile] dry_run: must be true or false",
+        "agent.toml:15: [journal] directory: must be a text in quotes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (f'token = "{UUID}"', "a secret does not belong into this file"),
+        ('node = "no_such.name"', "is not a node's name"),
+        ('fingerprint = "AA:BB"', "must be 32 pairs of hex digits"),
+        ('ca_file = ""', "must be a path"),
+        ('insecure = true\nca_file = "/x"', "contradicts ca_file"),
+        ("read_timeout = nan", "must be from 0.1 to 600, not nan"),
+        ("read_timeout = inf", "must be from 0.1 to 600, not inf"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(tmp_path: Path, line: str, told: str) -> None:
+    (refusal,) = refusals(tmp_path, GOOD + line + "\n")
+    assert told in refusal
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["ftp://h", "https://", "https://h/path", "https://u:p@h", "https://h:99999", "nonsense"],
+)
+def test_only_a_plain_https_url_is_an_endpoint(tmp_path: Path, endpoint: str) -> None:
+    (refusal,) = refusals(tmp_path, GOOD + f'endpoint = "{endpoint}"\n')
+    assert "endpoint: must be like" in refusal
+
+
+def test_a_section_must_be_a_table(tmp_path: Path) -> None:
+    assert "agent.toml:1: [journal] must be a table" in refusals(tmp_path, "journal = 1\n" + GOOD)
+
+
+def test_a_whole_token_as_its_id_is_refused_without_showing_the_secret(tmp_path: Path) -> None:
+    text = f'[proxmox]\ntoken_id = "felhom-agent@pve!agent={UUID}"\n'
+    (refusal,) = refusals(tmp_path, text)
+    assert "belongs into token_file" in refusal
+    assert UUID not in refusal
+
+
+def test_the_first_backoff_may_not_exceed_the_cap(tmp_path: Path) -> None:
+    (refusal,) = refusals(tmp_path, GOOD + "[reconcile]\nbackoff_first = 9\nbackoff_cap = 5\n")
+    assert "is greater than backoff_cap" in refusal
+
+
+def test_the_secret_is_read_from_its_file_and_shown_nowhere(tmp_path: Path) -> None:
+    config = load(written(tmp_path, GOOD))
+    config.proxmox.token_file.write_text(f"{UUID}\n")
+    config.proxmox.token_file.chmod(0o600)
+    secret = read_secret(config.proxmox)
+    assert secret.reveal() == UUID
+    for shown in (repr(secret), str(secret), f"{secret}", repr(config), str([secret])):
+        assert UUID not in shown
+
+
+def test_a_pasted_whole_token_in_the_secrets_file_is_understood(tmp_path: Path) -> None:
+    config = load(written(tmp_path, GOOD))
+    config.proxmox.token_file.write_text(f"felhom-agent@pve!agent={UUID}\n")
+    config.proxmox.token_file.chmod(0o640)
+    assert read_secret(config.proxmox) == Secret(UUID)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "told"),
+    [
+        (UUID, 0o644, "every user can read the token's secret; run: chmod 600"),
+        ("", 0o600, "must hold the token's secret and nothing else"),
+        (f"{UUID} {UUID}", 0o600, "must hold the token's secret and nothing else"),
+        ("\x00\udcff", 0o600, "cannot be read: it is not text"),
+        (None, 0o600, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_secrets_file_that_is_not_fit_is_refused_without_showing_it(
+    tmp_path: Path, content: str | None, mode: int, told: str
+) -> None:
+    config = load(written(tmp_path, GOOD))
+    path = config.proxmox.token_file
+    if content is not None:
+        path.write_text(content, errors="surrogateescape")
+        path.chmod(mode)
+    with pytest.raises(ConfigError) as caught:
+        read_secret(config.proxmox)
+    assert told in str(caught.value)
+    assert UUID not in str(caught.value)
+
+
+def test_every_setting_is_documented() -> None:
+    """The reference manual is made of these texts."""
+    tree = ast.parse(inspect.getsource(config_module))
+    for cls in SECTIONS.values():
+        (body,) = [
+            n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == cls.__name__
+        ]
+        documented = {
+            ast.unparse(first.target)
+            for first, then in itertools.pairwise(body)
+            if isinstance(first, ast.AnnAssign)
+            and isinstance(then, ast.Expr)
+            and isinstance(then.value, ast.Constant)
+        }
+        assert documented == {f.name for f in dataclasses.fields(cls)}
+
+
+class TestCredentials:
+    """What systemd hands to the service goes before the paths that only root can read."""
+
+    @pytest.fixture
+    def credentials(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        directory = tmp_path / "credentials"
+        directory.mkdir()
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
+        return directory
+
+    def load(self, tmp_path: Path, more: str = "") -> ProxmoxConfig:
+        path = tmp_path / "agent.toml"
+        path.write_text(f'[proxmox]\ntoken_id = "me@pve!agent"\n{more}')
+        return load(path).proxmox
+
+    def test_they_stand_for_the_token_and_the_ca(self, tmp_path: Path, credentials: Path) -> None:
+        (credentials / "token").write_text("secret\n")
+        (credentials / "token").chmod(0o400)
+        (credentials / "pve-root-ca.pem").write_text("certificate\n")
+        config = self.load(tmp_path)
+        assert config.ca_file == credentials / "pve-root-ca.pem"
+        assert read_secret(config).reveal() == "secret"
+
+    def test_a_blank_one_counts_as_absent(self, tmp_path: Path, credentials: Path) -> None:
+        """The unit file gives a blank where a file is not there."""
+        (credentials / "token").write_text("\n")
+        config = self.load(tmp_path)
+        assert (config.token_file, config.ca_file) == (
+            ProxmoxConfig.token_file,
+            ProxmoxConfig.ca_file,
+        )
+
+    def test_what_the_file_says_goes_before_them(self, tmp_path: Path, credentials: Path) -> None:
+        (credentials / "token").write_text("secret\n")
+        config = self.load(tmp_path, 'token_file = "/elsewhere"\n')
+        assert config.token_file == Path("/elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("said", "named", "others"),
+    [
+        ("[]", [], [100, 101]),
+        ("[101]", [101], [100, 102]),
+        ('["101", "200-299", 300]', [101, 200, 250, 299, 300], [100, 199, 301]),
+        ('["999999998-999999999"]', [999_999_999], [100]),
+    ],
+)
+def test_guests_for_the_hub_are_named_by_vmid_and_range(
+    tmp_path: Path, said: str, named: list[int], others: list[int]
+) -> None:
+    hub = load(written(tmp_path, f"{GOOD}[hub]\nguests = {said}\n")).hub
+    assert all(hub.names(vmid) for vmid in named)
+    assert not any(hub.names(vmid) for vmid in others)
+
+
+def test_without_a_word_the_hub_speaks_for_no_guest(tmp_path: Path) -> None:
+    hub = load(written(tmp_path, GOOD)).hub
+    assert not any(hub.names(vmid) for vmid in (0, 100, 999_999_999))
+    assert hub.max_guests == 500
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["101", '"101"', "true", "[true]", "[99]", "[-101]", "[1000000000]", "[101.0]", '["200-100"]',
+     '["all"]', '["*"]', '["100-"]', '["-100"]', '["100 - 200"]', '["0100"]', '["100-200-300"]',
+     "[[101]]", "[{}]", '["\\u0661\\u0660\\u0660"]', f"[0x{'f' * 4000}]",
+     f"[{', '.join(['100'] * 1001)}]"],
+    ids=lambda said: said[:20],
+)  # fmt: skip
+def test_what_names_no_guest_is_refused_in_words(tmp_path: Path, said: str) -> None:
+    (refusal,) = refusals(tmp_path, f"{GOOD}[hub]\nguests = {said}\n")
+    assert refusal.startswith("agent.toml:5: [hub] guests: must ")
+    assert len(refusal) < 200
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h\u00fcb.example", "https://hub.example/a b", "https://hub.example:99999",
+            "https://hub.example:0", "https://hub.example/\\u0007"],
+)  # fmt: skip
+def test_a_hub_that_no_request_could_name_is_refused(tmp_path: Path, url: str) -> None:
+    (refusal,) = refusals(tmp_path, f'{GOOD}[hub]\nurl = "{url}"\n')
+    assert refusal.startswith("agent.toml:5: [hub] url: must be ")

@@ -1,0 +1,520 @@
+"""Which guest is reconciled when: records, places, waits, and what is forgotten."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from felhom_agent.config.settings import Config
+from felhom_agent.daemon.assembly import assembled
+from felhom_agent.daemon.loop import Daemon
+from felhom_agent.daemon.places import HANDOVER, OVERRUN
+from felhom_agent.daemon.scheduler import Scheduler
+from felhom_agent.devnode import Behaviour, Fault
+from felhom_agent.model import Blocked, Converged, Kind, Outcome, Refused, Retry, Start
+from felhom_agent.reconcile.reconciliation import IN_VAIN
+from tests.conftest import Clock, Site
+from tests.process import SOON, wait_until
+from tests.reconcile.pending import kept_pending
+
+Begin = Callable[..., "Running"]
+
+
+class Running:
+    """An agent whose main loop a test steps through; `monotonic` is its clock."""
+
+    def __init__(self, daemon: Daemon, monotonic: Clock, site: Site) -> None:
+        self.daemon = daemon
+        self.monotonic = monotonic
+        self._site = site
+
+    @property
+    def scheduler(self) -> Scheduler:
+        return self.daemon._scheduler
+
+    def look(self) -> bool:
+        return self.daemon.look()
+
+    def run_pass(self) -> None:
+        """Observe and submit, without waiting for what was submitted."""
+        self.daemon._pass()
+
+    def hear(self, done: Callable[[], bool]) -> None:
+        """Take in what lanes report until something is so."""
+        for _ in range(500):
+            self.scheduler.publish()
+            if done():
+                return
+            self.daemon._wait(0.1)
+            self._site.clock.pass_by(1)
+        raise AssertionError("it never came to pass")
+
+    def later(self, seconds: float) -> None:
+        """Let time go by, and do what is due by then."""
+        self.monotonic.pass_by(seconds)
+        self.scheduler.retry()
+        self.hear(lambda: self.scheduler.idle)
+
+    def outcome(self, vmid: int = 100) -> Outcome:
+        self.scheduler.publish()
+        return self.scheduler.statuses[vmid].outcome
+
+
+@pytest.fixture
+def begin(site: Site) -> Iterator[Begin]:
+    with contextmanager_stack() as enter:
+
+        def begun(**settings: object) -> Running:
+            config: Config = site.config(**settings)
+            monotonic = Clock(1000.0)
+            parts = enter(assembled(config, site.clock, monotonic=site.clock))
+            daemon = Daemon(config, parts, clock=monotonic, chance=lambda: 0.0)
+            return Running(daemon, monotonic, site)
+
+        yield begun
+
+
+@contextmanager
+def contextmanager_stack() -> Iterator[Callable]:  # type: ignore[type-arg]
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        yield stack.enter_context
+
+
+def asked(site: Site, verb: str) -> list[int]:
+    """Return the guests that PVE was asked to `verb`, in order."""
+    found = [m.path.split("/") for m in site.devnode.mutations]
+    return [int(parts[4]) for parts in found if parts[-1] == verb]
+
+
+def add(site: Site, count: int, *, running: bool = False, **behaviour: float) -> list[int]:
+    """Add guests from 300 on; return their vmids."""
+    vmids = list(range(300, 300 + count))
+    for vmid in vmids:
+        words = Behaviour(**behaviour)  # type: ignore[arg-type]
+        site.world.add("qemu", vmid, {"cores": 1}, running=running, behaviour=words)
+    return vmids
+
+
+def declare_running(site: Site, vmids: list[int]) -> None:
+    site.declare("".join(f'[guest.{v}]\nstate = "running"\n' for v in vmids))
+
+
+def declare_restarted(site: Site, vmids: list[int]) -> None:
+    site.declare(
+        "".join(
+            f'[guest.{v}]\nstate = "running"\nrestart = "allowed"\n[guest.{v}.config]\ncores = 2\n'
+            for v in vmids
+        )
+    )
+
+
+# Waits and failures.
+
+
+def test_each_failure_in_a_row_doubles_the_wait(site: Site, begin: Begin) -> None:
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    declare_running(site, [100])
+    agent = begin(backoff_first=5.0)
+    agent.look()
+    delays = []
+    for _ in range(4):
+        outcome = agent.outcome()
+        assert isinstance(outcome, Retry)
+        delays.append(outcome.delay)
+        agent.later(outcome.delay)
+    assert delays == [5, 10, 20, 40]
+    assert len(asked(site, "start")) == 5
+
+
+def test_a_guest_is_not_tried_before_its_wait_is_over(site: Site, begin: Begin) -> None:
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    declare_running(site, [100])
+    agent = begin(backoff_first=5.0)
+    agent.look()
+    agent.later(4.9)
+    agent.look()
+    assert len(asked(site, "start")) == 1
+    agent.later(0.2)
+    assert len(asked(site, "start")) == 2
+
+
+def test_success_forgets_the_failures(site: Site, begin: Begin) -> None:
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    declare_running(site, [100])
+    agent = begin(backoff_first=5.0)
+    agent.look()
+    agent.later(5)
+    assert agent.outcome() == Retry(10.0, agent.outcome().why)  # type: ignore[union-attr]
+    site.world.behave(100, Behaviour())
+    agent.later(10)
+    assert agent.outcome() == Converged()
+    site.world.stop(100)
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    agent.look()
+    assert agent.outcome() == Retry(5.0, agent.outcome().why)  # type: ignore[union-attr]
+
+
+def test_a_guest_that_a_person_brought_in_line_is_not_retried(site: Site, begin: Begin) -> None:
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    declare_running(site, [100])
+    agent = begin(backoff_first=5.0)
+    agent.look()
+    site.world.start(100)
+    assert agent.look()
+    before = len(site.devnode.requests)
+    agent.later(60)
+    assert len(site.devnode.requests) == before
+
+
+def test_a_changed_declaration_is_tried_at_once_and_counts_failures_anew(
+    site: Site, begin: Begin
+) -> None:
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    declare_running(site, [100])
+    agent = begin(backoff_first=5.0)
+    agent.look()
+    agent.later(5)
+    site.declare('[guest.100]\nstate = "running"\nstop = "power-off"\n')
+    agent.look()
+    outcome = agent.outcome()
+    assert isinstance(outcome, Retry)
+    assert outcome.delay == 5.0
+    assert len(asked(site, "start")) == 3
+
+
+def test_another_difference_is_tried_at_once_although_the_last_one_failed(
+    site: Site, begin: Begin
+) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n")
+    site.devnode.faults.add(Fault("POST", "config$", "status:400"))
+    agent = begin()
+    agent.look()
+    assert isinstance(agent.outcome(), Refused)
+    agent.look()
+    assert len(asked(site, "config")) == 1
+    site.world.edit(100, {"cores": 4})
+    agent.look()
+    assert agent.outcome() == Converged()
+
+
+def test_what_pve_refused_is_tried_again_once_the_declaration_changes(
+    site: Site, begin: Begin
+) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n")
+    site.devnode.faults.add(Fault("POST", "config$", "status:400"))
+    agent = begin()
+    agent.look()
+    agent.later(1e6)
+    assert len(asked(site, "config")) == 1
+    site.declare("[guest.100.config]\ncores = 3\n")
+    assert agent.look()
+
+
+def test_a_guest_that_is_undeclared_and_declared_again_begins_with_a_clean_record(
+    site: Site, begin: Begin
+) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n")
+    site.devnode.faults.add(Fault("POST", "config$", "status:400"))
+    agent = begin()
+    assert not agent.look()
+    (site.guests_directory / "guests.toml").unlink()
+    assert agent.look()
+    assert agent.scheduler.statuses == {}
+    site.declare("[guest.100.config]\ncores = 2\n")
+    assert agent.look()
+    assert site.world.config(100)["cores"] == 2
+
+
+def test_a_guest_that_pve_blocks_is_tried_after_the_longest_wait(site: Site, begin: Begin) -> None:
+    site.world.start(100)
+    site.world.behave(100, Behaviour(obeys_shutdown=False))
+    site.declare('[guest.100]\nstate = "stopped"\n')
+    agent = begin(stop_timeout=5.0, backoff_cap=600.0)
+    agent.run_pass()
+    agent.hear(lambda: agent.scheduler.idle)
+    assert isinstance(agent.outcome(), Blocked)
+    agent.monotonic.pass_by(599)
+    agent.look()
+    assert len(asked(site, "shutdown")) == 1
+    agent.monotonic.pass_by(2)
+    agent.run_pass()
+    agent.hear(lambda: agent.scheduler.idle)
+    assert len(asked(site, "shutdown")) == 2
+
+
+def test_a_wait_for_what_takes_its_time_is_no_failure_and_has_its_own_end(
+    site: Site, begin: Begin
+) -> None:
+    """PVE may yet begin what was cut off; the guest is looked at when that cannot be any more."""
+    site.devnode.faults.add(Fault("POST", "start$", "reset-before"))
+    declare_running(site, [100])
+    agent = begin(backoff_first=5.0)
+    agent.look()
+    agent.later(5)
+    outcome = agent.outcome()
+    assert isinstance(outcome, Retry)
+    assert "PVE may yet begin Start" in outcome.why
+    assert 0 < outcome.delay <= 10
+    site.clock.pass_by(60)
+    agent.later(outcome.delay)
+    assert agent.outcome() == Converged()
+
+
+def test_a_retry_is_said_once_as_long_as_its_reason_is_the_same(
+    site: Site, begin: Begin, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.world.behave(100, Behaviour(start_seconds=1e6))
+    declare_running(site, [100])
+    agent = begin(start_timeout=1.0, backoff_first=5.0)
+    agent.run_pass()
+    for _ in range(5):
+        agent.hear(lambda: agent.scheduler.idle)
+        outcome = agent.outcome()
+        assert isinstance(outcome, Retry)
+        agent.monotonic.pass_by(700)
+        agent.scheduler.retry()
+    agent.hear(lambda: agent.scheduler.idle)
+    said = [r.getMessage() for r in caplog.records if "guest 100: retry" in r.getMessage()]
+    assert len(said) == 1
+
+
+def test_a_restart_in_vain_is_forgotten_once_the_guest_is_as_declared(
+    site: Site, begin: Begin
+) -> None:
+    """PVE keeps some changes pending through a restart (recorded: 100-snapshots-qemu/238)."""
+    site.world.start(100)
+    declare_restarted(site, [100])
+    agent = begin()
+    with kept_pending(site, "cores", 1, 2):
+        for _ in range(3):
+            agent.look()
+            assert agent.outcome() == Refused(IN_VAIN)
+    assert len(asked(site, "shutdown")) == 1
+    site.world.stop(100)
+    site.world.start(100)
+    assert agent.look()
+    site.world.edit(100, {"cores": "1"})
+    assert agent.look()
+    assert len(asked(site, "shutdown")) == 2
+
+
+# Places.
+
+
+def test_no_more_guests_are_changed_at_once_than_allowed_and_in_order(
+    site: Site, begin: Begin
+) -> None:
+    vmids = add(site, 5, start_seconds=60)
+    declare_running(site, vmids)
+    agent = begin(parallel=2)
+    agent.run_pass()
+    wait_until(lambda: len(asked(site, "start")) == 2)
+    assert sorted(asked(site, "start")) == vmids[:2]
+    assert agent.scheduler.running == 2
+    agent.hear(lambda: agent.scheduler.idle)
+    assert len(asked(site, "start")) == 5
+    assert sorted(asked(site, "start")[:4]) == vmids[:4]
+    assert asked(site, "start")[4] == vmids[4]
+
+
+def test_a_guest_that_waits_for_a_place_holds_no_thread_and_asks_nothing(
+    site: Site, begin: Begin
+) -> None:
+    vmids = add(site, 30, start_seconds=1e6)
+    declare_running(site, vmids)
+    agent = begin(parallel=2)
+    agent.run_pass()
+    wait_until(lambda: len(asked(site, "start")) == 2)
+    lanes = [t.name for t in threading.enumerate() if t.name.startswith("lane-")]
+    assert sorted(lanes) == [f"lane-{v}" for v in vmids[:2]]
+    of_others = [r.path for r in site.devnode.requests if "/309/" in r.path]
+    assert [path.rpartition("/")[2] for path in of_others] == ["config"]
+    agent.daemon._parts.node.stop.set()
+
+
+def test_a_place_is_given_back_after_a_minute_even_if_the_task_still_runs(
+    site: Site, begin: Begin
+) -> None:
+    vmids = add(site, 9, start_seconds=1e6)
+    declare_running(site, vmids)
+    agent = begin(parallel=2, start_timeout=3000.0)
+    agent.run_pass()
+    for round_ in range(1, OVERRUN + 1):
+        wait_until(lambda n=round_: len(asked(site, "start")) == 2 * n)  # type: ignore[misc]
+        assert agent.scheduler.running == 2 * round_
+        agent.monotonic.pass_by(HANDOVER - 1)
+        agent.scheduler.retry()
+        assert agent.scheduler.running == 2 * round_
+        due = agent.scheduler.next_event()
+        assert due == (agent.monotonic.now + 1 if round_ < OVERRUN else float("inf"))
+        agent.monotonic.pass_by(1)
+        agent.scheduler.retry()
+    assert agent.scheduler.running == 2 * OVERRUN
+    agent.daemon._parts.node.stop.set()
+
+
+def test_a_guest_whose_lane_runs_is_not_submitted_again(site: Site, begin: Begin) -> None:
+    site.world.behave(100, Behaviour(start_seconds=60))
+    declare_running(site, [100])
+    agent = begin(parallel=4)
+    agent.run_pass()
+    wait_until(lambda: len(asked(site, "start")) == 1)
+    agent.run_pass()
+    agent.scheduler.retry()
+    assert agent.scheduler.running == 1
+    agent.hear(lambda: agent.scheduler.idle)
+    assert asked(site, "start") == [100]
+
+
+def test_a_guest_that_was_withdrawn_while_it_waited_is_not_touched(
+    site: Site, begin: Begin
+) -> None:
+    vmids = add(site, 2, start_seconds=60)
+    declare_running(site, vmids)
+    agent = begin(parallel=1)
+    agent.run_pass()
+    wait_until(lambda: len(asked(site, "start")) == 1)
+    declare_running(site, vmids[:1])
+    agent.run_pass()
+    agent.hear(lambda: agent.scheduler.idle)
+    assert asked(site, "start") == vmids[:1]
+    assert list(agent.scheduler.statuses) == vmids[:1]
+
+
+def test_guests_restart_one_at_a_time_and_wait_without_asking(site: Site, begin: Begin) -> None:
+    vmids = add(site, 4, running=True, shutdown_seconds=60)
+    declare_restarted(site, vmids)
+    agent = begin(parallel=4)
+    agent.run_pass()
+    agent.hear(lambda: len(asked(site, "shutdown")) == 1 and agent.scheduler.running == 1)
+    before = [r.path for r in site.devnode.requests if "/tasks/" not in r.path]
+    for vmid in vmids[1:]:
+        if vmid not in asked(site, "shutdown"):
+            assert "waits" in str(agent.outcome(vmid))
+    agent.daemon._wait(0.01)
+    assert [r.path for r in site.devnode.requests if "/tasks/" not in r.path] == before
+    agent.hear(lambda: agent.scheduler.idle)
+    assert agent.daemon.look()
+    assert sorted(asked(site, "shutdown")) == vmids
+    assert len(asked(site, "start")) == 4
+
+
+def test_one_look_waits_for_all_restarts_in_turn(site: Site, begin: Begin) -> None:
+    vmids = add(site, 3, running=True)
+    declare_restarted(site, vmids)
+    agent = begin(parallel=4)
+    assert agent.look()
+    assert [site.world.config(v)["cores"] for v in vmids] == [2, 2, 2]
+    assert sorted(asked(site, "shutdown")) == vmids
+
+
+def test_a_restart_that_ha_would_fight_says_so(site: Site, begin: Begin) -> None:
+    site.world.start(100)
+    site.world.ha(100, "started")
+    declare_restarted(site, [100])
+    agent = begin()
+    agent.look()
+    assert "needs a restart: cores 1 -> 2; HA manages it" in str(agent.outcome())
+    assert asked(site, "shutdown") == []
+
+
+# Jobs, ends, and what another process left.
+
+
+def test_a_one_shot_job_waits_for_its_place_like_everybody(site: Site, begin: Begin) -> None:
+    add(site, 1, start_seconds=60)
+    declare_running(site, [300])
+    agent = begin(parallel=1)
+    agent.run_pass()
+    wait_until(lambda: asked(site, "start") == [300])
+    job = agent.scheduler.run_once("job-1", Start(100, Kind.QEMU))
+    assert not job.done()
+    assert agent.scheduler.running == 1
+    agent.hear(job.done)
+    assert job.result(SOON).key == "job-1"
+    assert asked(site, "start") == [300, 100]
+
+
+def test_an_end_that_is_meant_for_another_assembly_is_ignored(site: Site, begin: Begin) -> None:
+    """An agent is put together again when its journal is back; lanes of before may still report."""
+    site.declare("[guest.100.config]\ncores = 2\n")
+    site.devnode.faults.add(Fault("POST", "config$", "status:400"))
+    agent = begin()
+    real, heard = agent.daemon._wait, []
+    agent.daemon._wait = lambda seconds: real(seconds)  # type: ignore[method-assign]
+    agent.look()
+    end_of_before = agent.scheduler
+    again = Daemon(
+        agent.daemon.config, agent.daemon._parts, clock=agent.monotonic, chance=lambda: 0.0
+    )
+    from felhom_agent.daemon.scheduler import Ended
+    from felhom_agent.reconcile.reconciliation import Reconciled
+
+    again._pass()
+    again._scheduler.ended(Ended(end_of_before, 100, Reconciled(Refused("of before"))))
+    while not again._scheduler.idle:
+        again._wait(0.1)
+        heard.append(1)
+    again._scheduler.publish()
+    assert again._scheduler.statuses[100].outcome == Converged()
+
+
+def test_a_guest_for_which_no_thread_can_be_had_is_not_as_declared(
+    site: Site, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n")
+    agent = begin()
+
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        real = threading.Thread.start
+        patch.setattr(
+            threading.Thread,
+            "start",
+            lambda self: no_thread(self) if self.name.startswith("lane-") else real(self),
+        )
+        assert not agent.look()
+        assert "no thread could be had" in str(agent.outcome())
+    assert agent.look()
+
+
+def test_a_held_guest_is_due_as_soon_as_the_hold_is_gone(site: Site, begin: Begin) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n")
+    agent = begin()
+    holds = agent.daemon._parts.holds
+    holds.register("test", lambda _: "held by a test")
+    assert not agent.look()
+    assert agent.outcome() == Blocked("held by a test; would set cores: 1 -> 2")
+    holds.register("test", lambda _: "")
+    assert agent.look()
+
+
+def test_other_threads_see_an_immutable_snapshot(site: Site, begin: Begin) -> None:
+    site.declare("[guest.100.config]\ncores = 1\n")
+    agent = begin()
+    agent.look()
+    before = agent.scheduler.statuses
+    with pytest.raises(TypeError):
+        before[100] = None  # type: ignore[index]
+    site.world.lock(100, "backup")
+    site.declare("[guest.100.config]\ncores = 3\n")
+    agent.look()
+    assert before[100].outcome == Converged()
+    assert agent.scheduler.statuses[100].outcome == Blocked("it is locked (backup)")
+
+
+def test_a_reload_lets_every_guest_be_due(site: Site, begin: Begin) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n")
+    site.devnode.faults.add(Fault("POST", "config$", "status:400"))
+    agent = begin()
+    assert not agent.look()
+    agent.scheduler.adopt(replace(agent.scheduler.backoff, first=7.0), 3)
+    assert agent.look()

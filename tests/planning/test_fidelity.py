@@ -1,0 +1,70 @@
+"""Wishes against a node behind real HTTPS: PVE's parts stay, and root's things hold nothing up."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from felhom_agent.daemon.assembly import Parts
+from felhom_agent.model import Blocked, Converged, DeclaredValue, Desired, DesiredGuest, Outcome
+from tests.conftest import Site
+from tests.reconcile.conftest import Open
+
+SOON = 30.0
+UUID = "11111111-2222-3333-4444-555555555555"
+
+
+def reconciled(parts: Parts, **config: DeclaredValue) -> Outcome:
+    guest = DesiredGuest(100, config=MappingProxyType(config))
+    parts.engine.desired = Desired(MappingProxyType({100: guest}))
+    return parts.engine.reconcile(100).result(SOON).outcome
+
+
+def writes(site: Site) -> int:
+    return sum(r.method in {"PUT", "POST"} for r in site.devnode.requests)
+
+
+def test_a_vm_keeps_its_uuid_and_what_a_newer_pve_added(site: Site, agent: Open) -> None:
+    site.world.newer_parts = frozenset({"newpart"})
+    site.world.edit(
+        100,
+        {
+            "smbios1": f"uuid={UUID}",
+            "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0,newpart=7",
+            "scsi0": "local:100/vm-100-disk-0.raw,newpart=7,size=1G",
+        },
+    )
+    with agent() as parts:
+        outcome = reconciled(
+            parts,
+            smbios1="serial=A",
+            net0="virtio,bridge=vmbr0,firewall=1",
+            scsi0="local:100/vm-100-disk-0.raw,backup=0",
+        )
+    assert outcome == Converged()
+    config = site.world.config(100)
+    assert config["smbios1"] == f"serial=A,uuid={UUID}"
+    assert config["net0"] == "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=1,newpart=7"
+    assert config["scsi0"] == "local:100/vm-100-disk-0.raw,backup=0,newpart=7,size=1G"
+
+
+def test_a_raw_device_stays_and_the_other_options_are_enforced(site: Site, agent: Open) -> None:
+    site.world.edit(100, {"usb0": "host=1234:5678", "cores": 1})
+    with agent() as parts:
+        outcome = reconciled(parts, usb0="mapping=stick", cores=2)
+        assert site.world.config(100)["cores"] == 2
+        assert site.world.config(100)["usb0"] == "host=1234:5678"
+        assert isinstance(outcome, Blocked)
+        assert "as root: qm set 100 --usb0 mapping=stick" in outcome.why
+        before = writes(site)
+        reconciled(parts, usb0="mapping=stick", cores=2)
+        assert writes(site) == before
+
+
+def test_no_disk_is_made_again_after_a_person_took_it_off(site: Site, agent: Open) -> None:
+    with agent() as parts:
+        for _ in range(2):
+            outcome = reconciled(parts, scsi1="local:1")
+            assert isinstance(outcome, Blocked)
+            assert "the agent creates no volumes" in outcome.why
+    assert "scsi1" not in site.world.config(100)
+    assert writes(site) == 0

@@ -1,0 +1,220 @@
+"""Which guest it is: witnesses, confirmations, and the node's task list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import pytest
+
+from felhom_agent.daemon.assembly import assembled
+from felhom_agent.daemon.loop import Daemon
+from felhom_agent.model import (
+    ActualGuest,
+    Blocked,
+    DesiredGuest,
+    History,
+    Kind,
+    Known,
+    RunState,
+)
+from felhom_agent.planning.identity import identity_mismatch, identity_of, known_now
+from tests.conftest import Clock, Site
+
+UUID, OTHER = "6f6b1d0e-7b6c-4b6b-8f62-1d4f8a1c0100", "00000000-7b6c-4b6b-8f62-1d4f8a1c0100"
+CARD, OTHER_CARD = "name=eth0,hwaddr=BC:24:11:00:00:01", "name=eth0,hwaddr=BC:24:11:00:00:99"
+VOLUME, OTHER_VOLUME = "local-lvm:vm-101-disk-0,size=8G", "nfs:101/vm-101-disk-0.raw,size=8G"
+
+
+def vm(uuid: str = UUID, ctime: int = 1) -> ActualGuest:
+    config = {"smbios1": f"uuid={uuid}", "meta": f"creation-qemu=9.2,ctime={ctime}"}
+    return ActualGuest(101, Kind.QEMU, "pve1", RunState.STOPPED, config=config)
+
+
+def ct(rootfs: str = VOLUME, *cards: str) -> ActualGuest:
+    config = {"rootfs": rootfs} | {f"net{n}": card for n, card in enumerate(cards)}
+    return ActualGuest(101, Kind.LXC, "pve1", RunState.STOPPED, config=config)
+
+
+def listed(born: int | None) -> History:
+    """Return a history whose latest creation of guest 101 is `born`; None: it cannot be read."""
+    latest = {101: born} if born else {}
+    return History(MappingProxyType(latest), readable=born is not None)
+
+
+SAME, OTHER_GUEST, A_PERSON_MUST = "", "was given to another guest", "cannot tell"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "born_before", "born_now", "gone", "verdict"),
+    [
+        # All witnesses agree, and all differ.
+        (vm(), vm(), 5, 5, False, SAME),
+        (vm(), vm(OTHER, 2), 5, 5, False, OTHER_GUEST),
+        (vm(), vm(OTHER, 2), None, None, False, OTHER_GUEST),
+        (ct(VOLUME, CARD), ct(VOLUME, CARD), 5, 5, False, SAME),
+        (ct(VOLUME, CARD), ct(OTHER_VOLUME, OTHER_CARD), 5, 5, False, OTHER_GUEST),
+        # A VM's uuid is kept by a restore over the VM that was there.
+        (vm(), vm(), 5, 9, False, SAME),
+        # PVE gives a container that is created again the same volume, and perhaps the same cards.
+        (ct(VOLUME, CARD), ct(VOLUME, CARD), 5, 9, False, OTHER_GUEST),
+        (ct(VOLUME), ct(VOLUME), 5, 9, False, OTHER_GUEST),
+        (ct(VOLUME, CARD), ct(VOLUME, CARD), None, None, False, SAME),
+        # Witnesses that disagree: the list decides, and where it cannot, a person.
+        (ct(VOLUME, CARD), ct(VOLUME, OTHER_CARD), 5, 9, False, OTHER_GUEST),
+        (ct(VOLUME, CARD), ct(VOLUME, OTHER_CARD), 5, 5, False, SAME),
+        (ct(VOLUME, CARD), ct(VOLUME, OTHER_CARD), 5, None, False, A_PERSON_MUST),
+        (ct(VOLUME, CARD), ct(VOLUME, OTHER_CARD), None, 5, False, A_PERSON_MUST),
+        (ct(VOLUME, CARD), ct(OTHER_VOLUME, CARD), 5, 5, False, SAME),
+        (ct(VOLUME, CARD), ct(OTHER_VOLUME, CARD), 5, 9, False, OTHER_GUEST),
+        (vm(), vm(OTHER, 1), 5, 5, False, SAME),
+        (vm(), vm(OTHER, 1), 5, 9, False, OTHER_GUEST),
+        (vm(), vm(UUID, 2), 5, None, False, A_PERSON_MUST),
+        # One card of two is the same.
+        (ct(VOLUME, CARD, OTHER_CARD), ct(VOLUME, OTHER_CARD), 5, 5, False, SAME),
+        # Seen gone in between: nothing that agrees is proof.
+        (vm(), vm(), 5, 5, True, SAME),
+        (vm(), vm(), 5, 9, True, OTHER_GUEST),
+        (vm(), vm(), 5, None, True, A_PERSON_MUST),
+        (ct(VOLUME, CARD), ct(VOLUME, CARD), 5, None, True, A_PERSON_MUST),
+    ],
+)
+def test_witnesses_and_the_task_list_tell_who_it_is(
+    before: ActualGuest,
+    now: ActualGuest,
+    born_before: int | None,
+    born_now: int | None,
+    gone: bool,
+    verdict: str,
+) -> None:
+    known = Known(identity_of(before), born_before, gone)
+    why = identity_mismatch(DesiredGuest(101), now, known, listed(born_now))
+    assert (verdict in why) if verdict else why == ""
+    if why:
+        assert f'identity = "{identity_of(now)}"' in why
+
+
+@pytest.mark.parametrize(
+    "confirmation",
+    [
+        f"uuid={UUID}",
+        f"uuid={UUID.upper()}",
+        f"UUID={UUID}",
+        f"uuid={UUID};ctime=1",
+        f" ctime=1 ; uuid={UUID} ",
+    ],
+)
+def test_a_confirmation_counts_in_any_case_and_order(confirmation: str) -> None:
+    known = known_now(vm(OTHER, 2), listed(5))
+    desired = DesiredGuest(101, identity=confirmation)
+    assert identity_mismatch(desired, vm(), known, listed(9)) == ""
+
+
+@pytest.mark.parametrize(
+    "confirmation", [f"uuid={OTHER}", "uuid=", "nonsense", f"uuid={UUID};ctime=2"]
+)
+def test_a_confirmation_that_is_not_of_the_guest_confirms_nothing(confirmation: str) -> None:
+    desired = DesiredGuest(101, identity=confirmation)
+    assert identity_mismatch(desired, vm(), Known(), listed(5))
+
+
+def test_a_guest_that_nobody_knew_is_taken_for_the_one_that_is_meant() -> None:
+    assert identity_mismatch(DesiredGuest(101), vm(), Known(), listed(5)) == ""
+
+
+def test_a_guest_with_nothing_to_know_it_by_is_not_withheld() -> None:
+    bare = ActualGuest(101, Kind.QEMU, "pve1", RunState.STOPPED, config={})
+    assert identity_of(bare) == ""
+    assert identity_mismatch(DesiredGuest(101), bare, Known(f"uuid={UUID}"), listed(5)) == ""
+
+
+@pytest.mark.parametrize("again", [CARD, OTHER_CARD])
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_container_that_was_created_again_is_not_touched(
+    site: Site, clock: Clock, again: str, watched: bool
+) -> None:
+    """With the same volume and perhaps the same cards, between two passes or while away."""
+    config = {"hostname": "dns", "rootfs": VOLUME, "net0": CARD}
+    site.world.add("lxc", 205, config)
+    site.declare("[guest.205.config]\nonboot = true\n")
+    with assembled(site.config(), clock) as parts:
+        assert Daemon(site.config(), parts).look()
+        clock.pass_by(60)
+        site.world.remove(205)
+        clock.pass_by(60)
+        site.world.create("lxc", 205, {**config, "hostname": "other", "net0": again})
+        if watched:
+            look(site, clock, Daemon(site.config(), parts))
+    if not watched:
+        with assembled(site.config(), clock) as parts:
+            look(site, clock, Daemon(site.config(), parts))
+
+
+def look(site: Site, clock: Clock, daemon: Daemon) -> None:
+    before = len(site.devnode.mutations)
+    clock.pass_by(60)
+    assert not daemon.look()
+    assert "was given to another guest" in str(daemon._scheduler.statuses[205].outcome)
+    assert len(site.devnode.mutations) == before
+    assert "onboot" not in site.world.config(205)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rootfs": OTHER_VOLUME}, {"net0": OTHER_CARD}],
+    ids=["the root volume was moved", "the card was replaced"],
+)
+def test_a_container_that_a_person_changed_is_still_the_same(
+    site: Site, clock: Clock, change: dict[str, str]
+) -> None:
+    site.world.add("lxc", 205, {"hostname": "dns", "rootfs": VOLUME, "net0": CARD})
+    site.declare("[guest.205.config]\nonboot = true\n")
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        assert daemon.look()
+        site.world.edit(205, {**change, "onboot": 0})
+        assert daemon.look()
+        site.world.edit(205, {"onboot": 0})
+        assert daemon.look()
+    assert site.world.config(205)["onboot"] == 1
+
+
+def test_a_guest_that_was_seen_gone_and_came_back_needs_the_task_list_or_a_person(
+    make_site: Callable[..., Site], clock: Clock
+) -> None:
+    """This token may not read the tasks of others, so that the list cannot tell."""
+    site = make_site(privileges={"/vms": ["VM.Audit", "VM.Config.Options"]})
+    site.world.add("qemu", 100, {"smbios1": f"uuid={UUID}"})
+    site.declare("[guest.100.config]\nonboot = true\n")
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        assert daemon.look()
+        site.world.remove(100)
+        assert not daemon.look()
+        site.world.create("qemu", 100, {"smbios1": f"uuid={UUID}"})
+        assert not daemon.look()
+        outcome = daemon._scheduler.statuses[100].outcome
+        assert isinstance(outcome, Blocked)
+        assert "the node's task list cannot tell" in outcome.why
+        site.declare(f'[guest.100]\nidentity = "uuid={UUID}"\n[guest.100.config]\nonboot = true\n')
+        assert daemon.look()
+    assert site.world.config(100)["onboot"] == 1
+
+
+def test_a_node_of_which_hundreds_of_guests_were_created_is_read_to_the_end(
+    site: Site, clock: Clock
+) -> None:
+    """More tasks than one answer holds, between two passes."""
+    site.world.add("lxc", 205, {"rootfs": VOLUME, "net0": CARD})
+    site.declare("[guest.205.config]\nonboot = true\n")
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        assert daemon.look()
+        site.world.remove(205)
+        site.world.create("lxc", 205, {"rootfs": VOLUME, "net0": CARD})
+        for _ in range(600):
+            site.world.start(100)
+            site.world.stop(100)
+        clock.pass_by(60)
+        assert not daemon.look()
+    assert "onboot" not in site.world.config(205)
