@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -98,6 +99,8 @@ def fuzz(
             workers.append(Worker(name, process, here, Result()))
     try:
         _follow(workers, course, say, stop.set)
+    except KeyboardInterrupt:
+        say("interrupted")
     finally:
         for worker in workers:
             worker.process.kill()
@@ -116,24 +119,24 @@ def _work(module: str, name: str, seed: int, directory: Path, stop: Any, pipe: C
     random = Random(f"{seed} {name}")  # noqa: S311  # it need not be secret
     mutator = Mutator(random, seeds, getattr(harness, "TOKENS", ()))
     trial, reached = Trial(harness.one, directory, name), Reached()
-    told = time.monotonic()
-    pipe.send((trial.result, False))
-    for data in seeds:
-        if trial.run(data):
-            reached.grew(partial(harness.one, data))
-    while True:
-        for _ in range(_RECORDED):
-            data = mutator.next()
-            fine = trial.run(data)
-        if fine and reached.grew(partial(harness.one, data)):
+    told = -math.inf
+    # Seeds come first and once; and some input is tried, however soon the others are done.
+    for number in count():
+        seeded = number < len(seeds)
+        data = seeds[number] if seeded else mutator.next()
+        recorded = trial.run(data) and (seeded or number % _RECORDED == 0)
+        if recorded and reached.grew(partial(harness.one, data)) and not seeded:
             mutator.keep(data)
             trial.result.kept += 1
-        if time.monotonic() - told >= _REPORTS:
+        done = stop.is_set()
+        if done or time.monotonic() - told >= _REPORTS:
             told = time.monotonic()
-            pipe.send((trial.result, False))
-        if stop.is_set():
-            break
-    pipe.send((trial.result, True))
+            try:
+                pipe.send((trial.result, done))
+            except BrokenPipeError:
+                return
+        if done:
+            return
 
 
 def _follow(workers: Sequence[Worker], course: Course, say: Say, stop: Callable[[], None]) -> None:
