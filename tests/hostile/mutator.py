@@ -10,7 +10,7 @@ MAX_KEPT: Final = 2000
 """How many inputs the corpus may have; a new one then replaces another."""
 MAX_INPUT: Final = 4096
 """How long an input is in general, in bytes."""
-MAX_LONG: Final = 32_768
+MAX_LONG: Final = 16_384
 """How long one input in some hundreds may be."""
 
 _LONG_EVERY = 400

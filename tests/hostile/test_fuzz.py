@@ -43,8 +43,11 @@ def tried(directory: Path, one: Callable[[bytes], object], *inputs: bytes) -> Re
 
 
 def test_some_thousand_inputs_to_every_harness_are_taken_as_documented(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The time of each input is judged, and what measures coverage takes several times as long.
+    for variable in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+        monkeypatch.delenv(variable, raising=False)
     code = main(["--inputs", "3000", "--seed", "1", "--seconds", "60"])
     said = capsys.readouterr().out
     assert code == 0, said
@@ -122,6 +125,7 @@ def test_a_harness_in_a_process_that_dies_is_bad(
     (tmp_path / "fuzz_odd.py").write_text("import os\ndef one(data): os._exit(7)\n")
     monkeypatch.syspath_prepend(tmp_path)
     results = fuzz(harnesses(tmp_path, ""), Course(10, 60.0), tmp_path, print)
+    assert results["odd"].bad == 1
     assert not good(results)
     assert "the process ended with 7; input: not kept" in list(table(results))[-1]
 
