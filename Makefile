@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLD := .venv-debian12
 
-.PHONY: help demo test lint types unit older chaos soak bench e2e deb install uninstall format docs
+.PHONY: help demo test lint types unit older chaos soak fuzz bench e2e deb install uninstall format docs
 .PHONY: test-debian12 clean demo-hub browser
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test           format, lint, types, tests with coverage, client on old libraries"
 	@echo "make chaos          kill the agent 1,000 times and see that nothing is lost (KILLS, SEED)"
 	@echo "make soak           ten minutes of drift on 200 guests (SECONDS, GUESTS, SEED)"
+	@echo "make fuzz           a million odd inputs to all that reads what others write (INPUTS, SEED)"
 	@echo "make deb            the Debian package, into dist/"
 	@echo "make e2e            the package in a booted Debian 12 and 13 (needs root)"
 	@echo "make install        put it in place without the package (DESTDIR, PREFIX); make uninstall"
@@ -52,6 +53,7 @@ older: $(OLD)/ready
 KILLS := 1000
 SECONDS := 600
 GUESTS := 200
+INPUTS := 1000000
 SEED :=
 
 chaos: $(READY)
@@ -59,6 +61,9 @@ chaos: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m tests.soak.soak --seconds $(SECONDS) --guests $(GUESTS) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.hostile.fuzz --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.journal

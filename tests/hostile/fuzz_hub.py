@@ -39,6 +39,29 @@ _VALUES = ("null", "true", "false", "0", "1", "-1", "1.5", "1e999", "1e400000000
            '"1e9999999999999999999"', '"' + "9" * 4301 + '"', '"virtio,bridge=vmbr0"', '"a;b"',
            '"x\\u202ey"', "[]", "{}")  # fmt: skip
 
+TOKENS = tuple(
+    word.encode()
+    for word in (*_VALUES, *map(json.dumps, _KEYS), *"{}[],:", '{"guest":{"100":{"config":{')
+)
+_SOUND = (
+    {"status": "ok", "desired_generation": 7, "blocked": False, "has_signed_ops": False,
+     "poll_interval_seconds": 900},
+    {"guest": {"100": {"kind": "qemu", "state": "running", "mode": "observe", "unset": ["vga"],
+                       "config": {"cores": 2, "memory": "4096", "description": "Shop\n",
+                                  "tags": ["a", "b"], "net0": "virtio,bridge=vmbr0"}},
+               "101": {"kind": "lxc", "state": "stopped", "config": {"cpulimit": 1.5}}}},
+    {"name": "web", "status": "running", "vmid": 100, "cores": 2, "memory": {"total": 1}},
+)  # fmt: skip
+
+
+def seeds() -> list[bytes]:
+    """Return sound answers as they are, for each part, and decisions."""
+    texts = [json.dumps(sound).encode() for sound in _SOUND]
+    return [
+        *(bytes([part, 0]) + text for part in range(len(_PARTS)) for text in texts),
+        *(bytes([part, 1, *range(start, 60)]) for part in range(4) for start in range(4)),
+    ]
+
 
 class _Bytes:
     """Decisions, taken from bytes; zeros once they are used up."""

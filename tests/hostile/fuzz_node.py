@@ -39,6 +39,16 @@ KEYS = [
 ]  # fmt: skip
 
 
+def seeds() -> list[bytes]:
+    """Return choices that spoil each of the first places with each third piece of junk."""
+    return [
+        b"".join(number.to_bytes(2, "little") for number in (place, 1, way, 1, way, 4, junk))
+        for place in range(12)
+        for way in range(3)
+        for junk in range(0, len(JUNK), 3)
+    ]
+
+
 class _Bytes:
     """Choices, drawn from bytes; where they end, the first of everything."""
 

@@ -25,6 +25,24 @@ from felhom_agent.service.systemd import MAX_STATUS, Manager
 
 _WAYS = ("utf-8", "latin-1", "utf-16-le", "utf-32-le")
 _ENCODINGS = ("utf-8", "ascii", "latin-1", "cp437")
+TOKENS = (
+    b"\n", b"\r", b"\x00", b"\x1b[2J", b"\x1b]0;x\x07", b"\x7f", b"\x85", b"\x9b", b"\nMAINPID=1\n",
+    b"\xe2\x80\xa8", b"\xe2\x80\xae", b"\xe2\x81\xa6", b"\xef\xbb\xbf", b"\xed\xa0\x80",
+    b"\xf0\x9f", b"\x00\xd8", b"\x00\xdc", b"\x2e\x20", b"\x00\xd8\x00\x00", b"\x2e\x20\x00\x00",
+    b"%s", b"%(x)s", b"{}", b"MESSAGE", b"_PID", b"9", b"=", b"Traceback (most recent call last):",
+    b"\\", b'"',
+)  # fmt: skip
+
+
+def seeds() -> list[bytes]:
+    """Return texts of each way, and for each encoding of a terminal."""
+    text = "guest 101: \u00fc\u20ac\U0001f600 'no'\n\x1b[31m\u202e=\ud800"
+    return [
+        bytes([way + 4 * encoding]) + text.encode(_WAYS[way], "surrogatepass")
+        for way in range(4)
+        for encoding in range(4)
+        if way != 1
+    ]
 
 
 def one(data: bytes) -> None:
