@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from felhom_agent import regularfile, tomlscan
-from felhom_agent.config import DesiredConfig, HubConfig, ProxmoxConfig
-from felhom_agent.desired import directory, fromhub, guestfile
+from felhom_agent import regularfile
+from felhom_agent.config import tomlscan
+from felhom_agent.config.settings import DesiredConfig, HubConfig, ProxmoxConfig
+from felhom_agent.desired import directory, guestfile
+from felhom_agent.desired import hub as desired_hub
 from felhom_agent.hub import client, transport, wire
 from felhom_agent.options import bounds
 from felhom_agent.proxmox import bodies
@@ -39,8 +41,8 @@ HUB_CALL = HubConfig.connect_timeout + 2 * HubConfig.read_timeout
         f"{HUB_CALL:.0f} s for a whole call; an answer of {wire.MAX_BODY_BYTES:,} bytes",
         f"{client.MAX_DEPTH} levels, {transport.MAX_HEAD_BYTES:,} bytes of headers",
         f"{transport.MAX_INTERIM} interim answers; {HubConfig.max_guests} guests",
-        f"at most {fromhub.MAX_GENERATION_STEP:,} ahead",
-        f"{fromhub.MAX_PROBLEMS} problems told of a generation",
+        f"at most {desired_hub.MAX_GENERATION_STEP:,} ahead",
+        f"{desired_hub.MAX_PROBLEMS} problems told of a generation",
         f"{ProxmoxConfig.connect_timeout:.0f} s to connect",
         f"{ProxmoxConfig.read_timeout:.0f} s for an answer",
         f"{ProxmoxConfig.write_timeout:.0f} s for one to a change",
@@ -62,7 +64,7 @@ def test_a_limit_on_the_page_is_the_codes(words: str) -> None:
 
 def test_limits_of_the_same_name_are_the_same() -> None:
     assert bodies.CONFIGURATION == bodies.LOG
-    assert fromhub.MAX_GENERATION == 2**53 - 1
+    assert desired_hub.MAX_GENERATION == 2**53 - 1
 
 
 @pytest.mark.parametrize(

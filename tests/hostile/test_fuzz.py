@@ -15,7 +15,7 @@ from random import Random
 
 import pytest
 
-from felhom_agent.tomlscan import MAX_DEPTH
+from felhom_agent.config.tomlscan import MAX_DEPTH
 from tests.hostile import trial
 from tests.hostile.fuzz import Course, fuzz, good, harnesses, main, table
 from tests.hostile.fuzz_files import one, seeds
