@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import (
     Config,
     DesiredConfig,
     JournalConfig,
     ProxmoxConfig,
     ReconcileConfig,
-    load,
 )
 from felhom_agent.devnode import DevNode, World
 from felhom_agent.proxmox.node import Node

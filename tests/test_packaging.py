@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent import __version__
-from felhom_agent.config.settings import load
+from felhom_agent.config.agentfile import load
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "packaging" / "systemd" / "felhom-agent.service"

@@ -9,7 +9,7 @@ from itertools import chain
 from felhom_agent.cli import health
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say
-from felhom_agent.config.settings import load
+from felhom_agent.config.agentfile import load
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:

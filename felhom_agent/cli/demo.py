@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import ReaderLeft, say
+from felhom_agent.config.agentfile import load
 from felhom_agent.config.secret import read_secret
-from felhom_agent.config.settings import Config, load
+from felhom_agent.config.settings import Config
 from felhom_agent.errors import FelhomError
 from felhom_agent.proxmox.client import Client
 
@@ -51,7 +52,7 @@ def run(_arguments: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory(prefix="felhom-demo-") as directory,
         serving(lambda: DevNode(demo_world())) as node,
     ):
-        path = furnish(node, Path(directory))
+        path = write_demo(node, Path(directory))
         config = load(path)
         client = Client(config.proxmox, read_secret(config.proxmox))
         try:
@@ -74,13 +75,13 @@ def serving(make: Callable[[], DevNode]) -> Iterator[DevNode]:
         yield node
 
 
-def furnish(node: DevNode, directory: Path) -> Path:
+def write_demo(node: DevNode, directory: Path) -> Path:
     """Given a node, write all an agent needs to work on it; return the path of agent.toml."""
     from felhom_agent.devnode.demo.guests import GUEST_FILE
-    from felhom_agent.devnode.serve import equip
+    from felhom_agent.devnode.demo.site import write_site
 
     try:
-        path = equip(node, directory)
+        path = write_site(node, directory)
         with path.open("a") as file:
             file.write(_SETTINGS)
         (directory / "guests.d" / "guests.toml").write_text(GUEST_FILE)

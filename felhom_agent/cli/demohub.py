@@ -19,7 +19,7 @@ import requests
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.demo import agent, serving, title, wait
 from felhom_agent.cli.out import say
-from felhom_agent.config.settings import load
+from felhom_agent.config.agentfile import load
 
 if TYPE_CHECKING:
     from felhom_agent.devhub import DevHub
@@ -111,7 +111,7 @@ def _on_the_page(hub: DevHub, site: Site, wish: object) -> None:
 @contextmanager
 def _site(hub: DevHub, name: str) -> Iterator[Site]:
     from felhom_agent.devnode import DevNode, World
-    from felhom_agent.devnode.serve import equip
+    from felhom_agent.devnode.demo.site import write_site
 
     world = World(node="pve1")
     world.add("qemu", 100, {"name": "shop", "memory": "2048", "cores": 1})
@@ -119,7 +119,7 @@ def _site(hub: DevHub, name: str) -> Iterator[Site]:
         tempfile.TemporaryDirectory(prefix="felhom-demohub-") as directory,
         serving(lambda: DevNode(world)) as node,
     ):
-        path = equip(node, Path(directory))
+        path = write_site(node, Path(directory))
         key = Path(directory) / "hub-key"
         key.touch(mode=0o600)
         key.write_text(hub.store.enroll(name))

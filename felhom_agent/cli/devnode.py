@@ -28,7 +28,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     # Not at the top: the daemon must start without the devnode's own needs.
-    from felhom_agent.cli.demo import furnish, serving
+    from felhom_agent.cli.demo import serving, write_demo
     from felhom_agent.devnode import DevNode
     from felhom_agent.devnode.demo.world import demo_world
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     directory = arguments.dir or Path(tempfile.mkdtemp(prefix="felhom-devnode-"))
     with serving(lambda: DevNode(demo_world(guests=arguments.guests), arguments.port)) as node:
-        config = furnish(node, directory)
+        config = write_demo(node, directory)
         say(f"A PVE node listens on {node.endpoint}; Ctrl-C ends it. Try:")
         say(f"  felhom-agent --config {config} plan")
         say(f"  felhom-agent --config {config} run")

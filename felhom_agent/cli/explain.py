@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say
-from felhom_agent.config.settings import did_you_mean
+from felhom_agent.config.suggest import did_you_mean
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import ABSENT, DeclaredValue, Kind, TypeOfAbsent
 from felhom_agent.options import Invalid, Option, keys, lookup

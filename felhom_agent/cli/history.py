@@ -8,7 +8,7 @@ from datetime import datetime
 
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.out import say
-from felhom_agent.config.settings import load
+from felhom_agent.config.agentfile import load
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import Operation, replay
 

@@ -16,7 +16,8 @@ from itertools import islice
 
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import complain, say
-from felhom_agent.config.settings import Config, load
+from felhom_agent.config.agentfile import load
+from felhom_agent.config.settings import Config
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.hub import HubProvider, Kept
 from felhom_agent.errors import FelhomError

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say
-from felhom_agent.config.settings import load
+from felhom_agent.config.agentfile import load
 from felhom_agent.durable.line import Content
 from felhom_agent.journal import lock
 from felhom_agent.journal.content import NAME

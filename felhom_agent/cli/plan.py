@@ -11,7 +11,7 @@ from typing import Any
 
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.out import complain, say, say_json
-from felhom_agent.config.settings import load
+from felhom_agent.config.agentfile import load
 from felhom_agent.daemon.assembly import desired_now
 from felhom_agent.daemon.history import HistoryReader
 from felhom_agent.errors import FelhomError

@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 
 from felhom_agent.cli.command import Commands, add_command
-from felhom_agent.config.settings import Config, load
+from felhom_agent.config.agentfile import load
+from felhom_agent.config.settings import Config
 from felhom_agent.daemon import run as daemon
 from felhom_agent.service import logging
 

@@ -17,7 +17,8 @@ from felhom_agent.cli import health
 from felhom_agent.cli.check import show
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.out import complain, say
-from felhom_agent.config.settings import Config, load
+from felhom_agent.config.agentfile import load
+from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import ABSENT, Converged, Desired, DesiredGuest, Outcome

@@ -43,7 +43,8 @@ from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.service.events import AGENT_STOPPED, IN_FLIGHT
 from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
-from felhom_agent.service.systemd import Manager, Vitals
+from felhom_agent.service.manager import ServiceManager
+from felhom_agent.service.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def hub_loop(
     wishes: HubProvider,
     facts: Callable[[], AgentFacts],
     wake: Callable[[], None],
-    vitals: Vitals | None = None,
+    vitals: Watchdog | None = None,
 ) -> HubLoop:
     """Given the settings and what the loop needs, return the loop to the hub, not yet begun;
     `vitals` hears of its calls.
@@ -123,7 +124,7 @@ def limits_of(config: JournalConfig) -> Limits:
 
 
 def open_journal(
-    config: JournalConfig, clock: Callable[[], float], disk: Disk, vitals: Vitals | None = None
+    config: JournalConfig, clock: Callable[[], float], disk: Disk, vitals: Watchdog | None = None
 ) -> tuple[JournalLog, list[Record]]:
     """Given the settings, return the open journal and its records. Raise JournalError if it
     cannot be opened.
@@ -140,7 +141,7 @@ def assembled(
     clock: Callable[[], float] = time.time,
     disk: Disk = DISK,
     leaving: Flag | None = None,
-    manager: Manager | None = None,
+    manager: ServiceManager | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[Parts]:
     """Hold a running agent's parts for the length of a block; drain and close on the way out.
@@ -152,10 +153,10 @@ def assembled(
     Raise ConfigError, AlreadyRunning or JournalError if the agent cannot begin.
     """
     settings = config.reconcile
-    manager = manager or Manager()
+    manager = manager or ServiceManager()
     node = Node.connect(config.proxmox, leaving, manager)
     with lock.held(config.journal.directory):
-        journal, records = open_journal(config.journal, clock, disk, manager.vitals)
+        journal, records = open_journal(config.journal, clock, disk, manager.watchdog)
         operations = Operations(journal, records, clock, limits_of(config.journal), monotonic)
         identities = Identities(journal, records)
         planner, holds, quorum = Planner(identities), Holds(), Quorum(node.client)

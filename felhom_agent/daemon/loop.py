@@ -26,7 +26,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from felhom_agent import __version__
-from felhom_agent.config.settings import Config, load
+from felhom_agent.config.agentfile import load
+from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import Parts, hub_loop, hub_provider, provider_for
 from felhom_agent.daemon.health import Health
 from felhom_agent.daemon.passes import Passes
@@ -54,8 +55,8 @@ from felhom_agent.service.events import (
     RELOADED,
 )
 from felhom_agent.service.logging import fields
+from felhom_agent.service.manager import ServiceManager
 from felhom_agent.service.status import sentence
-from felhom_agent.service.systemd import Manager
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Daemon:
         config: Config,
         parts: Parts,
         inbox: Inbox | None = None,
-        manager: Manager | None = None,
+        manager: ServiceManager | None = None,
         *,
         reread: Callable[[], Config] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -86,7 +87,7 @@ class Daemon:
         self._parts = parts
         self._clock = clock
         self._chance = chance
-        self._manager = manager or Manager()
+        self._manager = manager or ServiceManager()
         self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
         self._wishes = hub_provider(config)
         self._intent = Watched(provider_for(config, self._wishes, self._manager.feed))
@@ -171,7 +172,7 @@ class Daemon:
             return
         loop = hub_loop(
             self.config, self._parts.node, self._wishes, self.facts, lambda: self.send(LOOK),
-            self._manager.vitals,
+            self._manager.watchdog,
         )  # fmt: skip
         loop.start()
         try:

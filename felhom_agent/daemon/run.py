@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import logging
 import queue
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
-from felhom_agent.config.settings import Config, load
+from felhom_agent.config.agentfile import load
+from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import RELOAD, STOP, Daemon, Inbox, Message
+from felhom_agent.daemon.signals import signals
 from felhom_agent.durable.disk import DISK, Disk
 from felhom_agent.errors import ConfigError, JournalClosed
 from felhom_agent.service.events import CONFIG_WRONG, JOURNAL_LOST
 from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
-from felhom_agent.service.systemd import Manager
+from felhom_agent.service.manager import ServiceManager
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def run(
     inbox: Inbox = queue.SimpleQueue()
     leaving = Flag()
     reread = reread or (lambda: load(config.path))
-    manager = Manager.present()
+    manager = ServiceManager.present()
     manager.allow(config.proxmox.connect_timeout + config.proxmox.read_timeout)
     waiting = False
     with signals(inbox, leaving):
@@ -87,7 +86,7 @@ def _reloaded(config: Config, reread: Callable[[], Config]) -> Config:
 
 
 def _wait_for_the_disk(
-    error: JournalClosed, inbox: Inbox, manager: Manager, *, news: bool
+    error: JournalClosed, inbox: Inbox, manager: ServiceManager, *, news: bool
 ) -> Message:
     """Wait a while before the journal is tried again; return the message that came, if any did.
 
@@ -102,26 +101,3 @@ def _wait_for_the_disk(
         return inbox.get(timeout=min(_DISK_PAUSE, manager.patience))
     except queue.Empty:
         return ""
-
-
-@contextmanager
-def signals(inbox: Inbox, leaving: Flag) -> Iterator[None]:
-    """Turn signals into messages for the loop for the length of a block; a stop sets `leaving`.
-
-    A handler may interrupt anything, another handler included, so it takes no lock: it sets a plain
-    attribute and puts into a SimpleQueue, which is made for that.
-    """
-    words = {signal.SIGHUP: RELOAD, signal.SIGTERM: STOP, signal.SIGINT: STOP}
-
-    def receive(number: int, _frame: Any) -> None:
-        word = words[signal.Signals(number)]
-        if word == STOP:
-            leaving.set()
-        inbox.put(word)
-
-    before = {number: signal.signal(number, receive) for number in words}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

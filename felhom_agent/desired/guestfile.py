@@ -22,7 +22,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from felhom_agent.config.settings import did_you_mean
+from felhom_agent.config.suggest import did_you_mean
 from felhom_agent.config.tomlfile import TomlFile
 from felhom_agent.model import (
     DeclaredValue,

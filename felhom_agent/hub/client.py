@@ -20,7 +20,7 @@ from felhom_agent.desired.hub import ETAG
 from felhom_agent.errors import HubRefused
 from felhom_agent.hub.envelope import LONGEST
 from felhom_agent.hub.transport import Reply, Transport
-from felhom_agent.service.systemd import Vitals
+from felhom_agent.service.watchdog import Watchdog
 
 MAX_DEPTH = 32
 _TOO_DEEP = f"its answer is nested deeper than {MAX_DEPTH}"
@@ -45,13 +45,13 @@ class HubClient:
         self,
         config: HubConfig,
         key: Secret,
-        vitals: Vitals | None = None,
+        vitals: Watchdog | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`vitals` hears of each call while it is made; `clock` tells monotonic seconds."""
         self._config = config
         self._key = key
-        self._vitals = vitals or Vitals()
+        self._vitals = vitals or Watchdog()
         self._transport = Transport(config, clock)
 
     def report(self, report: Mapping[str, Any]) -> Answer:
@@ -89,7 +89,7 @@ class HubClient:
             **(headers or {}),
         }
         data = None if body is None else json.dumps(body, allow_nan=False).encode("ascii")
-        with self._vitals.doing(f"hub: {method} /{path}", self._transport.longest + _GRACE):
+        with self._vitals.guard(f"hub: {method} /{path}", self._transport.longest + _GRACE):
             reply = self._transport.send(method, f"/api/v1/{path}", sent, data)
         return _understood(reply, fine)
 

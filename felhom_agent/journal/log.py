@@ -60,7 +60,7 @@ from felhom_agent.durable.file import (
 from felhom_agent.durable.line import Record, body_of, encode, encode_file
 from felhom_agent.errors import JournalClosed, JournalError
 from felhom_agent.journal.content import NAME, intact
-from felhom_agent.service.systemd import Vitals
+from felhom_agent.service.watchdog import Watchdog
 
 _SLICE = 5.0
 # Seconds after which a write hangs.
@@ -74,7 +74,7 @@ class JournalLog:
     """The open log of one directory; one process may hold it at a time."""
 
     def __init__(
-        self, path: Path, disk: Disk, descriptor: int, lines: int, size: int, vitals: Vitals
+        self, path: Path, disk: Disk, descriptor: int, lines: int, size: int, vitals: Watchdog
     ) -> None:
         self.path = path
         self._vitals = vitals
@@ -98,7 +98,7 @@ class JournalLog:
         directory: Path,
         keep: Keep = list,
         disk: Disk = DISK,
-        vitals: Vitals | None = None,
+        vitals: Watchdog | None = None,
     ) -> tuple[Self, list[Record]]:
         """Given a directory (made if absent), return its log and the records kept, oldest first.
 
@@ -112,7 +112,7 @@ class JournalLog:
             prepare(directory, disk)
             kept, data = _kept(path, keep, disk)
             descriptor = write_new(disk, path, data, named=True)
-            log = cls(path, disk, descriptor, len(kept), len(data), vitals or Vitals())
+            log = cls(path, disk, descriptor, len(kept), len(data), vitals or Watchdog())
         except OSError as error:
             why = error.strerror or str(error)
             raise JournalClosed(f"{path}: cannot be opened: {why}") from None
@@ -221,7 +221,7 @@ class JournalLog:
         failure = "a write to it was cut short"
         self._changed.release()
         try:
-            with self._vitals.doing("a write to the journal", _LONGEST_WRITE):
+            with self._vitals.guard("a write to the journal", _LONGEST_WRITE):
                 yield
             failure = ""
         except OSError as error:

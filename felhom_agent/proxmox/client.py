@@ -32,7 +32,7 @@ from felhom_agent.proxmox import answers, bodies
 from felhom_agent.proxmox.deadline import Bounds
 from felhom_agent.proxmox.sessions import Session, Sessions
 from felhom_agent.service.flag import Signal
-from felhom_agent.service.systemd import Vitals
+from felhom_agent.service.watchdog import Watchdog
 
 Path = Sequence[str | int]
 # Seconds by which a call may outlive its bounds: the resolver has bounds of its own.
@@ -46,14 +46,14 @@ class Client:
         self,
         config: ProxmoxConfig,
         secret: Secret,
-        vitals: Vitals | None = None,
+        vitals: Watchdog | None = None,
         abandon: Signal | None = None,
     ) -> None:
         """`vitals` hears of each call while it is made; `abandon` ends reads early once it is set,
         those in progress too, and never a write.
         """
         self.config = config
-        self._vitals = vitals or Vitals()
+        self._vitals = vitals or Watchdog()
         self._abandon = abandon
         self.token_id = config.token_id
         self._sessions = Sessions(config, secret)
@@ -103,7 +103,7 @@ class Client:
             bounds = session.adapter.bound(
                 method, limit.size, self._abandon if method == "GET" else None
             )
-            with self._vitals.doing(call, bounds.longest + _SLACK):
+            with self._vitals.guard(call, bounds.longest + _SLACK):
                 answer = self._send(session, bounds, call, method, path, params)
         finally:
             self._sessions.give_back(session)

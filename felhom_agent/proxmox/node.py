@@ -12,7 +12,7 @@ from felhom_agent.proxmox.guests import Guests
 from felhom_agent.proxmox.observer import Observer
 from felhom_agent.proxmox.tasks import Tasks
 from felhom_agent.service.flag import Flag
-from felhom_agent.service.systemd import Manager
+from felhom_agent.service.manager import ServiceManager
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,16 @@ class Node:
         cls,
         config: ProxmoxConfig,
         leaving: Flag | None = None,
-        manager: Manager | None = None,
+        manager: ServiceManager | None = None,
     ) -> Node:
         """Given the settings, and perhaps the event for `leaving` and the service manager, return
         the node; nothing is sent yet.
 
         Raise ConfigError if the token's secret cannot be had.
         """
-        manager = manager or Manager()
+        manager = manager or ServiceManager()
         stop = threading.Event()
-        client = Client(config, read_secret(config), manager.vitals, stop)
+        client = Client(config, read_secret(config), manager.watchdog, stop)
         guests = Guests(client)
         leaving = leaving or Flag()
         observer = Observer(client, guests, leaving, manager.feed)

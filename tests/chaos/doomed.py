@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from felhom_agent.config.settings import load
+from felhom_agent.config.agentfile import load
 from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.daemon.loop import Daemon, Inbox
-from felhom_agent.daemon.run import signals
+from felhom_agent.daemon.signals import signals
 from felhom_agent.durable.disk import Disk
 from felhom_agent.errors import FelhomError, JobRefused, QueueClosed
 from felhom_agent.model import Action, Change, Kind, SetConfig, Start, Stop

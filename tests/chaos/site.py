@@ -17,9 +17,9 @@ from pathlib import Path
 from random import Random
 
 from felhom_agent.devnode import Behaviour, DevNode, Fault, World
+from felhom_agent.devnode.demo.site import write_site
 from felhom_agent.devnode.http.message import Answer
 from felhom_agent.devnode.http.request import Request
-from felhom_agent.devnode.serve import equip
 from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import Operation, replay
@@ -213,7 +213,7 @@ class ChaosSite:
         for vmid in (*DECLARED, *FOR_JOBS):
             config = {"cores": 2, "description": "as declared"}
             self.node.world.add(_kind(vmid), vmid, config, running=vmid in DECLARED)
-        path = equip(self.node, self.directory)
+        path = write_site(self.node, self.directory)
         text = path.read_text()
         path.write_text(text.replace("\n[desired]", _SETTINGS.split("\n\n")[0] + "\n\n[desired]")
                         + "\n" + _SETTINGS.split("\n\n")[1])  # fmt: skip

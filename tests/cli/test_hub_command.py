@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.cli.main import main
-from felhom_agent.config.settings import HubConfig, load
+from felhom_agent.config.agentfile import load
+from felhom_agent.config.settings import HubConfig
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.hub import NAME, HubProvider, Kept
 from felhom_agent.journal import lock

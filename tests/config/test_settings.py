@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.config import settings as config_module
+from felhom_agent.config.agentfile import load
 from felhom_agent.config.secret import Secret, read_secret
-from felhom_agent.config.settings import SECTIONS, ProxmoxConfig, load
+from felhom_agent.config.settings import SECTIONS, ProxmoxConfig
 from felhom_agent.errors import ConfigError
 
 GOOD = """\

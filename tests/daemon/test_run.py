@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from felhom_agent.config.settings import load
+from felhom_agent.config.agentfile import load
 from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import RELOAD, STOP, Daemon
 from felhom_agent.devnode import Behaviour, Fault

@@ -12,13 +12,13 @@ from felhom_agent.daemon.loop import RELOAD
 from felhom_agent.daemon.run import _wait_for_the_disk
 from felhom_agent.errors import JournalClosed
 from felhom_agent.service.flag import Flag
-from felhom_agent.service.systemd import Manager
+from felhom_agent.service.manager import ServiceManager
 from tests.process import SOON
 
 PAIRS = 400
 CHILD = """
 import os, queue
-from felhom_agent.daemon.run import signals
+from felhom_agent.daemon.signals import signals
 from felhom_agent.service.flag import Flag
 inbox = queue.SimpleQueue()
 with signals(inbox, Flag()):
@@ -67,5 +67,5 @@ def test_a_flag_is_set_without_a_lock() -> None:
 def test_a_hangup_that_comes_while_the_disk_is_waited_for_is_heard() -> None:
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
     inbox.put(RELOAD)
-    message = _wait_for_the_disk(JournalClosed("full"), inbox, Manager(), news=True)  # type: ignore[arg-type]
+    message = _wait_for_the_disk(JournalClosed("full"), inbox, ServiceManager(), news=True)  # type: ignore[arg-type]
     assert message == RELOAD

@@ -79,7 +79,7 @@ def container(vmid: int) -> dict[str, object]:
     return config if vmid < 202 else {**config, "unprivileged": 1}
 
 
-def furnish(world: World, running: int = 0) -> None:
+def write_demo(world: World, running: int = 0) -> None:
     """Put the guests of the recordings into a world; those that are there are made anew."""
     for vmid in range(100, 106):
         world.add("qemu", vmid, vm(vmid), running=vmid == running)

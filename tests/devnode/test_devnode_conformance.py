@@ -23,7 +23,7 @@ from tests.devnode.chapters import (
     Chapter,
 )
 from tests.devnode.conftest import RECORDINGS, Clock, recorded
-from tests.devnode.stage import Stage, furnish
+from tests.devnode.stage import Stage, write_demo
 
 HERE = Path(__file__).parent
 CODE = HERE.parent.parent / "felhom_agent" / "devnode"
@@ -79,7 +79,7 @@ def play(stage: Stage, chapter: Chapter, lines: list[dict[str, Any]]) -> Iterato
 @pytest.mark.parametrize("name", sorted(REPLAYED))
 def test_a_recorded_chapter_is_answered_as_it_was(stage: Stage, name: str) -> None:
     chapter = REPLAYED[name]
-    furnish(stage.world, chapter.running)
+    write_demo(stage.world, chapter.running)
     wrong = list(play(stage, chapter, recorded(name)))
     assert not wrong, "\n".join(wrong)
 

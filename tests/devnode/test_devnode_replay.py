@@ -9,7 +9,7 @@ import pytest
 
 from felhom_agent.devnode import DevNode, World
 from tests.devnode.conftest import AGENT, Caller, Clock, recorded
-from tests.devnode.stage import Stage, furnish, masked
+from tests.devnode.stage import Stage, masked, write_demo
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ ROUND_TRIPS = [
 
 @pytest.mark.parametrize("line", ROUND_TRIPS, ids=lambda line: str(line["case"]))
 def test_a_value_is_taken_refused_and_stored_as_it_was(stage: Stage, line: dict[str, Any]) -> None:
-    furnish(stage.world)
+    write_demo(stage.world)
     got, want = stage.call(line)
     assert got == want
     vmid = int(line["path"].split("/")[4])
@@ -49,7 +49,7 @@ def test_a_value_is_taken_refused_and_stored_as_it_was(stage: Stage, line: dict[
     ids=lambda line: f"{line['kind']}-{line['written']!r:.30}",
 )
 def test_a_description_is_stored_as_it_was(stage: Stage, line: dict[str, Any]) -> None:
-    furnish(stage.world)
+    write_demo(stage.world)
     vmid = 100 if line["kind"] == "qemu" else 202
     path = f"/nodes/pve1/{line['kind']}/{vmid}/config"
     assert stage.caller("PUT", path, {"description": line["written"]}).status == line["status"]
@@ -69,7 +69,7 @@ def test_a_description_is_stored_as_it_was(stage: Stage, line: dict[str, Any]) -
 )
 def test_tags_are_stored_as_the_datacenters_style_says(line: dict[str, Any]) -> None:
     world = World(tag_style=line["style"].removeprefix("tag-style: "))
-    furnish(world)
+    write_demo(world)
     vmid = 100 if line["kind"] == "qemu" else 202
     with DevNode(world) as node:
         caller = Caller(node, AGENT, world.token(AGENT))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.devnode import Behaviour, DevNode, World
+from felhom_agent.devnode.demo.site import write_site
 from felhom_agent.devnode.demo.world import demo_world
-from felhom_agent.devnode.serve import equip, main
 from tests.devnode.conftest import Caller, Clock
 
 
@@ -118,7 +118,7 @@ def test_more_guests_are_numbered_on(clock: Clock) -> None:
 
 def test_a_node_is_equipped_with_what_an_agent_needs(tmp_path: Path) -> None:
     with DevNode(demo_world()) as node:
-        agent_toml = equip(node, tmp_path / "dev")
+        agent_toml = write_site(node, tmp_path / "dev")
         settings = tomllib.loads(agent_toml.read_text())
         proxmox = settings["proxmox"]
         token_file = Path(proxmox["token_file"])
@@ -130,17 +130,3 @@ def test_a_node_is_equipped_with_what_an_agent_needs(tmp_path: Path) -> None:
         caller.connection.close()
     for room in ("desired", "journal"):
         assert Path(settings[room]["directory"]).is_dir()
-
-
-def test_the_command_serves_until_it_is_told_to_stop(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seen: list[str] = []
-
-    def wait() -> None:
-        seen.append(capsys.readouterr().out)
-
-    main(["--port", "0", "--guests", "2", "--dir", str(tmp_path)], wait)
-    endpoint, command = seen[0].splitlines()
-    assert endpoint.startswith("https://127.0.0.1:")
-    assert str(tmp_path / "agent.toml") in command

@@ -67,7 +67,7 @@ class Host:
             "the node listens",
         )
 
-    def furnish(self, agent_toml: str = AGENT_TOML, guests: str = GUEST) -> None:
+    def write_demo(self, agent_toml: str = AGENT_TOML, guests: str = GUEST) -> None:
         """Do what an administrator does after the installation, up to starting the service."""
         self.trust()
         machine = self.machine
@@ -188,7 +188,7 @@ def host(suite: str, shared: Path, installed: Mapping[str, Path]) -> Iterator[Ho
 @pytest.fixture
 def running(host: Host) -> Host:
     """A host whose agent is configured and has brought guest 100 in line."""
-    host.furnish()
+    host.write_demo()
     host.start()
     host.wait_for("guest 100: done: start")
     return host

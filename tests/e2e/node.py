@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from felhom_agent.devnode import Behaviour, DevNode, World
-from felhom_agent.devnode.serve import equip
+from felhom_agent.devnode.demo.site import write_site
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     world.add("qemu", 100, {"name": "web", "memory": "1024", "cores": 1})
     world.add("lxc", 101, {"hostname": "dns", "memory": 512, "cores": 1})
     with DevNode(world, 8006) as node:
-        equip(node, directory)
+        write_site(node, directory)
 
         class Hands(socketserver.StreamRequestHandler):
             def handle(self) -> None:

@@ -60,7 +60,7 @@ def test_without_the_package_make_install_puts_the_same_service_in_place(bare: H
     # Its library is not where Python looks by itself; the node's program needs it, too.
     machine.shell("ln -s /usr/local/lib/felhom-agent/felhom_agent /usr/lib/python3/dist-packages/")
     bare.begin_node()
-    bare.furnish()
+    bare.write_demo()
     bare.start()
     bare.wait_for("guest 100: done: start")
     explained = machine.run("journalctl", "-x", "-u", "felhom-agent", "--no-pager").stdout

@@ -14,7 +14,7 @@ SLOW = {"start_seconds": 6.0}
 
 class TestStart:
     def test_it_is_active_and_ready_once_the_first_look_has_begun(self, host: Host) -> None:
-        host.furnish()
+        host.write_demo()
         before = host.hands("looks")
         host.start()
         state = host.machine.show(AGENT, "ActiveState", "SubState", "NotifyAccess", "Type")
@@ -42,14 +42,14 @@ class TestStart:
         assert "it is locked (backup)" in running.machine.show(AGENT, "StatusText")["StatusText"]
 
     def test_a_node_that_does_not_answer_is_waited_for_and_told_once(self, host: Host) -> None:
-        host.furnish()
+        host.write_demo()
         host.machine.run("systemctl", "stop", "node")
         host.start()
         host.wait_for("the node cannot be looked at; trying on")
         assert host.machine.show(AGENT, "ActiveState")["ActiveState"] == "active"
         assert "cannot be looked at" in host.machine.show(AGENT, "StatusText")["StatusText"]
         host.begin_node()
-        host.furnish()
+        host.write_demo()
         host.machine.run("systemctl", "restart", AGENT)
         host.wait_for("guest 100: done: start")
         host.machine.run("systemctl", "stop", "node")
@@ -71,7 +71,7 @@ class TestStart:
     def test_a_wrong_configuration_fails_at_once_in_words_and_is_not_tried_again(
         self, host: Host, spoil: str, words: str
     ) -> None:
-        host.furnish()
+        host.write_demo()
         host.machine.shell(spoil)
         assert host.machine.run("systemctl", "start", AGENT, check=False).returncode != 0
         state = host.machine.show(AGENT, "NRestarts", "ExecMainStatus", "ActiveState")
@@ -132,7 +132,7 @@ class TestJournald:
 
 class TestReload:
     def test_a_reload_applies_a_new_guest_file(self, host: Host) -> None:
-        host.furnish(AGENT_TOML.replace("interval = 1", "interval = 86400"))
+        host.write_demo(AGENT_TOML.replace("interval = 1", "interval = 86400"))
         host.start()
         host.wait_for("guest 100: done: start")
         host.machine.write("/etc/felhom-agent/guests.d/second.toml", SECOND.partition("\n[")[0])
@@ -158,7 +158,7 @@ class TestDeath:
     def test_a_process_that_hangs_is_restarted_and_finds_out_what_it_had_begun(
         self, host: Host
     ) -> None:
-        host.furnish()
+        host.write_demo()
         host.hands("behave", 100, SLOW)
         host.start()
         host.wait_for("guest 100: done: set cores")
@@ -173,7 +173,7 @@ class TestDeath:
         assert any("Watchdog timeout" in e["MESSAGE"] for e in manager)
 
     def test_a_process_that_is_killed_is_restarted_and_does_nothing_twice(self, host: Host) -> None:
-        host.furnish()
+        host.write_demo()
         host.hands("behave", 100, SLOW)
         host.start()
         host.machine.wait_until(lambda: len(host.hands("asked")) == 2, "the start is asked for")
@@ -186,7 +186,7 @@ class TestDeath:
     def test_a_stop_during_a_task_ends_in_time_and_the_next_start_finishes_the_operation(
         self, host: Host
     ) -> None:
-        host.furnish()
+        host.write_demo()
         host.hands("behave", 100, {"start_seconds": 8.0})
         host.start()
         host.machine.wait_until(lambda: len(host.hands("asked")) == 2, "the start is asked for")
@@ -278,7 +278,7 @@ class TestConfinement:
         assert (verify.stdout, verify.stderr) == ("", "")
 
     def test_the_token_can_be_kept_encrypted(self, host: Host) -> None:
-        host.furnish()
+        host.write_demo()
         machine = host.machine
         machine.shell(
             "cd /etc/felhom-agent; systemd-creds encrypt --with-key=host --name=token token "

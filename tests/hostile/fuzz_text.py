@@ -21,7 +21,7 @@ from felhom_agent.service.logging import (
     TailFormatter,
     fields,
 )
-from felhom_agent.service.systemd import MAX_STATUS, Manager
+from felhom_agent.service.manager import MAX_STATUS, ServiceManager
 
 _WAYS = ("utf-8", "latin-1", "utf-16-le", "utf-32-le")
 _ENCODINGS = ("utf-8", "ascii", "latin-1", "cp437")
@@ -106,7 +106,7 @@ def _log(text: str) -> None:
 
 def _notify(text: str) -> None:
     said: list[str] = []
-    Manager(said.append).status(text)
+    ServiceManager(said.append).status(text)
     for word in said:
         check(word, MAX_STATUS + len("STATUS="))
         assert len(word.encode()) <= MAX_STATUS + len("STATUS=")

@@ -16,7 +16,7 @@ from felhom_agent.hub import client, transport, wire
 from felhom_agent.options import bounds
 from felhom_agent.proxmox import bodies
 from felhom_agent.reconcile import recovery
-from felhom_agent.service import logging, systemd
+from felhom_agent.service import logging, manager
 from tests.hostile import trial
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,7 +53,7 @@ HUB_CALL = HubConfig.connect_timeout + 2 * HubConfig.read_timeout
         f"`write_timeout` and {recovery._CLOCK_SLACK:.0f} s",
         f"a message of {logging.MAX_MESSAGE:,} characters, a field of {logging.MAX_FIELD:,}",
         f"{logging.MAX_FIELDS} fields, a line of {logging.MAX_LINE:,}",
-        f"a `STATUS=` of {systemd.MAX_STATUS} bytes",
+        f"a `STATUS=` of {manager.MAX_STATUS} bytes",
         f"more than {trial.MAX_SECONDS} s of CPU time",
         f"more than {trial.MAX_MEMORY // 1024} MiB",
     ],

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from felhom_agent import regularfile
-from felhom_agent.config import secret, tomlfile
+from felhom_agent.config import agentfile, secret, tomlfile
 from felhom_agent.config import settings as config
 from felhom_agent.desired import directory, guestfile, readfile
 from felhom_agent.desired.directory import TomlDirectoryProvider
@@ -121,7 +121,7 @@ def test_settings_and_secrets_are_read_as_guardedly(
     path = tmp_path / "odd"
     make(path)
     with pytest.raises(ConfigError) as caught:
-        config.load(path)
+        agentfile.load(path)
     assert words in str(caught.value)
     with pytest.raises(ConfigError, match="the token's file") as caught:
         secret.read_secret(config.ProxmoxConfig(token_file=path))

@@ -31,7 +31,7 @@ from random import Random
 from statistics import median
 
 from felhom_agent.devnode import DevNode
-from felhom_agent.devnode.serve import equip
+from felhom_agent.devnode.demo.site import write_site
 from tests.soak.household import Household
 from tests.soak.process import Agent, Ended, Usage, running
 from tests.soak.report import Report
@@ -226,7 +226,7 @@ def _grown(held: Sequence[Usage]) -> int:
 
 
 def _furnish(node: DevNode, household: Household, directory: Path, course: Course) -> Path:
-    path = equip(node, directory)
+    path = write_site(node, directory)
     text = path.read_text().replace("[proxmox]\n", _PROXMOX)
     path.write_text(text + _RECONCILE.format(course.interval))
     (directory / "guests.d" / "household.toml").write_text(household.text())

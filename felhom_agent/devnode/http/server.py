@@ -36,7 +36,7 @@ class DevNode:
         self._api = Api(world, self._identity.fingerprint)
         self._log: list[Request] = []
         # Guarded by `_log_lock`: the changes that came and are not carried out, or given up.
-        self._afoot: dict[int, Request] = {}
+        self._in_progress: dict[int, Request] = {}
         self._log_lock = threading.Lock()
         self._closing = threading.Event()
         self._server = Server((HOST, port), self._identity.context, self)
@@ -102,7 +102,7 @@ class DevNode:
     def over(self, heard: Request) -> None:
         """Note that a request has had all the effect that it will ever have."""
         with self._log_lock:
-            self._afoot.pop(heard.seq, None)
+            self._in_progress.pop(heard.seq, None)
 
     def _carry_out(self, heard: Request, raw: Mapping[str, Raw], authorization: str) -> object:
         try:
@@ -124,13 +124,13 @@ class DevNode:
             request = Request(len(self._log), moment, method, path, shown, token)
             if request.changes and request.guest:
                 request = replace(request, during=self._met(request, running))
-                self._afoot[request.seq] = request
+                self._in_progress[request.seq] = request
             self._log.append(request)
         return request
 
     def _met(self, request: Request, running: list[str]) -> tuple[str, ...]:
         tasks = [upid for upid in running if upid.split(":")[6] == request.guest]
-        others = [r for r in self._afoot.values() if r.guest == request.guest]
+        others = [r for r in self._in_progress.values() if r.guest == request.guest]
         return (*tasks, *(f"{r.method} {r.path} (request {r.seq})" for r in others))
 
     def wait(self, seconds: float) -> bool:

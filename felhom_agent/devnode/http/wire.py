@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.node.over(heard)
             self._send(heard, message.refused(refusal))
         elif fault is not None:
-            self._spoil(heard, fault, raw)
+            self._inject(heard, fault, raw)
         else:
             self._send(heard, self.server.node.answer(heard, raw, self._authorization))
 
@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _authorization(self) -> str:
         return str(self.headers.get("Authorization", ""))
 
-    def _spoil(self, heard: Request, fault: Fault, raw: Mapping[str, Raw]) -> None:
+    def _inject(self, heard: Request, fault: Fault, raw: Mapping[str, Raw]) -> None:
         node = self.server.node
         if fault.action.startswith("late:"):
             self._cut()
@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.action == "hang":
             self._wait_for_the_end()
         elif fault.action == "garbage":
-            self._babble(b"\x00\xff not HTTP at all\r\n\r\n")
+            self._send_garbage(b"\x00\xff not HTTP at all\r\n\r\n")
         elif fault.action == "truncated" and answer is not None:
             self._send(heard, answer, cut=True)
         elif instead := _instead(fault):
@@ -206,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._cut()
 
-    def _babble(self, sent: bytes) -> None:
+    def _send_garbage(self, sent: bytes) -> None:
         self.close_connection = True
         self.wfile.write(sent)
 

@@ -8,7 +8,7 @@ to root@pam. recorded: 140-ha-no-crm, 141-ha-running.
 from __future__ import annotations
 
 from felhom_agent.devnode.world.guest import NOUN, TASK_PREFIX, Guest
-from felhom_agent.devnode.world.power import DEFAULT_TIMEOUT, Order, Room, work
+from felhom_agent.devnode.world.power import DEFAULT_TIMEOUT, Host, Order, work
 from felhom_agent.devnode.world.refusal import Died
 from felhom_agent.devnode.world.tasks import Task
 from felhom_agent.devnode.world.worker import Steps
@@ -22,11 +22,11 @@ ATTEMPTS = 4
 ROOT = "root@pam"
 
 
-class Manager:
+class HaManager:
     """Brings managed guests to the state that was asked for."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, host: Host) -> None:
+        self._room = host
         self._wanted: dict[int, str] = {}
         self._attempts: dict[int, int] = {}
         self._patience: dict[int, float] = {}
@@ -101,6 +101,6 @@ class Manager:
     def _do(self, verb: str, guest: Guest, patience: float = 0.0) -> None:
         order = Order(guest.kind, guest.vmid, guest.node, ROOT, patience, force=True)
         kind = f"{TASK_PREFIX[guest.kind]}{verb}"
-        room = self._room
-        room.tasks.start(kind, guest.vmid, ROOT, lambda task: work(room, verb, order, task))
+        host = self._room
+        host.tasks.start(kind, guest.vmid, ROOT, lambda task: work(host, verb, order, task))
         self.watch(guest)

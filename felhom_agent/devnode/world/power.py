@@ -25,7 +25,7 @@ QMEVENTD_GAP = 1.0
 """Seconds until a rebooting VM is started again, by no task. recorded: 40-tasks-qemu/066-068."""
 
 
-class Room(Protocol):
+class Host(Protocol):
     """What the workers need of the world."""
 
     agenda: Agenda
@@ -70,14 +70,14 @@ def order(kind: str, vmid: int, node: str, user: str, params: Mapping[str, str])
     )
 
 
-def refuse_early(room: Room, verb: str, o: Order) -> None:
+def refuse_early(host: Host, verb: str, o: Order) -> None:
     """Raise `Refusal` (500) for what PVE refuses before it starts a task."""
-    guest = room.here(o.kind, o.vmid)
+    guest = host.here(o.kind, o.vmid)
     running = guest is not None and guest.running
     if verb == "start":
         if o.kind == "lxc" and running:
             raise died(f"CT {o.vmid} already running")
-        if not room.quorate:
+        if not host.quorate:
             # recorded: calls-9.2/201-quorum/079-081, 090-093; of a VM that is not there, too.
             raise died("cluster not ready - no quorum?")
     elif verb == "reboot":
@@ -91,14 +91,14 @@ def refuse_early(room: Room, verb: str, o: Order) -> None:
         raise died("VM is paused - cannot shutdown")
 
 
-def work(room: Room, verb: str, o: Order, task: Task) -> Steps:
+def work(host: Host, verb: str, o: Order, task: Task) -> Steps:
     """Given a verb and an order, return the worker that carries it out."""
     steps = {"start": _start, "stop": _stop, "shutdown": _shutdown, "reboot": _reboot}
-    return steps[verb](room, o, task)
+    return steps[verb](host, o, task)
 
 
-def _start(room: Room, o: Order, task: Task) -> Steps:
-    guest = room.here(o.kind, o.vmid)
+def _start(host: Host, o: Order, task: Task) -> Steps:
+    guest = host.here(o.kind, o.vmid)
     if guest is None:
         raise Died(missing(o.kind, o.vmid, o.node))
     yield guest.flock
@@ -109,38 +109,38 @@ def _start(room: Room, o: Order, task: Task) -> Steps:
         raise Died(guest.locked_text)
     if guest.running and o.kind == "qemu":
         raise Died(f"VM {o.vmid} already running")
-    yield from _boot(room, guest, task)
+    yield from _boot(host, guest, task)
 
 
-def _boot(room: Room, guest: Guest, task: Task) -> Steps:
+def _boot(host: Host, guest: Guest, task: Task) -> Steps:
     yield guest.behaviour.start_seconds
     if guest.behaviour.start_error:
         raise Died(guest.behaviour.start_error)
     for number in range(guest.behaviour.warnings):
         task.warn(f"the guest gives warning {number + 1}")
-    guest.started(room.agenda.moment)
-    room.changed(guest)
+    guest.started(host.agenda.moment)
+    host.changed(guest)
 
 
-def _stop(room: Room, o: Order, task: Task) -> Steps:
-    guest = room.here(o.kind, o.vmid)
+def _stop(host: Host, o: Order, task: Task) -> Steps:
+    guest = host.here(o.kind, o.vmid)
     if guest is None:
         text = f"unable to find configuration file for VM {o.vmid} on node '{o.node}'"
         raise Died(text)
     if o.overrule:
-        _overrule(room, o, task)
+        _overrule(host, o, task)
     yield guest.flock
     if not guest.running:
         return
     if guest.lock and not (o.kind == "lxc" and guest.lock == "mounted"):
         raise Died(guest.locked_text)
     _fail_if_told(guest)
-    _switch_off(room, guest)
+    _switch_off(host, guest)
 
 
-def _overrule(room: Room, o: Order, task: Task) -> None:
+def _overrule(host: Host, o: Order, task: Task) -> None:
     # recorded: 130-stop/055-064; only tasks of the very same caller are overruled.
-    mine = [t for t in room.tasks.running() if t.id == task.id and t.user == o.user]
+    mine = [t for t in host.tasks.running() if t.id == task.id and t.user == o.user]
     shutdowns = [t for t in mine if t.type.endswith("shutdown")]
     for shutdown in shutdowns:
         if shutdown.worker is not None:
@@ -152,8 +152,8 @@ def _overrule(room: Room, o: Order, task: Task) -> None:
         task.log.append(f"overruled {shutdowns[0].type} tasks: {names}")
 
 
-def _shutdown(room: Room, o: Order, task: Task) -> Steps:
-    guest = room.here(o.kind, o.vmid)
+def _shutdown(host: Host, o: Order, task: Task) -> Steps:
+    guest = host.here(o.kind, o.vmid)
     if guest is None:
         text = f"unable to find configuration file for VM {o.vmid} on node '{o.node}'"
         raise Died(text)
@@ -162,7 +162,7 @@ def _shutdown(room: Room, o: Order, task: Task) -> Steps:
         return
     if guest.lock:
         raise Died(guest.locked_text)
-    yield from _power_down(room, o, guest, task)
+    yield from _power_down(host, o, guest, task)
 
 
 def _fail_if_told(guest: Guest) -> None:
@@ -170,16 +170,16 @@ def _fail_if_told(guest: Guest) -> None:
         raise Died(guest.behaviour.stop_error)
 
 
-def _power_down(room: Room, o: Order, guest: Guest, task: Task) -> Steps:
+def _power_down(host: Host, o: Order, guest: Guest, task: Task) -> Steps:
     _fail_if_told(guest)
     needs = guest.behaviour.shutdown_seconds
     obeys = guest.behaviour.obeys_shutdown and not guest.paused
     if obeys and needs <= o.timeout:
         yield needs
-        _switch_off(room, guest)
+        _switch_off(host, guest)
         return
     if obeys:
-        _off_later(room, guest, needs)
+        _off_later(host, guest, needs)
     yield o.timeout
     if not guest.running:
         return
@@ -189,7 +189,7 @@ def _power_down(room: Room, o: Order, guest: Guest, task: Task) -> Steps:
         task.log.append("VM still running - terminating now with SIGTERM")
     elif not o.force:
         yield from _container_stays(o, guest, task)
-    _switch_off(room, guest)
+    _switch_off(host, guest)
 
 
 def _container_stays(o: Order, guest: Guest, task: Task) -> Steps:
@@ -200,42 +200,42 @@ def _container_stays(o: Order, guest: Guest, task: Task) -> Steps:
         raise Died("container did not stop")
 
 
-def _reboot(room: Room, o: Order, task: Task) -> Steps:
-    guest = room.here(o.kind, o.vmid)
+def _reboot(host: Host, o: Order, task: Task) -> Steps:
+    guest = host.here(o.kind, o.vmid)
     if guest is None:
         raise Died(missing(o.kind, o.vmid, o.node))
     yield guest.flock
     if guest.lock and o.kind == "qemu":
         raise Died(guest.locked_text)
-    yield from _power_down(room, o, guest, task)
+    yield from _power_down(host, o, guest, task)
     if o.kind == "qemu":
-        _on_later(room, guest)
+        _on_later(host, guest)
     elif guest.lock:
         # recorded: 50-locks/092-094; a locked container is stopped and not started again.
         raise Died(f"startup for container '{o.vmid}' failed")
     else:
-        yield from _boot(room, guest, task)
+        yield from _boot(host, guest, task)
 
 
-def _switch_off(room: Room, guest: Guest) -> None:
+def _switch_off(host: Host, guest: Guest) -> None:
     guest.stopped()
-    room.changed(guest)
+    host.changed(guest)
 
 
-def _off_later(room: Room, guest: Guest, seconds: float) -> None:
+def _off_later(host: Host, guest: Guest, seconds: float) -> None:
     run = guest.run
 
     def off() -> None:
         if guest.running and guest.run == run:
-            _switch_off(room, guest)
+            _switch_off(host, guest)
 
-    room.agenda.later(seconds, off)
+    host.agenda.later(seconds, off)
 
 
-def _on_later(room: Room, guest: Guest) -> None:
+def _on_later(host: Host, guest: Guest) -> None:
     def on() -> None:
         if not guest.running:
-            guest.started(room.agenda.moment)
-            room.changed(guest)
+            guest.started(host.agenda.moment)
+            host.changed(guest)
 
-    room.agenda.later(QMEVENTD_GAP, on)
+    host.agenda.later(QMEVENTD_GAP, on)

@@ -27,7 +27,7 @@ from felhom_agent.devnode.world.guest import (
     file_text,
     lock_file,
 )
-from felhom_agent.devnode.world.ha import ROOT, Manager
+from felhom_agent.devnode.world.ha import ROOT, HaManager
 from felhom_agent.devnode.world.mishaps import Mishaps
 from felhom_agent.devnode.world.readback import DISK, TagStyle, description, split_drive
 from felhom_agent.devnode.world.tasks import Task, TaskBook
@@ -76,7 +76,7 @@ class World(Mishaps):
         self.guests: dict[int, Guest] = {}
         self.peers: set[str] = set()
         self.bridges = {"vmbr0"}
-        self.manager = Manager(self)
+        self.manager = HaManager(self)
         self.born = self.agenda.moment
         self._now = now
         self._addresses = count(1)

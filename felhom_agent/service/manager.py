@@ -3,20 +3,16 @@
 Words go to systemd by sd_notify(3), through python3-systemd. Where nobody waits for them
 (NOTIFY_SOCKET is not set) nothing is said, and the library is not needed.
 
-The watchdog is fed by the main loop, at the ends of its steps, and by nobody else: a loop that
-hangs does not feed. And it is fed only while `Vitals` knows of nothing that has taken
-longer than it may: a call to PVE that drips on for ever, a sync that never returns. A lane that
-waits for a long task is none of that: it asks PVE again and again, and each question ends.
+The watchdog is pinged by the main loop, at the ends of its steps, and by nobody else: a loop that
+hangs does not ping. And it is pinged only while nothing is overdue (`watchdog`).
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Place, Problem
@@ -24,6 +20,7 @@ from felhom_agent.printable import MARK, one_line
 from felhom_agent.redaction import safe_text
 from felhom_agent.service.events import STUCK
 from felhom_agent.service.logging import fields
+from felhom_agent.service.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 
@@ -34,51 +31,21 @@ Say = Callable[[str], object]
 """Sends one sd_notify text, such as "READY=1"."""
 
 
-class Vitals:
-    """What is being done at this moment, and until when it must be over.
-
-    Threads: one lock guards the table; nothing is done under it.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._doing: dict[object, tuple[str, float]] = {}
-
-    @contextmanager
-    def doing(self, what: str, longest: float) -> Iterator[None]:
-        """Note for the length of a block what is done, and the seconds that it may take."""
-        me = object()
-        with self._lock:
-            self._doing[me] = (what, self._clock() + longest)
-        try:
-            yield
-        finally:
-            with self._lock:
-                del self._doing[me]
-
-    def overdue(self) -> list[str]:
-        """Return what should be over and is not."""
-        now = self._clock()
-        with self._lock:
-            return [what for what, until in self._doing.values() if now > until]
-
-
-class Manager:
+class ServiceManager:
     """The service manager, or nobody in its place."""
 
     def __init__(
         self,
         say: Say | None = None,
-        watchdog: float | None = None,
-        vitals: Vitals | None = None,
+        interval: float | None = None,
+        watchdog: Watchdog | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`watchdog` is the longest time in seconds between two feedings; None: there is none."""
-        self.vitals = vitals or Vitals()
+        """`interval` is the longest time in seconds between two pings; None: no watchdog waits."""
+        self.watchdog = watchdog or Watchdog()
         self._notify = say or (lambda _: None)
         self._unheard = False
-        self._watchdog = watchdog
+        self._interval = interval
         self._clock = clock
         self._fed = -1e9
         self._ready = False
@@ -86,7 +53,7 @@ class Manager:
         self._stuck: list[str] = []
 
     @classmethod
-    def present(cls) -> Manager:
+    def present(cls) -> ServiceManager:
         """Return whoever the environment names. Raise ConfigError if it cannot be spoken to."""
         if not os.environ.get("NOTIFY_SOCKET"):
             return cls()
@@ -100,13 +67,13 @@ class Manager:
     @property
     def patience(self) -> float:
         """The longest that the loop may wait before it feeds again, in seconds."""
-        return self._watchdog / 3 if self._watchdog else 3600.0
+        return self._interval / 3 if self._interval else 3600.0
 
     def allow(self, longest: float) -> None:
         """Given the longest single step of the loop in seconds, let the watchdog wait that long."""
-        if self._watchdog is not None and self._watchdog < 1.5 * longest:
-            self._watchdog = 1.5 * longest
-            self._say(f"WATCHDOG_USEC={int(self._watchdog * 1e6)}")
+        if self._interval is not None and self._interval < 1.5 * longest:
+            self._interval = 1.5 * longest
+            self._say(f"WATCHDOG_USEC={int(self._interval * 1e6)}")
 
     def ready(self) -> None:
         """Say that the service is up, or that a reload is over; once each."""
@@ -135,9 +102,9 @@ class Manager:
     def feed(self) -> None:
         """Say that all is well, if it is, and not too often; called by the main loop's steps."""
         now = self._clock()
-        if self._watchdog is None or now - self._fed < self._watchdog / 10:
+        if self._interval is None or now - self._fed < self._interval / 10:
             return
-        stuck = self.vitals.overdue()
+        stuck = self.watchdog.overdue()
         if stuck != self._stuck and stuck:
             _log.error("it takes too long: %s", "; ".join(stuck), extra=fields(STUCK))
         self._stuck = stuck

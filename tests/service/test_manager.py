@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.errors import ConfigError
-from felhom_agent.service.systemd import Manager, Vitals
+from felhom_agent.service.manager import ServiceManager
+from felhom_agent.service.watchdog import Watchdog
 from tests.conftest import Clock
 
 
@@ -20,13 +21,13 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def watched(said: list[str], clock: Clock) -> Manager:
+def watched(said: list[str], clock: Clock) -> ServiceManager:
     """A manager whose watchdog waits for a minute, on a clock that the test moves."""
-    return Manager(said.append, 60.0, Vitals(clock), clock)
+    return ServiceManager(said.append, 60.0, Watchdog(clock), clock)
 
 
 def test_ready_reloading_and_stopping_are_systemds_own_words(said: list[str]) -> None:
-    manager = Manager(said.append)
+    manager = ServiceManager(said.append)
     manager.ready()
     manager.ready()
     manager.reloading()
@@ -37,7 +38,7 @@ def test_ready_reloading_and_stopping_are_systemds_own_words(said: list[str]) ->
 
 
 def test_a_status_is_said_once(said: list[str]) -> None:
-    manager = Manager(said.append)
+    manager = ServiceManager(said.append)
     for sentence in ("a", "a", "b", "a"):
         manager.status(sentence)
     assert said == ["STATUS=a", "STATUS=b", "STATUS=a"]
@@ -57,7 +58,7 @@ def test_a_status_is_said_once(said: list[str]) -> None:
 def test_a_status_is_one_bounded_printable_line(
     said: list[str], sentence: str, status: str
 ) -> None:
-    Manager(said.append).status(sentence)
+    ServiceManager(said.append).status(sentence)
     assert said == [f"STATUS={status}"]
 
 
@@ -71,7 +72,7 @@ def test_a_systemd_that_cannot_be_told_is_told_of_once_and_stops_nobody(
         if broken:
             raise error
 
-    manager = Manager(say, 60.0, Vitals(clock), clock)
+    manager = ServiceManager(say, 60.0, Watchdog(clock), clock)
     manager.ready()
     manager.status("a")
     manager.feed()
@@ -88,7 +89,7 @@ def test_a_systemd_that_cannot_be_told_is_told_of_once_and_stops_nobody(
 
 
 def test_a_step_feeds_the_watchdog_and_the_next_ones_do_not_flood_it(
-    watched: Manager, said: list[str], clock: Clock
+    watched: ServiceManager, said: list[str], clock: Clock
 ) -> None:
     watched.feed()
     watched.feed()
@@ -102,10 +103,10 @@ def test_a_step_feeds_the_watchdog_and_the_next_ones_do_not_flood_it(
 
 
 def test_what_takes_longer_than_it_may_starves_the_watchdog_and_is_told_once(
-    watched: Manager, said: list[str], clock: Clock, caplog: pytest.LogCaptureFixture
+    watched: ServiceManager, said: list[str], clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
-    with watched.vitals.doing("GET /cluster/resources", 90.0):
+    with watched.watchdog.guard("GET /cluster/resources", 90.0):
         clock.pass_by(89.0)
         watched.feed()
         for _ in range(3):
@@ -117,15 +118,15 @@ def test_what_takes_longer_than_it_may_starves_the_watchdog_and_is_told_once(
     assert said == ["WATCHDOG=1"] * 2, "it is over, and all is well again"
 
 
-def test_what_ends_with_an_error_is_over_too(watched: Manager, clock: Clock) -> None:
-    with pytest.raises(ValueError, match="x"), watched.vitals.doing("it", 1.0):
+def test_what_ends_with_an_error_is_over_too(watched: ServiceManager, clock: Clock) -> None:
+    with pytest.raises(ValueError, match="x"), watched.watchdog.guard("it", 1.0):
         raise ValueError("x")
     clock.pass_by(10.0)
-    assert watched.vitals.overdue() == []
+    assert watched.watchdog.overdue() == []
 
 
 def test_a_patient_configuration_makes_a_patient_watchdog(
-    watched: Manager, said: list[str]
+    watched: ServiceManager, said: list[str]
 ) -> None:
     watched.allow(30.0)
     assert said == []
@@ -135,7 +136,7 @@ def test_a_patient_configuration_makes_a_patient_watchdog(
 
 
 def test_without_a_watchdog_nobody_is_fed(said: list[str]) -> None:
-    manager = Manager(said.append)
+    manager = ServiceManager(said.append)
     manager.feed()
     manager.allow(1e6)
     assert said == []
@@ -143,7 +144,7 @@ def test_without_a_watchdog_nobody_is_fed(said: list[str]) -> None:
 
 def test_where_nobody_waits_for_words_nothing_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    manager = Manager.present()
+    manager = ServiceManager.present()
     manager.ready()
     manager.feed()
 
@@ -154,7 +155,7 @@ def test_without_the_library_a_waiting_systemd_is_told_in_words(
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/nobody")
     monkeypatch.setitem(__import__("sys").modules, "systemd", None)
     with pytest.raises(ConfigError, match="needs python3-systemd; install it"):
-        Manager.present()
+        ServiceManager.present()
 
 
 def test_words_reach_the_socket_that_systemd_names(
@@ -167,7 +168,7 @@ def test_words_reach_the_socket_that_systemd_names(
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "3000000")
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-        manager = Manager.present()
+        manager = ServiceManager.present()
         manager.ready()
         manager.feed()
         assert [listener.recv(100), listener.recv(100)] == [b"READY=1", b"WATCHDOG=1"]
@@ -182,4 +183,4 @@ def test_a_watchdog_that_is_not_ours_or_not_there_is_not_fed(
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/nobody")
     monkeypatch.setenv("WATCHDOG_USEC", usec)
     monkeypatch.setenv("WATCHDOG_PID", pid or str(os.getpid()))
-    assert Manager.present().patience == 3600.0
+    assert ServiceManager.present().patience == 3600.0

@@ -1,0 +1,222 @@
+"""`agent.toml`, read and checked.
+
+A file is checked whole: every problem is reported at once, with its line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+from urllib.parse import urlsplit
+
+from felhom_agent import regularfile
+from felhom_agent.config import tomlfile
+from felhom_agent.config.settings import SECTIONS, Config, ProxmoxConfig
+from felhom_agent.config.suggest import did_you_mean
+from felhom_agent.errors import ConfigError
+from felhom_agent.model import Problem
+from felhom_agent.printable import printable
+
+MAX_PROBLEMS = 20
+"""How many problems are told; of the others only their number."""
+MAX_TEXT = 4096
+"""How many characters a setting may have: as many as a path."""
+
+_TOKEN_ID = re.compile(r"[^\s@!=:/]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+")
+_FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}")
+_NODE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
+_HOST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# PVE: pve-common JSONSchema.pm pve_verify_vmid
+_RANGE = re.compile(r"([1-9][0-9]{2,8})(?:-([1-9][0-9]{2,8}))?", re.ASCII)
+_MAX_RANGES = 1000
+_SECRETS = frozenset({"key", "token", "token_secret", "token_value", "secret", "password"})
+
+# Which credential of the service stands for which setting; a blank one stands for none.
+_CREDENTIALS = {"token_file": "token", "ca_file": "pve-root-ca.pem"}
+
+T = TypeVar("T")
+
+
+def load(path: Path) -> Config:
+    """Given a path, return its configuration. Raise ConfigError with all that is wrong in it."""
+    file = tomlfile.read(path)
+    problems: list[Problem] = []
+    for name in file.data:
+        if name not in SECTIONS:
+            hint = did_you_mean(name, SECTIONS) if len(problems) < MAX_PROBLEMS else ""
+            problems.append(file.problem(f"unknown section [{_shown(name)}]{hint}", name))
+    parts: dict[str, Any] = {
+        name: _section(file, name, cls, path.resolve().parent, problems)
+        for name, cls in SECTIONS.items()
+    }
+    config = Config(**parts, path=path)
+    problems += _contradictions(file, config)
+    if problems:
+        told = sorted(problems, key=lambda p: p.place.line)
+        if len(told) > MAX_PROBLEMS:
+            more = file.problem(f"and {len(told) - MAX_PROBLEMS} more problems")
+            told = [*told[:MAX_PROBLEMS], more]
+        raise ConfigError(tuple(told))
+    proxmox = _completed(config.proxmox, file.data.get("proxmox", {}))
+    hub = dataclasses.replace(config.hub, host_id=config.hub.host_id or proxmox.node)
+    if "key_file" not in file.data.get("hub", {}) and (key := _credential("hub-key")):
+        hub = dataclasses.replace(hub, key_file=key)
+    return dataclasses.replace(config, proxmox=proxmox, hub=hub)
+
+
+def _section(
+    file: tomlfile.TomlFile, name: str, cls: type[T], base: Path, problems: list[Problem]
+) -> T:
+    table = file.data.get(name, {})
+    if not isinstance(table, dict):
+        problems.append(file.problem(f"[{name}] must be a table", name))
+        return cls()
+    hints = get_type_hints(cls)
+    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        try:
+            if key not in known:
+                raise ValueError(_unknown(key, known, hint=len(problems) < MAX_PROBLEMS))
+            values[key] = _convert(value, hints[key], known[key], base)
+        except ValueError as error:
+            problems.append(file.problem(f"[{name}] {_shown(key)}: {error}", name, key))
+    return cls(**values)
+
+
+def _shown(name: str) -> str:
+    return printable(name, 60)
+
+
+def _unknown(key: str, known: dict[str, Any], *, hint: bool) -> str:
+    if key in _SECRETS:
+        return "a secret does not belong into this file; put it into a file of its own, token_file"
+    return f"unknown key{did_you_mean(key, known) if hint else ''}"
+
+
+def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path) -> Any:
+    """Given a TOML value and a field, return the field's value. Raise ValueError in words."""
+    if hint is bool:
+        return _typed(value, bool, "true or false")
+    if hint in (int, float):
+        return _number(value, hint, setting)
+    if hint == tuple[range, ...]:
+        return tuple(_vmids(each) for each in _listed(value))
+    text = str(_typed(value, str, "a text in quotes"))
+    if len(text) > MAX_TEXT or not text.isprintable():
+        raise ValueError(f"must be one line of at most {MAX_TEXT} characters")
+    if hint is str:
+        return text
+    if not text:
+        raise ValueError("must be a path")
+    return base / text
+
+
+def _typed(value: Any, cls: type, words: str) -> Any:
+    if not isinstance(value, cls):
+        raise ValueError(f"must be {words}")
+    return value
+
+
+def _listed(value: Any) -> list[Any]:
+    found: list[Any] = _typed(value, list, "a list of vmids and ranges")
+    if len(found) > _MAX_RANGES:
+        raise ValueError(f"must have at most {_MAX_RANGES} entries; use ranges")
+    return found
+
+
+def _vmids(value: Any) -> range:
+    """Given a vmid or a text like "200-299", return the vmids. Raise ValueError if it is none."""
+    text = str(value) if type(value) is int and value < 10**9 else value
+    found = _RANGE.fullmatch(text) if isinstance(text, str) else None
+    if found is None or int(found[2] or found[1]) < int(found[1]):
+        shown = repr(value)[:20] if isinstance(value, str) else f"a {type(value).__name__}"
+        raise ValueError(f'must hold vmids from 100 and ranges like "200-299", not {shown}')
+    return range(int(found[1]), int(found[2] or found[1]) + 1)
+
+
+def _number(value: Any, cls: type[int] | type[float], setting: dataclasses.Field[Any]) -> float:
+    words = "a whole number" if cls is int else "a number of seconds"
+    if isinstance(value, bool) or not isinstance(value, int if cls is int else (int, float)):
+        raise ValueError(f"must be {words}")
+    low, high = setting.metadata["range"]
+    if not low <= value <= high:
+        raise ValueError(f"must be from {low:g} to {high:g}, not {str(value)[:20]}")
+    return cls(value)
+
+
+def _contradictions(file: tomlfile.TomlFile, config: Config) -> list[Problem]:
+    """Return what is wrong although every value for itself is of the right type."""
+    found: list[Problem] = []
+
+    def wrong(section: str, key: str, text: str) -> None:
+        found.append(file.problem(f"[{section}] {key}: {text}", section, key))
+
+    pve = config.proxmox
+    if not _is_endpoint(pve.endpoint):
+        wrong("proxmox", "endpoint", "must be like https://localhost:8006")
+    if not _TOKEN_ID.fullmatch(pve.token_id):
+        wrong("proxmox", "token_id", _token_id_advice(pve.token_id))
+    if pve.node and not _NODE.fullmatch(pve.node):
+        wrong("proxmox", "node", "is not a node's name")
+    if pve.fingerprint and not _FINGERPRINT.fullmatch(pve.fingerprint):
+        wrong("proxmox", "fingerprint", "must be 32 pairs of hex digits with colons (SHA-256)")
+    if pve.insecure and (pve.fingerprint or "ca_file" in file.data.get("proxmox", {})):
+        wrong("proxmox", "insecure", "contradicts ca_file or fingerprint; keep one of them")
+    if config.hub.url and not _is_hub(config.hub.url):
+        wrong("hub", "url", "must be like https://hub.example; http only towards this host")
+    if config.hub.host_id and not _HOST_ID.fullmatch(config.hub.host_id):
+        wrong("hub", "host_id", "must be letters, digits, dots, dashes and underscores")
+    if config.reconcile.backoff_first > config.reconcile.backoff_cap:
+        wrong("reconcile", "backoff_first", "is greater than backoff_cap")
+    return found
+
+
+def _is_endpoint(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+        return parts.scheme == "https" and bool(parts.hostname) and plain and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _is_hub(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        plain = bool(parts.hostname) and not (parts.query or parts.fragment or parts.username)
+        plain = plain and parts.port != 0 and url.isascii() and url.isprintable() and " " not in url
+        here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        return plain and (parts.scheme == "https" or (parts.scheme == "http" and here))
+    except ValueError:
+        return False
+
+
+def _token_id_advice(token_id: str) -> str:
+    if "=" in token_id:
+        # The value is not shown: what follows the equals sign is the secret.
+        return "must end before the '='; what follows is the secret and belongs into token_file"
+    return "must be like user@realm!name, as `pveum user token list USER` shows it"
+
+
+def _completed(proxmox: ProxmoxConfig, declared: Mapping[str, Any]) -> ProxmoxConfig:
+    """Return the settings with what this host and its systemd know."""
+    known: dict[str, Any] = {"node": proxmox.node or socket.gethostname().split(".")[0]}
+    for setting, name in _CREDENTIALS.items():
+        if setting not in declared and (credential := _credential(name)):
+            known[setting] = credential
+    return dataclasses.replace(proxmox, **known)
+
+
+def _credential(name: str) -> Path | None:
+    """Return where systemd put a credential (systemd.exec(5)); None if it has none, or a blank."""
+    path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), name)
+    try:
+        return path if regularfile.read(path).data.strip() else None
+    except regularfile.Unreadable:
+        return None

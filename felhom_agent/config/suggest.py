@@ -1,0 +1,14 @@
+"""A guess at what was meant by a wrong word."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Given a wrong word and the right ones, return `"; did you mean ...?"` or nothing."""
+    if len(word) > 60:  # longer than any known word, and long to compare
+        return ""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

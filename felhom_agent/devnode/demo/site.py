@@ -1,0 +1,43 @@
+"""A site for an agent on a node: its CA, a token, and an agent.toml."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from felhom_agent.devnode.demo.world import TOKEN
+from felhom_agent.devnode.http.server import DevNode
+
+_AGENT_TOML = """\
+[proxmox]
+endpoint = "{endpoint}"
+node = "{node}"
+token_id = "{token}"
+token_file = "{directory}/token"
+ca_file = "{directory}/ca.pem"
+
+[desired]
+directory = "{directory}/guests.d"
+
+[journal]
+directory = "{directory}/journal"
+"""
+
+
+def write_site(node: DevNode, directory: Path) -> Path:
+    """Given a node, write its CA, a new token and an agent.toml; return the agent.toml's path."""
+    directory = directory.resolve()
+    for needed in (directory, directory / "guests.d", directory / "journal"):
+        needed.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.copyfile(node.ca_file, directory / "ca.pem")
+    token_file = directory / "token"
+    token_file.touch(mode=0o600)
+    token_file.chmod(0o600)
+    token_file.write_text(node.world.token(TOKEN) + "\n")
+    agent_toml = directory / "agent.toml"
+    agent_toml.write_text(
+        _AGENT_TOML.format(
+            endpoint=node.endpoint, node=node.world.node, token=TOKEN, directory=directory
+        )
+    )
+    return agent_toml
