@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLD := .venv-debian12
 
-.PHONY: help demo test lint types unit older chaos soak bench e2e deb install uninstall format docs
+.PHONY: help demo test lint types unit older chaos soak mutants bench e2e deb install uninstall format docs
 .PHONY: test-debian12 clean demo-hub browser
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test           format, lint, types, tests with coverage, client on old libraries"
 	@echo "make chaos          kill the agent 1,000 times and see that nothing is lost (KILLS, SEED)"
 	@echo "make soak           ten minutes of drift on 200 guests (SECONDS, GUESTS, SEED)"
+	@echo "make mutants        break the seam, one place at a time, and see that tests mind"
 	@echo "make deb            the Debian package, into dist/"
 	@echo "make e2e            the package in a booted Debian 12 and 13 (needs root)"
 	@echo "make install        put it in place without the package (DESTDIR, PREFIX); make uninstall"
@@ -59,6 +60,17 @@ chaos: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m tests.soak.soak --seconds $(SECONDS) --guests $(GUESTS) $(if $(SEED),--seed $(SEED))
+
+# Which faults the tests would not see (hours for all; FILES, TESTS, SAMPLE for less).
+SEAM := scheduler record places holds statuses reconciliation identity planner health backoff
+FILES := $(SEAM:%=felhom_agent/reconcile/%.py)
+TESTS := $(addprefix tests/reconcile/test_,scheduler.py places.py holds.py run_once.py engine.py \
+	identity.py plan.py backoff.py health.py) tests/test_daemon.py
+SAMPLE := 0
+
+mutants: $(READY)
+	$(BIN)/python -m tools.mutants $(FILES) --tests $(TESTS) --sample $(SAMPLE) \
+		--seed $(or $(SEED),0) --jobs 2
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.journal

@@ -50,7 +50,7 @@ class Running:
             if done():
                 return
             self.daemon._wait(0.1)
-            self._site.clock.pass_by(1)
+            self._site.clock.pass_by(10)
         raise AssertionError("it never came to pass")
 
     def later(self, seconds: float) -> None:
