@@ -1,14 +1,16 @@
-"""An agent without its main loop, on a site."""
+"""An agent on a site: without its main loop, or with one that a test steps through."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 
 from felhom_agent.assembly import Parts, assembled
-from tests.conftest import Site
+from felhom_agent.mainloop import Daemon
+from tests.conftest import Clock, Site
+from tests.reconcile.running import Begin, Running
 
 Open = Callable[..., AbstractContextManager[Parts]]
 
@@ -21,3 +23,17 @@ def agent(site: Site) -> Open:
             yield parts
 
     return opened
+
+
+@pytest.fixture
+def begin(site: Site) -> Iterator[Begin]:
+    with ExitStack() as stack:
+
+        def begun(**settings: object) -> Running:
+            config = site.config(**settings)
+            monotonic = Clock(1000.0)
+            parts = stack.enter_context(assembled(config, site.clock))
+            daemon = Daemon(config, parts, clock=monotonic, chance=lambda: 0.0)
+            return Running(daemon, monotonic, site)
+
+        yield begun

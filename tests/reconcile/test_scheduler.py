@@ -3,116 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
-from felhom_agent.assembly import assembled
-from felhom_agent.config import Config
 from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.mainloop import Daemon
-from felhom_agent.model import Blocked, Converged, Kind, Outcome, Refused, Retry, Start
+from felhom_agent.model import Blocked, Converged, Kind, Refused, Retry, Start
 from felhom_agent.reconcile.places import HANDOVER, OVERRUN
 from felhom_agent.reconcile.reconciliation import IN_VAIN
-from felhom_agent.reconcile.scheduler import Scheduler
-from tests.conftest import Clock, Site
+from tests.conftest import Site
 from tests.process import SOON, wait_until
 from tests.reconcile.pending import kept_pending
-
-Begin = Callable[..., "Running"]
-
-
-class Running:
-    """An agent whose main loop a test steps through; `monotonic` is its clock."""
-
-    def __init__(self, daemon: Daemon, monotonic: Clock, site: Site) -> None:
-        self.daemon = daemon
-        self.monotonic = monotonic
-        self._site = site
-
-    @property
-    def scheduler(self) -> Scheduler:
-        return self.daemon._scheduler
-
-    def look(self) -> bool:
-        return self.daemon.look()
-
-    def run_pass(self) -> None:
-        """Observe and submit, without waiting for what was submitted."""
-        self.daemon._pass()
-
-    def hear(self, done: Callable[[], bool]) -> None:
-        """Take in what lanes report until something is so."""
-        for _ in range(500):
-            self.scheduler.publish()
-            if done():
-                return
-            self.daemon._wait(0.1)
-            self._site.clock.pass_by(10)
-        raise AssertionError("it never came to pass")
-
-    def later(self, seconds: float) -> None:
-        """Let time go by, and do what is due by then."""
-        self.monotonic.pass_by(seconds)
-        self.scheduler.retry()
-        self.hear(lambda: self.scheduler.idle)
-
-    def outcome(self, vmid: int = 100) -> Outcome:
-        self.scheduler.publish()
-        return self.scheduler.statuses[vmid].outcome
-
-
-@pytest.fixture
-def begin(site: Site) -> Iterator[Begin]:
-    with contextmanager_stack() as enter:
-
-        def begun(**settings: object) -> Running:
-            config: Config = site.config(**settings)
-            monotonic = Clock(1000.0)
-            parts = enter(assembled(config, site.clock))
-            daemon = Daemon(config, parts, clock=monotonic, chance=lambda: 0.0)
-            return Running(daemon, monotonic, site)
-
-        yield begun
-
-
-@contextmanager
-def contextmanager_stack() -> Iterator[Callable]:  # type: ignore[type-arg]
-    from contextlib import ExitStack
-
-    with ExitStack() as stack:
-        yield stack.enter_context
-
-
-def asked(site: Site, verb: str) -> list[int]:
-    """Return the guests that PVE was asked to `verb`, in order."""
-    found = [m.path.split("/") for m in site.devnode.mutations]
-    return [int(parts[4]) for parts in found if parts[-1] == verb]
-
-
-def add(site: Site, count: int, *, running: bool = False, **behaviour: float) -> list[int]:
-    """Add guests from 300 on; return their vmids."""
-    vmids = list(range(300, 300 + count))
-    for vmid in vmids:
-        words = Behaviour(**behaviour)  # type: ignore[arg-type]
-        site.world.add("qemu", vmid, {"cores": 1}, running=running, behaviour=words)
-    return vmids
-
-
-def declare_running(site: Site, vmids: list[int]) -> None:
-    site.declare("".join(f'[guest.{v}]\nstate = "running"\n' for v in vmids))
-
-
-def declare_restarted(site: Site, vmids: list[int]) -> None:
-    site.declare(
-        "".join(
-            f'[guest.{v}]\nstate = "running"\nrestart = "allowed"\n[guest.{v}.config]\ncores = 2\n'
-            for v in vmids
-        )
-    )
-
+from tests.reconcile.running import Begin, add, asked, declare_restarted, declare_running
 
 # Waits and failures.
 
