@@ -31,7 +31,7 @@ class Places:
 
     def is_free(self, runs: Collection[Run], now: float) -> bool:
         """Given what runs, return whether another guest may begin now."""
-        young = sum(now - run.began < HANDOVER for run in runs)
+        young = sum(now < run.began + HANDOVER for run in runs)
         return young < self.limit and len(runs) < OVERRUN * self.limit
 
     def next_free(self, runs: Collection[Run], now: float) -> float:

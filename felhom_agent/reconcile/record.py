@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """What runs on a guest's lane: since when, and whether it holds the place for restarts."""
+    """What runs on a guest's lane: since when, whether it holds the place for restarts, and how the
+    guest was declared when it began.
+    """
 
     began: float
     restarts: bool
+    declared: DesiredGuest | None = None
 
 
 @dataclass

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from felhom_agent.assembly import assembled
 from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.devnode.message import Answer
 from felhom_agent.devnode.schema import Raw
@@ -37,7 +38,7 @@ def heard(site: Site, hear: Callable[[Request, Callable[[], Answer]], Answer]) -
     def answer(request: Request, raw: Mapping[str, Raw], authorization: str) -> Answer:
         return hear(request, lambda: real(request, raw, authorization))
 
-    site.devnode.answer = answer  # type: ignore[method-assign]
+    site.devnode.answer = answer  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:
@@ -55,13 +56,13 @@ def test_a_guest_that_gets_its_place_while_a_job_of_it_runs_is_reconciled_after_
     site: Site, begin: Begin
 ) -> None:
     vmids = add(site, 2, start_seconds=60)
-    site.world.behave(100, Behaviour(start_seconds=300))
+    site.world.behave(100, Behaviour(start_seconds=60))
     declare_running(site, vmids)
     agent = begin(parallel=2)
     agent.run_pass()
     wait_until(lambda: len(asked(site, "start")) == 2)
     job = agent.scheduler.run_once("job-1", Start(100, Kind.QEMU))
-    site.declare(TWO_CORES, "other.toml")
+    site.declare("[guest.100]\nrestart = 'allowed'\nstate = 'running'\n" + TWO_CORES, "other.toml")
     agent.run_pass()
     settled(agent)
     assert job.done()
@@ -72,17 +73,17 @@ def test_a_guest_that_gets_its_place_while_a_job_of_it_runs_is_reconciled_after_
 def test_a_guest_that_is_declared_while_a_job_of_it_runs_is_not_submitted_beside_it(
     site: Site, begin: Begin
 ) -> None:
-    site.world.behave(100, Behaviour(start_seconds=60))
+    site.world.behave(200, Behaviour(start_seconds=60))
     agent = begin(parallel=2)
-    job = agent.scheduler.run_once("job-1", Start(100, Kind.QEMU))
-    site.declare(TWO_CORES)
+    job = agent.scheduler.run_once("job-1", Start(200, Kind.LXC))
+    site.declare("[guest.200.config]\ncores = 2\n")
     agent.run_pass()
+    assert not agent.daemon._parts.engine._queue._lanes[200].work
     settled(agent)
     assert job.done()
     assert asked(site, "config") == []
-    site.world.stop(100)
     assert agent.look()
-    assert asked(site, "config") == [100]
+    assert asked(site, "config") == [200]
 
 
 def test_a_job_whose_future_is_cancelled_while_it_waits_is_never_begun(
@@ -124,11 +125,11 @@ def test_a_restart_for_one_declaration_is_not_in_vain_for_the_next(
     site: Site, begin: Begin
 ) -> None:
     site.world.start(100)
-    site.world.behave(100, Behaviour(start_seconds=60))
+    site.world.behave(100, Behaviour(start_seconds=50))
     declare_restarted(site, [100])
     agent = begin()
     agent.run_pass()
-    wait_until(lambda: asked(site, "start") == [100])
+    agent.hear(lambda: asked(site, "start") == [100])
     site.guests_directory.joinpath("guests.toml").write_text(
         '[guest.100]\nstate = "running"\nrestart = "allowed"\n[guest.100.config]\ncores = 3\n'
     )
@@ -164,27 +165,29 @@ def test_a_held_guest_stays_blocked_after_what_was_in_flight_is_settled(
 ) -> None:
     site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
     declare_running(site, [100])
-    agent = begin()
-    agent.look()
-    assert agent.daemon._parts.operations.in_flight()
+    with assembled(site.config(), site.clock) as parts:
+        Daemon(site.config(), parts).look()
+        assert parts.operations.in_flight()
     site.clock.pass_by(60)
-    agent.monotonic.pass_by(60)
     site.declare('[guest.100]\nstate = "running"\n', "twice.toml")
+    agent = begin()
     assert not agent.look()
     assert agent.daemon._parts.operations.in_flight() == ()
     assert isinstance(agent.outcome(), Blocked)
 
 
-@pytest.mark.parametrize("others", ["", "[guest.200.config]\ncores = 1\n"])
+@pytest.mark.parametrize("others", [False, True], ids=["nothing else", "others"])
 def test_what_is_in_flight_for_a_guest_that_was_undeclared_is_settled_at_a_later_pass(
-    site: Site, begin: Begin, others: str
+    site: Site, begin: Begin, others: bool
 ) -> None:
     site.world.behave(100, Behaviour(start_seconds=1000))
     site.declare('[guest.100]\nstate = "running"\n')
     agent = begin(start_timeout=0.1)
     agent.look()
     assert agent.daemon._parts.operations.in_flight()
-    site.declare(others)
+    (site.guests_directory / "guests.toml").unlink()
+    if others:
+        site.declare("[guest.200.config]\ncores = 1\n")
     agent.look()
     site.clock.pass_by(2000)
     agent.look()
@@ -200,7 +203,7 @@ def test_a_pass_that_saw_a_guest_before_it_was_shut_down_does_not_end_our_restar
     site: Site, begin: Begin
 ) -> None:
     site.world.start(100)
-    site.world.behave(100, Behaviour(shutdown_seconds=60))
+    site.world.behave(100, Behaviour(shutdown_seconds=50))
     site.devnode.faults.add(
         Fault("POST", "100/status/start", "refuse:got no worker upid - no memory")
     )
@@ -208,7 +211,7 @@ def test_a_pass_that_saw_a_guest_before_it_was_shut_down_does_not_end_our_restar
     agent = begin()
     parts = agent.daemon._parts
     agent.run_pass()
-    wait_until(lambda: asked(site, "shutdown") == [100])
+    agent.hear(lambda: asked(site, "shutdown") == [100])
 
     def late(request: Request, answer: Callable[[], Answer]) -> Answer:
         answered = answer()
@@ -231,28 +234,32 @@ def test_a_pass_that_saw_a_guest_before_it_was_shut_down_does_not_end_our_restar
 def test_a_pass_that_saw_a_guest_before_its_identity_was_changed_does_not_remember_the_old_one(
     site: Site, begin: Begin
 ) -> None:
-    before, after = ("uuid=" + digit * 8 + "-1111-1111-1111-111111111111" for digit in "12")
-    site.world.edit(100, {"smbios1": before})
-    site.declare(f'[guest.100.config]\nsmbios1 = "{after}"\n')
+    card = "name=eth0,bridge=vmbr0,type=veth,hwaddr=BC:24:11:00:00:0"
+    site.world.edit(200, {"net0": f"{card}1", "rootfs": "local:200/vm-200-disk-0.raw,size=8G"})
+    site.declare(f'[guest.200.config]\nnet0 = "{card}2"\n')
     agent = begin()
     planner = agent.daemon._parts.planner
     read = threading.Event()
 
+    def known() -> str:
+        return planner._identities.of(200).identity
+
     def ordered(request: Request, answer: Callable[[], Answer]) -> Answer:
-        if request.method == "POST":
+        if request.method == "PUT":
             read.wait(SOON)
         answered = answer()
         second = agent.scheduler.number == 2 and not read.is_set()
-        if second and request.path.endswith("100/config"):
+        if second and request.method == "GET" and request.path.endswith("200/config"):
             read.set()
-            wait_until(lambda: after in planner._identities.of(100).identity)
+            wait_until(lambda: known().endswith("02"))
         return answered
 
     with heard(site, ordered):
         agent.run_pass()
         agent.run_pass()
     settled(agent)
-    assert after in planner._identities.of(100).identity
+    assert read.is_set()
+    assert known().endswith("02")
 
 
 # Times and ends.
