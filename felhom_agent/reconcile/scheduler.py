@@ -391,14 +391,14 @@ class Scheduler:
                 if not delay:
                     record.failures += 1
                     outcome = replace(outcome, delay=self.backoff.delay(record.failures))
-                record.wait(now + outcome.delay, retries=True)
+                record.wait(now + outcome.delay)
                 self._retries[record.vmid] = record.not_before
             case Blocked() if result.held:
                 record.reset()
             case Blocked():
-                record.wait(now + self.backoff.cap, retries=False)
+                record.wait(now + self.backoff.cap)
             case Refused():
-                record.wait(math.inf, retries=False)
+                record.wait(math.inf)
         self._statuses.note(record, outcome)
 
 

@@ -75,6 +75,42 @@ def test_a_guest_that_a_person_brought_in_line_is_not_retried(site: Site, begin:
     assert len(site.devnode.requests) == before
 
 
+def test_a_retry_that_another_try_came_before_is_made_no_more(site: Site, begin: Begin) -> None:
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    declare_running(site, [100])
+    agent = begin(backoff_first=5.0)
+    agent.look()
+    site.declare("[guest.100.config]\ncores = 2\n", "other.toml")
+    site.declare('[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 1\n')
+    (site.guests_directory / "other.toml").unlink()
+    agent.look()
+    site.world.behave(100, Behaviour())
+    site.world.edit(100, {"cores": 3})
+    assert agent.look()
+    assert agent.scheduler.next_event() == float("inf")
+    before = len(site.devnode.requests)
+    agent.later(600)
+    assert len(site.devnode.requests) == before
+
+
+def test_a_retry_that_comes_due_under_a_hold_is_left_to_the_pass_after_it(
+    site: Site, begin: Begin
+) -> None:
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    declare_running(site, [100])
+    agent = begin(backoff_first=5.0)
+    agent.look()
+    holds = agent.daemon._parts.holds
+    holds.register("test", lambda _: "held by a test")
+    before = len(site.devnode.requests)
+    agent.later(5)
+    assert len(site.devnode.requests) == before
+    assert agent.scheduler.next_event() == float("inf")
+    holds.register("test", lambda _: "")
+    site.world.behave(100, Behaviour())
+    assert agent.look()
+
+
 def test_a_changed_declaration_is_tried_at_once_and_counts_failures_anew(
     site: Site, begin: Begin
 ) -> None:
@@ -273,6 +309,21 @@ def test_a_guest_whose_lane_runs_is_not_submitted_again(site: Site, begin: Begin
     assert agent.scheduler.running == 1
     agent.hear(lambda: agent.scheduler.idle)
     assert asked(site, "start") == [100]
+
+
+def test_a_pass_says_nothing_of_a_guest_whose_lane_runs(site: Site, begin: Begin) -> None:
+    site.world.behave(100, Behaviour(start_seconds=60))
+    declare_running(site, [100])
+    agent = begin()
+    agent.run_pass()
+    wait_until(lambda: len(asked(site, "start")) == 1)
+    holds = agent.daemon._parts.holds
+    holds.register("test", lambda _: "held by a test")
+    agent.run_pass()
+    agent.scheduler.publish()
+    assert 100 not in agent.scheduler.statuses
+    agent.hear(lambda: agent.scheduler.idle)
+    assert agent.outcome() == Converged()
 
 
 def test_a_guest_that_was_withdrawn_while_it_waited_is_not_touched(
