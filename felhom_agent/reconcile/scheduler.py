@@ -278,7 +278,7 @@ class Scheduler:
             if not in_flight:
                 self._drop(record)
                 return
-        if record.queued or record.is_due(plan.actions, self._clock()):
+        if record.is_due(plan.actions, self._clock()):
             record.attempted = plan.actions
             record.wants_restart = plan.begins_restart
             self._enqueue(record)
@@ -323,6 +323,10 @@ class Scheduler:
             return True
         if vmid in self._runs or (record.wants_restart and not may_restart(self._runs.values())):
             return False
+        if record.wants_restart and (down := self._down_by_us(vmid)):
+            self._statuses.note(record, Retry(0.0, down))
+            record.queued = record.wants_restart = False
+            return True
         run = Run(self._clock(), record.wants_restart, record.declared)
         seen = record.seen if record.seen and record.acted < record.seen.begun else None
         try:
@@ -344,6 +348,19 @@ class Scheduler:
         self._runs[vmid] = run
         future.add_done_callback(partial(self._lane_ended, vmid))
         return True
+
+    def _down_by_us(self, vmid: int) -> str:
+        """Return why a guest must not be restarted now: another one did not come back from that;
+        empty if it may be.
+        """
+        for other in sorted(self._operations.open_restarts() - {vmid}):
+            record = self._records.get(other)
+            if record is None or record.declared is None:
+                continue
+            # One that is as declared is to stay down.
+            if record.status is None or not isinstance(record.status.outcome, Converged):
+                return f"guest {other} was stopped for its restart and is still down; it waits"
+        return ""
 
     def _start_job(self, job: _Job) -> bool:
         """Submit a one-shot job of the queue; return whether its entry is used up."""

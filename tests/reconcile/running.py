@@ -14,12 +14,16 @@ Begin = Callable[..., "Running"]
 
 
 class Running:
-    """An agent whose main loop a test steps through; `monotonic` is its clock."""
+    """An agent whose main loop a test steps through; `monotonic` is its clock.
+
+    While a test waits for lanes, the node's clock goes on by `pace` seconds at each look.
+    """
 
     def __init__(self, daemon: Daemon, monotonic: Clock, site: Site) -> None:
         self.daemon = daemon
         self.monotonic = monotonic
         self._site = site
+        self.pace = 10.0
 
     @property
     def scheduler(self) -> Scheduler:
@@ -39,7 +43,7 @@ class Running:
             if done():
                 return
             self.daemon._wait(0.1)
-            self._site.clock.pass_by(10)
+            self._site.clock.pass_by(self.pace)
         raise AssertionError("it never came to pass")
 
     def later(self, seconds: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from felhom_agent.assembly import assembled
 from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.mainloop import Daemon
 from felhom_agent.model import Blocked, Converged, Kind, Refused, Retry, Start
@@ -142,6 +143,19 @@ def test_another_difference_is_tried_at_once_although_the_last_one_failed(
     assert agent.outcome() == Converged()
 
 
+def test_what_pve_refused_is_tried_again_after_the_guest_could_not_be_changed_for_a_while(
+    site: Site, begin: Begin
+) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n")
+    site.devnode.faults.add(Fault("POST", "config$", "status:400"))
+    agent = begin()
+    agent.look()
+    site.world.lock(100, "backup")
+    agent.look()
+    site.world.lock(100, "")
+    assert agent.look()
+
+
 def test_what_pve_refused_is_tried_again_once_the_declaration_changes(
     site: Site, begin: Begin
 ) -> None:
@@ -194,6 +208,7 @@ def test_a_wait_for_what_takes_its_time_is_no_failure_and_has_its_own_end(
     site.devnode.faults.add(Fault("POST", "start$", "reset-before"))
     declare_running(site, [100])
     agent = begin(backoff_first=5.0)
+    agent.pace = 0.0
     agent.look()
     agent.later(5)
     outcome = agent.outcome()
@@ -379,6 +394,22 @@ def test_a_restart_that_ha_would_fight_says_so(site: Site, begin: Begin) -> None
 
 
 # Jobs, ends, and what another process left.
+
+
+def test_what_another_process_left_in_flight_is_settled_before_the_first_pass(
+    site: Site, begin: Begin
+) -> None:
+    site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
+    declare_running(site, [100])
+    with assembled(site.config(), site.clock) as parts:
+        Daemon(site.config(), parts).look()
+        assert parts.operations.in_flight()
+    site.clock.pass_by(60)
+    agent = begin()
+    agent.daemon.begin()
+    assert agent.scheduler.running == 1
+    agent.hear(lambda: agent.scheduler.idle)
+    assert agent.outcome() == Converged()
 
 
 def test_a_one_shot_job_waits_for_its_place_like_everybody(site: Site, begin: Begin) -> None:

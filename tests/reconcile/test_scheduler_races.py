@@ -14,7 +14,7 @@ from felhom_agent.devnode.message import Answer
 from felhom_agent.devnode.schema import Raw
 from felhom_agent.devnode.server import Request
 from felhom_agent.mainloop import Daemon
-from felhom_agent.model import Blocked, Converged, Kind, Start
+from felhom_agent.model import Blocked, Converged, Kind, Retry, Start
 from felhom_agent.reconcile.places import HANDOVER
 from tests.conftest import Site, TickingClock
 from tests.process import SOON, wait_until
@@ -97,6 +97,18 @@ def test_a_job_whose_future_is_cancelled_while_it_waits_is_never_begun(
     assert job.cancel()
     settled(agent)
     assert asked(site, "start") == vmids
+
+
+def test_a_job_does_not_take_the_place_for_restarts(site: Site, begin: Begin) -> None:
+    vmids = add(site, 1, running=True, shutdown_seconds=1e6)
+    site.world.behave(100, Behaviour(start_seconds=1e6))
+    agent = begin(parallel=4)
+    agent.scheduler.run_once("job-1", Start(100, Kind.QEMU))
+    wait_until(lambda: asked(site, "start") == [100])
+    declare_restarted(site, vmids)
+    agent.run_pass()
+    agent.hear(lambda: asked(site, "shutdown") == vmids)
+    agent.daemon._parts.node.stop.set()
 
 
 # What a lane says at its end.
@@ -262,6 +274,61 @@ def test_a_pass_that_saw_a_guest_before_its_identity_was_changed_does_not_rememb
     assert known().endswith("02")
 
 
+def test_the_record_of_a_guest_is_forgotten_once_it_is_undeclared_and_nothing_of_it_runs(
+    site: Site, begin: Begin
+) -> None:
+    site.world.behave(100, Behaviour(start_seconds=60))
+    declare_running(site, [100])
+    site.declare("[guest.200.config]\ncores = 1\n", "other.toml")
+    agent = begin()
+    agent.run_pass()
+    wait_until(lambda: asked(site, "start") == [100])
+    for name in ("guests.toml", "other.toml"):
+        (site.guests_directory / name).unlink()
+    agent.run_pass()
+    assert list(agent.scheduler._records) == [100]
+    settled(agent)
+    assert agent.scheduler._records == {}
+
+
+def test_while_a_guest_is_down_by_a_restart_of_ours_no_other_one_is_restarted(
+    site: Site, begin: Begin
+) -> None:
+    """Two halves of a service must not be down together because the first one does not start."""
+    vmids = add(site, 3, running=True)
+    declare_restarted(site, vmids)
+    site.devnode.faults.add(Fault("POST", "status/start", "refuse:got no worker upid - no memory"))
+    agent = begin(parallel=4)
+    assert not agent.look()
+    (down,) = asked(site, "shutdown")
+    others = [vmid for vmid in vmids if vmid != down]
+    for vmid in others:
+        assert isinstance(agent.outcome(vmid), Retry)
+        assert f"guest {down} was stopped for its restart and is still down" in str(
+            agent.outcome(vmid)
+        )
+        assert site.world.running(vmid)
+    agent.later(60)
+    assert agent.outcome(down) == Converged()
+    assert agent.look()
+    assert sorted(asked(site, "shutdown")) == vmids
+
+
+def test_a_guest_that_is_to_stay_down_after_our_restart_holds_up_no_other(
+    site: Site, begin: Begin
+) -> None:
+    vmids = add(site, 2, running=True)
+    declare_restarted(site, vmids[:1])
+    site.devnode.faults.add(Fault("POST", "status/start", "refuse:got no worker upid - no memory"))
+    agent = begin()
+    assert not agent.look()
+    declare_restarted(site, vmids[1:])
+    site.declare(f'[guest.{vmids[0]}]\nstate = "stopped"\n', "other.toml")
+    agent.look()
+    assert agent.look()
+    assert asked(site, "shutdown") == vmids
+
+
 # Times and ends.
 
 
@@ -325,7 +392,7 @@ def test_a_guest_that_waits_is_in_the_queue_once_however_often_it_is_in_line_mea
     agent = begin(parallel=1)
     agent.run_pass()
     site.declare(TWO_CORES, "other.toml")
-    for cores in (1, 2, 1, 2, 1):
+    for cores in (1, 1, 2, 2, 1, 1):
         site.world.edit(100, {"cores": cores})
         agent.run_pass()
     assert list(agent.scheduler._queue) == [100]
