@@ -103,11 +103,11 @@ class Passes:
         self._quorum.look_again()
         plans = self._plans(desired, actual)
         # Of the others what was seen may be older than what a lane has done since.
-        still = {v: plan for v, plan in plans.items() if self._scheduler.is_untouched(v, begun)}
+        still = {v: plan for v, plan in plans.items() if not self._scheduler.is_running(v)}
         if remember:
             self._planner.remember_planned(desired, actual, still)
             self._planner.forget_gone(desired, actual, self._is_gone)
-        self._close_restarts(actual, begun)
+        self._close_restarts(actual)
         seen = {
             vmid: Seen(desired.guests[vmid], actual, found, begun)
             for vmid, found in plans.items()
@@ -133,10 +133,10 @@ class Passes:
         actual = self._node.observer.look(vmid)
         return vmid not in actual.guests.keys() | actual.elsewhere.keys() | actual.hidden
 
-    def _close_restarts(self, actual: Actual, begun: float) -> None:
+    def _close_restarts(self, actual: Actual) -> None:
         """A guest that runs is not down because of a restart of ours, whoever started it."""
         for vmid in self._operations.open_restarts():
             guest = actual.guests.get(vmid)
             runs = guest is not None and guest.state is RunState.RUNNING
-            if runs and self._scheduler.is_untouched(vmid, begun):
+            if runs and not self._scheduler.is_running(vmid):
                 self._operations.close_restart(vmid)

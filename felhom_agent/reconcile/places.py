@@ -8,7 +8,8 @@ others for its long timeouts:
 * so that this has an end, at most `OVERRUN` times the limit run in all.
 
 The place for restarts is not given back early: two halves of a service that were declared to be
-restarted must never be down together.
+restarted must never be down together. For the same reason the scheduler restarts nobody while
+another guest did not come back from its restart.
 """
 
 from __future__ import annotations

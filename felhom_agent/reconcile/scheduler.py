@@ -220,10 +220,9 @@ class Scheduler:
         # As of when places were given: one that was given back since is due, not past.
         return self._places.next_free(self._runs.values(), self._dispatched)
 
-    def is_untouched(self, vmid: int, since: float) -> bool:
-        """Return whether no lane has had a guest since that second of the monotonic clock."""
-        record = self._records.get(vmid)
-        return vmid not in self._runs and (record is None or record.acted < since)
+    def is_running(self, vmid: int) -> bool:
+        """Return whether a guest's lane runs; one that ended during a pass runs until after it."""
+        return vmid in self._runs
 
     def ended(self, end: Ended) -> None:
         """Note how a lane ended, and submit whoever now has a place."""

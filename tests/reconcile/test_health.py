@@ -44,8 +44,9 @@ def test_each_kind_of_trouble_is_said_once_and_again_after_it_was_over(
 ) -> None:
     caplog.set_level(logging.INFO)
     health = Health()
-    for error in (AWAY, JournalClosed("it is closed"), ValueError("a bug")) * 2:
+    for number, error in enumerate((AWAY, JournalClosed("it is closed"), ValueError("a bug")) * 2):
         health.failed(error)
+        assert len(said(caplog, logging.ERROR)) == min(number + 1, 3)
     away = "the node cannot be observed; trying on: no route (GET /version)"
     assert said(caplog, logging.ERROR) == [
         away,
@@ -53,9 +54,9 @@ def test_each_kind_of_trouble_is_said_once_and_again_after_it_was_over(
         "internal error in a pass; please report it",
     ]
     caplog.clear()
-    health.ended_well()
-    health.ended_well()
-    assert said(caplog, logging.INFO) == ["the node answers again"]
+    for _ in range(2):
+        health.ended_well()
+        assert said(caplog, logging.INFO) == ["the node answers again"]
     health.failed(AWAY)
     assert said(caplog, logging.ERROR) == [away]
 
@@ -78,9 +79,11 @@ def test_a_node_that_lets_questions_time_out_is_named_once_and_once_it_answers_a
 ) -> None:
     caplog.set_level(logging.INFO)
     health = Health()
-    for slowly in (False, True, True, False, False):
-        health.observed(slowly=slowly)
-        assert bool(health.trouble) is slowly
+    for slowly, errors, infos in ((0, 0, 0), (1, 1, 0), (1, 1, 0), (0, 1, 1), (0, 1, 1)):
+        health.observed(slowly=bool(slowly))
+        assert bool(health.trouble) is bool(slowly)
+        assert len(said(caplog, logging.ERROR)) == errors
+        assert len(said(caplog, logging.INFO)) == infos
     text = "the node does not answer all questions in time"
     assert said(caplog, logging.ERROR) == [f"{text}; trying on"]
     assert said(caplog, logging.INFO) == ["the node answers all questions again"]

@@ -244,6 +244,10 @@ def test_a_witness_without_a_value_neither_agrees_nor_differs() -> None:
     assert identity_mismatch(confirmed, guest, Known("", None), listed(5)) == ""
 
 
+def test_a_guest_of_which_nothing_can_be_compared_is_taken_for_the_one_that_was_known() -> None:
+    assert identity_mismatch(DesiredGuest(101), vm(), Known("rootfs=a", 5), listed(5)) == ""
+
+
 def test_a_guest_whose_configuration_was_not_read_is_known_by_nothing() -> None:
     assert identity_of(ActualGuest(101, Kind.QEMU, "pve1", RunState.STOPPED)) == ""
 

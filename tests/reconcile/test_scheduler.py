@@ -249,6 +249,7 @@ def test_a_restart_in_vain_is_forgotten_once_the_guest_is_as_declared(
         for _ in range(3):
             agent.look()
             assert agent.outcome() == Refused(IN_VAIN)
+            agent.scheduler.adopt(agent.scheduler.backoff, 2)
     assert len(asked(site, "shutdown")) == 1
     site.world.stop(100)
     site.world.start(100)
@@ -480,6 +481,25 @@ def test_a_held_guest_is_due_as_soon_as_the_hold_is_gone(site: Site, begin: Begi
     assert agent.outcome() == Blocked("held by a test; would set cores: 1 -> 2")
     holds.register("test", lambda _: "")
     assert agent.look()
+
+
+def test_under_a_hold_a_guest_is_submitted_only_for_what_is_in_flight(
+    site: Site, begin: Begin
+) -> None:
+    site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
+    declare_running(site, [100])
+    site.declare("[guest.200.config]\ncores = 1\n", "other.toml")
+    agent = begin()
+    agent.look()
+    assert agent.daemon._parts.operations.in_flight()
+    site.declare("[guest.200.config]\ncores = 2\n", "other.toml")
+    agent.daemon._parts.holds.register("test", lambda _: "held by a test")
+    site.clock.pass_by(60)
+    agent.monotonic.pass_by(60)
+    agent.run_pass()
+    assert list(agent.scheduler._runs) == [100]
+    agent.hear(lambda: agent.scheduler.idle)
+    assert agent.daemon._parts.operations.in_flight() == ()
 
 
 def test_other_threads_see_an_immutable_snapshot(site: Site, begin: Begin) -> None:
