@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLD := .venv-debian12
 
-.PHONY: help demo test lint types unit older chaos soak fuzz bench e2e deb install uninstall format docs
+.PHONY: help demo test lint types unit older chaos soak fuzz mutants bench e2e deb install uninstall
+.PHONY: format docs
 .PHONY: test-debian12 clean demo-hub browser
 
 help:
@@ -18,6 +19,7 @@ help:
 	@echo "make chaos          kill the agent 1,000 times and see that nothing is lost (KILLS, SEED)"
 	@echo "make soak           ten minutes of drift on 200 guests (SECONDS, GUESTS, SEED)"
 	@echo "make fuzz           a million odd inputs to all that reads what others write (INPUTS, SEED)"
+	@echo "make mutants        break the seam, one place at a time, and see that tests mind"
 	@echo "make deb            the Debian package, into dist/"
 	@echo "make e2e            the package in a booted Debian 12 and 13 (needs root)"
 	@echo "make install        put it in place without the package (DESTDIR, PREFIX); make uninstall"
@@ -38,6 +40,7 @@ test: lint types unit older
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --config pyproject.toml
 
 types: $(READY)
 	$(BIN)/mypy
@@ -64,6 +67,17 @@ soak: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.hostile.fuzz --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
+# Which faults the tests would not see (hours for all; FILES, TESTS, SAMPLE for less).
+FILES := $(addprefix felhom_agent/daemon/,scheduler.py record.py places.py statuses.py health.py) \
+	$(addprefix felhom_agent/reconcile/,holds.py reconciliation.py planner.py backoff.py) \
+	felhom_agent/planning/identity.py
+TESTS := $(wildcard tests/daemon/test_*.py) $(addprefix tests/reconcile/test_,holds.py run_once.py \
+	engine.py backoff.py) $(addprefix tests/planning/test_,identity.py plan.py)
+SAMPLE := 0
+
+mutants: $(READY)
+	$(BIN)/python -m tools.mutants $(FILES) --tests $(TESTS) --sample $(SAMPLE) \
+		--seed $(or $(SEED),0) --jobs 2
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.journal

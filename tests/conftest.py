@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from felhom_agent.config.settings import (
     ProxmoxConfig,
     ReconcileConfig,
 )
+from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.devnode import DevNode, World
 from felhom_agent.proxmox.node import Node
 
@@ -161,3 +162,18 @@ def site(make_site: Callable[..., Site]) -> Site:
     site.world.add("qemu", 100, {"name": "web", "memory": "1024", "cores": 1})
     site.world.add("lxc", 200, {"hostname": "dns", "memory": 512, "cores": 1})
     return site
+
+
+Open = Callable[..., AbstractContextManager[Parts]]
+
+
+@pytest.fixture
+def agent(site: Site) -> Open:
+    """An agent without its main loop, on the site."""
+
+    @contextmanager
+    def opened(**settings: object) -> Iterator[Parts]:
+        with assembled(site.config(**settings), site.clock, monotonic=site.clock) as parts:
+            yield parts
+
+    return opened

@@ -139,8 +139,10 @@ class Daemon:
         """Do one pass and what it asks for; return whether all guests are as declared."""
         passed = self._passes.run(self._settled, remember=not self._journal_lost)
         while not self._scheduler.idle:
-            if not self._wait(self.config.reconcile.interval):
+            due = self._scheduler.next_place() - self._clock()
+            if not self._wait(min(max(0.0, due), self.config.reconcile.interval)):
                 return False
+            self._scheduler.dispatch()
         self._scheduler.publish()
         statuses = self._scheduler.statuses
         settled = not self._intent.problems and not self._parts.operations.in_flight()
@@ -250,6 +252,9 @@ class Daemon:
             _log.warning("%s", error, extra=fields(JOURNAL_TIDIED))
 
     def _wait(self, seconds: float) -> bool:
+        # The message of a stop may have been taken by whoever waited before.
+        if self._parts.node.leaving.is_set():
+            return False
         try:
             message = self._inbox.get(timeout=seconds)
         except queue.Empty:
@@ -275,6 +280,8 @@ class Daemon:
     def _reload(self) -> None:
         """Read everything again. What holds connections or the journal needs a restart."""
         self._manager.reloading()
+        # Whatever comes of it, the pass that follows says that the reload is over.
+        self._next_pass = 0.0
         try:
             fresh = self._reread()
         except ConfigError as error:
@@ -287,7 +294,6 @@ class Daemon:
         self._release()
         backoff = Backoff.of(self.config.reconcile, self._chance)
         self._scheduler.adopt(backoff, self.config.reconcile.parallel)
-        self._next_pass = 0.0
 
     def _release(self) -> None:
         """Leave to the hub what no file declares any more: at a reload the owner says so."""

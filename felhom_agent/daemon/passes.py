@@ -85,6 +85,7 @@ class Passes:
             self._declared = frozenset(desired.guests.keys() | desired.held.keys())
             self._settles_in = desired.settles_in
             self._scheduler.declare(desired)
+            self._scheduler.settle_first(self._busy() - self._declared)
             if self._declared:
                 self._compare(desired, remember=remember)
         except Interrupted:
@@ -101,8 +102,10 @@ class Passes:
         self._health.observed(slowly=actual.timed_out)
         self._quorum.look_again()
         plans = self._plans(desired, actual)
+        # Of the others what was seen may be older than what a lane has done since.
+        still = {v: plan for v, plan in plans.items() if not self._scheduler.is_running(v)}
         if remember:
-            self._planner.remember_planned(desired, actual, plans)
+            self._planner.remember_planned(desired, actual, still)
             self._planner.forget_gone(desired, actual, self._is_gone)
         self._close_restarts(actual)
         seen = {
@@ -110,8 +113,11 @@ class Passes:
             for vmid, found in plans.items()
             if found.actions
         }
-        busy = {operation.vmid for operation in self._operations.in_flight()}
-        self._scheduler.consider(plans, seen, busy)
+        self._scheduler.consider(plans, seen, self._busy())
+
+    def _busy(self) -> set[int]:
+        """Return the guests that have operations in flight."""
+        return {operation.vmid for operation in self._operations.in_flight()}
 
     def _plans(self, desired: Desired, actual: Actual) -> dict[int, GuestPlan]:
         plans = self._planner.plans(desired, actual)
@@ -131,5 +137,6 @@ class Passes:
         """A guest that runs is not down because of a restart of ours, whoever started it."""
         for vmid in self._operations.open_restarts():
             guest = actual.guests.get(vmid)
-            if guest is not None and guest.state is RunState.RUNNING:
+            runs = guest is not None and guest.state is RunState.RUNNING
+            if runs and not self._scheduler.is_running(vmid):
                 self._operations.close_restart(vmid)

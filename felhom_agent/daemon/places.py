@@ -8,7 +8,8 @@ others for its long timeouts:
 * so that this has an end, at most `OVERRUN` times the limit run in all.
 
 The place for restarts is not given back early: two halves of a service that were declared to be
-restarted must never be down together.
+restarted must never be down together. For the same reason the scheduler restarts nobody while
+another guest did not come back from its restart.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Places:
 
     def is_free(self, runs: Collection[Run], now: float) -> bool:
         """Given what runs, return whether another guest may begin now."""
-        young = sum(now - run.began < HANDOVER for run in runs)
+        young = sum(now < run.began + HANDOVER for run in runs)
         return young < self.limit and len(runs) < OVERRUN * self.limit
 
     def next_free(self, runs: Collection[Run], now: float) -> float:

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """What runs on a guest's lane: since when, and whether it holds the place for restarts."""
+    """What runs on a guest's lane: since when, whether it holds the place for restarts, and how the
+    guest was declared when it began.
+    """
 
     began: float
     restarts: bool
+    declared: DesiredGuest | None = None
 
 
 @dataclass
@@ -31,17 +34,16 @@ class GuestRecord:
     """One guest; times are the scheduler's clock, in seconds.
 
     `declared` is None once the guest is no longer declared. `not_before` is when it may be tried
-    again, infinity if only a change can help; `retries` tells that it shall be tried then without
-    waiting for a pass. `attempted` is what was last tried, so that a different plan is tried at
-    once. `queued` tells that it waits for a place, `wants_restart` that the place for restarts is
-    what it needs, `seen` what the latest pass saw of it. `acted` is when its lane last ended.
+    again, infinity if only a change can help. `attempted` is what was last tried, so that a
+    different plan is tried at once. `queued` tells that it waits for a place, `wants_restart` that
+    the place for restarts is what it needs, `seen` what the latest pass saw of it. `acted` is when
+    its lane last ended.
     """
 
     vmid: int
     declared: DesiredGuest | None = None
     status: GuestStatus | None = None
     not_before: float = -math.inf
-    retries: bool = False
     failures: int = 0
     restart_in_vain: bool = False
     attempted: tuple[Action, ...] = ()
@@ -60,7 +62,7 @@ class GuestRecord:
 
     def reset(self) -> None:
         """Let the guest be tried at once."""
-        self.not_before, self.retries = -math.inf, False
+        self.not_before = -math.inf
         self.attempted = ()
 
     def settle(self) -> None:
@@ -70,9 +72,9 @@ class GuestRecord:
         self.restart_in_vain = False
         self.wants_restart = False
 
-    def wait(self, until: float, *, retries: bool) -> None:
+    def wait(self, until: float) -> None:
         """Leave the guest alone until then."""
-        self.not_before, self.retries = until, retries
+        self.not_before = until
 
     def is_due(self, actions: tuple[Action, ...], now: float) -> bool:
         """Given what would be done, return whether it shall be tried now."""

@@ -34,7 +34,7 @@ from typing import Any
 from felhom_agent.daemon.places import Places, may_restart
 from felhom_agent.daemon.record import GuestRecord, Run
 from felhom_agent.daemon.statuses import Statuses
-from felhom_agent.errors import FelhomError, Interrupted, QueueClosed
+from felhom_agent.errors import Interrupted, QueueClosed
 from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import (
@@ -53,6 +53,9 @@ from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.reconcile.reconciliation import Reconciled, Seen
+from felhom_agent.service.events import INTERNAL_ERROR
+from felhom_agent.service.logging import fields
+from felhom_agent.service.origins import described
 
 _log = logging.getLogger(__name__)
 
@@ -117,6 +120,8 @@ class Scheduler:
         self._queue: deque[int | _Job] = deque()
         self._records: dict[int, GuestRecord] = {}
         self._retries: dict[int, float] = {}
+        self._held: Mapping[int, str] = {}
+        self._dispatched = -math.inf
         self._statuses = Statuses(now)
         self.backoff = backoff
         self.number = 0
@@ -147,15 +152,14 @@ class Scheduler:
     def declare(self, desired: Desired) -> None:
         """Take what is desired from now on, and forget the guests that are no longer declared."""
         self._engine.desired = desired
+        self._held = desired.held
         # Of a guest that is held nothing is declared that could be carried out.
         held = {vmid: DesiredGuest(vmid) for vmid in desired.held}
         declared = {**held, **desired.guests}
         for vmid in self._records.keys() - declared.keys():
             self._withdraw(self._records[vmid])
         for vmid, guest in declared.items():
-            record = self._records.get(vmid)
-            if record is None:
-                record = self._records[vmid] = GuestRecord(vmid)
+            record = self._record(vmid)
             if guest != record.declared:
                 self._retries.pop(vmid, None)
                 record.declare(guest)
@@ -173,12 +177,11 @@ class Scheduler:
         self.dispatch()
 
     def settle_first(self, vmids: Collection[int]) -> None:
-        """Given guests with operations in flight from an earlier process, enqueue them."""
+        """Given guests with operations in flight that no pass considers, enqueue them: those from
+        an earlier process, and those of guests that are not declared any more.
+        """
         for vmid in sorted(vmids):
-            record = self._records.get(vmid)
-            if record is None:
-                record = self._records[vmid] = GuestRecord(vmid)
-            self._enqueue(record)
+            self._enqueue(self._record(vmid))
         self.dispatch()
 
     def run_once(self, key: str, action: Action, expires: float | None = None) -> Future[Operation]:
@@ -206,23 +209,39 @@ class Scheduler:
 
     def next_event(self) -> float:
         """Return when something is due here, by the monotonic clock; infinity if nothing is."""
-        waits = math.inf
-        if self._queue:
-            waits = self._places.next_free(self._runs.values(), self._clock())
-        return min(waits, min(self._retries.values(), default=math.inf))
+        return min(self.next_place(), min(self._retries.values(), default=math.inf))
+
+    def next_place(self) -> float:
+        """Return when time alone gives a place to who waits, by the monotonic clock; infinity if
+        it gives none, or nobody waits.
+        """
+        if not self._queue:
+            return math.inf
+        # As of when places were given: one that was given back since is due, not past.
+        return self._places.next_free(self._runs.values(), self._dispatched)
+
+    def is_running(self, vmid: int) -> bool:
+        """Return whether a guest's lane runs; one that ended during a pass runs until after it."""
+        return vmid in self._runs
 
     def ended(self, end: Ended) -> None:
         """Note how a lane ended, and submit whoever now has a place."""
         if end.scheduler is not self:
             return
-        self._runs.pop(end.vmid, None)
+        run = self._runs.pop(end.vmid, None)
         record = self._records.get(end.vmid)
         if record is not None:
             record.run, record.acted = None, self._clock()
             if record.declared is None:
                 self._withdraw(record)
-            elif end.result is not None:
-                self._note(record, end.result)
+            elif end.vmid in self._held:
+                why = self._held[end.vmid]
+                self._statuses.note(record, GuestPlan(end.vmid, withheld=why).outcome)
+            elif end.result is not None and run is not None:
+                if run.declared == record.declared:
+                    self._note(record, end.result)
+                else:  # what came of it may speak of the declaration before
+                    self._enqueue(record)
         self.dispatch()
 
     def publish(self) -> None:
@@ -231,8 +250,9 @@ class Scheduler:
 
     def dispatch(self) -> None:
         """Submit those that wait, in order, as long as there are places."""
+        self._dispatched = self._clock()
         kept: deque[int | _Job] = deque()
-        while self._queue and self._places.is_free(self._runs.values(), self._clock()):
+        while self._queue and self._places.is_free(self._runs.values(), self._dispatched):
             entry = self._queue.popleft()
             if not (self._start_job(entry) if isinstance(entry, _Job) else self._start(entry)):
                 kept.append(entry)
@@ -257,7 +277,7 @@ class Scheduler:
             if not in_flight:
                 self._drop(record)
                 return
-        if not record.queued and record.is_due(plan.actions, self._clock()):
+        if record.is_due(plan.actions, self._clock()):
             record.attempted = plan.actions
             record.wants_restart = plan.begins_restart
             self._enqueue(record)
@@ -269,6 +289,12 @@ class Scheduler:
             return self._holds.may_change(vmid, ends_restart=True)
         return why
 
+    def _record(self, vmid: int) -> GuestRecord:
+        """Return the record of a guest; a new one knows of a job that runs already."""
+        if vmid not in self._records:
+            self._records[vmid] = GuestRecord(vmid, run=self._runs.get(vmid))
+        return self._records[vmid]
+
     def _enqueue(self, record: GuestRecord) -> None:
         if not record.queued and record.run is None:
             record.queued = True
@@ -276,7 +302,9 @@ class Scheduler:
             self._queue.append(record.vmid)
 
     def _drop(self, record: GuestRecord) -> None:
-        """Let a guest wait for nothing any more; its entry in the queue then counts for nothing."""
+        """Let a guest wait for nothing any more."""
+        if record.queued:
+            self._queue.remove(record.vmid)
         record.queued = record.wants_restart = False
         self._retries.pop(record.vmid, None)
 
@@ -290,11 +318,15 @@ class Scheduler:
     def _start(self, vmid: int) -> bool:
         """Submit a guest of the queue; return whether its entry is used up."""
         record = self._records.get(vmid)
-        if record is None or not record.queued or record.run is not None:
+        if record is None or not record.queued:
             return True
-        if record.wants_restart and not may_restart(self._runs.values()):
+        if vmid in self._runs or (record.wants_restart and not may_restart(self._runs.values())):
             return False
-        run = Run(self._clock(), record.wants_restart)
+        if record.wants_restart and (down := self._down_by_us(vmid)):
+            self._statuses.note(record, Retry(0.0, down))
+            record.queued = record.wants_restart = False
+            return True
+        run = Run(self._clock(), record.wants_restart, record.declared)
         seen = record.seen if record.seen and record.acted < record.seen.begun else None
         try:
             future = self._engine.reconcile(
@@ -316,10 +348,25 @@ class Scheduler:
         future.add_done_callback(partial(self._lane_ended, vmid))
         return True
 
+    def _down_by_us(self, vmid: int) -> str:
+        """Return why a guest must not be restarted now: another one did not come back from that;
+        empty if it may be.
+        """
+        for other in sorted(self._operations.open_restarts() - {vmid}):
+            record = self._records.get(other)
+            if record is None or record.declared is None:
+                continue
+            # One that is as declared is to stay down.
+            if record.status is None or not isinstance(record.status.outcome, Converged):
+                return f"guest {other} was stopped for its restart and is still down; it waits"
+        return ""
+
     def _start_job(self, job: _Job) -> bool:
         """Submit a one-shot job of the queue; return whether its entry is used up."""
         if job.vmid in self._runs:
             return False
+        if not job.future.set_running_or_notify_cancel():
+            return True
         try:
             future = self._engine.run_once(job.key, job.action, job.expires)
         except (QueueClosed, RuntimeError) as error:
@@ -360,14 +407,14 @@ class Scheduler:
                 if not delay:
                     record.failures += 1
                     outcome = replace(outcome, delay=self.backoff.delay(record.failures))
-                record.wait(now + outcome.delay, retries=True)
+                record.wait(now + outcome.delay)
                 self._retries[record.vmid] = record.not_before
             case Blocked() if result.held:
                 record.reset()
             case Blocked():
-                record.wait(now + self.backoff.cap, retries=False)
+                record.wait(now + self.backoff.cap)
             case Refused():
-                record.wait(math.inf, retries=False)
+                record.wait(math.inf)
         self._statuses.note(record, outcome)
 
 
@@ -377,15 +424,14 @@ def _result_of(future: Future[Reconciled]) -> Reconciled | None:
         return future.result(timeout=0)
     except (Interrupted, QueueClosed, CancelledError):
         return None
-    except FelhomError as error:
-        _log.error("a guest's outcome was lost: %s", error)
-        return None
+    except BaseException as error:  # whatever it is, the guest's place must become free
+        why = f"internal error: {described(error)}"
+        _log.error("a guest's outcome was lost: %s", why, extra=fields(INTERNAL_ERROR))
+        return Reconciled(Retry(0.0, why))
 
 
 def _copy(done: Future[Any], to: Future[Any]) -> None:
-    """Give one future what came of another."""
-    if not to.set_running_or_notify_cancel():
-        return
+    """Give one future, which runs, what came of another."""
     error = CancelledError() if done.cancelled() else done.exception(timeout=0)
     if error is None:
         to.set_result(done.result(timeout=0))

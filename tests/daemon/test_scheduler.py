@@ -3,116 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
-from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.daemon.places import HANDOVER, OVERRUN
-from felhom_agent.daemon.scheduler import Scheduler
 from felhom_agent.devnode import Behaviour, Fault
-from felhom_agent.model import Blocked, Converged, Kind, Outcome, Refused, Retry, Start
+from felhom_agent.model import Blocked, Converged, Kind, Refused, Retry, Start
 from felhom_agent.reconcile.reconciliation import IN_VAIN
-from tests.conftest import Clock, Site
+from tests.conftest import Site
+from tests.daemon.pending import kept_pending
+from tests.daemon.running import Begin, add, asked, declare_restarted, declare_running
 from tests.process import SOON, wait_until
-from tests.reconcile.pending import kept_pending
-
-Begin = Callable[..., "Running"]
-
-
-class Running:
-    """An agent whose main loop a test steps through; `monotonic` is its clock."""
-
-    def __init__(self, daemon: Daemon, monotonic: Clock, site: Site) -> None:
-        self.daemon = daemon
-        self.monotonic = monotonic
-        self._site = site
-
-    @property
-    def scheduler(self) -> Scheduler:
-        return self.daemon._scheduler
-
-    def look(self) -> bool:
-        return self.daemon.look()
-
-    def run_pass(self) -> None:
-        """Observe and submit, without waiting for what was submitted."""
-        self.daemon._pass()
-
-    def hear(self, done: Callable[[], bool]) -> None:
-        """Take in what lanes report until something is so."""
-        for _ in range(500):
-            self.scheduler.publish()
-            if done():
-                return
-            self.daemon._wait(0.1)
-            self._site.clock.pass_by(1)
-        raise AssertionError("it never came to pass")
-
-    def later(self, seconds: float) -> None:
-        """Let time go by, and do what is due by then."""
-        self.monotonic.pass_by(seconds)
-        self.scheduler.retry()
-        self.hear(lambda: self.scheduler.idle)
-
-    def outcome(self, vmid: int = 100) -> Outcome:
-        self.scheduler.publish()
-        return self.scheduler.statuses[vmid].outcome
-
-
-@pytest.fixture
-def begin(site: Site) -> Iterator[Begin]:
-    with contextmanager_stack() as enter:
-
-        def begun(**settings: object) -> Running:
-            config: Config = site.config(**settings)
-            monotonic = Clock(1000.0)
-            parts = enter(assembled(config, site.clock, monotonic=site.clock))
-            daemon = Daemon(config, parts, clock=monotonic, chance=lambda: 0.0)
-            return Running(daemon, monotonic, site)
-
-        yield begun
-
-
-@contextmanager
-def contextmanager_stack() -> Iterator[Callable]:  # type: ignore[type-arg]
-    from contextlib import ExitStack
-
-    with ExitStack() as stack:
-        yield stack.enter_context
-
-
-def asked(site: Site, verb: str) -> list[int]:
-    """Return the guests that PVE was asked to `verb`, in order."""
-    found = [m.path.split("/") for m in site.devnode.mutations]
-    return [int(parts[4]) for parts in found if parts[-1] == verb]
-
-
-def add(site: Site, count: int, *, running: bool = False, **behaviour: float) -> list[int]:
-    """Add guests from 300 on; return their vmids."""
-    vmids = list(range(300, 300 + count))
-    for vmid in vmids:
-        words = Behaviour(**behaviour)  # type: ignore[arg-type]
-        site.world.add("qemu", vmid, {"cores": 1}, running=running, behaviour=words)
-    return vmids
-
-
-def declare_running(site: Site, vmids: list[int]) -> None:
-    site.declare("".join(f'[guest.{v}]\nstate = "running"\n' for v in vmids))
-
-
-def declare_restarted(site: Site, vmids: list[int]) -> None:
-    site.declare(
-        "".join(
-            f'[guest.{v}]\nstate = "running"\nrestart = "allowed"\n[guest.{v}.config]\ncores = 2\n'
-            for v in vmids
-        )
-    )
-
 
 # Waits and failures.
 
@@ -172,6 +76,42 @@ def test_a_guest_that_a_person_brought_in_line_is_not_retried(site: Site, begin:
     assert len(site.devnode.requests) == before
 
 
+def test_a_retry_that_another_try_came_before_is_made_no_more(site: Site, begin: Begin) -> None:
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    declare_running(site, [100])
+    agent = begin(backoff_first=5.0)
+    agent.look()
+    site.declare("[guest.100.config]\ncores = 2\n", "other.toml")
+    site.declare('[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 1\n')
+    (site.guests_directory / "other.toml").unlink()
+    agent.look()
+    site.world.behave(100, Behaviour())
+    site.world.edit(100, {"cores": 3})
+    assert agent.look()
+    assert agent.scheduler.next_event() == float("inf")
+    before = len(site.devnode.requests)
+    agent.later(600)
+    assert len(site.devnode.requests) == before
+
+
+def test_a_retry_that_comes_due_under_a_hold_is_left_to_the_pass_after_it(
+    site: Site, begin: Begin
+) -> None:
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    declare_running(site, [100])
+    agent = begin(backoff_first=5.0)
+    agent.look()
+    holds = agent.daemon._parts.holds
+    holds.register("test", lambda _: "held by a test")
+    before = len(site.devnode.requests)
+    agent.later(5)
+    assert len(site.devnode.requests) == before
+    assert agent.scheduler.next_event() == float("inf")
+    holds.register("test", lambda _: "")
+    site.world.behave(100, Behaviour())
+    assert agent.look()
+
+
 def test_a_changed_declaration_is_tried_at_once_and_counts_failures_anew(
     site: Site, begin: Begin
 ) -> None:
@@ -201,6 +141,19 @@ def test_another_difference_is_tried_at_once_although_the_last_one_failed(
     site.world.edit(100, {"cores": 4})
     agent.look()
     assert agent.outcome() == Converged()
+
+
+def test_what_pve_refused_is_tried_again_after_the_guest_could_not_be_changed_for_a_while(
+    site: Site, begin: Begin
+) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n")
+    site.devnode.faults.add(Fault("POST", "config$", "status:400"))
+    agent = begin()
+    agent.look()
+    site.world.lock(100, "backup")
+    agent.look()
+    site.world.lock(100, "")
+    assert agent.look()
 
 
 def test_what_pve_refused_is_tried_again_once_the_declaration_changes(
@@ -255,6 +208,7 @@ def test_a_wait_for_what_takes_its_time_is_no_failure_and_has_its_own_end(
     site.devnode.faults.add(Fault("POST", "start$", "reset-before"))
     declare_running(site, [100])
     agent = begin(backoff_first=5.0)
+    agent.pace = 0.0
     agent.look()
     agent.later(5)
     outcome = agent.outcome()
@@ -295,6 +249,7 @@ def test_a_restart_in_vain_is_forgotten_once_the_guest_is_as_declared(
         for _ in range(3):
             agent.look()
             assert agent.outcome() == Refused(IN_VAIN)
+            agent.scheduler.adopt(agent.scheduler.backoff, 2)
     assert len(asked(site, "shutdown")) == 1
     site.world.stop(100)
     site.world.start(100)
@@ -372,6 +327,21 @@ def test_a_guest_whose_lane_runs_is_not_submitted_again(site: Site, begin: Begin
     assert asked(site, "start") == [100]
 
 
+def test_a_pass_says_nothing_of_a_guest_whose_lane_runs(site: Site, begin: Begin) -> None:
+    site.world.behave(100, Behaviour(start_seconds=60))
+    declare_running(site, [100])
+    agent = begin()
+    agent.run_pass()
+    wait_until(lambda: len(asked(site, "start")) == 1)
+    holds = agent.daemon._parts.holds
+    holds.register("test", lambda _: "held by a test")
+    agent.run_pass()
+    agent.scheduler.publish()
+    assert 100 not in agent.scheduler.statuses
+    agent.hear(lambda: agent.scheduler.idle)
+    assert agent.outcome() == Converged()
+
+
 def test_a_guest_that_was_withdrawn_while_it_waited_is_not_touched(
     site: Site, begin: Begin
 ) -> None:
@@ -425,6 +395,22 @@ def test_a_restart_that_ha_would_fight_says_so(site: Site, begin: Begin) -> None
 
 
 # Jobs, ends, and what another process left.
+
+
+def test_what_another_process_left_in_flight_is_settled_before_the_first_pass(
+    site: Site, begin: Begin
+) -> None:
+    site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
+    declare_running(site, [100])
+    with assembled(site.config(), site.clock) as parts:
+        Daemon(site.config(), parts).look()
+        assert parts.operations.in_flight()
+    site.clock.pass_by(60)
+    agent = begin()
+    agent.daemon.begin()
+    assert agent.scheduler.running == 1
+    agent.hear(lambda: agent.scheduler.idle)
+    assert agent.outcome() == Converged()
 
 
 def test_a_one_shot_job_waits_for_its_place_like_everybody(site: Site, begin: Begin) -> None:
@@ -495,6 +481,25 @@ def test_a_held_guest_is_due_as_soon_as_the_hold_is_gone(site: Site, begin: Begi
     assert agent.outcome() == Blocked("held by a test; would set cores: 1 -> 2")
     holds.register("test", lambda _: "")
     assert agent.look()
+
+
+def test_under_a_hold_a_guest_is_submitted_only_for_what_is_in_flight(
+    site: Site, begin: Begin
+) -> None:
+    site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
+    declare_running(site, [100])
+    site.declare("[guest.200.config]\ncores = 1\n", "other.toml")
+    agent = begin()
+    agent.look()
+    assert agent.daemon._parts.operations.in_flight()
+    site.declare("[guest.200.config]\ncores = 2\n", "other.toml")
+    agent.daemon._parts.holds.register("test", lambda _: "held by a test")
+    site.clock.pass_by(60)
+    agent.monotonic.pass_by(60)
+    agent.run_pass()
+    assert list(agent.scheduler._runs) == [100]
+    agent.hear(lambda: agent.scheduler.idle)
+    assert agent.daemon._parts.operations.in_flight() == ()
 
 
 def test_other_threads_see_an_immutable_snapshot(site: Site, begin: Begin) -> None:

@@ -6,8 +6,7 @@ from types import MappingProxyType
 
 from felhom_agent.daemon.assembly import Parts
 from felhom_agent.model import Blocked, Converged, DeclaredValue, Desired, DesiredGuest, Outcome
-from tests.conftest import Site
-from tests.reconcile.conftest import Open
+from tests.conftest import Open, Site
 
 SOON = 30.0
 UUID = "11111111-2222-3333-4444-555555555555"

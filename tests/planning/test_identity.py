@@ -18,7 +18,7 @@ from felhom_agent.model import (
     Known,
     RunState,
 )
-from felhom_agent.planning.identity import identity_mismatch, identity_of, known_now
+from felhom_agent.planning.identity import identity_mismatch, identity_of, is_witness, known_now
 from tests.conftest import Clock, Site
 
 UUID, OTHER = "6f6b1d0e-7b6c-4b6b-8f62-1d4f8a1c0100", "00000000-7b6c-4b6b-8f62-1d4f8a1c0100"
@@ -218,3 +218,46 @@ def test_a_node_of_which_hundreds_of_guests_were_created_is_read_to_the_end(
         clock.pass_by(60)
         assert not daemon.look()
     assert "onboot" not in site.world.config(205)
+
+
+def test_the_reason_says_what_told_that_it_is_another_guest_and_how_to_confirm_it() -> None:
+    now = ct(VOLUME, OTHER_CARD)
+    known = Known(identity_of(ct(VOLUME, CARD)), 5)
+    confirm = f'if this is the one you mean, confirm with identity = "{identity_of(now)}"'
+
+    def why(known: Known, present: ActualGuest, born: int | None) -> str:
+        return identity_mismatch(DesiredGuest(101), present, known, listed(born))
+
+    assert "(it was created, restored or destroyed since it was last known)" in why(known, now, 9)
+    elsewhere = ct(OTHER_VOLUME, OTHER_CARD)
+    assert f"({known.identity} is now {identity_of(elsewhere)})" in why(known, elsewhere, 5)
+    assert f"({known.identity} was known)" in why(known, now, None)
+    gone = Known(identity_of(now), 5, gone=True)
+    assert "(it was gone for a while)" in why(gone, now, None)
+    for text in (why(known, now, 9), why(known, now, None)):
+        assert confirm in text
+
+
+def test_a_witness_without_a_value_neither_agrees_nor_differs() -> None:
+    guest = ct(VOLUME, CARD)
+    confirmed = DesiredGuest(101, identity=f"rootfs={VOLUME.partition(',')[0]};mac=")
+    assert identity_mismatch(confirmed, guest, Known("", None), listed(5)) == ""
+
+
+def test_a_guest_of_which_nothing_can_be_compared_is_taken_for_the_one_that_was_known() -> None:
+    assert identity_mismatch(DesiredGuest(101), vm(), Known("rootfs=a", 5), listed(5)) == ""
+
+
+def test_a_guest_whose_configuration_was_not_read_is_known_by_nothing() -> None:
+    assert identity_of(ActualGuest(101, Kind.QEMU, "pve1", RunState.STOPPED)) == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "tells"),
+    [
+        *((key, True) for key in ("net0", "net12", "rootfs", "smbios1", "meta")),
+        *((key, False) for key in ("cores", "nets0", "mp0", "hostname")),
+    ],
+)
+def test_the_options_that_a_guest_is_known_by(key: str, tells: bool) -> None:
+    assert is_witness(key) is tells

@@ -34,10 +34,9 @@ from felhom_agent.model import (
 )
 from felhom_agent.reconcile.reconciliation import MAX_READS, Reconciled
 from felhom_agent.service.logging import TailFormatter
-from tests.conftest import Clock, Site
+from tests.conftest import Clock, Open, Site
+from tests.daemon.pending import kept_pending
 from tests.process import wait_until
-from tests.reconcile.conftest import Open
-from tests.reconcile.pending import kept_pending
 
 SOON = 30.0
 

@@ -8,7 +8,7 @@ from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.model import Blocked, Converged
 from tests.conftest import Clock, Site
-from tests.reconcile.pending import kept_pending
+from tests.daemon.pending import kept_pending
 
 RESTARTED = """
 [guest.100]

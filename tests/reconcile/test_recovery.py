@@ -34,8 +34,7 @@ from felhom_agent.model import (
     TypeOfAbsent,
 )
 from felhom_agent.reconcile.recovery import Recovery
-from tests.conftest import Clock, Site
-from tests.reconcile.conftest import Open
+from tests.conftest import Clock, Open, Site
 
 SOON = 30.0
 

@@ -20,8 +20,7 @@ from felhom_agent.errors import (
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.model import Action, Change, Kind, SetConfig, Start, Stop
-from tests.conftest import Site
-from tests.reconcile.conftest import Open
+from tests.conftest import Open, Site
 
 SOON = 30.0
 START = Start(100, Kind.QEMU)

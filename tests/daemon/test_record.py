@@ -1,0 +1,88 @@
+"""What is known of one guest between two passes, and what resets it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from felhom_agent.daemon.record import GuestRecord, Run
+from felhom_agent.model import (
+    Action,
+    Actual,
+    Converged,
+    DesiredGuest,
+    GuestPlan,
+    GuestStatus,
+    Kind,
+    Start,
+)
+from felhom_agent.reconcile.reconciliation import Seen
+
+START: tuple[Action, ...] = (Start(100, Kind.QEMU),)
+
+
+def worn() -> GuestRecord:
+    """Return the record of a guest of which everything is known that can be."""
+    return GuestRecord(
+        100,
+        declared=DesiredGuest(100),
+        status=GuestStatus(Converged(), 1.0),
+        not_before=math.inf,
+        failures=3,
+        restart_in_vain=True,
+        attempted=START,
+        queued=True,
+        wants_restart=True,
+        seen=Seen(DesiredGuest(100), Actual("pve1", {}), GuestPlan(100), 1.0),
+        acted=5.0,
+        run=Run(4.0, restarts=True),
+    )
+
+
+def test_a_new_record_is_due_and_nothing_runs_or_waits() -> None:
+    record = GuestRecord(100)
+    assert record.is_due((), 0.0)
+    assert record.is_due(START, 0.0)
+    assert (record.failures, record.restart_in_vain) == (0, False)
+    assert (record.queued, record.wants_restart, record.run) == (False, False, None)
+    assert record.acted < 0.0
+
+
+def test_another_declaration_resets_failures_wait_and_a_restart_in_vain_and_nothing_else() -> None:
+    record, declared = worn(), DesiredGuest(100, identity="uuid=1")
+    record.declare(declared)
+    assert record == replace(
+        worn(),
+        declared=declared,
+        not_before=-math.inf,
+        failures=0,
+        restart_in_vain=False,
+        attempted=(),
+    )
+
+
+def test_a_reset_lets_the_guest_be_tried_and_counts_failures_on() -> None:
+    record = worn()
+    record.reset()
+    assert record == replace(worn(), not_before=-math.inf, attempted=())
+
+
+def test_a_guest_that_is_as_declared_has_no_failures_and_needs_no_restart() -> None:
+    record = worn()
+    record.settle()
+    assert record == replace(
+        worn(),
+        not_before=-math.inf,
+        failures=0,
+        restart_in_vain=False,
+        attempted=(),
+        wants_restart=False,
+    )
+
+
+def test_a_guest_is_due_once_its_wait_is_over_or_something_else_is_to_be_done() -> None:
+    record = GuestRecord(100, attempted=START)
+    record.wait(10.0)
+    assert not record.is_due(START, 9.9)
+    assert record.is_due(START, 10.0)
+    assert record.is_due((), 9.9)
