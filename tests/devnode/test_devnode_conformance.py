@@ -109,6 +109,6 @@ def test_an_unknown_call_is_one_that_was_recorded(pattern: str) -> None:
 def test_a_told_chapter_is_named_where_it_is_told(chapter: str) -> None:
     number = re.escape(chapter.partition("-")[0])
     told = re.compile(rf"recorded: [^\n]*\b{number}[-/]|\b{re.escape(chapter)}\b")
-    files = [*CODE.glob("*.py"), *HERE.glob("test_devnode_*.py")]
+    files = [*CODE.rglob("*.py"), *HERE.glob("test_devnode_*.py")]
     texts = (path.read_text() for path in files if path != Path(__file__))
     assert any(told.search(text) for text in texts)

@@ -255,7 +255,7 @@ class TestWhateverIsLogged:
     def test_a_record_names_its_place_without_the_machines_part(
         self, sent: list[tuple[str, dict[str, object]]]
     ) -> None:
-        path = str(Path(felhom_agent.__file__).parent / "reconcile" / "plan.py")
+        path = str(Path(felhom_agent.__file__).parent / "planning" / "plan.py")
         made = logging.LogRecord("x", logging.INFO, path, 12, "done", (), None, "plan_guest")
         JournaldHandler(
             lambda message, **values: sent.append((message, values)), logging.NullHandler(), {}
@@ -323,7 +323,7 @@ class TestErrors:
     def test_the_place_is_the_innermost_of_our_own_code(self) -> None:
         text = TailFormatter(priorities=True).format(self.caught())
         assert re.fullmatch(
-            r"<3>guest 1: AttributeError: .* \(felhom_agent/reconcile/plan\.py:\d+ in \w+\)", text
+            r"<3>guest 1: AttributeError: .* \(felhom_agent/planning/plan\.py:\d+ in \w+\)", text
         )
 
     def test_an_error_of_a_library_is_placed_where_we_called_it(self) -> None:
