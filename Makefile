@@ -24,7 +24,7 @@ help:
 	@echo "make e2e            the package in a booted Debian 12 and 13 (needs root)"
 	@echo "make install        put it in place without the package (DESTDIR, PREFIX); make uninstall"
 	@echo "make bench          what the journal costs on this disk"
-	@echo "make docs           write anew what docs/ takes from the code"
+	@echo "make docs           rewrite what docs/ takes from the code"
 	@echo "make format         put the code in shape"
 	@echo "make test-debian12  the tests on the libraries that Debian 12 ships"
 	@echo "make clean          forget everything that was set up"

@@ -17,7 +17,7 @@ from felhom_agent.durable.line import Record, encode_file
 from felhom_agent.journal.content import NAME
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import intent, record_of
-from felhom_agent.journal.retention import Limits, sift
+from felhom_agent.journal.retention import Limits, retain
 from felhom_agent.model import Change, Kind, SetConfig
 
 RECORD = record_of(intent("0" * 12, SetConfig(101, Kind.QEMU, (Change("cores", "1", "2"),)), 0.0))
@@ -66,7 +66,7 @@ def opening(directory: Path, megabytes: float) -> tuple[float, float]:
     limits = Limits(36500, int(megabytes * 4_000_000))
 
     def keep(found: list[Record]) -> list[Record]:
-        return sift(found, 0.0, limits)
+        return retain(found, 0.0, limits)
 
     begun = time.monotonic()
     log, _ = JournalLog.open(directory, keep)

@@ -8,7 +8,7 @@
     |   |   |-- Unanswered   ...because it was only a read, and no usable answer came
     |   |   |-- Rejected     ...because it said no
     |   |   |   `-- Denied   ...for want of a privilege (names privilege and path)
-    |   |   |-- Busy         is it someone else's turn?         (a lock; wait and try again)
+    |   |   |-- Busy         does somebody else hold it?         (a lock; wait and try again)
     |   |   |-- Stale        did the world move?                (digest mismatch; look again)
     |   |   `-- Missing      is it gone?                        (guest or task unknown to this node)
     |   |-- OutcomeUnknown   do we not know?                    (look before anything else)

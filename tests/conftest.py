@@ -23,7 +23,7 @@ from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.devnode import DevNode, World
 from felhom_agent.proxmox.node import Node
 
-# In CI the examples are the same each time; elsewhere they are drawn anew.
+# In CI the examples are the same each time; elsewhere they are drawn again.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
@@ -104,7 +104,7 @@ class Site:
 
     def close(self) -> None:
         for node in self._nodes:
-            node.stop.set()
+            node.cancel_waits.set()
             node.client.close()
 
 

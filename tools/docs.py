@@ -28,7 +28,7 @@ KINDS = Path(__file__).parent / "equality_kinds.md"
 _SETTINGS = """\
 # agent.toml
 
-Generated from `felhom_agent/config/settings.py`; `make docs` writes it anew. Relative paths are
+Generated from `felhom_agent/config/settings.py`; `make docs` rewrites it. Relative paths are
 taken from the file's own directory. A file is checked whole, and every problem is told with its
 line.
 """
@@ -36,7 +36,7 @@ line.
 _EQUALITY = """\
 # What counts as equal
 
-Generated from `felhom_agent/options/`; `make docs` writes it anew. Two values are equal when PVE,
+Generated from `felhom_agent/options/`; `make docs` rewrites it. Two values are equal when PVE,
 given the one, would answer with the other. `felhom-agent explain KIND OPTION DESIRED ACTUAL` tells
 the verdict on a pair, and why.
 

@@ -112,7 +112,7 @@ def walk() -> Walk:
             threading.setprofile(found.profile)
             sys.setprofile(found.profile)
             try:
-                daemon.look()
+                daemon.run_pass()
             finally:
                 sys.setprofile(None)
                 threading.setprofile(None)

@@ -75,7 +75,7 @@ def of_needs(config: Config) -> Iterator[Finding]:
         return
     try:
         actual = node.observer.snapshot(())
-        yield Finding(True, f"the node can be looked at: {len(actual.guests)} guests are seen")
+        yield Finding(True, f"the node can be observed: {len(actual.guests)} guests are seen")
         node.client.get("nodes", config.proxmox.node, "tasks", limit=1)
         yield Finding(True, "tasks can be read")
     except FelhomError as error:

@@ -1,7 +1,7 @@
 """`felhom-agent hub`: what is kept of the hub, and the owner's last word over it.
 
 `status` only looks, also beside a running agent. `forget` drops the generation and the desired
-state, so that a hub which named a mad generation can begin anew. `unblock` ends a block and keeps
+state, so that a hub which named a mad generation can start again. `unblock` ends a block and keeps
 the hub from blocking again, until `trust`. These write; the agent must not run meanwhile, and its
 lock sees to that.
 """
@@ -19,7 +19,7 @@ from felhom_agent.cli.out import complain, say
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
 from felhom_agent.desired.claims import Claims
-from felhom_agent.desired.hub import HubProvider, Kept
+from felhom_agent.desired.hub import HubProvider, HubState
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal import lock
 
@@ -31,18 +31,18 @@ class _Deed:
     """What one of the words does: asked before, needed at all, done, and told after."""
 
     question: str
-    needed: Callable[[Kept], bool]
+    needed: Callable[[HubState], bool]
     act: Callable[[HubProvider], None]
     done: str
 
 
 _DEEDS = {
     "forget": _Deed(
-        "This forgets generation {0.generation} and what the hub desires; until it answers anew, "
+        "This forgets generation {0.generation} and what the hub desires; until it answers again, "
         "nothing is done to its guests.",
         lambda kept: bool(kept.generation) or kept.state is not None,
         lambda hub: hub.forget(),
-        "Forgotten. The hub is asked anew when the agent starts.",
+        "Forgotten. The hub is asked again when the agent starts.",
     ),
     "unblock": _Deed(
         "This lets the agent change guests again, and the hub can no longer block this host.",

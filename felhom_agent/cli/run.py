@@ -19,7 +19,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "run",
         run,
-        summary="Keep the guests as declared until stopped (SIGHUP: read everything anew).",
+        summary="Keep the guests as declared until stopped (SIGHUP: read everything again).",
         example="run --once --dry-run",
     )
     parser.add_argument(

@@ -28,7 +28,7 @@ from felhom_agent.service import logging
 KEY = "description"
 MARKER = "[felhom-agent selftest: this line is taken back in a moment]"
 
-_LONGEST = 600.0
+_MAX_SECONDS = 600.0
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -86,7 +86,7 @@ def _try_task(config: Config, guest: int) -> int:
 
 def _description(parts: Parts, guest: int) -> object:
     """Return a guest's description or ABSENT. Raise FelhomError if nothing may be done to it."""
-    actual = parts.node.observer.look(guest)
+    actual = parts.node.observer.observe_guest(guest)
     if why := plan_guest(DesiredGuest(guest), actual).withheld:
         raise FelhomError(f"guest {guest}: {why}")
     return (actual.guests[guest].config or {}).get(KEY, ABSENT)
@@ -101,6 +101,6 @@ def _wish(guest: int, description: str | None) -> DesiredGuest:
 def _fulfil(parts: Parts, wish: DesiredGuest) -> Outcome:
     parts.engine.desired = Desired(MappingProxyType({wish.vmid: wish}))
     try:
-        return parts.engine.reconcile(wish.vmid).result(_LONGEST).outcome
+        return parts.engine.reconcile(wish.vmid).result(_MAX_SECONDS).outcome
     except TimeoutError:
-        raise FelhomError(f"guest {wish.vmid}: no end after {_LONGEST:.0f} s") from None
+        raise FelhomError(f"guest {wish.vmid}: no end after {_MAX_SECONDS:.0f} s") from None

@@ -95,7 +95,7 @@ def _shown(name: str) -> str:
 
 def _unknown(key: str, known: dict[str, Any], *, hint: bool) -> str:
     if key in _SECRETS:
-        return "a secret does not belong into this file; put it into a file of its own, token_file"
+        return "a secret does not belong in this file; put it into a file of its own, token_file"
     return f"unknown key{did_you_mean(key, known) if hint else ''}"
 
 
@@ -107,7 +107,7 @@ def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path)
         return _number(value, hint, setting)
     if hint == tuple[range, ...]:
         return tuple(_vmids(each) for each in _listed(value))
-    text = str(_typed(value, str, "a text in quotes"))
+    text = str(_typed(value, str, "a string in quotes"))
     if len(text) > MAX_TEXT or not text.isprintable():
         raise ValueError(f"must be one line of at most {MAX_TEXT} characters")
     if hint is str:
@@ -200,7 +200,7 @@ def _is_hub(url: str) -> bool:
 def _token_id_advice(token_id: str) -> str:
     if "=" in token_id:
         # The value is not shown: what follows the equals sign is the secret.
-        return "must end before the '='; what follows is the secret and belongs into token_file"
+        return "must end before the '='; what follows is the secret and belongs in token_file"
     return "must be like user@realm!name, as `pveum user token list USER` shows it"
 
 

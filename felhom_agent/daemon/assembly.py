@@ -32,7 +32,7 @@ from felhom_agent.journal import lock
 from felhom_agent.journal.identities import Identities
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operations import Operations
-from felhom_agent.journal.retention import Limits, sift
+from felhom_agent.journal.retention import Limits, retain
 from felhom_agent.model import Desired
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.engine import Engine
@@ -104,14 +104,14 @@ def hub_loop(
     wishes: HubProvider,
     facts: Callable[[], AgentFacts],
     wake: Callable[[], None],
-    vitals: Watchdog | None = None,
+    watchdog: Watchdog | None = None,
 ) -> HubLoop:
     """Given the settings and what the loop needs, return the loop to the hub, not yet begun;
-    `vitals` hears of its calls.
+    `watchdog` hears of its calls.
 
     Raise ConfigError if the key for the hub cannot be read.
     """
-    client = HubClient(config.hub, read_key(config.hub), vitals)
+    client = HubClient(config.hub, read_key(config.hub), watchdog)
     gatherer = Gatherer(node, wishes.speaks_for)
     return HubLoop(
         client, gatherer, wishes, config.hub.host_id, facts, wake, time.time, random.random
@@ -124,14 +124,14 @@ def limits_of(config: JournalConfig) -> Limits:
 
 
 def open_journal(
-    config: JournalConfig, clock: Callable[[], float], disk: Disk, vitals: Watchdog | None = None
+    config: JournalConfig, clock: Callable[[], float], disk: Disk, watchdog: Watchdog | None = None
 ) -> tuple[JournalLog, list[Record]]:
     """Given the settings, return the open journal and its records. Raise JournalError if it
     cannot be opened.
     """
     limits = limits_of(config)
     return JournalLog.open(
-        config.directory, lambda found: sift(found, clock(), limits), disk, vitals
+        config.directory, lambda found: retain(found, clock(), limits), disk, watchdog
     )
 
 
@@ -140,21 +140,21 @@ def assembled(
     config: Config,
     clock: Callable[[], float] = time.time,
     disk: Disk = DISK,
-    leaving: Flag | None = None,
+    shutting_down: Flag | None = None,
     manager: ServiceManager | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[Parts]:
     """Hold a running agent's parts for the length of a block; drain and close on the way out.
 
     `clock` tells the seconds since the epoch at which operations begin and end; the journal lives
-    on `disk`; once `leaving` is set, no look is begun any more. `manager` hears how it
+    on `disk`; once `shutting_down` is set, no look is begun any more. `manager` hears how it
     goes. `monotonic` tells how long operations have been in flight.
 
     Raise ConfigError, AlreadyRunning or JournalError if the agent cannot begin.
     """
     settings = config.reconcile
     manager = manager or ServiceManager()
-    node = Node.connect(config.proxmox, leaving, manager)
+    node = Node.connect(config.proxmox, shutting_down, manager)
     with lock.held(config.journal.directory):
         journal, records = open_journal(config.journal, clock, disk, manager.watchdog)
         operations = Operations(journal, records, clock, limits_of(config.journal), monotonic)
@@ -187,7 +187,7 @@ def _journal_trouble(operations: Operations) -> str:
 
 def _reopens(journal: JournalLog, config: Config, clock: Callable[[], float]) -> bool:
     limits = limits_of(config.journal)
-    return journal.reopens(lambda found: sift(found, clock(), limits))
+    return journal.reopens(lambda found: retain(found, clock(), limits))
 
 
 def _farewell(operations: Operations, *, drained: bool) -> None:

@@ -5,9 +5,9 @@ never blocks on a guest. Nothing short of a stop ends it: an error of one guest 
 outcome, an error of one pass is a line in the log and another try, a bad file leaves its last good
 version in force.
 
-A journal that cannot be written any more (a full disk, a failing one) is the end of all changes
-and not of looking: passes go on and say what would be done. At each of them the journal is tried
-anew; once it opens, `run` ends, and the agent is put together again from what the disk has.
+A journal that cannot be written any more (a full disk, a failing one) ends all changes and not the
+passes: they go on and say what would be done. At each of them the journal is tried again; once it
+opens, `run` ends, and the agent is assembled again from what the disk has.
 
 Threads: everything here belongs to the main thread but the inbox, a SimpleQueue, whose `put` is
 safe from signal handlers and from lanes (an Event is not: its lock could be held by the very thread
@@ -50,8 +50,8 @@ from felhom_agent.service.events import (
     CONFIG_WRONG,
     IN_FLIGHT,
     JOURNAL_BACK,
+    JOURNAL_COMPACTED,
     JOURNAL_LOST,
-    JOURNAL_TIDIED,
     RELOADED,
 )
 from felhom_agent.service.logging import fields
@@ -60,9 +60,9 @@ from felhom_agent.service.status import sentence
 
 _log = logging.getLogger(__name__)
 
-RELOAD, STOP, LOOK = "reload", "stop", "look"
+RELOAD, STOP, WAKE = "reload", "stop", "wake"
 # Seconds that a stop waits for a report that is under way.
-_LAST_WORD = 2.0
+_HUB_CLOSE_TIMEOUT = 2.0
 Message = str | Ended
 Inbox = queue.SimpleQueue[Message]
 
@@ -89,8 +89,10 @@ class Daemon:
         self._chance = chance
         self._manager = manager or ServiceManager()
         self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
-        self._wishes = hub_provider(config)
-        self._intent = Watched(provider_for(config, self._wishes, self._manager.feed))
+        self._hub_provider = hub_provider(config)
+        self._intent = Watched(
+            provider_for(config, self._hub_provider, self._manager.ping_watchdog)
+        )
         self._health = Health()
         self._scheduler = Scheduler(
             parts.engine,
@@ -135,7 +137,7 @@ class Daemon:
                 return False
         return True
 
-    def look(self) -> bool:
+    def run_pass(self) -> bool:
         """Do one pass and what it asks for; return whether all guests are as declared."""
         passed = self._passes.run(self._settled, remember=not self._journal_lost)
         while not self._scheduler.idle:
@@ -157,30 +159,30 @@ class Daemon:
 
     def _settled(self) -> Desired:
         """Return what is desired once the files have been left alone, or the agent is to stop."""
-        stop = self._parts.node.leaving
+        stop = self._parts.node.shutting_down
 
         def wait(seconds: float) -> None:
-            if stop.is_set() or not self._wait(min(seconds, self._manager.patience)):
+            if stop.is_set() or not self._wait(min(seconds, self._manager.max_idle)):
                 raise Interrupted("the agent is stopping")
-            self._manager.feed()
+            self._manager.ping_watchdog()
 
         return load_settled(self._intent, wait)
 
     @contextmanager
     def hub(self) -> Iterator[None]:
         """Report to the hub, if there is one, for the length of a block."""
-        if self._wishes is None:
+        if self._hub_provider is None:
             yield
             return
         loop = hub_loop(
-            self.config, self._parts.node, self._wishes, self.facts, lambda: self.send(LOOK),
+            self.config, self._parts.node, self._hub_provider, self.facts, lambda: self.send(WAKE),
             self._manager.watchdog,
         )  # fmt: skip
         loop.start()
         try:
             yield
         finally:
-            loop.close(_LAST_WORD)
+            loop.close(_HUB_CLOSE_TIMEOUT)
 
     def facts(self) -> AgentFacts:
         """Return how the agent gets on; may be asked from any thread."""
@@ -189,23 +191,23 @@ class Daemon:
             node=self.config.proxmox.node,
             started=self._started,
             enforces=not self._parts.holds.may_change(0),
-            generation=self._wishes.kept.generation if self._wishes else 0,
+            generation=self._hub_provider.kept.generation if self._hub_provider else 0,
             passed=passed.begun,
             pass_seconds=passed.seconds,
             pass_good=passed.good,
             in_flight=len(operations.in_flight()),
             unknown=operations.unknown_count,
-            standing=self._scheduler.statuses,
+            statuses=self._scheduler.statuses,
             managed=passed.declared,
         )
 
     def send(self, message: str) -> None:
-        """Give the loop a message (RELOAD, LOOK or STOP), from any thread or signal handler."""
+        """Give the loop a message (RELOAD, WAKE or STOP), from any thread or signal handler."""
         self._inbox.put(message)
 
     def _register_hub(self) -> None:
         """Let the hub's block hold every guest."""
-        holds, hub = self._parts.holds, self._wishes
+        holds, hub = self._parts.holds, self._hub_provider
         if hub is not None:
             text = "nothing is changed while the hub blocks this host"
             holds.register("hub", lambda _: text if hub.kept.blocked else "")
@@ -224,9 +226,9 @@ class Daemon:
         self._scheduler.retry()
         self._scheduler.publish()
         self._manager.status(self._sentence())
-        self._manager.feed()
+        self._manager.ping_watchdog()
         due = min(self._next_pass, self._scheduler.next_event())
-        return self._wait(min(max(0.0, due - self._clock()), self._manager.patience))
+        return self._wait(min(max(0.0, due - self._clock()), self._manager.max_idle))
 
     def _sentence(self) -> str:
         return sentence(
@@ -240,29 +242,29 @@ class Daemon:
         """See whether the journal takes records, and keep it from growing without end."""
         try:
             self._parts.operations.check()
-            if self._parts.operations.tidy():
-                text = "the journal was made smaller: what is older than its limits is gone"
-                _log.info(text, extra=fields(JOURNAL_TIDIED))
+            if self._parts.operations.compact():
+                text = "the journal was compacted: what is older than its limits is gone"
+                _log.info(text, extra=fields(JOURNAL_COMPACTED))
         except JournalClosed as error:
             if not self._journal_lost:
                 text = "%s; from now on guests are only observed"
                 _log.error(text, error, extra=fields(JOURNAL_LOST))
             self._journal_lost = True
         except JournalError as error:
-            _log.warning("%s", error, extra=fields(JOURNAL_TIDIED))
+            _log.warning("%s", error, extra=fields(JOURNAL_COMPACTED))
 
     def _wait(self, seconds: float) -> bool:
         # The message of a stop may have been taken by whoever waited before.
-        if self._parts.node.leaving.is_set():
+        if self._parts.node.shutting_down.is_set():
             return False
         try:
             message = self._inbox.get(timeout=seconds)
         except queue.Empty:
             return True
         # A stop is not kept waiting by the messages that came before it.
-        if message == STOP or self._parts.node.leaving.is_set():
+        if message == STOP or self._parts.node.shutting_down.is_set():
             return False
-        if message == LOOK:
+        if message == WAKE:
             self._next_pass = 0.0
         if message == RELOAD:
             try:
@@ -310,10 +312,12 @@ class Daemon:
             _log.warning(text, ", ".join(waiting), extra=fields(AGENT_WARNED))
         self.config = kept
         self._parts.engine.adopt(kept.reconcile)
-        if self._wishes is not None:
-            self._wishes.adopt(hub)
+        if self._hub_provider is not None:
+            self._hub_provider.adopt(hub)
         if kept.desired != old.desired:
-            self._intent.provider = provider_for(kept, self._wishes, self._manager.feed)
+            self._intent.provider = provider_for(
+                kept, self._hub_provider, self._manager.ping_watchdog
+            )
         _log.info("reloaded", extra=fields(RELOADED, config=kept.path))
 
 

@@ -130,7 +130,7 @@ class Passes:
 
     def _is_gone(self, vmid: int) -> bool:
         """Ask PVE about one guest alone: a listing may leave out a guest that is only hidden."""
-        actual = self._node.observer.look(vmid)
+        actual = self._node.observer.observe_guest(vmid)
         return vmid not in actual.guests.keys() | actual.elsewhere.keys() | actual.hidden
 
     def _close_restarts(self, actual: Actual) -> None:

@@ -1,10 +1,10 @@
 """The service: signals, and an agent that is put together as often as it takes.
 
-Signals: SIGHUP reads configuration and guest files anew and lets every guest be due; SIGTERM and
+Signals: SIGHUP reads configuration and guest files again and lets every guest be due; SIGTERM and
 SIGINT stop. A stop begins nothing new, gives what runs `drain_timeout` seconds, and leaves the
 rest in flight in the journal, where the next start finds it.
 
-The agent is put together anew when a journal that was lost can be written again; and where the
+The agent is put together again when a journal that was lost can be written again; and where the
 journal cannot even be opened because the disk takes nothing, that is waited for.
 """
 
@@ -47,19 +47,21 @@ def run(
     Raise ConfigError, JournalError or AlreadyRunning if the agent cannot begin.
     """
     inbox: Inbox = queue.SimpleQueue()
-    leaving = Flag()
+    shutting_down = Flag()
     reread = reread or (lambda: load(config.path))
     manager = ServiceManager.present()
-    manager.allow(config.proxmox.connect_timeout + config.proxmox.read_timeout)
+    manager.require_watchdog(config.proxmox.connect_timeout + config.proxmox.read_timeout)
     waiting = False
-    with signals(inbox, leaving):
+    with signals(inbox, shutting_down):
         while True:
             try:
-                with assembled(config, disk=disk, leaving=leaving, manager=manager) as parts:
+                with assembled(
+                    config, disk=disk, shutting_down=shutting_down, manager=manager
+                ) as parts:
                     daemon = Daemon(config, parts, inbox, manager, reread=reread)
                     daemon.begin()
                     if once:
-                        return daemon.look()
+                        return daemon.run_pass()
                     with daemon.hub():
                         told_to_stop = daemon.run()
                 waiting, config = False, daemon.config
@@ -96,8 +98,8 @@ def _wait_for_the_disk(
         _log.error("%s; trying on, and nothing is done", error, extra=fields(JOURNAL_LOST))
     manager.ready()
     manager.status(str(error))
-    manager.feed()
+    manager.ping_watchdog()
     try:
-        return inbox.get(timeout=min(_DISK_PAUSE, manager.patience))
+        return inbox.get(timeout=min(_DISK_PAUSE, manager.max_idle))
     except queue.Empty:
         return ""

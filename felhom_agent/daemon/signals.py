@@ -12,8 +12,10 @@ from felhom_agent.service.flag import Flag
 
 
 @contextmanager
-def signals(inbox: Inbox, leaving: Flag) -> Iterator[None]:
-    """Turn signals into messages for the loop for the length of a block; a stop sets `leaving`.
+def signals(inbox: Inbox, shutting_down: Flag) -> Iterator[None]:
+    """Turn signals into messages for the loop for the length of a block.
+
+    A stop sets `shutting_down`.
 
     A handler may interrupt anything, another handler included, so it takes no lock: it sets a plain
     attribute and puts into a SimpleQueue, which is made for that.
@@ -23,7 +25,7 @@ def signals(inbox: Inbox, leaving: Flag) -> Iterator[None]:
     def receive(number: int, _frame: Any) -> None:
         word = words[signal.Signals(number)]
         if word == STOP:
-            leaving.set()
+            shutting_down.set()
         inbox.put(word)
 
     before = {number: signal.signal(number, receive) for number in words}

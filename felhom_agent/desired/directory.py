@@ -49,7 +49,7 @@ _NOTHING: Final = Desired()
 
 
 class TomlDirectoryProvider:
-    """Reads a directory anew at each `load`; belongs to one thread.
+    """Reads a directory again at each `load`; belongs to one thread.
 
     A file must be left alone for `settle` seconds before it is believed; `now` tells seconds since
     the epoch, `clock` monotonic ones. `between` is called between two files: reading many may take
@@ -76,7 +76,7 @@ class TomlDirectoryProvider:
         try:
             paths = [self._directory / name for name in self._names()]
         except ConfigError as error:
-            # Kept whole, with what is held: a directory comes back.
+            # HubState whole, with what is held: a directory comes back.
             return dataclasses.replace(
                 self._last, problems=error.problems, complete=False, news=(), unsettled=(),
                 settles_in=0.0,

@@ -157,7 +157,7 @@ class _Reader:
 
     def _hint(self, key: str) -> str:
         if any(lookup(kind, key) for kind in Kind):
-            return "; an option of the guest belongs into its config table"
+            return "; an option of the guest belongs in its config table"
         return self._did_you_mean(key, _KEYS)
 
     def _restart(
@@ -190,7 +190,7 @@ class _Reader:
     def _text(self, body: Mapping[str, Any], path: tuple[str, ...], key: str) -> str:
         value = body.get(key, "")
         if not isinstance(value, str):
-            self._wrong(f"guest {path[1]}: {key} must be a text in quotes", *path, key)
+            self._wrong(f"guest {path[1]}: {key} must be a string in quotes", *path, key)
             return ""
         if len(value) > MAX_IDENTITY or not value.isprintable():
             text = f"guest {path[1]}: {key} must be one line of at most {MAX_IDENTITY} characters"

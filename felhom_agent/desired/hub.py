@@ -40,7 +40,7 @@ from felhom_agent.model import Desired, DesiredGuest, Place, Problem
 _log = logging.getLogger(__name__)
 
 NAME = "hub.json"
-OWNERS_WORDS = ("stop", "restart", "identity")
+OWNER_ONLY_KEYS = ("stop", "restart", "identity")
 MAX_GENERATION = 2**53 - 1
 MAX_GENERATION_STEP = 1_000_000
 MAX_PROBLEMS = 20
@@ -50,7 +50,7 @@ ETAG = re.compile(r"[\x21-\x7e]{0,200}")
 
 
 @dataclass(frozen=True)
-class Kept:
+class HubState:
     """What the disk has: the state as the hub gave it, its generation and ETag, whether it blocks
     this host, and whether the owner lets it.
     """
@@ -74,14 +74,14 @@ class HubProvider:
         self._file = HubFile(directory / NAME, disk, keeps=keeps)
         self._lock = threading.Lock()
         found, self._trouble = self._file.read(_understood)
-        self._kept = found or Kept()
+        self._kept = found or HubState()
         guests, problems = read_state(self._kept.state or {}, self._source(), config.max_guests)
         # Rules may have grown since it was accepted; then nothing of it is in force.
         self._problems = tuple(problems)
         self._guests = {} if problems else guests
 
     @property
-    def kept(self) -> Kept:
+    def kept(self) -> HubState:
         """What is in force, as it is kept on the disk."""
         with self._lock:
             return self._kept
@@ -143,15 +143,15 @@ class HubProvider:
         self._change(replace(kept, may_block=allowed, blocked=kept.blocked and allowed))
 
     def forget(self) -> None:
-        """Forget generation and state, so that the hub begins anew. Raise FelhomError if that
+        """Forget generation and state, so that the hub begins again. Raise FelhomError if that
         cannot be kept.
         """
         kept = self.kept
-        self._change(Kept(blocked=kept.blocked, may_block=kept.may_block))
+        self._change(HubState(blocked=kept.blocked, may_block=kept.may_block))
         with self._lock:
             self._guests, self._problems, self._trouble = {}, (), ""
 
-    def _change(self, fresh: Kept) -> None:
+    def _change(self, fresh: HubState) -> None:
         self._keep(fresh)
         with self._lock:
             self._kept = fresh
@@ -159,7 +159,7 @@ class HubProvider:
     def _source(self) -> str:
         return f"generation {self._kept.generation} of the hub"
 
-    def _keep(self, kept: Kept) -> None:
+    def _keep(self, kept: HubState) -> None:
         self._file.write(
             {
                 "generation": kept.generation,
@@ -209,7 +209,7 @@ def read_state(
             Place(source), f"guest {name}: {word} is for a file on the host; a hub cannot say it"
         )
         for name, body in bodies.items()
-        for word in OWNERS_WORDS
+        for word in OWNER_ONLY_KEYS
         if isinstance(body, dict) and word in body
     ]
     return guests, _bounded(problems, source)
@@ -237,7 +237,7 @@ def _not_named(vmids: Iterable[int], source: str) -> Problem:
     return Problem(Place(source), text)
 
 
-def _understood(record: Mapping[str, Any]) -> Kept:
+def _understood(record: Mapping[str, Any]) -> HubState:
     """Given a record of the file, return what it says. Raise Odd if it is not one of ours."""
     generation, etag, state = (record.get(key) for key in ("generation", "etag", "state"))
     blocked, may_block = record.get("blocked"), record.get("may_block", True)
@@ -253,7 +253,7 @@ def _understood(record: Mapping[str, Any]) -> Kept:
     )
     if not fine:
         raise Odd("is damaged")
-    return Kept(generation, etag, blocked, state, may_block)  # type: ignore[arg-type]  # as seen
+    return HubState(generation, etag, blocked, state, may_block)  # type: ignore[arg-type]  # as seen
 
 
 def _is_exact(state: object) -> bool:

@@ -123,7 +123,7 @@ def _damage(before: FileState, data: bytes) -> str:
     if before.good and _begins(before.good, data) and not _at_line_end(before.good, data):
         line = data.count(b"\n") + 1
         kept = "its last good version stays in force"
-        return f"is cut off in the middle of line {line}; {kept}; write it anew"
+        return f"is cut off in the middle of line {line}; {kept}; write it again"
     return ""
 
 

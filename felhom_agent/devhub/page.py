@@ -1,6 +1,6 @@
 """What a person sees of the hub: all hosts, and one host with an editor for its desired state.
 
-Plain HTML without scripts; the list comes anew every few seconds, the editor stays.
+Plain HTML without scripts; the list comes again every few seconds, the editor stays.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from felhom_agent.config.secret import Secret
 from felhom_agent.config.settings import HubConfig
 from felhom_agent.desired.hub import ETAG
 from felhom_agent.errors import HubRefused
-from felhom_agent.hub.envelope import LONGEST
+from felhom_agent.hub.envelope import MAX_INTERVAL
 from felhom_agent.hub.transport import Reply, Transport
 from felhom_agent.service.watchdog import Watchdog
 
@@ -45,13 +45,13 @@ class HubClient:
         self,
         config: HubConfig,
         key: Secret,
-        vitals: Watchdog | None = None,
+        watchdog: Watchdog | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`vitals` hears of each call while it is made; `clock` tells monotonic seconds."""
+        """`watchdog` hears of each call while it is made; `clock` tells monotonic seconds."""
         self._config = config
         self._key = key
-        self._vitals = vitals or Watchdog()
+        self._vitals = watchdog or Watchdog()
         self._transport = Transport(config, clock)
 
     def report(self, report: Mapping[str, Any]) -> Answer:
@@ -172,4 +172,4 @@ def _retry_after(reply: Reply) -> float | None:
     asked = reply.headers.get("retry-after")
     if asked is None or reply.status not in (429, 503):
         return 0.0
-    return min(float(asked), LONGEST) if _SECONDS.fullmatch(asked.strip()) else None
+    return min(float(asked), MAX_INTERVAL) if _SECONDS.fullmatch(asked.strip()) else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SHORTEST, LONGEST, DEFAULT = 60.0, 3600.0, 900.0
+MIN_INTERVAL, MAX_INTERVAL, DEFAULT = 60.0, 3600.0, 900.0
 """Seconds from one report to the next."""
 
 
@@ -45,7 +45,7 @@ def parse(body: object) -> Envelope:
 
 def clamped(seconds: float) -> float:
     """Given an interval, return it within the bounds."""
-    return max(SHORTEST, min(seconds, LONGEST))
+    return max(MIN_INTERVAL, min(seconds, MAX_INTERVAL))
 
 
 def _flag(body: Mapping[str, Any], key: str) -> bool | None:

@@ -31,7 +31,7 @@ from felhom_agent.errors import (
 )
 from felhom_agent.hub.client import HubClient
 from felhom_agent.hub.complaints import Complaints
-from felhom_agent.hub.envelope import DEFAULT, LONGEST, SHORTEST, Envelope, Invalid, parse
+from felhom_agent.hub.envelope import DEFAULT, MAX_INTERVAL, MIN_INTERVAL, Envelope, Invalid, parse
 from felhom_agent.hub.report import AgentFacts, Gatherer, Refusal, plain, report_of
 from felhom_agent.service.events import HUB_AWAY, HUB_BACK, HUB_JOBS, HUB_REFUSED, HUB_STATE
 from felhom_agent.service.logging import fields
@@ -100,11 +100,11 @@ class HubLoop:
         try:
             return self._round()
         except Interrupted:
-            return LONGEST
+            return MAX_INTERVAL
         except Unchanged as error:
             self._complain("report", f"no report to the hub: {error}")
         except HubError as error:
-            return LONGEST if self._stopping.is_set() else self._failed(error)
+            return MAX_INTERVAL if self._stopping.is_set() else self._failed(error)
         except Exception:  # neither a bug of ours nor a hub's idea of JSON may end the loop
             _log.exception("internal error in the hub loop; please report it")
         return self._pause(self._interval)
@@ -238,14 +238,14 @@ class HubLoop:
         event = HUB_REFUSED if status else HUB_AWAY
         self._complaints.say("report", [f"no report reached the hub: {error}"], event)
         if isinstance(error, HubRefused) and error.retry_after:
-            return max(SHORTEST, error.retry_after)
-        return self._pause(LONGEST if status in _HOPELESS else self._interval)
+            return max(MIN_INTERVAL, error.retry_after)
+        return self._pause(MAX_INTERVAL if status in _HOPELESS else self._interval)
 
     def _complain(self, matter: str, text: str) -> None:
         self._complaints.say(matter, [text], HUB_REFUSED)
 
     def _pause(self, seconds: float) -> float:
-        return max(SHORTEST, seconds * (1.0 + _JITTER * (self._chance() - 0.5)))
+        return max(MIN_INTERVAL, seconds * (1.0 + _JITTER * (self._chance() - 0.5)))
 
 
 _PARTS = {

@@ -72,7 +72,7 @@ class AgentFacts:
     pass_good: bool = False
     in_flight: int = 0
     unknown: int = 0
-    standing: Mapping[int, GuestStatus] = field(default_factory=dict)
+    statuses: Mapping[int, GuestStatus] = field(default_factory=dict)
     managed: frozenset[int] = frozenset()
     parked: tuple[str, ...] = ()
     refused: Refusal | None = None
@@ -96,7 +96,7 @@ class Gatherer:
         version = self._client.get("version")
         status = self._client.get("nodes", name, "status")
         if not isinstance(status, dict) or not isinstance(version, dict):
-            raise Unanswered("PVE answers nonsense", call=f"GET /nodes/{name}/status")
+            raise Unanswered("unexpected response from PVE", call=f"GET /nodes/{name}/status")
         guests = {}
         for kind in Kind:
             for vmid, row in self._rows(name, kind):
@@ -136,7 +136,7 @@ def report_of(host_id: str, now: float, gathered: Gathered, agent: AgentFacts) -
 
 
 def _agent(agent: AgentFacts) -> dict[str, Any]:
-    counts = Counter(_state(s.outcome) for s in agent.standing.values())
+    counts = Counter(_state(s.outcome) for s in agent.statuses.values())
     passed = {
         "at": _time(agent.passed),
         "seconds": round(agent.pass_seconds, 3),
@@ -208,13 +208,13 @@ def _guest(guest: Guest, agent: AgentFacts) -> dict[str, Any]:
     }
     if not guest.seen:
         return known
-    standing = agent.standing.get(guest.vmid)
+    statuses = agent.statuses.get(guest.vmid)
     return {
         **known,
         "name": plain(str(guest.row.get("name") or "")),
         "spec": None if guest.config is None else _spec(guest.config),
         "managed": guest.vmid in agent.managed,
-        "outcome": None if standing is None else _outcome(standing),
+        "outcome": None if statuses is None else _outcome(statuses),
     }
 
 
@@ -230,11 +230,11 @@ def _spec(config: Row) -> dict[str, Any]:
     }
 
 
-def _outcome(standing: GuestStatus) -> dict[str, Any]:
+def _outcome(statuses: GuestStatus) -> dict[str, Any]:
     return {
-        "state": _state(standing.outcome),
-        "why": plain(str(getattr(standing.outcome, "why", ""))),
-        "since": _time(standing.since),
+        "state": _state(statuses.outcome),
+        "why": plain(str(getattr(statuses.outcome, "why", ""))),
+        "since": _time(statuses.since),
     }
 
 

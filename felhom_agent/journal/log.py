@@ -74,10 +74,10 @@ class JournalLog:
     """The open log of one directory; one process may hold it at a time."""
 
     def __init__(
-        self, path: Path, disk: Disk, descriptor: int, lines: int, size: int, vitals: Watchdog
+        self, path: Path, disk: Disk, descriptor: int, lines: int, size: int, watchdog: Watchdog
     ) -> None:
         self.path = path
-        self._vitals = vitals
+        self._vitals = watchdog
         self._disk = disk
         self._fd = descriptor
         self._lines = lines
@@ -98,11 +98,11 @@ class JournalLog:
         directory: Path,
         keep: Keep = list,
         disk: Disk = DISK,
-        vitals: Watchdog | None = None,
+        watchdog: Watchdog | None = None,
     ) -> tuple[Self, list[Record]]:
         """Given a directory (made if absent), return its log and the records kept, oldest first.
 
-        `vitals` hears of each write while it is made.
+        `watchdog` hears of each write while it is made.
 
         Raise JournalDamaged if a line is not what was written, JournalClosed if the directory
         cannot be used.
@@ -112,7 +112,7 @@ class JournalLog:
             prepare(directory, disk)
             kept, data = _kept(path, keep, disk)
             descriptor = write_new(disk, path, data, named=True)
-            log = cls(path, disk, descriptor, len(kept), len(data), vitals or Watchdog())
+            log = cls(path, disk, descriptor, len(kept), len(data), watchdog or Watchdog())
         except OSError as error:
             why = error.strerror or str(error)
             raise JournalClosed(f"{path}: cannot be opened: {why}") from None

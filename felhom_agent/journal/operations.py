@@ -33,7 +33,7 @@ from felhom_agent.durable.line import Record
 from felhom_agent.errors import JobRefused
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, ended, intent, record_of, replay
-from felhom_agent.journal.retention import Limits, Mark, mark_of, mark_record, sift
+from felhom_agent.journal.retention import Limits, Watermark, mark_record, retain, watermark_of
 from felhom_agent.journal.shape import is_time
 from felhom_agent.model import Action
 
@@ -69,8 +69,8 @@ class Operations:
         self._open_restarts: set[int] = set()
         records = list(records)
         operations = replay(records)
-        self._last_id = mark_of(records).covers(operations).last_id
-        self._forgotten = mark_of(records).forgotten
+        self._last_id = watermark_of(records).include(operations).last_id
+        self._forgotten = watermark_of(records).forgotten
         for operation in operations:
             self._index(operation)
         self._tidied = self._started
@@ -175,7 +175,7 @@ class Operations:
         job = self.job(key)
         return job is not None and job.state is State.SUCCEEDED
 
-    def tidy(self) -> bool:
+    def compact(self) -> bool:
         """Let go of what is older than the limits, if it is time to; return whether it was.
 
         Raise JournalError if the journal cannot be made smaller now; it goes on as it was.
@@ -191,7 +191,7 @@ class Operations:
         dropped: list[Operation] = []
 
         def keep(records: list[Record]) -> list[Record]:
-            kept = sift(records, now, self._limits)
+            kept = retain(records, now, self._limits)
             left = {operation.op_id for operation in replay(kept)}
             dropped.extend(o for o in replay(records) if o.op_id not in left)
             return kept
@@ -214,7 +214,7 @@ class Operations:
             if expires > seen:
                 return
             news, self._forgotten = expires > self._forgotten, max(self._forgotten, expires)
-            mark = Mark(self._last_id, self._forgotten)
+            mark = Watermark(self._last_id, self._forgotten)
         if news:
             self._log.append(mark_record(mark))
         raise JobRefused(
@@ -251,7 +251,7 @@ class Operations:
 
     def _forget(self, dropped: list[Operation]) -> None:
         with self._lock:
-            self._forgotten = Mark(0, self._forgotten).covers(dropped).forgotten
+            self._forgotten = Watermark(0, self._forgotten).include(dropped).forgotten
             for operation in dropped:
                 self._upids.discard(operation.upid)
                 self._unknown.discard(operation.op_id)

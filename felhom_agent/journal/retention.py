@@ -1,6 +1,6 @@
 """What a journal keeps when it is made smaller.
 
-Kept whatever the limits:
+HubState whatever the limits:
 
 * operations in flight, since recovery needs them;
 * one-shot jobs until they expire, since they must not be begun twice;
@@ -44,7 +44,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Mark:
+class Watermark:
     """What is known of operations that the journal no longer holds.
 
     `last_id` is the highest id ever given, `forgotten` the latest expiry (seconds since the epoch)
@@ -54,36 +54,36 @@ class Mark:
     last_id: int = 0
     forgotten: float = 0.0
 
-    def covers(self, operations: Iterable[Operation]) -> Mark:
+    def include(self, operations: Iterable[Operation]) -> Watermark:
         """Return the mark that stands for these operations too."""
         found = list(operations)
-        return Mark(
+        return Watermark(
             max([self.last_id, *(int(o.op_id, 16) for o in found)]),
             max([self.forgotten, *(o.expires or 0.0 for o in found if o.key)]),
         )
 
 
-def mark_of(records: Iterable[Record]) -> Mark:
+def watermark_of(records: Iterable[Record]) -> Watermark:
     """Given a journal's records, return the mark that stands for what it no longer holds."""
-    mark = Mark()
+    mark = Watermark()
     for record in records:
         if "mark" in record:
             last_id, forgotten = int(record["mark"], 16), record["forgotten"]
-            mark = Mark(max(mark.last_id, last_id), max(mark.forgotten, forgotten))
+            mark = Watermark(max(mark.last_id, last_id), max(mark.forgotten, forgotten))
     return mark
 
 
-def sift(records: list[Record], now: float, limits: Limits) -> list[Record]:
+def retain(records: list[Record], now: float, limits: Limits) -> list[Record]:
     """Given a journal's records and the time in seconds since the epoch, return those to keep."""
     operations = replay(records)
     ages = _ages(operations, now, limits.days * _DAY)
     needed = _needed(operations, ages, now)
     kept = needed | _history(records, operations, needed, ages, limits)
-    mark = mark_of(records).covers(o for o in operations if o.op_id not in kept)
+    mark = watermark_of(records).include(o for o in operations if o.op_id not in kept)
     return [mark_record(mark), *_others(records), *(r for r in records if r.get("op") in kept)]
 
 
-def mark_record(mark: Mark) -> Record:
+def mark_record(mark: Watermark) -> Record:
     """Given a mark, return the record that it is kept as."""
     return {"mark": f"{mark.last_id:012x}", "forgotten": mark.forgotten}
 

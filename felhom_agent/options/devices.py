@@ -56,7 +56,7 @@ NET: Final = PropertyString(
         "trunks": Key(_NUMBERS),
     },
     "model",
-    carriers=dict.fromkeys(_MODELS.split(), ("model", "macaddr")),
+    key_aliases=dict.fromkeys(_MODELS.split(), ("model", "macaddr")),
 )
 IP_CONFIG: Final = PropertyString(
     {

@@ -50,7 +50,8 @@ class PropertyString(OptionType):
     """A text of comma-separated `key=value` parts.
 
     `default_key` may be written without its name; `aliases` gives other names of keys.
-    Where `carriers` maps a word to `(outer, inner)`, `word=value` means `outer=word,inner=value`.
+    Where `key_aliases` (PVE's keyAlias) maps a word to `(outer, inner)`, `word=value` means
+    `outer=word,inner=value`.
     `adjust` is given the meaning of the parts and returns it where one changes another;
     `verdict` raises `Invalid` for parts that do not go together; `rewrite` puts a declared text
     into the spelling that PVE wants. `path` is the option's own name, for messages.
@@ -59,7 +60,7 @@ class PropertyString(OptionType):
     keys: Mapping[str, Key] = field(hash=False)
     default_key: str = ""
     aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
-    carriers: Mapping[str, tuple[str, str]] = field(default_factory=dict, hash=False)
+    key_aliases: Mapping[str, tuple[str, str]] = field(default_factory=dict, hash=False)
     adjust: Callable[[Parts], Parts] | None = None
     verdict: Callable[[Mapping[str, str]], None] | None = None
     rewrite: Callable[[str], str] | None = None
@@ -151,7 +152,7 @@ class PropertyString(OptionType):
 
     def _lead(self, left: dict[str, str]) -> str:
         word = left.pop(self.default_key)
-        inner = next((inner for _, inner in self.carriers.values()), "")
+        inner = next((inner for _, inner in self.key_aliases.values()), "")
         return f"{word}={left.pop(inner)}" if inner in left else word
 
     def _take(self, part: str, parts: dict[str, str]) -> None:
@@ -164,18 +165,18 @@ class PropertyString(OptionType):
                     "invalid format - value without key, but schema does not define a default key\n"
                 )
             key, value = self.default_key, part
-        elif carrier := self._carrier(key, value):
+        elif carrier := self._key_alias(key, value):
             outer, inner = carrier
             if outer in parts:
                 raise Invalid(f"invalid format - key alias '{outer}' is already defined\n")
             parts[outer], key = key, inner
         self._put(self.aliases.get(key, key), value, parts)
 
-    def _carrier(self, word: str, value: str) -> tuple[str, str] | None:
+    def _key_alias(self, word: str, value: str) -> tuple[str, str] | None:
         """Return (outer, inner) where `word=value` gives two parts; a newer PVE has more words."""
-        if word in self.carriers or not self.carriers:
-            return self.carriers.get(word)
-        outer, inner = next(iter(self.carriers.values()))
+        if word in self.key_aliases or not self.key_aliases:
+            return self.key_aliases.get(word)
+        outer, inner = next(iter(self.key_aliases.values()))
         if word in self.keys or word in self.aliases:
             return None
         try:
@@ -223,6 +224,6 @@ class PropertyString(OptionType):
 
 
 def spelled(pattern: str, spell: Callable[[str], str]) -> Callable[[str], str]:
-    """Return a rewrite that spells what matches `pattern` anew."""
+    """Return a rewrite that spells what matches `pattern` again."""
     compiled = re.compile(pattern)
     return lambda text: compiled.sub(lambda match: spell(match[0]), text)

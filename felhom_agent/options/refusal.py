@@ -28,7 +28,7 @@ _NEEDS: Final[Mapping[str, str]] = {
     **{f"bps{way}_max_length": f"mbps{way}_max" for way in ("", "_rd", "_wr")},
     **{f"iops{way}_max_length": f"iops{way}_max" for way in ("", "_rd", "_wr")},
 }
-# Printed anew by PVE before they are stored, or encoded
+# Rewritten by PVE before they are stored, or encoded
 _SEVERAL_LINES: Final = frozenset({"description", "sshkeys", "tags"})
 _EITHER: Final = tuple(
     (f"{unit}{way}", unit) for unit in ("mbps", "iops") for way in ("_rd", "_wr")

@@ -28,7 +28,7 @@ def describe(action: Action) -> str:
             return "set " + ", ".join(str(change) for change in action.changes)
 
 
-def as_wish(action: Action) -> DesiredGuest:
+def as_desired(action: Action) -> DesiredGuest:
     """Given an action, return the declaration that it fulfils."""
     match action:
         case Start():

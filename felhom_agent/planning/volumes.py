@@ -3,7 +3,7 @@
 Apart from the other options because here a write can do more than change a value: asking for a
 volume over one that exists makes a new empty one and puts the old one aside, and a size in the
 text changes nothing at all. What is promised: a text that `volume_wire` returns never makes a
-volume (but a cloud-init drive, which PVE fills anew whenever it likes), never attaches one that
+volume (but a cloud-init drive, which PVE fills again whenever it likes), never attaches one that
 is held elsewhere, never names a stale size, and never takes a disk away.
 
 recorded: 120-disks-qemu/009-030, 121-disks-lxc/062-068

@@ -1,1 +1,1 @@
-"""The only door to PVE: nobody else here speaks HTTP to a node."""
+"""All PVE API access: nothing else here speaks HTTP to a node."""

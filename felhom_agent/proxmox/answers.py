@@ -81,8 +81,8 @@ _NEVER_THIS_KEY = re.compile(
 )
 # No worker's end, but somebody's who ended it; or the call is answered, and its work goes on.
 _CUT_OFF = re.compile(r"unexpected status|received interrupt|got timeout$")
-_MOST_WORDS = 500
-_MOST_ERRORS = 20
+_MAX_WORDS = 500
+_MAX_ERRORS = 20
 # The handshake ended before a request could be sent. Any other failure of TLS may come later.
 _NO_TRUST = re.compile(
     r"CERTIFICATE_VERIFY_FAILED|ingerprints did not match|WRONG_VERSION_NUMBER|"
@@ -197,7 +197,7 @@ def _errors(response: requests.Response) -> dict[str, str]:
         said = bodies.parse(response.content, bodies.OTHER).get("errors")
     except ValueError:
         return {}
-    known = list(said.items())[:_MOST_ERRORS] if isinstance(said, dict) else []
+    known = list(said.items())[:_MAX_ERRORS] if isinstance(said, dict) else []
     return {_printable(str(k)): _printable(str(v)) for k, v in known}
 
 
@@ -228,9 +228,9 @@ def _refusal(call: str, status: int, words: str, said: str) -> Unchanged | None:
 
 def _printable(text: str) -> str:
     """Return a node's words as one bounded line that does no harm to a log or a terminal."""
-    line = " ".join(text[: 2 * _MOST_WORDS].split())
+    line = " ".join(text[: 2 * _MAX_WORDS].split())
     line = "".join(c if c.isprintable() else "?" for c in line)
-    return line if len(line) <= _MOST_WORDS else line[: _MOST_WORDS - 3] + "..."
+    return line if len(line) <= _MAX_WORDS else line[: _MAX_WORDS - 3] + "..."
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

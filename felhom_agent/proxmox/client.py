@@ -46,14 +46,14 @@ class Client:
         self,
         config: ProxmoxConfig,
         secret: Secret,
-        vitals: Watchdog | None = None,
+        watchdog: Watchdog | None = None,
         abandon: Signal | None = None,
     ) -> None:
-        """`vitals` hears of each call while it is made; `abandon` ends reads early once it is set,
-        those in progress too, and never a write.
+        """`watchdog` hears of each call while it is made; `abandon` ends reads early once it is
+        set, those in progress too, and never a write.
         """
         self.config = config
-        self._vitals = vitals or Watchdog()
+        self._vitals = watchdog or Watchdog()
         self._abandon = abandon
         self.token_id = config.token_id
         self._sessions = Sessions(config, secret)

@@ -21,12 +21,12 @@ def configured(guests: Guests, guest: ActualGuest) -> ActualGuest:
             return rows.with_pending(guest, guests.pending(guest.kind, guest.vmid))
         return rows.with_config(guest, guests.config(guest.kind, guest.vmid))
     except Odd as odd:
-        raise nonsense(guest.vmid, odd) from None
+        raise unexpected(guest.vmid, odd) from None
 
 
-def nonsense(vmid: int, odd: Odd) -> Unanswered:
+def unexpected(vmid: int, odd: Odd) -> Unanswered:
     """Return the error that an answer about a guest makes no sense."""
-    return Unanswered(f"PVE answers nonsense for guest {vmid}: {odd}", status=200)
+    return Unanswered(f"unexpected response from PVE for guest {vmid}: {odd}", status=200)
 
 
 class Reading:
@@ -36,9 +36,9 @@ class Reading:
     that is told to stop must not go on asking. What was given up is read at the next look.
     """
 
-    def __init__(self, read: Callable[[ActualGuest], ActualGuest], leaving: Signal) -> None:
+    def __init__(self, read: Callable[[ActualGuest], ActualGuest], shutting_down: Signal) -> None:
         self._read = read
-        self._leaving = leaving
+        self._shutting_down = shutting_down
         self._hopeless = threading.Event()
 
     @property
@@ -50,7 +50,7 @@ class Reading:
         """Given a guest, return it with its configuration, or `unread` if that cannot be had."""
         if self._hopeless.is_set():
             return replace(guest, unread="not read: the node did not answer in time")
-        if self._leaving.is_set():
+        if self._shutting_down.is_set():
             return guest
         try:
             return self._read(guest)

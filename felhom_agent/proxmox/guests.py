@@ -120,7 +120,7 @@ class Guests:
 
 
 def _nonsense(vmid: int, what: str) -> Unanswered:
-    return Unanswered(f"PVE answers nonsense for guest {vmid}: {what}", status=200)
+    return Unanswered(f"unexpected response from PVE for guest {vmid}: {what}", status=200)
 
 
 def _upid(answer: object, vmid: int) -> str:

@@ -17,28 +17,28 @@ from felhom_agent.service.manager import ServiceManager
 
 @dataclass(frozen=True)
 class Node:
-    """The doors to one node: calls, guests, tasks, and looking.
+    """The API of one node: calls, guests, tasks, and observing.
 
-    `stop` ends every wait for a task and every read that is under way, `leaving` every snapshot; a
-    write is never given up.
+    `cancel_waits` ends every wait for a task and every read that is under way, `shutting_down`
+    every snapshot; a write is never given up.
     """
 
     client: Client
     guests: Guests
     tasks: Tasks
     observer: Observer
-    stop: threading.Event
-    leaving: Flag
+    cancel_waits: threading.Event
+    shutting_down: Flag
 
     @classmethod
     def connect(
         cls,
         config: ProxmoxConfig,
-        leaving: Flag | None = None,
+        shutting_down: Flag | None = None,
         manager: ServiceManager | None = None,
     ) -> Node:
-        """Given the settings, and perhaps the event for `leaving` and the service manager, return
-        the node; nothing is sent yet.
+        """Given the settings, and perhaps the flag for `shutting_down` and the service manager,
+        return the node; nothing is sent yet.
 
         Raise ConfigError if the token's secret cannot be had.
         """
@@ -46,6 +46,6 @@ class Node:
         stop = threading.Event()
         client = Client(config, read_secret(config), manager.watchdog, stop)
         guests = Guests(client)
-        leaving = leaving or Flag()
-        observer = Observer(client, guests, leaving, manager.feed)
-        return cls(client, guests, Tasks(client, stop), observer, stop, leaving)
+        shutting_down = shutting_down or Flag()
+        observer = Observer(client, guests, shutting_down, manager.ping_watchdog)
+        return cls(client, guests, Tasks(client, stop), observer, stop, shutting_down)

@@ -8,7 +8,7 @@ state is never taken from there.
 
 A running guest is read through /pending, which has both what is declared to PVE and what is in
 effect until the next start. Configurations are read side by side, `READERS` at a time; one that
-cannot be read, or makes no sense (`rows`), costs that guest its turn and nothing else.
+cannot be read, or makes no sense (`rows`), costs that guest this pass and nothing else.
 
 A token without rights sees empty lists and no error (recorded: 02-auth/012). So declared guests
 that are not seen are looked up in the token's permissions, in one question for all of them, before
@@ -27,7 +27,7 @@ from felhom_agent.errors import Denied, Interrupted, Missing, Unanswered, Unchan
 from felhom_agent.model import Actual, ActualGuest, Facts, Kind
 from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.client import Client
-from felhom_agent.proxmox.configurations import Reading, configured, nonsense
+from felhom_agent.proxmox.configurations import Reading, configured, unexpected
 from felhom_agent.proxmox.guests import Guests
 from felhom_agent.proxmox.packages import installed
 from felhom_agent.proxmox.rows import Listing, Odd, Resources, Row
@@ -50,15 +50,15 @@ class Observer:
         self,
         client: Client,
         guests: Guests,
-        leaving: Signal,
+        shutting_down: Signal,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`beat` is called at each step of a snapshot, on the thread that takes it; `leaving` ends
-        a snapshot at once, and no look.
+        """`beat` is called at each step of a snapshot, on the thread that takes it;
+        `shutting_down` ends a snapshot at once, and no observation of one guest.
         """
         self._beat = beat
         self._client = client
-        self._leaving = leaving
+        self._shutting_down = shutting_down
         self._guests = guests
         self._node = client.config.node
         self._odd: dict[str, str] = {}
@@ -70,9 +70,9 @@ class Observer:
         """Given the guests that are declared, return the node as it is now.
 
         Raise Unchanged if PVE cannot be asked, Denied if the token may see no guest at all,
-        Interrupted if the agent is leaving.
+        Interrupted if the agent is shutting_down.
         """
-        client = self._client.abandoned_by(self._leaving)
+        client = self._client.abandoned_by(self._shutting_down)
         odd: dict[str, str] = {}
         resources = self._resources(client, self._steps)
         self.facts = self._read_facts(client, resources.cgroup)
@@ -85,10 +85,10 @@ class Observer:
         actual = self._actual(client, resources, here, vmids, blurred=blurred)
         return replace(actual, timed_out=reading.timed_out)
 
-    def look(self, vmid: int) -> Actual:
+    def observe_guest(self, vmid: int) -> Actual:
         """Given a guest, return a snapshot that holds it alone, as live as PVE can be asked.
 
-        Raise Unchanged if PVE cannot be asked, or answers nonsense about this guest.
+        Raise Unchanged if PVE cannot be asked, or answers unexpectedly about this guest.
         """
         resources = self._resources(self._client, iter)
         guest = self._live(vmid, resources)
@@ -117,7 +117,7 @@ class Observer:
 
     def _step(self) -> None:
         self._beat()
-        if self._leaving.is_set():
+        if self._shutting_down.is_set():
             # Half a look would read as guests that cannot be read.
             raise Interrupted("the agent is stopping")
 
@@ -130,7 +130,7 @@ class Observer:
             facts = rows.facts_of(version, options, cgroup)
         except Odd as odd:
             raise Unanswered(
-                f"PVE answers nonsense: {odd}", call="GET /version", status=200
+                f"unexpected response from PVE: {odd}", call="GET /version", status=200
             ) from None
         if facts.version != self._packages_of:
             self._packages, self._packages_of = _packages(client, self._node), facts.version
@@ -171,7 +171,7 @@ class Observer:
         """Read the configurations of declared guests into `here`."""
         wanted = [here[vmid] for vmid in sorted(vmids) if vmid in here and not here[vmid].unread]
         guests = Guests(client)
-        reading = Reading(lambda guest: configured(guests, guest), self._leaving)
+        reading = Reading(lambda guest: configured(guests, guest), self._shutting_down)
         with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
             for guest in pool.map(reading, wanted):
                 here[guest.vmid] = guest
@@ -254,7 +254,7 @@ class Observer:
             if guest.unread:
                 raise Odd(guest.unread)
         except Odd as odd:
-            raise nonsense(vmid, odd) from None
+            raise unexpected(vmid, odd) from None
         except Missing:
             return None
         try:
@@ -266,7 +266,7 @@ class Observer:
         """Given where PVE's listings make no sense, log what was not so the last time."""
         for where, what in odd.items():
             if where not in self._odd:
-                _log.warning("PVE answers nonsense: GET /%s: %s", where, what)
+                _log.warning("unexpected response from PVE: GET /%s: %s", where, what)
         self._odd = odd
 
 
@@ -282,7 +282,7 @@ def _list(client: Client, *path: str, **params: int) -> list[object]:
     """Return a listing. Raise Unanswered if it is none."""
     answer = client.get(*path, **params)
     if not isinstance(answer, list):
-        raise Unanswered("PVE answers nonsense", call=f"GET /{'/'.join(path)}", status=200)
+        raise Unanswered("unexpected response from PVE", call=f"GET /{'/'.join(path)}", status=200)
     return answer
 
 
@@ -300,5 +300,5 @@ def _table(client: Client, *path: str, **params: str) -> Row:
     """Return an object. Raise Unanswered if it is none."""
     answer = client.get(*path, **params)
     if not isinstance(answer, dict):
-        raise Unanswered("PVE answers nonsense", call=f"GET /{'/'.join(path)}", status=200)
+        raise Unanswered("unexpected response from PVE", call=f"GET /{'/'.join(path)}", status=200)
     return answer

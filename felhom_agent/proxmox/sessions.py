@@ -80,7 +80,7 @@ class Sessions:
             verify_ssl=trust(self._config),
             backend="https",
         )
-        # proxmoxer offers no door to its session; the names are the same from 1.2 to 2.3.
+        # proxmoxer gives no access to its session; the names are the same from 1.2 to 2.3.
         store = api._store  # noqa: SLF001
         http: requests.Session = store["session"]
         store["serializer"] = _Unread()

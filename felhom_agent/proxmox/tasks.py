@@ -31,7 +31,7 @@ _LOG_TAIL = 5
 # The most lines of a log that are read for that, and how long one may be.
 _LOG_PAGE = 50
 _MAX_WORDS = 500
-_FIRST_POLL, _LONGEST_POLL = 0.1, 2.0
+_FIRST_POLL, _MAX_POLL = 0.1, 2.0
 # PVE may need a moment until a task that it has just named can be found.
 _GRACE = 5.0
 
@@ -72,7 +72,7 @@ class Tasks:
         status = self._client.get(*path, "status")
         if not isinstance(status, dict):
             raise Unanswered(
-                "PVE answers nonsense", call=f"GET /{'/'.join(path)}/status", status=200
+                "unexpected response from PVE", call=f"GET /{'/'.join(path)}/status", status=200
             )
         if status.get("status") != "stopped":
             return None
@@ -95,7 +95,7 @@ class Tasks:
                 raise StillRunning(f"task {upid} still runs after {timeout:.0f} s; PVE goes on")
             if self._stop.wait(min(pause, left)):
                 raise Interrupted(f"stopped waiting for {upid}")
-            pause = min(pause * 1.5, _LONGEST_POLL)
+            pause = min(pause * 1.5, _MAX_POLL)
         if not end.ok:
             raise TaskFailed(end.exit_status, upid=upid, log=end.log)
 
@@ -122,7 +122,7 @@ class Tasks:
 
     def _ours(self, rows: object, task_type: str, *, running: bool = False) -> list[Upid]:
         if not isinstance(rows, list):
-            raise Unanswered("PVE answers nonsense", call="GET tasks", status=200)
+            raise Unanswered("unexpected response from PVE", call="GET tasks", status=200)
         listed = [row for row in rows if isinstance(row, dict)]
         if running:
             # What ended and is not yet in the archive is listed too, with its exit status.

@@ -1,1 +1,1 @@
-"""The heart: what differs, what to do about it, and doing it, one guest at a time."""
+"""what differs, what to do about it, and doing it, one guest at a time."""

@@ -20,7 +20,7 @@ from felhom_agent.errors import Withheld
 from felhom_agent.journal.operation import Operation, State
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Action, Desired
-from felhom_agent.planning.actions import as_wish, describe
+from felhom_agent.planning.actions import as_desired, describe
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.executor import Dispatcher
 from felhom_agent.reconcile.holds import Holds, Permit
@@ -31,7 +31,7 @@ from felhom_agent.reconcile.reconciliation import Means, Reconciled, Reconciliat
 from felhom_agent.reconcile.recovery import Recovery
 
 # Seconds for lanes to notice that nobody waits for tasks any more.
-_LAST_CALL = 5.0
+_CANCEL_TIMEOUT = 5.0
 
 
 class Engine:
@@ -118,8 +118,8 @@ class Engine:
         self._queue.close(drain=False)
         if self._queue.join(self.settings.drain_timeout):
             return True
-        self._node.stop.set()
-        return self._queue.join(_LAST_CALL)
+        self._node.cancel_waits.set()
+        return self._queue.join(_CANCEL_TIMEOUT)
 
     def _once(self, key: str, action: Action, expires: float | None) -> Operation:
         means = self._means
@@ -127,7 +127,7 @@ class Engine:
         job = self._operations.job(key)
         if job is not None and job.state is State.SUCCEEDED:
             return job
-        wanted = as_wish(action)
+        wanted = as_desired(action)
         if why := means.planner.plan(wanted, means.observe(action.vmid)).withheld:
             raise Withheld(why)
         permit = Permit(self._holds, action.vmid, describe(action))

@@ -46,7 +46,7 @@ from felhom_agent.model import (
     Start,
     Stop,
 )
-from felhom_agent.planning.actions import as_wish, describe
+from felhom_agent.planning.actions import as_desired, describe
 from felhom_agent.proxmox.answers import by_words
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
@@ -64,7 +64,7 @@ _log = logging.getLogger(__name__)
 
 # A guest has at most three kinds of actions to do; more rounds mean that somebody works against us.
 _MAX_ROUNDS = 6
-MAX_READS = 8
+MAX_CONCURRENT_READS = 8
 """How many lanes may observe their guests at the same time; PVE's proxy has three workers."""
 MAX_AGE = 5.0
 """Seconds for which what a pass saw is good enough to start or stop a guest."""
@@ -112,12 +112,12 @@ class Means:
     clock: Callable[[], float]
     declared: Callable[[int], DesiredGuest | None]
     """Given a vmid, returns its declaration as it is at this moment."""
-    reads: Limit = field(default_factory=lambda: Limit(MAX_READS))
+    reads: Limit = field(default_factory=lambda: Limit(MAX_CONCURRENT_READS))
 
     def observe(self, vmid: int) -> Actual:
         """Return a guest as it is now. Raise Unchanged if PVE cannot be asked."""
         with self.reads.held():
-            return self.node.observer.look(vmid)
+            return self.node.observer.observe_guest(vmid)
 
     def settle(self, vmid: int) -> bool:
         """Find out what became of what is in flight; return whether anything was.
@@ -255,7 +255,7 @@ class Reconciliation:
         begun = means.clock()
         actual = means.observe(self.vmid)
         declared = means.declared(self.vmid)
-        wanted = seen.declared if declared == seen.declared else as_wish(action)
+        wanted = seen.declared if declared == seen.declared else as_desired(action)
         plan = means.planner.plan_after(wanted, actual, action)
         means.dispatcher.confirm(operation, action, plan)
         if declared is None:

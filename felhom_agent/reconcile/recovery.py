@@ -36,8 +36,8 @@ What is recorded:
   enough, and neither is a run state without a task: anybody may have brought it about. What is
   written counts without a task, too, since it tells to the letter what was asked for. What PVE does
   not tell (a password) counts as written if it is there and the operation's own task was OK;
-* *unknown* else. A reconcile pass looks at the world and plans anew; a one-shot job with an unknown
-  outcome is never run again by itself.
+* *unknown* else. A reconcile pass observes the guest and plans again; a one-shot job with an
+  unknown outcome is never run again by itself.
 """
 
 from __future__ import annotations

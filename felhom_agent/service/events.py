@@ -47,7 +47,7 @@ AGENT_WARNED: Final = Event(
 RELOADED: Final = Event(
     "agent-reloaded",
     "62a3da57f90944fe94e3a4d6c9ee51af",
-    "Configuration and guest files were read anew",
+    "Configuration and guest files were read again",
     "Nothing needs to be done. Changes of [proxmox] and [journal] need a restart.",
 )
 CONFIG_WRONG: Final = Event(
@@ -139,7 +139,7 @@ FOUND_OUT: Final = Event(
     "operation-settled",
     "4293df4a80a94b5084377f62fa07f7a9",
     "It was found out what became of an operation",
-    "Nothing needs to be done where it succeeded or failed: the agent plans anew from what it "
+    "Nothing needs to be done where it succeeded or failed: the agent plans again from what it "
     "sees. Where it is unknown, and was a one-shot job, look at the guest: it is not done again.",
 )
 JOURNAL_LOST: Final = Event(
@@ -155,10 +155,10 @@ JOURNAL_BACK: Final = Event(
     "The agent's journal can be written again",
     "Nothing needs to be done.",
 )
-JOURNAL_TIDIED: Final = Event(
-    "journal-tidied",
+JOURNAL_COMPACTED: Final = Event(
+    "journal-compacted",
     "e8144eee730c4cb183b12e33a8ae6964",
-    "The agent's journal was made smaller, or could not be",
+    "The agent's journal was compacted, or could not be",
     "Nothing needs to be done, unless the line says that it could not be: then make room.",
 )
 HUB_AWAY: Final = Event(
@@ -181,7 +181,7 @@ HUB_REFUSED: Final = Event(
     "The line tells what. What was in force stays in force. A wrong key (401, 403) is asked for "
     "only once an hour: mend /etc/felhom-agent/hub-key and restart the agent. A desired state "
     "that is refused must be mended at the hub; where it named a generation that it cannot go on "
-    "from, `felhom-agent hub forget` lets it begin anew.",
+    "from, `felhom-agent hub forget` lets it start again.",
 )
 HUB_STATE: Final = Event(
     "hub-state",

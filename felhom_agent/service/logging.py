@@ -250,7 +250,7 @@ def _quieten() -> None:
     logging.getLogger().setLevel(logging.WARNING)
     # It logs bodies; whoever asks it for debug records means all of it.
     logging.getLogger("proxmoxer.core").setLevel(logging.WARNING)
-    # It warns of odd headers by quoting them all, and of each connection that it tries anew.
+    # It warns of odd headers by quoting them all, and of each connection that it tries again.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 

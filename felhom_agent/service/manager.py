@@ -65,11 +65,11 @@ class ServiceManager:
         return cls(daemon.notify, _watchdog())
 
     @property
-    def patience(self) -> float:
+    def max_idle(self) -> float:
         """The longest that the loop may wait before it feeds again, in seconds."""
         return self._interval / 3 if self._interval else 3600.0
 
-    def allow(self, longest: float) -> None:
+    def require_watchdog(self, longest: float) -> None:
         """Given the longest single step of the loop in seconds, let the watchdog wait that long."""
         if self._interval is not None and self._interval < 1.5 * longest:
             self._interval = 1.5 * longest
@@ -99,7 +99,7 @@ class ServiceManager:
             self._status = text
             self._say(f"STATUS={text}")
 
-    def feed(self) -> None:
+    def ping_watchdog(self) -> None:
         """Say that all is well, if it is, and not too often; called by the main loop's steps."""
         now = self._clock()
         if self._interval is None or now - self._fed < self._interval / 10:

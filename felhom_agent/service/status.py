@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from felhom_agent.model import Converged, Outcome
 
-_MOST_NAMED = 3
-_LONGEST = 240
+_MAX_NAMED = 3
+_MAX_SECONDS = 240
 _ORDER = ("converged", "blocked", "refused", "retry")
 
 
@@ -21,16 +21,16 @@ def sentence(
     counts = Counter(type(outcome).__name__.lower() for outcome in outcomes.values())
     parts = [f"{counts[name]} {name}" for name in _ORDER if counts[name]]
     if declared > len(outcomes):
-        parts.append(f"{declared - len(outcomes)} not looked at yet")
+        parts.append(f"{declared - len(outcomes)} not observed yet")
     if running:
-        parts.append(f"{running} being looked at")
+        parts.append(f"{running} being reconciled")
     if parts and parts[0].endswith(" converged"):
         guests = "guest" if counts["converged"] == 1 else "guests"
         parts[0] = f"{counts['converged']} {guests} converged"
     text = ", ".join(parts) or "no guest is declared"
     named = [f"{v} {o}" for v, o in sorted(outcomes.items()) if not isinstance(o, Converged)]
     if named:
-        more = f" (and {len(named) - _MOST_NAMED} more)" if len(named) > _MOST_NAMED else ""
-        text += ": " + "; ".join(named[:_MOST_NAMED]) + more
+        more = f" (and {len(named) - _MAX_NAMED} more)" if len(named) > _MAX_NAMED else ""
+        text += ": " + "; ".join(named[:_MAX_NAMED]) + more
     text = f"{trouble}; {text}" if trouble else text
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    return text if len(text) <= _MAX_SECONDS else text[: _MAX_SECONDS - 3] + "..."

@@ -148,11 +148,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.set_up()
     config = load(given.config)
     inbox: Inbox = queue.SimpleQueue()
-    leaving = Flag()
+    shutting_down = Flag()
     disk = DeadlyDisk(point, int(times))
     with (
-        signals(inbox, leaving),
-        assembled(config, disk=disk, leaving=leaving) as parts,
+        signals(inbox, shutting_down),
+        assembled(config, disk=disk, shutting_down=shutting_down) as parts,
     ):
         daemon = Daemon(config, parts, inbox)
         daemon.begin()

@@ -169,7 +169,7 @@ def test_selftest_read_finds_all_that_a_pass_needs(site: Site, felhom: Felhom) -
     site.declare(DRIFTED.replace("[guest.300]", ""))
     code, out, _ = felhom("selftest", "read")
     assert code == 0, out
-    assert "the node can be looked at: 2 guests are seen" in out
+    assert "the node can be observed: 2 guests are seen" in out
     assert "/vms/100: the token has every privilege that is needed" in out
     assert site.devnode.mutations == ()
 

@@ -12,7 +12,7 @@ from felhom_agent.cli.main import main
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import HubConfig
 from felhom_agent.desired.claims import Claims
-from felhom_agent.desired.hub import NAME, HubProvider, Kept
+from felhom_agent.desired.hub import NAME, HubProvider, HubState
 from felhom_agent.journal import lock
 from tests.conftest import Site
 
@@ -48,7 +48,7 @@ def directory(path: Path) -> Path:
     return directory
 
 
-def kept(directory: Path) -> Kept:
+def kept(directory: Path) -> HubState:
     return HubProvider(directory, HubConfig(), keeps=False).kept
 
 
@@ -97,8 +97,8 @@ def test_beside_a_running_agent_nothing_is_changed(
 
 def test_what_is_forgotten_frees_a_channel_that_was_shut(directory: Path, felhom: Felhom) -> None:
     code, out, _ = felhom("forget", "--yes")
-    assert (code, out) == (0, "Forgotten. The hub is asked anew when the agent starts.\n")
-    assert kept(directory) == Kept(blocked=True)
+    assert (code, out) == (0, "Forgotten. The hub is asked again when the agent starts.\n")
+    assert kept(directory) == HubState(blocked=True)
     assert felhom("forget", "--yes")[1] == "It is so already; nothing was changed.\n"
 
 

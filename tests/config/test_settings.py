@@ -84,14 +84,14 @@ directory = 7
         "agent.toml:11: [reconcile] parallel: must be a whole number",
         "agent.toml:12: [reconcile] jitter: must be a number of seconds",
         "agent.toml:13: [reconcile] dry_run: must be true or false",
-        "agent.toml:15: [journal] directory: must be a text in quotes",
+        "agent.toml:15: [journal] directory: must be a string in quotes",
     ]
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        (f'token = "{UUID}"', "a secret does not belong into this file"),
+        (f'token = "{UUID}"', "a secret does not belong in this file"),
         ('node = "no_such.name"', "is not a node's name"),
         ('fingerprint = "AA:BB"', "must be 32 pairs of hex digits"),
         ('ca_file = ""', "must be a path"),
@@ -121,7 +121,7 @@ def test_a_section_must_be_a_table(tmp_path: Path) -> None:
 def test_a_whole_token_as_its_id_is_refused_without_showing_the_secret(tmp_path: Path) -> None:
     text = f'[proxmox]\ntoken_id = "felhom-agent@pve!agent={UUID}"\n'
     (refusal,) = refusals(tmp_path, text)
-    assert "belongs into token_file" in refusal
+    assert "belongs in token_file" in refusal
     assert UUID not in refusal
 
 

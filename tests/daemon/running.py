@@ -30,7 +30,7 @@ class Running:
         return self.daemon._scheduler
 
     def look(self) -> bool:
-        return self.daemon.look()
+        return self.daemon.run_pass()
 
     def run_pass(self) -> None:
         """Observe and submit, without waiting for what was submitted."""

@@ -127,7 +127,7 @@ def test_a_failed_sync_is_not_tried_again_and_nothing_is_asked_of_pve(
         assert site.devnode.mutations == ()
         disk.before = lambda call: None
         thread.join(SOON)
-        assert not thread.is_alive(), "it ends so that the agent is put together anew"
+        assert not thread.is_alive(), "it ends so that the agent is put together again"
     assert BACK in caplog.text
     assert caplog.text.count(ONLY_OBSERVED) == 1
 
@@ -141,7 +141,7 @@ def test_a_journal_that_cannot_be_made_smaller_costs_a_warning_and_nothing_else(
     with assembled(config, site.clock, disk, monotonic=site.clock) as parts:
         daemon = Daemon(config, parts)
         site.world.edit(100, {"cores": "4"})
-        assert daemon.look()
+        assert daemon.run_pass()
         disk.before = failing("create", errno.ENOSPC)
         site.clock.pass_by(90_000)
         thread = threading.Thread(target=daemon.run)

@@ -79,7 +79,7 @@ def test_a_stop_is_not_kept_waiting_by_the_hangups_that_came_before_it(site: Sit
         daemon = Daemon(site.config(), parts)
         for word in (*[RELOAD] * 50, STOP):
             daemon.send(word)
-        parts.node.leaving.set()  # as the signal's handler does
+        parts.node.shutting_down.set()  # as the signal's handler does
         assert daemon.run()
     assert sum(request.path == "/version" for request in site.devnode.requests) <= 1
 
@@ -360,10 +360,10 @@ def test_guests_that_cannot_be_read_in_time_are_retried_and_the_node_is_named_on
     site.proxmox = replace(site.proxmox, read_timeout=0.3)
     with assembled(site.config()) as parts:
         daemon = Daemon(site.config(), parts)
-        assert daemon.look()
+        assert daemon.run_pass()
         site.devnode.faults.add(Fault("GET", "config$", "hang", times=8))
         caplog.clear()
-        assert not daemon.look()
+        assert not daemon.run_pass()
         unread = [
             s.outcome for s in daemon._scheduler.statuses.values() if isinstance(s.outcome, Retry)
         ]
@@ -374,4 +374,4 @@ def test_guests_that_cannot_be_read_in_time_are_retried_and_the_node_is_named_on
         assert len(said) == 1
         assert "does not answer all questions in time" in daemon._sentence()
         site.devnode.faults.clear()
-        assert daemon.look()
+        assert daemon.run_pass()

@@ -290,7 +290,7 @@ def test_a_guest_that_waits_for_a_place_holds_no_thread_and_asks_nothing(
     assert sorted(lanes) == [f"lane-{v}" for v in vmids[:2]]
     of_others = [r.path for r in site.devnode.requests if "/309/" in r.path]
     assert [path.rpartition("/")[2] for path in of_others] == ["config"]
-    agent.daemon._parts.node.stop.set()
+    agent.daemon._parts.node.cancel_waits.set()
 
 
 def test_a_place_is_given_back_after_a_minute_even_if_the_task_still_runs(
@@ -311,7 +311,7 @@ def test_a_place_is_given_back_after_a_minute_even_if_the_task_still_runs(
         agent.monotonic.pass_by(1)
         agent.scheduler.retry()
     assert agent.scheduler.running == 2 * OVERRUN
-    agent.daemon._parts.node.stop.set()
+    agent.daemon._parts.node.cancel_waits.set()
 
 
 def test_a_guest_whose_lane_runs_is_not_submitted_again(site: Site, begin: Begin) -> None:
@@ -370,7 +370,7 @@ def test_guests_restart_one_at_a_time_and_wait_without_asking(site: Site, begin:
     agent.daemon._wait(0.01)
     assert [r.path for r in site.devnode.requests if "/tasks/" not in r.path] == before
     agent.hear(lambda: agent.scheduler.idle)
-    assert agent.daemon.look()
+    assert agent.daemon.run_pass()
     assert sorted(asked(site, "shutdown")) == vmids
     assert len(asked(site, "start")) == 4
 
@@ -403,7 +403,7 @@ def test_what_another_process_left_in_flight_is_settled_before_the_first_pass(
     site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
     declare_running(site, [100])
     with assembled(site.config(), site.clock) as parts:
-        Daemon(site.config(), parts).look()
+        Daemon(site.config(), parts).run_pass()
         assert parts.operations.in_flight()
     site.clock.pass_by(60)
     agent = begin()

@@ -108,7 +108,7 @@ def test_a_job_does_not_take_the_place_for_restarts(site: Site, begin: Begin) ->
     declare_restarted(site, vmids)
     agent.run_pass()
     agent.hear(lambda: asked(site, "shutdown") == vmids)
-    agent.daemon._parts.node.stop.set()
+    agent.daemon._parts.node.cancel_waits.set()
 
 
 # What a lane says at its end.
@@ -178,7 +178,7 @@ def test_a_held_guest_stays_blocked_after_what_was_in_flight_is_settled(
     site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
     declare_running(site, [100])
     with assembled(site.config(), site.clock) as parts:
-        Daemon(site.config(), parts).look()
+        Daemon(site.config(), parts).run_pass()
         assert parts.operations.in_flight()
     site.clock.pass_by(60)
     site.declare('[guest.100]\nstate = "running"\n', "twice.toml")
@@ -345,7 +345,7 @@ def test_a_place_that_time_gave_back_just_after_it_was_asked_for_is_not_slept_ov
     assert agent.scheduler.next_event() <= agent.monotonic.now
     agent.scheduler.retry()
     assert agent.scheduler.running == 2
-    agent.daemon._parts.node.stop.set()
+    agent.daemon._parts.node.cancel_waits.set()
 
 
 def test_one_look_hands_places_over_as_time_goes_by(site: Site, begin: Begin) -> None:
@@ -358,10 +358,10 @@ def test_one_look_hands_places_over_as_time_goes_by(site: Site, begin: Begin) ->
     try:
         wait_until(lambda: len(asked(site, "start")) == 2)
     finally:
-        agent.daemon._parts.node.leaving.set()
+        agent.daemon._parts.node.shutting_down.set()
         ticking.send("stop")
         looking.join(SOON)
-    agent.daemon._parts.node.stop.set()
+    agent.daemon._parts.node.cancel_waits.set()
 
 
 def test_one_look_ends_at_a_stop_whose_message_somebody_else_has_taken(
@@ -373,14 +373,14 @@ def test_one_look_ends_at_a_stop_whose_message_somebody_else_has_taken(
     agent = begin(interval=0.01)
     agent.run_pass()
     wait_until(lambda: asked(site, "start") == [100])
-    agent.daemon._parts.node.leaving.set()
+    agent.daemon._parts.node.shutting_down.set()
     looking = threading.Thread(target=agent.look)
     looking.start()
     looking.join(SOON / 2)
     try:
         assert not looking.is_alive()
     finally:
-        agent.daemon._parts.node.stop.set()
+        agent.daemon._parts.node.cancel_waits.set()
         looking.join(SOON)
 
 
@@ -396,7 +396,7 @@ def test_a_guest_that_waits_is_in_the_queue_once_however_often_it_is_in_line_mea
         site.world.edit(100, {"cores": cores})
         agent.run_pass()
     assert list(agent.scheduler._queue) == [100]
-    agent.daemon._parts.node.stop.set()
+    agent.daemon._parts.node.cancel_waits.set()
 
 
 def test_a_guest_that_needs_no_restart_any_more_does_not_wait_for_the_place_for_one(
@@ -412,4 +412,4 @@ def test_a_guest_that_needs_no_restart_any_more_does_not_wait_for_the_place_for_
     agent.run_pass()
     agent.hear(lambda: agent.scheduler.running == 1)
     assert asked(site, "start") == [waiting]
-    agent.daemon._parts.node.stop.set()
+    agent.daemon._parts.node.cancel_waits.set()

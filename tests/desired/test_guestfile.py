@@ -85,7 +85,7 @@ net0 = { bridge = "vmbr0" }
     assert "unknown table [gest]; did you mean 'guest'?" in told
     assert 'kind must be "qemu" or "lxc"' in told
     assert 'state must be "running" or "stopped"' in told
-    assert "unknown key 'cores'; an option of the guest belongs into its config table" in told
+    assert "unknown key 'cores'; an option of the guest belongs in its config table" in told
     assert "unknown key 'sate'; did you mean 'state'?" in told
     assert "coers: no such option; did you mean 'cores'?" in told
     assert "unset: nosuch: no such option" in told
@@ -184,4 +184,4 @@ def test_a_restart_may_be_allowed_only_for_a_guest_that_shall_run() -> None:
 def test_an_identity_is_a_text() -> None:
     guests, problems = read('[guest.101]\nidentity = "uuid=x"\n[guest.102]\nidentity = 1\n')
     assert guests[101].identity == "uuid=x"
-    assert problems == ["g.toml:4: guest 102: identity must be a text in quotes"]
+    assert problems == ["g.toml:4: guest 102: identity must be a string in quotes"]

@@ -35,7 +35,7 @@ class Reply:
 
 
 class Caller:
-    """Makes calls to a node over one connection, which is opened anew when it was closed."""
+    """Makes calls to a node over one connection, which is opened again when it was closed."""
 
     def __init__(self, node: DevNode, token: str, secret: str, timeout: float = 10.0) -> None:
         context = ssl.create_default_context(cafile=str(node.ca_file))

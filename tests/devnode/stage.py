@@ -80,7 +80,7 @@ def container(vmid: int) -> dict[str, object]:
 
 
 def write_demo(world: World, running: int = 0) -> None:
-    """Put the guests of the recordings into a world; those that are there are made anew."""
+    """Put the guests of the recordings into a world; those that are there are made again."""
     for vmid in range(100, 106):
         world.add("qemu", vmid, vm(vmid), running=vmid == running)
     for vmid in range(200, 204):

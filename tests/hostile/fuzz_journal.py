@@ -16,7 +16,7 @@ from felhom_agent.errors import JournalDamaged
 from felhom_agent.journal.content import content_of, intact
 from felhom_agent.journal.identities import known
 from felhom_agent.journal.operation import record_of, replay
-from felhom_agent.journal.retention import Limits, mark_of, sift
+from felhom_agent.journal.retention import Limits, retain, watermark_of
 
 _PATH = Path("journal.jsonl")
 _TIME = "2026-11-25T12:00:00.000+00:00"
@@ -91,9 +91,9 @@ def use(data: bytes) -> None:
     records = list(content.records)
     operations = replay(records)
     known(records)
-    mark_of(records)
+    watermark_of(records)
     for now in (0.0, 1_800_000_000.0, 9e10):
-        kept = sift(records, now, Limits(90.0, 100_000))
+        kept = retain(records, now, Limits(90.0, 100_000))
         again = content_of(encode_file(kept))
         assert not again.damage, "what was good stays good"
         assert [o.op_id for o in replay(again.records) if o.in_flight] == [

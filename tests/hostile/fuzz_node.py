@@ -99,9 +99,9 @@ def one(data: bytes) -> None:
     observer = Observer(client, Guests(client), threading.Event())
     looks: list[Callable[[], Actual]] = [
         lambda: observer.snapshot([100, 101, 200, 201, 300]),
-        lambda: observer.look(100),
-        lambda: observer.look(101),
-        lambda: observer.look(300),
+        lambda: observer.observe_guest(100),
+        lambda: observer.observe_guest(101),
+        lambda: observer.observe_guest(300),
     ]
     for see in looks:
         try:

@@ -12,7 +12,7 @@ from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.journal.operations import Operations
-from felhom_agent.journal.retention import Limits, sift
+from felhom_agent.journal.retention import Limits, retain
 from felhom_agent.model import Kind, Start
 from tests.conftest import Clock, Site
 from tests.process import Process, wait_until
@@ -111,7 +111,7 @@ class Journal:
 
     def open(self) -> None:
         self.log, records = JournalLog.open(
-            self.directory, lambda r: sift(r, self.clock(), self.limits)
+            self.directory, lambda r: retain(r, self.clock(), self.limits)
         )
         self.operations = Operations(self.log, records, self.clock, self.limits, self.passed)
 
@@ -161,9 +161,9 @@ def test_a_journal_is_made_smaller_once_a_day_whatever_the_clock_says(
         journal.work(1)
     journal.clock.pass_by(jump)
     journal.work(1)
-    assert not journal.operations.tidy(), "no day has passed"
+    assert not journal.operations.compact(), "no day has passed"
     journal.passed.pass_by(DAY + 1)
-    assert journal.operations.tidy()
+    assert journal.operations.compact()
     assert journal.count() < 7
     journal.log.close()
 

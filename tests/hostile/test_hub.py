@@ -441,17 +441,17 @@ def test_a_thousand_jobs_are_one_line(
 def test_the_watchdog_hears_of_each_call(hub: RawHub, begin: Begin) -> None:
     doing: list[list[str]] = []
     loop = begin(hub.url).loop
-    vitals = loop._client._vitals
+    watchdog = loop._client._vitals
 
     def behave(caller: Caller) -> None:
         caller.hear()
-        doing.append([what for what, _ in vitals._doing.values()])
+        doing.append([what for what, _ in watchdog._doing.values()])
         caller.send(http("200 OK", {}))
 
     hub.behaviour = behave
     loop.round()
     assert doing == [["hub: POST /host-report"]]
-    assert vitals._doing == {}
+    assert watchdog._doing == {}
 
 
 def test_the_bound_is_what_the_contract_allows(

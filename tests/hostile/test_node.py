@@ -299,28 +299,28 @@ def test_a_read_that_waits_is_given_up_when_the_agent_leaves(
         script(peer)
 
     _, config = opened(announced, seconds=600.0)
-    leaving = threading.Event()
-    client = client_of(config, leaving)
+    shutting_down = threading.Event()
+    client = client_of(config, shutting_down)
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(client.get, "version")
         assert reached.wait(DEADLINE)
-        leaving.set()
+        shutting_down.set()
         with pytest.raises(Interrupted):
             reading.result(DEADLINE)
 
 
 def test_a_write_is_not_given_up_when_the_agent_leaves(opened: Open, client_of: Connect) -> None:
-    leaving = threading.Event()
+    shutting_down = threading.Event()
 
     def script(peer: Peer) -> None:
         peer.secure()
         peer.hear()
-        leaving.set()
+        shutting_down.set()
         peer.drip([b"", b""])
         peer.say(answer("done"))
 
     _, config = opened(script, seconds=DEADLINE)
-    client = client_of(config, leaving)
+    client = client_of(config, shutting_down)
     assert in_time(lambda: client.write("POST", "x")) == "done"
 
 
@@ -330,7 +330,7 @@ def test_a_snapshot_of_a_node_that_hangs_ends_when_the_agent_leaves(opened: Open
     with ThreadPoolExecutor(1) as pool:
         looking = pool.submit(node.observer.snapshot, [100])
         assert raw.hears.wait(DEADLINE)
-        node.leaving.set()
+        node.shutting_down.set()
         with pytest.raises(Interrupted):
             looking.result(DEADLINE)
     node.client.close()

@@ -109,7 +109,7 @@ def test_a_row_that_is_nothing_costs_that_row(at: Odd, row: object) -> None:
     at.answers[RESOURCES].insert(0, row)
     at.answers[LXC].insert(0, row)
     assert sound(at.snapshot(), 100, 101, 200)
-    assert at.node.observer.look(100).guests[100].config is not None
+    assert at.node.observer.observe_guest(100).guests[100].config is not None
 
 
 def test_a_vmid_as_text_is_a_vmid(at: Odd) -> None:
@@ -176,7 +176,7 @@ def test_while_a_row_tells_no_vmid_nobody_is_called_gone(at: Odd) -> None:
     for listing, index in ((RESOURCES, 1), (QEMU, 0)):
         at.answers[listing][index]["vmid"] = "?"
     assert at.snapshot().hidden == {100}
-    assert at.node.observer.look(100).hidden == {100}
+    assert at.node.observer.observe_guest(100).hidden == {100}
 
 
 @pytest.mark.parametrize("mode", [*JUNK, 3, "2", 1.0, "v2"], ids=repr)
@@ -214,7 +214,7 @@ def test_a_configuration_that_makes_no_sense_costs_its_guest(at: Odd, config: ob
     assert actual.guests[100].unread.isprintable()
     assert sound(actual, 101, 200)
     with pytest.raises(Unanswered):
-        at.node.observer.look(100)
+        at.node.observer.observe_guest(100)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_pending_changes_that_make_no_sense_cost_their_guest(at: Odd, rows: obje
 def test_a_look_at_a_guest_whose_status_makes_no_sense_is_an_error(at: Odd, status: object) -> None:
     at.answers[f"{QEMU}/100/status/current"] = status
     with pytest.raises(Unanswered):
-        at.node.observer.look(100)
+        at.node.observer.observe_guest(100)
 
 
 @pytest.mark.parametrize("path", ["/version", "/cluster/options", RESOURCES, QEMU, LXC])
@@ -311,7 +311,7 @@ def test_who_may_see_a_guest_is_worked_out_from_all_permissions(
 
 def test_a_look_at_a_guest_that_is_not_there_asks_for_its_path_alone(at: Odd) -> None:
     at.answers[PERMISSIONS] = {"/vms/300": {"VM.PowerMgmt": 1}}
-    assert at.node.observer.look(300).hidden == {300}
+    assert at.node.observer.observe_guest(300).hidden == {300}
     assert at.odd.asked.count(PERMISSIONS) == 1
 
 
@@ -330,7 +330,7 @@ def test_the_watchdog_is_fed_and_a_stop_heard_inside_a_long_listing(
     def beat_and_leave() -> None:
         beats.append(1)
         if len(beats) == fed + 3:
-            at.node.leaving.set()
+            at.node.shutting_down.set()
 
     monkeypatch.setattr(observer, "_beat", beat_and_leave)
     with pytest.raises(Interrupted):

@@ -137,7 +137,7 @@ def test_looking_at_what_would_be_done_writes_nothing(
         ('url = "ftp://127.0.0.1"', "must be like https://"),
         ('url = "https://u:p@hub.example"', "must be like https://"),
         ('host_id = "../x"', "must be letters, digits"),
-        ('key = "secret"', "a secret does not belong into this file"),
+        ('key = "secret"', "a secret does not belong in this file"),
         ('url = "https://hub.example"', "the hub key's file cannot be read"),
     ],
 )

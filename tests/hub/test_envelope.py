@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from felhom_agent.hub.envelope import LONGEST, SHORTEST, Envelope, Invalid, parse
+from felhom_agent.hub.envelope import MAX_INTERVAL, MIN_INTERVAL, Envelope, Invalid, parse
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -61,6 +61,6 @@ def test_whatever_comes_it_is_an_envelope_within_its_bounds_or_invalid(body: obj
         found = parse(body)
     except Invalid:
         return
-    assert found.interval is None or SHORTEST <= found.interval <= LONGEST
+    assert found.interval is None or MIN_INTERVAL <= found.interval <= MAX_INTERVAL
     assert found.blocked in (None, True, False)
     assert found.generation is None or found.generation >= 0

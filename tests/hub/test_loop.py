@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from felhom_agent.desired.hub import Kept
+from felhom_agent.desired.hub import HubState
 from felhom_agent.devhub import DevHub
 from felhom_agent.devnode import Fault
 from felhom_agent.hub.client import MAX_DEPTH
@@ -69,10 +69,10 @@ class TestWithAHub:
         round_ = begin(hub.url, hub.store.enroll("pve1"))
         hub.store.block("pve1", blocked=True)
         round_.loop.round()
-        assert round_.provider.kept == Kept(blocked=True)
+        assert round_.provider.kept == HubState(blocked=True)
         hub.store.block("pve1", blocked=False)
         round_.loop.round()
-        assert round_.provider.kept == Kept()
+        assert round_.provider.kept == HubState()
         assert len(round_.woken) == 2
 
     def test_a_job_is_parked_reported_and_neither_done_nor_acknowledged(

@@ -69,7 +69,7 @@ def test_a_host_is_seen_and_a_value_changed_on_the_page_heals_a_guest(
             daemon.facts(), generation=round_.provider.kept.generation
         )
         round_.loop.round()
-        assert daemon.look()
+        assert daemon.run_pass()
         round_.loop.round()
 
         browser.get(as_operator(hub, "/"))
@@ -85,7 +85,7 @@ def test_a_host_is_seen_and_a_value_changed_on_the_page_heals_a_guest(
         WebDriverWait(browser, 20).until(lambda b: "generation 2, " in b.page_source)
 
         round_.loop.round()
-        assert daemon.look()
+        assert daemon.run_pass()
         assert str(site.world.config(100)["description"]).strip() == "From afar"
         if picture := os.environ.get("SCREENSHOT"):
             _picture(browser, hub, round_.loop.round, Path(picture))

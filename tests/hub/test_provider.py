@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from felhom_agent.config.settings import HubConfig
 from felhom_agent.desired.claims import Claims
-from felhom_agent.desired.hub import NAME, OWNERS_WORDS, HubProvider, Kept, read_state
+from felhom_agent.desired.hub import NAME, OWNER_ONLY_KEYS, HubProvider, HubState, read_state
 from felhom_agent.desired.merged import BOTH, MergedProvider
 from felhom_agent.desired.provider import StaticProvider
 from felhom_agent.durable.disk import DISK, Disk
@@ -136,7 +136,7 @@ def test_a_damaged_file_is_told_set_aside_and_gone_on_without(tmp_path: Path, ho
     assert "the agent sets it aside" in str(looked.load().problems[0])
     assert (tmp_path / NAME).exists(), "who only looks changes nothing"
     provider = provider_in(tmp_path)
-    assert provider.kept == Kept()
+    assert provider.kept == HubState()
     assert provider.load().guests == {}
     problem = only(provider.load().problems)
     assert problem.startswith(f"{tmp_path / NAME}: ")
@@ -213,9 +213,9 @@ def test_a_generation_is_a_whole_number_within_reach(tmp_path: Path, generation:
 def test_the_owner_ends_a_block_allows_none_and_allows_it_again(tmp_path: Path) -> None:
     provider_in(tmp_path).block(blocked=True)
     provider_in(tmp_path).let_block(allowed=False)
-    assert provider_in(tmp_path).kept == Kept(may_block=False)
+    assert provider_in(tmp_path).kept == HubState(may_block=False)
     provider_in(tmp_path).let_block(allowed=True)
-    assert provider_in(tmp_path).kept == Kept()
+    assert provider_in(tmp_path).kept == HubState()
 
 
 def test_what_was_forgotten_can_begin_anew_and_the_owners_word_stays(tmp_path: Path) -> None:
@@ -225,13 +225,13 @@ def test_what_was_forgotten_can_begin_anew_and_the_owners_word_stays(tmp_path: P
     provider.forget()
     assert provider.load().guests == {}
     again = provider_in(tmp_path)
-    assert again.kept == Kept(may_block=False)
+    assert again.kept == HubState(may_block=False)
     again.accept(1, STATE)
 
 
 def test_a_file_of_the_version_before_is_understood(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(encode_file([GOOD]))
-    assert provider_in(tmp_path).kept == Kept(7, '"7"', True, STATE)
+    assert provider_in(tmp_path).kept == HubState(7, '"7"', True, STATE)
     assert provider_in(tmp_path).load().problems == ()
 
 
@@ -240,7 +240,7 @@ def test_what_was_accepted_by_older_rules_is_not_used_if_it_breaks_the_present_o
 ) -> None:
     provider = provider_in(tmp_path)
     provider.accept(1, STATE)
-    monkeypatch.setattr("felhom_agent.desired.hub.OWNERS_WORDS", ("state",))
+    monkeypatch.setattr("felhom_agent.desired.hub.OWNER_ONLY_KEYS", ("state",))
     again = provider_in(tmp_path).load()
     assert again.guests == {}
     assert "state is for a file on the host" in str(again.problems[0])
@@ -302,4 +302,4 @@ def test_whatever_a_hub_wishes_it_is_refused_or_what_a_hub_may_wish(state: dict[
         assert (guest.stop, guest.restart) == (StopPolicy.GRACEFUL, RestartPolicy.NEVER)
         assert guest.identity == ""
         body = state["guest"][str(guest.vmid)]
-        assert not set(OWNERS_WORDS) & body.keys()
+        assert not set(OWNER_ONLY_KEYS) & body.keys()

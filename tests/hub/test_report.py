@@ -42,7 +42,7 @@ def facts(now: float) -> AgentFacts:
         pass_good=True,
         in_flight=1,
         unknown=2,
-        standing={
+        statuses={
             100: GuestStatus(Blocked("it is locked (backup)"), now - 60),
             200: GuestStatus(Converged(), now - 120),
         },
@@ -57,7 +57,7 @@ def gathered(site: Site) -> dict[str, Any]:
 
 
 def test_the_report_is_the_golden_one(site: Site) -> None:
-    """`UPDATE=1 pytest` writes it anew, and the difference is what a reviewer reads."""
+    """`UPDATE=1 pytest` rewrites it, and the difference is what a reviewer reads."""
     site.world.edit(100, {"description": "Shop", "tags": "a;b", "onboot": "1"})
     site.world.add("qemu", 300, {"memory": "2048"})
     report = gathered(site)
@@ -106,8 +106,8 @@ def test_every_outcome_is_counted_and_told_with_its_reason(
     site = make_site()
     site.world.add("lxc", 101, {"hostname": "x"})
     found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
-    standing = {101: GuestStatus(Retry(5.0, "busy"), 0.0)}
-    report = report_of("h", 1.0, found, AgentFacts("pve1", 0.0, True, standing=standing))
+    statuses = {101: GuestStatus(Retry(5.0, "busy"), 0.0)}
+    report = report_of("h", 1.0, found, AgentFacts("pve1", 0.0, True, statuses=statuses))
     assert report["agent"]["outcomes"] == {"converged": 0, "retry": 1, "blocked": 0, "refused": 0}
     assert report["guests"][0]["outcome"] == {
         "state": "retry",

@@ -24,7 +24,7 @@ from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.journal.operations import Operations
-from felhom_agent.journal.retention import Limits, sift
+from felhom_agent.journal.retention import Limits, retain
 from felhom_agent.model import Kind, Start
 from tests.conftest import Clock
 from tests.journal.disks import WatchedDisk, failing
@@ -54,7 +54,7 @@ class Journal(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.log, records = JournalLog.open(
-            self.directory, lambda found: sift(found, self.clock(), LIMITS), self.disk
+            self.directory, lambda found: retain(found, self.clock(), LIMITS), self.disk
         )
         self.operations = Operations(self.log, records, self.clock, LIMITS, self.passed)
 
@@ -104,8 +104,8 @@ class Journal(RuleBasedStateMachine):
         self.passed.now += abs(seconds)
 
     @rule()
-    def tidy(self) -> None:
-        self.operations.tidy()
+    def compact(self) -> None:
+        self.operations.compact()
 
     @rule()
     def open_again(self) -> None:
@@ -140,7 +140,7 @@ class Journal(RuleBasedStateMachine):
     def fail_to_tidy(self, call: str) -> None:
         self.disk.before = failing(call, errno.ENOSPC)
         with suppress(JournalError):  # it may not be time to
-            self.operations.tidy()
+            self.operations.compact()
         self.disk.before = lambda name: None
 
     @invariant()

@@ -18,7 +18,7 @@ from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.repair import repair
-from felhom_agent.journal.retention import Limits, sift
+from felhom_agent.journal.retention import Limits, retain
 from felhom_agent.model import ABSENT, Change, Kind, SetConfig, Start
 from tests.conftest import Clock
 from tests.journal.disks import WatchedDisk, failing
@@ -40,7 +40,7 @@ def opened(
     monotonic: Callable[[], float] | None = None,
 ) -> Iterator[Operations]:
     clock = clock or Clock(now)
-    log, records = JournalLog.open(directory, lambda r: sift(r, clock(), limits), disk)
+    log, records = JournalLog.open(directory, lambda r: retain(r, clock(), limits), disk)
     yield Operations(log, records, clock, limits, monotonic or clock)
     log.close()
 
@@ -242,7 +242,7 @@ def test_tidying_waits_until_the_journal_has_outgrown_its_size_and_doubled(tmp_p
         for _ in range(200):
             operations.succeeded(operations.task(operations.begin(START), UPID))
             clock.now += 600
-            operations.tidy()
+            operations.compact()
             assert (tmp_path / NAME).stat().st_size < 10_000
         assert len(_operations(tmp_path)) < 30
     assert _operations(tmp_path)[-1].state is State.SUCCEEDED
@@ -257,7 +257,7 @@ def test_what_was_begun_keeps_its_place_while_the_journal_is_tidied(tmp_path: Pa
         for _ in range(100):
             operations.succeeded(operations.begin(START))
             clock.now += 3600
-            tidied += operations.tidy()
+            tidied += operations.compact()
         assert tidied
         assert operations.in_flight() == (job, pending)
         operations.succeeded(operations.task(pending, UPID))
@@ -270,15 +270,15 @@ def test_tidying_by_age_comes_once_a_day(tmp_path: Path) -> None:
     with opened(tmp_path, clock=clock) as operations:
         operations.succeeded(operations.begin(START))
         clock.now += DAY - 1
-        assert not operations.tidy()
+        assert not operations.compact()
         clock.now += 2
-        assert operations.tidy()
+        assert operations.compact()
         clock.now += 60 * DAY
-        assert not operations.tidy(), "nothing was added"
+        assert not operations.compact(), "nothing was added"
         operations.succeeded(operations.begin(START))
         clock.now += 60 * DAY
-        assert operations.tidy()
-        assert not operations.tidy()
+        assert operations.compact()
+        assert not operations.compact()
     assert len(_operations(tmp_path)) == 1
 
 
@@ -289,7 +289,7 @@ def test_tasks_of_operations_that_were_let_go_are_forgotten_and_others_not(tmp_p
         clock.now += 60 * DAY
         operations.succeeded(operations.task(operations.begin(START), UPID + "new"))
         clock.now += 60 * DAY
-        assert operations.tidy()
+        assert operations.compact()
         assert not operations.owns(UPID + "old")
         assert operations.owns(UPID + "new")
 
@@ -303,8 +303,8 @@ def test_a_journal_that_cannot_be_made_smaller_grows_on_and_is_not_tried_at_once
             operations.succeeded(operations.begin(START))
         disk.before = failing("create", errno.ENOSPC)
         with pytest.raises(JournalError, match="No space left"):
-            operations.tidy()
-        assert not operations.tidy()
+            operations.compact()
+        assert not operations.compact()
         operations.succeeded(operations.begin(START))
     assert len(_operations(tmp_path)) == 21
 

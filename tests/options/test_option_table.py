@@ -72,7 +72,7 @@ def assert_same_parts(kind: PropertyString, facts: dict[str, Any]) -> None:
     aliases = {key for key, part in facts.items() if "alias" in part}
     newer = {"host-tunnel", "idmap"}  # came after the recording
     assert set(kind.keys) - newer == set(facts) - aliases
-    assert set(kind.aliases) | set(kind.carriers) == aliases
+    assert set(kind.aliases) | set(kind.key_aliases) == aliases
     for key, part in facts.items():
         if key in aliases:
             continue

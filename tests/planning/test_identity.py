@@ -138,7 +138,7 @@ def test_a_container_that_was_created_again_is_not_touched(
     site.world.add("lxc", 205, config)
     site.declare("[guest.205.config]\nonboot = true\n")
     with assembled(site.config(), clock) as parts:
-        assert Daemon(site.config(), parts).look()
+        assert Daemon(site.config(), parts).run_pass()
         clock.pass_by(60)
         site.world.remove(205)
         clock.pass_by(60)
@@ -153,7 +153,7 @@ def test_a_container_that_was_created_again_is_not_touched(
 def look(site: Site, clock: Clock, daemon: Daemon) -> None:
     before = len(site.devnode.mutations)
     clock.pass_by(60)
-    assert not daemon.look()
+    assert not daemon.run_pass()
     assert "was given to another guest" in str(daemon._scheduler.statuses[205].outcome)
     assert len(site.devnode.mutations) == before
     assert "onboot" not in site.world.config(205)
@@ -171,11 +171,11 @@ def test_a_container_that_a_person_changed_is_still_the_same(
     site.declare("[guest.205.config]\nonboot = true\n")
     with assembled(site.config(), clock) as parts:
         daemon = Daemon(site.config(), parts)
-        assert daemon.look()
+        assert daemon.run_pass()
         site.world.edit(205, {**change, "onboot": 0})
-        assert daemon.look()
+        assert daemon.run_pass()
         site.world.edit(205, {"onboot": 0})
-        assert daemon.look()
+        assert daemon.run_pass()
     assert site.world.config(205)["onboot"] == 1
 
 
@@ -188,16 +188,16 @@ def test_a_guest_that_was_seen_gone_and_came_back_needs_the_task_list_or_a_perso
     site.declare("[guest.100.config]\nonboot = true\n")
     with assembled(site.config(), clock) as parts:
         daemon = Daemon(site.config(), parts)
-        assert daemon.look()
+        assert daemon.run_pass()
         site.world.remove(100)
-        assert not daemon.look()
+        assert not daemon.run_pass()
         site.world.create("qemu", 100, {"smbios1": f"uuid={UUID}"})
-        assert not daemon.look()
+        assert not daemon.run_pass()
         outcome = daemon._scheduler.statuses[100].outcome
         assert isinstance(outcome, Blocked)
         assert "the node's task list cannot tell" in outcome.why
         site.declare(f'[guest.100]\nidentity = "uuid={UUID}"\n[guest.100.config]\nonboot = true\n')
-        assert daemon.look()
+        assert daemon.run_pass()
     assert site.world.config(100)["onboot"] == 1
 
 
@@ -209,14 +209,14 @@ def test_a_node_of_which_hundreds_of_guests_were_created_is_read_to_the_end(
     site.declare("[guest.205.config]\nonboot = true\n")
     with assembled(site.config(), clock) as parts:
         daemon = Daemon(site.config(), parts)
-        assert daemon.look()
+        assert daemon.run_pass()
         site.world.remove(205)
         site.world.create("lxc", 205, {"rootfs": VOLUME, "net0": CARD})
         for _ in range(600):
             site.world.start(100)
             site.world.stop(100)
         clock.pass_by(60)
-        assert not daemon.look()
+        assert not daemon.run_pass()
     assert "onboot" not in site.world.config(205)
 
 

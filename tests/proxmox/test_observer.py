@@ -50,23 +50,23 @@ def test_lock_template_pause_and_ha_are_seen(site: Site) -> None:
     assert actual.guests[101].template
     assert actual.guests[201].ha_state == "started"
     assert actual.guests[202].ha_state == ""
-    assert observer.look(102).guests[102].paused
+    assert observer.observe_guest(102).guests[102].paused
 
 
 def test_a_guest_elsewhere_is_told_with_its_node(site: Site) -> None:
     site.world.move(100, "pve2")
     observer = site.connect().observer
-    for actual in (observer.snapshot([100]), observer.look(100)):
+    for actual in (observer.snapshot([100]), observer.observe_guest(100)):
         assert 100 not in actual.guests
         assert actual.elsewhere == {100: "pve2"}
 
 
 def test_a_look_at_one_guest_is_live(site: Site) -> None:
     observer = site.connect().observer
-    assert observer.look(200).guests[200].state is RunState.STOPPED
+    assert observer.observe_guest(200).guests[200].state is RunState.STOPPED
     site.world.start(200)
     site.world.edit(200, {"cores": "2"})
-    guest = observer.look(200).guests[200]
+    guest = observer.observe_guest(200).guests[200]
     assert guest.state is RunState.RUNNING
     assert guest.config is not None
     assert guest.config["cores"] == 2
@@ -74,7 +74,7 @@ def test_a_look_at_one_guest_is_live(site: Site) -> None:
 
 def test_a_guest_that_is_gone_is_in_neither(site: Site) -> None:
     site.world.remove(100)
-    actual = site.connect().observer.look(100)
+    actual = site.connect().observer.observe_guest(100)
     assert (actual.guests, actual.elsewhere) == ({}, {})
 
 
@@ -83,7 +83,7 @@ def test_what_no_guest_decides_is_read_once_a_snapshot(make_site: Callable[..., 
     site.world.add("qemu", 100, {})
     observer = site.connect().observer
     assert observer.snapshot([]).facts == Facts((9, 1), 2, case_sensitive_tags=True)
-    assert observer.look(100).facts.version == (9, 1)
+    assert observer.observe_guest(100).facts.version == (9, 1)
 
 
 def test_a_running_guest_is_read_with_what_waits_for_a_restart(site: Site) -> None:
@@ -92,7 +92,7 @@ def test_a_running_guest_is_read_with_what_waits_for_a_restart(site: Site) -> No
     node.client.write(
         "PUT", "nodes", "pve1", "qemu", 100, "config", data={"cores": 4, "onboot": 1, "vga": "std"}
     )
-    guest = node.observer.look(100).guests[100]
+    guest = node.observer.observe_guest(100).guests[100]
     assert guest.config is not None
     assert (guest.config["cores"], guest.config["onboot"]) == (4, 1)
     assert guest.pending == {"cores": 1, "vga": None}
@@ -107,7 +107,7 @@ def test_a_deletion_that_waits_is_absent_also_where_pve_still_shows_it(site: Sit
     node.client.write(
         "PUT", "nodes", "pve1", "qemu", 100, "config", data={"delete": "balloon,numa"}
     )
-    guest = node.observer.look(100).guests[100]
+    guest = node.observer.observe_guest(100).guests[100]
     assert guest.config is not None
     assert not {"balloon", "numa"} & guest.config.keys()
 
@@ -121,7 +121,7 @@ def test_a_token_that_sees_nothing_is_denied_and_never_reads_as_no_guests(
     with pytest.raises(Denied, match="the token may see no guest at all"):
         observer.snapshot([100])
     with pytest.raises(Denied, match="the token may see no guest at all"):
-        observer.look(100)
+        observer.observe_guest(100)
 
 
 def test_a_guest_the_token_may_not_see_is_hidden_and_not_gone(
@@ -147,7 +147,7 @@ def test_a_look_at_a_guest_that_cannot_be_read_is_an_error_and_not_an_absence(
 ) -> None:
     site.devnode.faults.add(Fault("GET", "qemu/100/config$", "not-json"))
     with pytest.raises(Unanswered):
-        site.connect().observer.look(100)
+        site.connect().observer.observe_guest(100)
 
 
 def test_a_node_that_is_offline_is_known_as_such(site: Site) -> None:
@@ -165,7 +165,7 @@ def test_an_older_nodes_version_is_seen(make_site: Callable[..., Site]) -> None:
 
 def test_a_look_is_given_up_when_the_agent_leaves(site: Site) -> None:
     node = site.connect()
-    node.leaving.set()
+    node.shutting_down.set()
     with pytest.raises(Interrupted):
         node.observer.snapshot([100, 200])
     assert not any(r.path.endswith("/config") for r in site.devnode.requests)
@@ -207,7 +207,7 @@ def test_a_guest_shut_by_a_role_of_its_own_is_found_hidden_by_a_look(
     site = make_site(privileges={"/": ["Sys.Audit", "VM.Audit"], "/vms/100": []})
     site.world.add("qemu", 100, {})
     site.world.add("qemu", 101, {})
-    assert site.connect().observer.look(100).hidden == {100}
+    assert site.connect().observer.observe_guest(100).hidden == {100}
 
 
 @pytest.mark.parametrize("action", ["truncated", "not-json"])

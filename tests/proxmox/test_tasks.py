@@ -93,7 +93,7 @@ def test_waiting_ends_when_told_to_stop(site: Site) -> None:
     site.world.behave(100, Behaviour(start_seconds=1000))
     node = site.connect()
     upid = node.guests.start(START)
-    node.stop.set()
+    node.cancel_waits.set()
     with pytest.raises(Interrupted):
         node.tasks.wait(upid, timeout=1000)
 
@@ -112,7 +112,7 @@ def test_an_unknown_task_is_missing_but_not_in_its_first_moments(site: Site) -> 
     with pytest.raises(Missing):
         node.tasks.end(UPID)
     ticks = iter(range(0, 100, 3))
-    patient = Tasks(node.client, node.stop, clock=lambda: float(next(ticks)))
+    patient = Tasks(node.client, node.cancel_waits, clock=lambda: float(next(ticks)))
     with pytest.raises(Missing):
         patient.wait(UPID, timeout=1000)
     looks = [r for r in site.devnode.requests if r.path.endswith("/status")]

@@ -37,7 +37,7 @@ state = "stopped"
 cores = 2
 tags = ["a", "b"]
 """
-LOOK, DIE = "the agent looks", "the agent dies and begins again"
+WAKE, DIE = "the agent looks", "the agent dies and begins again"
 Step = str | tuple[str, Callable[[Site], None]]
 
 
@@ -80,7 +80,7 @@ def _fault(fault: Fault) -> Callable[[Site], None]:
 
 
 STEPS = st.one_of(
-    st.just(LOOK),
+    st.just(WAKE),
     st.just(DIE),
     st.sampled_from([step for vmid in GUESTS for step in _on_the_world(vmid)]),
     st.sampled_from(_on_the_wire()),
@@ -136,7 +136,7 @@ def test_in_the_end_all_is_as_declared_or_a_person_is_told(steps: list[Step]) ->
             for step in steps:
                 match step:
                     case "the agent looks":
-                        agent.daemon.look()
+                        agent.daemon.run_pass()
                     case "the agent dies and begins again":
                         agent.die()
                     case (_, act):
@@ -145,7 +145,7 @@ def test_in_the_end_all_is_as_declared_or_a_person_is_told(steps: list[Step]) ->
             for vmid in GUESTS:
                 site.world.release_lock(vmid)
             for _ in range(8):
-                if agent.daemon.look():
+                if agent.daemon.run_pass():
                     break
             judge(site, agent)
         finally:

@@ -32,7 +32,7 @@ from felhom_agent.model import (
     RunState,
     StopPolicy,
 )
-from felhom_agent.reconcile.reconciliation import MAX_READS, Reconciled
+from felhom_agent.reconcile.reconciliation import MAX_CONCURRENT_READS, Reconciled
 from felhom_agent.service.logging import TailFormatter
 from tests.conftest import Clock, Open, Site
 from tests.daemon.pending import kept_pending
@@ -543,7 +543,7 @@ def test_a_task_of_another_token_is_decided_by_looking(site: Site, agent: Open) 
 
 def test_a_burst_of_turns_does_not_ask_pve_all_at_once(site: Site, agent: Open) -> None:
     """Hundreds of guests may need a turn after an outage; the host has just come back."""
-    count = 3 * MAX_READS
+    count = 3 * MAX_CONCURRENT_READS
     lock = threading.Lock()
     now, most, gate = 0, 0, threading.Event()
     full = threading.Event()
@@ -555,7 +555,7 @@ def test_a_burst_of_turns_does_not_ask_pve_all_at_once(site: Site, agent: Open) 
         with lock:
             now += 1
             most = max(most, now)
-        if now == MAX_READS:
+        if now == MAX_CONCURRENT_READS:
             full.set()
         assert gate.wait(SOON), "the others never came to wait"
         try:
@@ -572,7 +572,7 @@ def test_a_burst_of_turns_does_not_ask_pve_all_at_once(site: Site, agent: Open) 
         site.devnode.answer = answer  # type: ignore[method-assign]
         futures = [parts.engine.reconcile(v) for v in range(100, 100 + count)]
         assert full.wait(SOON)
-        wait_until(lambda: parts.engine._means.reads.waiting == count - MAX_READS)
+        wait_until(lambda: parts.engine._means.reads.waiting == count - MAX_CONCURRENT_READS)
         gate.set()
         assert [future.result(SOON).outcome for future in futures] == [Converged()] * count
-    assert most == MAX_READS
+    assert most == MAX_CONCURRENT_READS

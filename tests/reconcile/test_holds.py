@@ -118,8 +118,8 @@ def with_hub(config: Config) -> Config:
 
 
 def block(found: Stage) -> None:
-    assert found.daemon._wishes is not None
-    found.daemon._wishes.block(blocked=True)
+    assert found.daemon._hub_provider is not None
+    found.daemon._hub_provider.block(blocked=True)
 
 
 def freeze(found: Stage) -> None:
@@ -137,7 +137,7 @@ def dry_run(found: Stage) -> None:
 
 def count_moments(declared: str, *, on_disk: bool) -> int:
     with stage(declared, on_disk=on_disk) as found:
-        assert found.daemon.look()
+        assert found.daemon.run_pass()
         return found.seen
 
 
@@ -159,7 +159,7 @@ def test_after_a_hold_nothing_is_begun_but_the_start_that_ends_our_own_restart(
     for moment in range(total):
         with stage(declared, on_disk=on_disk) as found:
             found.happen, found.at = lambda f=found: hold(f), moment  # type: ignore[misc]
-            found.daemon.look()
+            found.daemon.run_pass()
             expected = ["/nodes/pve1/qemu/100/status/start"] if half_done_restart(found) else []
             assert found.later == expected, moment
             assert found.site.world.running(100), moment  # it was running, and is again
@@ -175,7 +175,7 @@ def test_after_a_freeze_or_a_withdrawal_nothing_is_begun_at_all(
         caplog.clear()
         with stage(declared, on_disk=on_disk) as found:
             found.happen, found.at = lambda f=found: hold(f), moment  # type: ignore[misc]
-            found.daemon.look()
+            found.daemon.run_pass()
             assert found.later == [], moment
             if half_done_restart(found):
                 assert (
@@ -193,7 +193,7 @@ def test_a_block_that_was_there_before_the_start_holds_guests_with_something_in_
     site.declare('[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n')
     site.devnode.faults.add(Fault("POST", "config$", "reset-after"))
     with assembled(config, clock) as parts:
-        Daemon(config, parts).look()
+        Daemon(config, parts).run_pass()
         assert parts.operations.in_flight()
     HubProvider(config.journal.directory, config.hub).block(blocked=True)
     before = len(site.devnode.mutations)
@@ -201,7 +201,7 @@ def test_a_block_that_was_there_before_the_start_holds_guests_with_something_in_
     with assembled(config, clock) as parts:
         daemon = Daemon(config, parts)
         daemon.begin()
-        assert not daemon.look()
+        assert not daemon.run_pass()
         assert parts.operations.in_flight() == ()
         (status,) = daemon._scheduler.statuses.values()
         assert status.outcome == Blocked(
@@ -210,7 +210,7 @@ def test_a_block_that_was_there_before_the_start_holds_guests_with_something_in_
         HubProvider(config.journal.directory, config.hub).block(blocked=False)
     assert len(site.devnode.mutations) == before
     with assembled(config, clock) as parts:
-        assert Daemon(config, parts).look()
+        assert Daemon(config, parts).run_pass()
     assert site.world.running(100)
 
 
@@ -227,7 +227,7 @@ def test_a_restart_that_a_crash_cut_in_half_is_ended_under_a_block(
     )
     with assembled(config, clock) as parts:
         daemon = Daemon(config, parts)
-        assert not daemon.look()
+        assert not daemon.run_pass()
         outcome = str(daemon._scheduler.statuses[100].outcome)
         assert "was stopped by us for a restart and is still down; got no worker upid" in outcome
     assert not site.world.running(100)
@@ -236,7 +236,7 @@ def test_a_restart_that_a_crash_cut_in_half_is_ended_under_a_block(
     site.declare("[guest.205.config]\ncores = 2\n", "other.toml")
     with assembled(config, clock) as parts:
         daemon = Daemon(config, parts)
-        assert not daemon.look()
+        assert not daemon.run_pass()
         assert daemon._scheduler.statuses[100].outcome == Converged()
     assert site.world.running(100)
     assert site.world.config(205)["cores"] == 1
@@ -254,12 +254,12 @@ def test_a_guest_that_a_person_started_is_no_restart_of_ours_any_more(
     )
     with assembled(site.config(), clock) as parts:
         daemon = Daemon(site.config(), parts)
-        assert not daemon.look()
+        assert not daemon.run_pass()
         site.world.start(100)
-        assert daemon.look()
+        assert daemon.run_pass()
         site.world.stop(100)
         parts.holds.register("test", lambda _: "held by a test")
-        assert not daemon.look()
+        assert not daemon.run_pass()
         assert daemon._scheduler.statuses[100].outcome == Blocked("held by a test; would start")
     assert not site.world.running(100)
 

@@ -27,7 +27,7 @@ def test_a_refusal_for_want_of_quorum_holds_every_guest_and_is_said_once(
     with assembled(site.config(parallel=1), clock) as parts:
         daemon = Daemon(site.config(parallel=1), parts)
         for _ in range(3):
-            assert not daemon.look()
+            assert not daemon.run_pass()
         first, second = (status.outcome for status in daemon._scheduler.statuses.values())
         assert isinstance(first, Blocked)
         assert second == Blocked(
@@ -37,7 +37,7 @@ def test_a_refusal_for_want_of_quorum_holds_every_guest_and_is_said_once(
         assert "nothing is changed while the cluster has no quorum" in daemon._sentence()
         assert caplog.text.count("the cluster has no quorum; guests are only observed") == 1
         site.world.quorum_back()
-        assert daemon.look()
+        assert daemon.run_pass()
     assert site.world.config(100)["cores"] == 2
     assert site.world.config(200)["cores"] == 2
 
@@ -49,7 +49,7 @@ def test_a_start_that_pve_refuses_for_want_of_quorum_is_no_unknown_outcome(
     site.world.quorum_lost()
     with assembled(site.config(), clock) as parts:
         daemon = Daemon(site.config(), parts)
-        assert not daemon.look()
+        assert not daemon.run_pass()
         assert parts.operations.in_flight() == ()
         assert parts.operations.unknown_count == 0
 
@@ -68,11 +68,11 @@ def test_a_guest_is_not_shut_down_for_a_restart_that_could_not_be_ended(
         site.world.edit(100, {"cores": 2})  # a person wrote it; it waits for a restart
         site.world.quorum_lost()
         with kept_pending(site, "cores", 1, 2):
-            assert not daemon.look()
+            assert not daemon.run_pass()
         assert site.world.running(100)
         assert site.devnode.mutations == ()
         site.world.quorum_back()
-        assert daemon.look()
+        assert daemon.run_pass()
         assert daemon._scheduler.statuses[100].outcome == Converged()
 
 
@@ -83,4 +83,4 @@ def test_a_token_that_may_not_ask_changes_what_it_may(make_site: object, clock: 
         '[guest.100]\nstate = "running"\nrestart = "allowed"\n[guest.100.config]\ncores = 2\n'
     )
     with assembled(site.config(), clock) as parts:
-        assert Daemon(site.config(), parts).look()
+        assert Daemon(site.config(), parts).run_pass()

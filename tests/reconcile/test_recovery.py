@@ -15,7 +15,7 @@ from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, replay
 from felhom_agent.journal.operations import Operations
-from felhom_agent.journal.retention import Limits, sift
+from felhom_agent.journal.retention import Limits, retain
 from felhom_agent.model import (
     ABSENT,
     Action,
@@ -142,7 +142,7 @@ class Lost:
         """Begin, or begin again as another process would."""
         limits = Limits()
         log, records = JournalLog.open(
-            self.site.directory / "journal", lambda r: sift(r, self.clock(), limits)
+            self.site.directory / "journal", lambda r: retain(r, self.clock(), limits)
         )
         self.log = log
         self.operations = Operations(log, records, self.clock, limits, self.passed)

@@ -4,7 +4,7 @@
     world.json     the node at the beginning
     guests.toml    what is declared at the beginning
     events         what happens, a line each (below)
-    log.expect     what was logged and asked of PVE; `UPDATE=1 pytest` writes it anew, and the
+    log.expect     what was logged and asked of PVE; `UPDATE=1 pytest` rewrites it, and the
                    difference is what a reviewer reads
 
 Events: `look` (the agent looks at the node and does what that asks for), `restart` (the agent
@@ -91,7 +91,7 @@ class Play:
         return sorted(shown, key=_vmid)
 
     def _look(self) -> None:
-        self._daemon.look()
+        self._daemon.run_pass()
 
     def _restart(self) -> None:
         self._stack.close()

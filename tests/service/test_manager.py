@@ -75,9 +75,9 @@ def test_a_systemd_that_cannot_be_told_is_told_of_once_and_stops_nobody(
     manager = ServiceManager(say, 60.0, Watchdog(clock), clock)
     manager.ready()
     manager.status("a")
-    manager.feed()
+    manager.ping_watchdog()
     manager.reloading()
-    manager.allow(1000.0)
+    manager.require_watchdog(1000.0)
     manager.stopping()
     assert len(caplog.records) == 1
     assert caplog.records[0].getMessage().startswith("systemd cannot be told READY: ")
@@ -91,15 +91,15 @@ def test_a_systemd_that_cannot_be_told_is_told_of_once_and_stops_nobody(
 def test_a_step_feeds_the_watchdog_and_the_next_ones_do_not_flood_it(
     watched: ServiceManager, said: list[str], clock: Clock
 ) -> None:
-    watched.feed()
-    watched.feed()
+    watched.ping_watchdog()
+    watched.ping_watchdog()
     clock.pass_by(5.0)
-    watched.feed()
+    watched.ping_watchdog()
     assert said == ["WATCHDOG=1"]
     clock.pass_by(1.5)
-    watched.feed()
+    watched.ping_watchdog()
     assert said == ["WATCHDOG=1"] * 2
-    assert watched.patience == 20.0
+    assert watched.max_idle == 20.0
 
 
 def test_what_takes_longer_than_it_may_starves_the_watchdog_and_is_told_once(
@@ -108,13 +108,13 @@ def test_what_takes_longer_than_it_may_starves_the_watchdog_and_is_told_once(
     caplog.set_level(logging.ERROR)
     with watched.watchdog.guard("GET /cluster/resources", 90.0):
         clock.pass_by(89.0)
-        watched.feed()
+        watched.ping_watchdog()
         for _ in range(3):
             clock.pass_by(10.0)
-            watched.feed()
+            watched.ping_watchdog()
         assert said == ["WATCHDOG=1"]
     assert [r.getMessage() for r in caplog.records] == ["it takes too long: GET /cluster/resources"]
-    watched.feed()
+    watched.ping_watchdog()
     assert said == ["WATCHDOG=1"] * 2, "it is over, and all is well again"
 
 
@@ -128,17 +128,17 @@ def test_what_ends_with_an_error_is_over_too(watched: ServiceManager, clock: Clo
 def test_a_patient_configuration_makes_a_patient_watchdog(
     watched: ServiceManager, said: list[str]
 ) -> None:
-    watched.allow(30.0)
+    watched.require_watchdog(30.0)
     assert said == []
-    watched.allow(610.0)
+    watched.require_watchdog(610.0)
     assert said == ["WATCHDOG_USEC=915000000"]
-    assert watched.patience == 305.0
+    assert watched.max_idle == 305.0
 
 
 def test_without_a_watchdog_nobody_is_fed(said: list[str]) -> None:
     manager = ServiceManager(said.append)
-    manager.feed()
-    manager.allow(1e6)
+    manager.ping_watchdog()
+    manager.require_watchdog(1e6)
     assert said == []
 
 
@@ -146,7 +146,7 @@ def test_where_nobody_waits_for_words_nothing_is_needed(monkeypatch: pytest.Monk
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     manager = ServiceManager.present()
     manager.ready()
-    manager.feed()
+    manager.ping_watchdog()
 
 
 def test_without_the_library_a_waiting_systemd_is_told_in_words(
@@ -170,9 +170,9 @@ def test_words_reach_the_socket_that_systemd_names(
         monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
         manager = ServiceManager.present()
         manager.ready()
-        manager.feed()
+        manager.ping_watchdog()
         assert [listener.recv(100), listener.recv(100)] == [b"READY=1", b"WATCHDOG=1"]
-        assert manager.patience == 1.0
+        assert manager.max_idle == 1.0
 
 
 @pytest.mark.parametrize(("usec", "pid"), [("3000000", "1"), ("", ""), ("0", ""), ("nonsense", "")])
@@ -183,4 +183,4 @@ def test_a_watchdog_that_is_not_ours_or_not_there_is_not_fed(
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/nobody")
     monkeypatch.setenv("WATCHDOG_USEC", usec)
     monkeypatch.setenv("WATCHDOG_PID", pid or str(os.getpid()))
-    assert ServiceManager.present().patience == 3600.0
+    assert ServiceManager.present().max_idle == 3600.0

@@ -35,12 +35,12 @@ def test_it_counts_and_names_who_is_not_converged(outcomes: dict[int, Outcome], 
 
 def test_what_troubles_all_comes_first_and_turns_are_counted() -> None:
     told = sentence({1: Converged()}, running=2, trouble="the node cannot be looked at: no route")
-    assert told == ("the node cannot be looked at: no route; 1 guest converged, 2 being looked at")
+    assert told == ("the node cannot be looked at: no route; 1 guest converged, 2 being reconciled")
 
 
 def test_a_guest_that_was_not_looked_at_yet_is_not_taken_for_none() -> None:
-    assert sentence({}, declared=2) == "2 not looked at yet"
-    assert sentence({1: Converged()}, declared=2) == "1 guest converged, 1 not looked at yet"
+    assert sentence({}, declared=2) == "2 not observed yet"
+    assert sentence({1: Converged()}, declared=2) == "1 guest converged, 1 not observed yet"
 
 
 def test_it_is_one_line_of_bearable_length() -> None:

@@ -128,7 +128,7 @@ class Household:
         key = self._rng.choice([key for key in one.declared if key not in rests])
         if one.restart and key in _HARDWARE:
             self._rests[one.vmid] = self._clock() + _HARDWARE_RESTS
-        # PVE: giving a guest a bridge anew needs SDN.Use, which the agent's role has not.
+        # PVE: giving a guest a bridge again needs SDN.Use, which the agent's role has not.
         if key != "net0" and self._rng.random() < 0.25:
             self.world.edit(one.vmid, {}, delete=[key])
         else:

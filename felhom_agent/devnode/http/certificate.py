@@ -1,4 +1,4 @@
-"""The node's own certificate authority, made anew for each node; the only user of trustme."""
+"""The node's own certificate authority, made again for each node; the only user of trustme."""
 
 from __future__ import annotations
 

@@ -26,11 +26,11 @@ class Broadcasts:
         self._at = float("-inf")
 
     def forget(self) -> None:
-        """Lose all that was told, as pmxcfs does when it starts anew."""
+        """Lose all that was told, as pmxcfs does when it starts again."""
         self._told.clear()
 
     def due(self, moment: float) -> bool:
-        """Return whether pvestatd tells everything anew at that moment, and note that it did."""
+        """Return whether pvestatd tells everything again at that moment, and note that it did."""
         if self.lost or moment - self._at < self.cycle:
             return False
         self._at = moment

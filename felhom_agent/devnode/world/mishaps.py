@@ -66,7 +66,7 @@ class Mishaps(ABC):
             self.changed(guest)
 
     def hang(self, vmid: int, qmpstatus: str) -> None:
-        """Let a running VM hang: QEMU says `io-error` or the like until it is started anew."""
+        """Let a running VM hang: QEMU says `io-error` or the like until it is started again."""
         with self.guard:
             self.catch_up()
             self.guests[vmid].hung = qmpstatus

@@ -1,6 +1,6 @@
 """What PVE makes of a value before it stores it, which is what it answers ever after.
 
-Most values are stored as they were typed; the few that PVE prints anew are here. Each rule names
+Most values are stored as they were typed; the few that PVE rewrites are here. Each rule names
 the recording or the source it was taken from.
 """
 
@@ -35,7 +35,7 @@ class TagStyle:
 
 @dataclass(frozen=True)
 class Printer:
-    """Prints values anew for one guest; `mac` invents an address, `sizes` knows the volumes."""
+    """Prints values as PVE does for a guest; `mac` invents an address, `sizes` has the volumes."""
 
     kind: str
     tag_style: TagStyle

@@ -24,7 +24,7 @@ _DIGEST_TEXT = {
 }
 
 
-# What PVE encodes, or prints anew from what it has parsed, so that no line feed is left.
+# What PVE encodes, or rewrites from what it has parsed, so that no line feed is left.
 _ANEW = frozenset({"description", "tags", "cpuunits", "cipassword", "env"})
 
 NEWEST_MACHINE = "pc-i440fx-10.1"
