@@ -371,9 +371,9 @@ class GuestPlan:
     """What one look at a guest came to.
 
     `actions` is what would be done, in order. `withheld` says why nothing is done although the
-    guest may differ; `refused` says what is wrong with the declaration. `notes` are differences
-    that are only reported (observe mode, or nothing that a configuration write could mend).
-    `unread` says why the guest could not be observed this time.
+    guest may differ; `refused` says which declared values are wrong, and holds up no other value.
+    `notes` are differences that are only reported (observe mode, or nothing that a configuration
+    write could mend). `unread` says why the guest could not be observed this time.
     """
 
     vmid: int

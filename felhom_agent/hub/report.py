@@ -208,13 +208,13 @@ def _guest(guest: Guest, agent: AgentFacts) -> dict[str, Any]:
     }
     if not guest.seen:
         return known
-    statuses = agent.statuses.get(guest.vmid)
+    status_now = agent.statuses.get(guest.vmid)
     return {
         **known,
         "name": plain(str(guest.row.get("name") or "")),
         "spec": None if guest.config is None else _spec(guest.config),
         "managed": guest.vmid in agent.managed,
-        "outcome": None if statuses is None else _outcome(statuses),
+        "outcome": None if status_now is None else _outcome(status_now),
     }
 
 
@@ -230,11 +230,11 @@ def _spec(config: Row) -> dict[str, Any]:
     }
 
 
-def _outcome(statuses: GuestStatus) -> dict[str, Any]:
+def _outcome(status: GuestStatus) -> dict[str, Any]:
     return {
-        "state": _state(statuses.outcome),
-        "why": plain(str(getattr(statuses.outcome, "why", ""))),
-        "since": _time(statuses.since),
+        "state": _state(status.outcome),
+        "why": plain(str(getattr(status.outcome, "why", ""))),
+        "since": _time(status.since),
     }
 
 

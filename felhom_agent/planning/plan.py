@@ -130,7 +130,10 @@ def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> 
     restart = bool(waiting) and _may_restart(desired, guest)
     if waiting and not restart:
         notes = (*notes, f"needs a restart: {waiting}{_why_no_restart(desired, guest)}")
-    actions = () if refused else _actions(desired, guest, changes, restart=restart)
+    # What is wrong with one value holds up no other; a declaration that was made for a guest of
+    # another kind is not this guest's at all.
+    fits = all(lookup(guest.kind, key) for key in (*desired.config, *desired.unset))
+    actions = _actions(desired, guest, changes, restart=restart) if fits else ()
     if desired.mode is Mode.OBSERVE:
         would = f"observed only; would {', '.join(describe(a) for a in actions)}"
         notes, actions = ((would, *notes) if actions else notes), ()

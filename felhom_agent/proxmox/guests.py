@@ -44,7 +44,7 @@ class Guests:
         try:
             return rows.checked(self._object(kind, vmid, "config"))
         except rows.Odd as odd:
-            raise _nonsense(vmid, str(odd)) from None
+            raise _unexpected(vmid, str(odd)) from None
 
     def pending(self, kind: Kind, vmid: int) -> list[Any]:
         """Return a guest's configuration as rows of key, value, pending and delete.
@@ -53,7 +53,7 @@ class Guests:
         """
         answer = self._client.get("nodes", self._node, kind, vmid, "pending")
         if not isinstance(answer, list):
-            raise _nonsense(vmid, "its pending changes are no list")
+            raise _unexpected(vmid, "its pending changes are no list")
         return answer
 
     def status(self, kind: Kind, vmid: int) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class Guests:
     def _object(self, kind: Kind, vmid: int, *what: str) -> dict[str, Any]:
         answer = self._client.get("nodes", self._node, kind, vmid, *what)
         if not isinstance(answer, dict):
-            raise _nonsense(vmid, f"its {what[-1]} is no object")
+            raise _unexpected(vmid, f"its {what[-1]} is no object")
         return answer
 
     def _post(self, kind: Kind, vmid: int, verb: str, data: Mapping[str, int | bool]) -> str:
@@ -119,7 +119,7 @@ class Guests:
         return _upid(self._client.write("POST", *path, data=data), vmid)
 
 
-def _nonsense(vmid: int, what: str) -> Unanswered:
+def _unexpected(vmid: int, what: str) -> Unanswered:
     return Unanswered(f"unexpected response from PVE for guest {vmid}: {what}", status=200)
 
 

@@ -353,7 +353,7 @@ def test_one_look_hands_places_over_as_time_goes_by(site: Site, begin: Begin) ->
     declare_running(site, vmids)
     agent = begin(parallel=1, start_timeout=3000.0, interval=0.01)
     ticking = Daemon(agent.daemon.config, agent.daemon._parts, clock=TickingClock())
-    looking = threading.Thread(target=ticking.look)
+    looking = threading.Thread(target=ticking.run_pass)
     looking.start()
     try:
         wait_until(lambda: len(asked(site, "start")) == 2)

@@ -196,6 +196,13 @@ def test_a_declaration_that_does_not_fit_the_kind_is_refused_as_a_whole() -> Non
     assert found.actions == ()
 
 
+def test_a_value_that_is_refused_holds_up_no_other_value() -> None:
+    guest = there(STOPPED, boot="order=scsi0", scsi0="local:100/vm-100-disk-0.raw", cores=1)
+    found = planned(declared(RUNNING, boot="order=ide2", cores=2), guest)
+    assert "ide2" in found.refused
+    assert [type(action).__name__ for action in found.actions] == ["SetConfig", "Start"]
+
+
 def test_a_wish_that_would_lose_a_disk_is_reported_and_never_planned() -> None:
     guest = there(scsi0="local:100/vm-100-disk-0.raw,size=32G")
     found = planned(declared(scsi0="other:64"), guest)
