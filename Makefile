@@ -72,7 +72,7 @@ FILES := $(addprefix felhom_agent/daemon/,scheduler.py record.py places.py statu
 	$(addprefix felhom_agent/reconcile/,holds.py reconciliation.py planner.py backoff.py) \
 	felhom_agent/planning/identity.py
 TESTS := $(wildcard tests/daemon/test_*.py) $(addprefix tests/reconcile/test_,holds.py run_once.py \
-	engine.py backoff.py) $(addprefix tests/planning/test_,identity.py plan.py)
+	reconciliation.py backoff.py) $(addprefix tests/planning/test_,identity.py plan.py)
 SAMPLE := 0
 
 mutants: $(READY)

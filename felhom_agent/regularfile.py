@@ -26,7 +26,7 @@ _KINDS: Final = (
 )
 
 
-class Unreadable(Exception):
+class FileUnreadable(Exception):
     """A path that is not read; `str()` says why, in words that follow the path.
 
     `denied` tells that it is for want of a right.
@@ -49,7 +49,7 @@ class Stamp:
 
 
 @dataclass(frozen=True)
-class Content:
+class FileContent:
     """What was in a file, with the file's permission bits, and its stamp after it was read."""
 
     data: bytes
@@ -57,9 +57,10 @@ class Content:
     stamp: Stamp
 
 
-def read(path: Path, max_bytes: int = MAX_BYTES) -> Content:
-    """Given a path, return what is in the regular file there. Raise Unreadable if there is none, it
-    is larger than `max_bytes`, or it cannot be read.
+def read(path: Path, max_bytes: int = MAX_BYTES) -> FileContent:
+    """Given a path, return what is in the regular file there.
+
+    Raise FileUnreadable if there is none, it is larger than `max_bytes`, or it cannot be read.
     """
     try:
         _refuse_others(path.stat())
@@ -67,7 +68,7 @@ def read(path: Path, max_bytes: int = MAX_BYTES) -> Content:
     except OSError as error:
         raise _because(error) from None
     except ValueError:
-        raise Unreadable("cannot be read: no file has such a name") from None
+        raise FileUnreadable("cannot be read: no file has such a name") from None
     try:
         return _content(descriptor, max_bytes)
     except OSError as error:
@@ -76,20 +77,22 @@ def read(path: Path, max_bytes: int = MAX_BYTES) -> Content:
         os.close(descriptor)
 
 
-def _content(descriptor: int, max_bytes: int) -> Content:
+def _content(descriptor: int, max_bytes: int) -> FileContent:
     status = os.fstat(descriptor)
     _refuse_others(status)
     if status.st_size > max_bytes:
-        raise Unreadable(f"is not read: it has {status.st_size:,} bytes, {max_bytes:,} at most")
+        raise FileUnreadable(f"is not read: it has {status.st_size:,} bytes, {max_bytes:,} at most")
     chunks: list[bytes] = []
     left = max_bytes + 1
     while left > 0 and (chunk := os.read(descriptor, min(left, 1 << 16))):
         chunks.append(chunk)
         left -= len(chunk)
     if left <= 0:
-        raise Unreadable(f"is not read: it has more than {max_bytes:,} bytes")
+        raise FileUnreadable(f"is not read: it has more than {max_bytes:,} bytes")
     # Its times after it was read: so what was written meanwhile shows.
-    return Content(b"".join(chunks), stat.S_IMODE(status.st_mode), stamp_of(os.fstat(descriptor)))
+    return FileContent(
+        b"".join(chunks), stat.S_IMODE(status.st_mode), stamp_of(os.fstat(descriptor))
+    )
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
@@ -101,10 +104,12 @@ def _refuse_others(status: os.stat_result) -> None:
     if stat.S_ISREG(status.st_mode):
         return
     kind = next((words for test, words in _KINDS if test(status.st_mode)), "something else")
-    raise Unreadable(f"is not read: it is {kind}, not a file; remove it or give it another name")
+    raise FileUnreadable(
+        f"is not read: it is {kind}, not a file; remove it or give it another name"
+    )
 
 
-def _because(error: OSError) -> Unreadable:
-    return Unreadable(
+def _because(error: OSError) -> FileUnreadable:
+    return FileUnreadable(
         f"cannot be read: {error.strerror or error}", denied=isinstance(error, PermissionError)
     )

@@ -8,7 +8,7 @@ that is given the vmid, or a value that belongs to it, is a step of the walk:
 * a *stay* is a step that leads into another module than the step before it on the same thread;
 * a *return* is a step that ends by handing a result back to another module.
 
-The functions of value classes, of the log and of the embedded node do not count.
+The functions of values and their parsers, of the log and of the embedded node do not count.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.conftest import Clock, opened_site
 VMID = 4711
 _PACKAGE = str(Path(felhom_agent.__file__).parent)
 _APART = ("devnode", "service", "model", "options", "errors")
-_VALUES = ("journal.operation", "reconcile.actions", "reconcile.record")
+_VALUES = ("journal.operation", "planning.actions", "daemon.record", "proxmox.rows")
 _BEGINS, _ENDS = "consider", "ended"
 
 

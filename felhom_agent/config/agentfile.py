@@ -218,5 +218,5 @@ def _credential(name: str) -> Path | None:
     path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), name)
     try:
         return path if regularfile.read(path).data.strip() else None
-    except regularfile.Unreadable:
+    except regularfile.FileUnreadable:
         return None

@@ -56,7 +56,7 @@ def _only_word(path: Path, what: str) -> str:
     try:
         content = regularfile.read(path, MAX_BYTES)
         words = content.data.decode("utf-8-sig").split()
-    except regularfile.Unreadable as error:
+    except regularfile.FileUnreadable as error:
         raise _refuse(path, f"the {what}'s file {error}") from None
     except UnicodeDecodeError:
         raise _refuse(path, f"the {what}'s file cannot be read: it is not text") from None

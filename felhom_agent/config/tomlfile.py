@@ -65,11 +65,11 @@ def read_bytes(path: Path) -> bytes:
     """Given a path, return what is in the file. Raise ConfigError if it cannot be read."""
     try:
         return regularfile.read(path).data
-    except regularfile.Unreadable as error:
+    except regularfile.FileUnreadable as error:
         raise unreadable(path, error) from None
 
 
-def unreadable(path: Path, error: regularfile.Unreadable) -> ConfigError:
+def unreadable(path: Path, error: regularfile.FileUnreadable) -> ConfigError:
     """Given why a file of TOML was not read, return that as an error that says what to do."""
     # The directory's group is the service's, so that a file need not be open to everybody.
     advice = "; give it the group of its directory, and mode 640" if error.denied else ""

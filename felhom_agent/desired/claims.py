@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from felhom_agent.desired.hubfile import HubFile, Odd
+from felhom_agent.desired.hubfile import HubFile, OddContent
 from felhom_agent.durable.disk import DISK, Disk
 from felhom_agent.errors import FelhomError
 
@@ -111,11 +111,11 @@ class Claims:
 def _understood(record: Mapping[str, Any]) -> Shares:
     known = record.get("known")
     if not isinstance(known, bool):
-        raise Odd("is damaged")
+        raise OddContent("is damaged")
     return Shares(_vmids(record.get("declared")), _vmids(record.get("hubs")), known)
 
 
 def _vmids(value: object) -> frozenset[int]:
     if not isinstance(value, list) or not all(type(v) is int for v in value):
-        raise Odd("is damaged")
+        raise OddContent("is damaged")
     return frozenset(value)

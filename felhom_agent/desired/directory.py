@@ -148,9 +148,9 @@ class TomlDirectoryProvider:
             try:
                 if total > MAX_BYTES:
                     words = f"is not read: the guest files have more than {MAX_BYTES:,} bytes"
-                    raise regularfile.Unreadable(words)
+                    raise regularfile.FileUnreadable(words)
                 content = regularfile.read(path)
-            except regularfile.Unreadable as error:
+            except regularfile.FileUnreadable as error:
                 self._settling.forget(path)
                 states[path] = unread(self._files.get(path), tomlfile.unreadable(path, error))
             else:
@@ -159,7 +159,7 @@ class TomlDirectoryProvider:
         return states
 
     def _believed(
-        self, path: Path, content: regularfile.Content, waits: dict[Path, float]
+        self, path: Path, content: regularfile.FileContent, waits: dict[Path, float]
     ) -> FileState:
         """Given what is in a file now, return what it says, as far as that is to be believed."""
         before = self._files.get(path, FileState())

@@ -32,7 +32,7 @@ from typing import Any
 from felhom_agent.config.settings import HubConfig
 from felhom_agent.config.tomlfile import TomlFile
 from felhom_agent.desired.guestfile import guests_of
-from felhom_agent.desired.hubfile import HubFile, Odd, problem_of
+from felhom_agent.desired.hubfile import HubFile, OddContent, problem_of
 from felhom_agent.durable.disk import DISK, Disk
 from felhom_agent.errors import ConfigError, FelhomError
 from felhom_agent.model import Desired, DesiredGuest, Place, Problem
@@ -238,7 +238,7 @@ def _not_named(vmids: Iterable[int], source: str) -> Problem:
 
 
 def _understood(record: Mapping[str, Any]) -> HubState:
-    """Given a record of the file, return what it says. Raise Odd if it is not one of ours."""
+    """Given a record of the file, return what it says. Raise OddContent if it is none of ours."""
     generation, etag, state = (record.get(key) for key in ("generation", "etag", "state"))
     blocked, may_block = record.get("blocked"), record.get("may_block", True)
     fine = (
@@ -252,7 +252,7 @@ def _understood(record: Mapping[str, Any]) -> HubState:
         and _is_exact(state)
     )
     if not fine:
-        raise Odd("is damaged")
+        raise OddContent("is damaged")
     return HubState(generation, etag, blocked, state, may_block)  # type: ignore[arg-type]  # as seen
 
 

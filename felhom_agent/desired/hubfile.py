@@ -25,7 +25,7 @@ MAX_BYTES = 32_000_000
 T = TypeVar("T")
 
 
-class Odd(Exception):
+class OddContent(Exception):
     """A file is not what the agent writes; the text says how."""
 
 
@@ -39,8 +39,8 @@ class HubFile:
         self._keeps = keeps
 
     def read(self, understood: Callable[[Mapping[str, Any]], T]) -> tuple[T | None, str]:
-        """Given what makes sense of a record (or raises Odd), return the file's content, None if
-        there is none; and what is wrong with the file, empty if nothing is.
+        """Given what makes sense of a record (or raises OddContent), return the file's content,
+        None if there is none; and what is wrong with the file, empty if nothing is.
         """
         try:
             return understood(self._record()), ""
@@ -50,7 +50,7 @@ class HubFile:
             why = f"cannot be read: {error.strerror}"
             if not self._keeps:
                 return None, f"{self.path}: {why}"
-        except Odd as error:
+        except OddContent as error:
             why = str(error)
         return None, f"{self.path}: {why}; {self._set_aside()}"
 
@@ -70,9 +70,9 @@ class HubFile:
         try:
             _, record = decode(_regular(self.path).rstrip(b"\n"))
         except Newer:
-            raise Odd("was written by a newer felhom-agent") from None
+            raise OddContent("was written by a newer felhom-agent") from None
         except Unreadable:
-            raise Odd("is damaged") from None
+            raise OddContent("is damaged") from None
         return record
 
     def _set_aside(self) -> str:
@@ -94,14 +94,17 @@ def problem_of(trouble: str) -> Problem:
 
 
 def _regular(path: Path) -> bytes:
-    """Return a file's bytes. Raise Odd if it is none, or too long; OSError if it cannot be read."""
+    """Return a file's bytes.
+
+    Raise OddContent if it is none or too long, OSError if it cannot be read.
+    """
     # Without waiting: whatever has the name, opening it must not hang (a FIFO would).
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     with os.fdopen(os.open(path, flags | os.O_NOCTTY), "rb", closefd=True) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
-            raise Odd("is no regular file")
+            raise OddContent("is no regular file")
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise Odd(f"is longer than {MAX_BYTES} bytes")
+        raise OddContent(f"is longer than {MAX_BYTES} bytes")
     return data

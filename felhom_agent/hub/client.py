@@ -30,7 +30,7 @@ _GRACE = 60.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class HubAnswer:
     """A hub's answer: the status, the JSON of its body (None if there is none), and its ETag."""
 
     status: int
@@ -54,16 +54,16 @@ class HubClient:
         self._vitals = watchdog or Watchdog()
         self._transport = Transport(config, clock)
 
-    def report(self, report: Mapping[str, Any]) -> Answer:
+    def report(self, report: Mapping[str, Any]) -> HubAnswer:
         """Given a report, send it. Raise HubAway or HubRefused."""
         return self._call("POST", "host-report", body=report)
 
-    def desired_state(self, etag: str = "") -> Answer:
+    def desired_state(self, etag: str = "") -> HubAnswer:
         """Return the desired state, or a 304 where the ETag is still its own, or a 404."""
         headers = {"If-None-Match": etag} if etag else {}
         return self._call("GET", self._host("desired-state"), headers=headers, fine=(304, 404))
 
-    def jobs(self) -> Answer:
+    def jobs(self) -> HubAnswer:
         """Return the jobs that wait for this host."""
         return self._call("GET", self._host("jobs"))
 
@@ -81,7 +81,7 @@ class HubClient:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         fine: tuple[int, ...] = (),
-    ) -> Answer:
+    ) -> HubAnswer:
         sent = {
             "Authorization": f"Bearer {self._key.reveal()}",
             "Accept": "application/json",
@@ -94,11 +94,11 @@ class HubClient:
         return _understood(reply, fine)
 
 
-def _understood(reply: Reply, fine: tuple[int, ...]) -> Answer:
+def _understood(reply: Reply, fine: tuple[int, ...]) -> HubAnswer:
     status, etag = reply.status, reply.headers.get("etag", "")
     etag = etag if ETAG.fullmatch(etag) else ""
     if status in fine:
-        return Answer(status, etag=etag)
+        return HubAnswer(status, etag=etag)
     if 300 <= status < 400:
         raise HubRefused("it answers with a redirect, which is not followed", status=status)
     if status != 200:
@@ -106,7 +106,7 @@ def _understood(reply: Reply, fine: tuple[int, ...]) -> Answer:
         if seconds is None:
             words += "; for how long is no number of seconds"
         raise HubRefused(words, status=status, retry_after=seconds or 0.0)
-    return Answer(status, parsed(reply.body), etag)
+    return HubAnswer(status, parsed(reply.body), etag)
 
 
 def parsed(data: bytes) -> Any:

@@ -10,7 +10,7 @@ MIN_INTERVAL, MAX_INTERVAL, DEFAULT = 60.0, 3600.0, 900.0
 """Seconds from one report to the next."""
 
 
-class Invalid(Exception):
+class InvalidEnvelope(Exception):
     """An answer is not what the contract says; the text says in what."""
 
 
@@ -28,12 +28,13 @@ class Envelope:
 
 
 def parse(body: object) -> Envelope:
-    """Given an answer's JSON, return the envelope. Raise Invalid if any part is of a wrong type.
+    """Given an answer's JSON, return the envelope.
 
+    Raise InvalidEnvelope if any part is of a wrong type.
     Unknown keys are ignored.
     """
     if not isinstance(body, dict):
-        raise Invalid("it is no object")
+        raise InvalidEnvelope("it is no object")
     interval = _whole(body, "poll_interval_seconds")
     return Envelope(
         interval=None if interval is None else clamped(float(interval)),
@@ -53,7 +54,7 @@ def _flag(body: Mapping[str, Any], key: str) -> bool | None:
     if value is None and key not in body:
         return None
     if not isinstance(value, bool):
-        raise Invalid(f"{key} is not true or false")
+        raise InvalidEnvelope(f"{key} is not true or false")
     return value
 
 
@@ -62,7 +63,7 @@ def _whole(body: Mapping[str, Any], key: str) -> int | None:
     if value is None and key not in body:
         return None
     if not isinstance(value, int) or isinstance(value, bool):
-        raise Invalid(f"{key} is not a whole number")
+        raise InvalidEnvelope(f"{key} is not a whole number")
     if not 0 <= value < 2**53:
-        raise Invalid(f"{key} is out of all bounds")
+        raise InvalidEnvelope(f"{key} is out of all bounds")
     return value

@@ -31,8 +31,15 @@ from felhom_agent.errors import (
 )
 from felhom_agent.hub.client import HubClient
 from felhom_agent.hub.complaints import Complaints
-from felhom_agent.hub.envelope import DEFAULT, MAX_INTERVAL, MIN_INTERVAL, Envelope, Invalid, parse
-from felhom_agent.hub.report import AgentFacts, Gatherer, Refusal, plain, report_of
+from felhom_agent.hub.envelope import (
+    DEFAULT,
+    MAX_INTERVAL,
+    MIN_INTERVAL,
+    Envelope,
+    InvalidEnvelope,
+    parse,
+)
+from felhom_agent.hub.report import AgentFacts, Gatherer, RefusedState, plain, report_of
 from felhom_agent.service.events import HUB_AWAY, HUB_BACK, HUB_JOBS, HUB_REFUSED, HUB_STATE
 from felhom_agent.service.logging import fields
 
@@ -74,7 +81,7 @@ class HubLoop:
         self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
         self._interval = DEFAULT
         self._complaints = Complaints()
-        self._refusal: Refusal | None = None
+        self._refusal: RefusedState | None = None
         self.parked: tuple[str, ...] = ()
 
     def start(self) -> None:
@@ -122,7 +129,7 @@ class HubLoop:
             _log.info("the hub has the report again", extra=fields(HUB_BACK))
         try:
             envelope = parse(answer.body)
-        except Invalid as error:
+        except InvalidEnvelope as error:
             self._complain("envelope", f"the hub's answer is not followed: {error}")
             return self._pause(self._interval)
         self._complaints.well("envelope")
@@ -200,7 +207,7 @@ class HubLoop:
             self._provider.accept(generation, body.get("desired_state"), answer.etag)
         except ConfigError as error:
             problems = tuple(str(problem) for problem in error.problems)
-            self._refusal = Refusal(generation, problems)
+            self._refusal = RefusedState(generation, problems)
             lines = (f"generation {generation} of the hub is refused whole", *problems)
             self._complaints.say("state", lines, HUB_REFUSED)
             return

@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Guest:
+class ReportedGuest:
     """One guest as the node lists it; `config` is None where it could not be read, and `seen` tells
     whether the hub may see more than that it is there.
     """
@@ -45,11 +45,11 @@ class Gathered:
 
     version: str
     status: Row
-    guests: tuple[Guest, ...]
+    guests: tuple[ReportedGuest, ...]
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RefusedState:
     """A generation of the desired state that was refused, and why."""
 
     generation: int
@@ -75,7 +75,7 @@ class AgentFacts:
     statuses: Mapping[int, GuestStatus] = field(default_factory=dict)
     managed: frozenset[int] = frozenset()
     parked: tuple[str, ...] = ()
-    refused: Refusal | None = None
+    refused: RefusedState | None = None
 
 
 class Gatherer:
@@ -111,13 +111,13 @@ class Gatherer:
             if vmid:
                 yield vmid, row
 
-    def _guest(self, kind: Kind, vmid: int, row: Row) -> Guest:
+    def _guest(self, kind: Kind, vmid: int, row: Row) -> ReportedGuest:
         if not self._named(vmid):
-            return Guest(vmid, kind, row, None, seen=False)
+            return ReportedGuest(vmid, kind, row, None, seen=False)
         try:
-            return Guest(vmid, kind, row, self._node.guests.config(kind, vmid), seen=True)
+            return ReportedGuest(vmid, kind, row, self._node.guests.config(kind, vmid), seen=True)
         except (Unchanged, TypeError, ValueError):
-            return Guest(vmid, kind, row, None, seen=True)
+            return ReportedGuest(vmid, kind, row, None, seen=True)
 
 
 def report_of(host_id: str, now: float, gathered: Gathered, agent: AgentFacts) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _agent(agent: AgentFacts) -> dict[str, Any]:
     }
 
 
-def _refused(refusal: Refusal | None) -> dict[str, Any] | None:
+def _refused(refusal: RefusedState | None) -> dict[str, Any] | None:
     if refusal is None:
         return None
     problems = [plain(problem) for problem in refusal.problems[:_MAX_PROBLEMS]]
@@ -199,7 +199,7 @@ def _host(node: str, gathered: Gathered) -> dict[str, Any]:
     }
 
 
-def _guest(guest: Guest, agent: AgentFacts) -> dict[str, Any]:
+def _guest(guest: ReportedGuest, agent: AgentFacts) -> dict[str, Any]:
     status = guest.row.get("status")
     known = {
         "vmid": guest.vmid,

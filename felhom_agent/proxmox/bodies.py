@@ -17,17 +17,17 @@ MAX_DEPTH = 12
 
 
 @dataclass(frozen=True)
-class Limit:
+class BodyLimit:
     """How big an answer may be: bytes on the wire, and lists and objects in it."""
 
     size: int
     items: int
 
 
-LISTING = Limit(16 * _MIB, 200_000)
-CONFIGURATION = Limit(1 * _MIB, 5_000)
-LOG = Limit(1 * _MIB, 5_000)
-OTHER = Limit(1 * _MIB, 20_000)
+LISTING = BodyLimit(16 * _MIB, 200_000)
+CONFIGURATION = BodyLimit(1 * _MIB, 5_000)
+LOG = BodyLimit(1 * _MIB, 5_000)
+OTHER = BodyLimit(1 * _MIB, 20_000)
 
 _BY_NAME = {
     "resources": LISTING,
@@ -41,12 +41,12 @@ _BY_NAME = {
 }
 
 
-def limit_of(path: Sequence[str | int]) -> Limit:
+def limit_of(path: Sequence[str | int]) -> BodyLimit:
     """Given the path of a call, return how big its answer may be."""
     return _BY_NAME.get(str(path[-1]), OTHER) if path else OTHER
 
 
-def parse(body: bytes, limit: Limit) -> dict[str, Any]:
+def parse(body: bytes, limit: BodyLimit) -> dict[str, Any]:
     """Given a body, return the object in it. Raise ValueError if it holds none, or too much."""
     if body.count(b"{") + body.count(b"[") > limit.items:
         raise ValueError("too many rows")

@@ -21,8 +21,8 @@ from felhom_agent.desired.provider import EmptyProvider
 from felhom_agent.durable.line import encode
 from felhom_agent.errors import FelhomError
 from felhom_agent.hub.client import parsed
-from felhom_agent.hub.envelope import Invalid, parse
-from felhom_agent.hub.report import AgentFacts, Gathered, Guest, report_of
+from felhom_agent.hub.envelope import parse
+from felhom_agent.hub.report import AgentFacts, Gathered, report_of
 from felhom_agent.model import Kind
 
 NAMED = HubConfig(guests=(range(100, 1000),), max_guests=5)
@@ -103,7 +103,7 @@ def _value(choose: _Bytes, deep: int) -> str:
 def _envelope(body: bytes) -> None:
     try:
         found = parse(parsed(body))
-    except (Invalid, FelhomError):
+    except (InvalidEnvelope, FelhomError):
         return
     assert found.interval is None or 60.0 <= found.interval <= 3600.0
     assert found.generation is None or 0 <= found.generation < 2**53
@@ -157,7 +157,7 @@ def _reported(body: bytes) -> None:
     row = said if isinstance(said, dict) else {"name": said, "status": said}
     status = {**row, "cpu": said, "memory": row, "loadavg": said, "uptime": said}
     config = {**row, "memory": said, "cores": said, "tags": said, "description": said}
-    guest = Guest(100, Kind.QEMU, row, config, seen=True)
+    guest = ReportedGuest(100, Kind.QEMU, row, config, seen=True)
     report = report_of("h", 0.0, Gathered(str(said), status, (guest,)), AgentFacts("n", 0.0, True))
     json.dumps(report, allow_nan=False, ensure_ascii=False).encode("utf-8")
 

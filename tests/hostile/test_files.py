@@ -359,10 +359,10 @@ def test_a_file_that_grows_while_it_is_read_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"x" * 100)
     assert len(regularfile.read(path, 100).data) == 100
-    with pytest.raises(regularfile.Unreadable, match="it has 100 bytes, 99 at most"):
+    with pytest.raises(regularfile.FileUnreadable, match="it has 100 bytes, 99 at most"):
         regularfile.read(path, 99)
-    with pytest.raises(regularfile.Unreadable, match="no file has such a name"):
+    with pytest.raises(regularfile.FileUnreadable, match="no file has such a name"):
         regularfile.read(Path("a\0b"))
     # /proc says 0 bytes of what has more.
-    with pytest.raises(regularfile.Unreadable, match="more than 3 bytes"):
+    with pytest.raises(regularfile.FileUnreadable, match="more than 3 bytes"):
         regularfile.read(Path("/proc/self/status"), 3)

@@ -205,7 +205,7 @@ def test_a_node_that_drips_is_given_up_by_the_deadline_of_the_whole_call(
 def test_a_node_that_floods_is_cut_off_at_the_size_of_an_answer(
     opened: Open, client_of: Connect, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "OTHER", bodies.Limit(200_000, 1000))
+    monkeypatch.setattr(bodies, "OTHER", bodies.BodyLimit(200_000, 1000))
     node, config = opened(script, seconds=DEADLINE)
     client = client_of(config)
     with pytest.raises(Unanswered) as read:

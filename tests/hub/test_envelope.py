@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from felhom_agent.hub.envelope import MAX_INTERVAL, MIN_INTERVAL, Envelope, Invalid, parse
+from felhom_agent.hub.envelope import MAX_INTERVAL, MIN_INTERVAL, Envelope, parse
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -51,7 +51,7 @@ def test_the_interval_is_clamped(said: int, kept: float) -> None:
     ],
 )
 def test_a_wrong_type_makes_it_invalid_as_a_whole(wrong: object) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidEnvelope):
         parse(wrong)
 
 
@@ -59,7 +59,7 @@ def test_a_wrong_type_makes_it_invalid_as_a_whole(wrong: object) -> None:
 def test_whatever_comes_it_is_an_envelope_within_its_bounds_or_invalid(body: object) -> None:
     try:
         found = parse(body)
-    except Invalid:
+    except InvalidEnvelope:
         return
     assert found.interval is None or MIN_INTERVAL <= found.interval <= MAX_INTERVAL
     assert found.blocked in (None, True, False)

@@ -14,7 +14,7 @@ import pytest
 from felhom_agent import __version__
 from felhom_agent.devnode import Fault
 from felhom_agent.errors import Unchanged
-from felhom_agent.hub.report import AgentFacts, Gatherer, Refusal, report_of
+from felhom_agent.hub.report import AgentFacts, Gatherer, report_of
 from felhom_agent.model import Blocked, Converged, GuestStatus, Retry
 from tests.conftest import Site
 
@@ -127,7 +127,7 @@ def test_of_a_guest_that_the_hub_may_not_see_it_learns_that_it_is_there(site: Si
 
 def test_a_refused_generation_is_told_with_its_problems(site: Site) -> None:
     found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
-    refusal = Refusal(8, tuple(f"problem {n}\x1b" for n in range(30)))
+    refusal = RefusedState(8, tuple(f"problem {n}\x1b" for n in range(30)))
     agent = report_of("h", 0.0, found, replace(facts(0.0), refused=refusal))["agent"]
     assert agent["refused"]["generation"] == 8
     assert agent["refused"]["problems"] == [f"problem {n}?" for n in range(20)]

@@ -49,7 +49,7 @@ class Call:
     @property
     def uptime(self) -> int:
         """Seconds since the node was made."""
-        return int(self.world.agenda.moment - self.world.born)
+        return int(self.world.events.moment - self.world.born)
 
     def guest(self) -> Guest:
         """Return the guest of the path. Raise `Refusal` (500) if it is not on this node."""
@@ -112,7 +112,7 @@ def cluster_options(call: Call) -> object:
 
 def resources(call: Call) -> object:
     """GET /cluster/resources."""
-    world, moment = call.world, call.world.agenda.moment
+    world, moment = call.world, call.world.events.moment
     wanted = call.params.get("type")
     rows: list[object] = []
     if wanted in (None, "vm"):
@@ -154,7 +154,7 @@ def guests(call: Call) -> object:
     world = call.world
     here = [g for g in _visible(world, call) if g.node == world.node and g.kind == call.kind]
     full = call.params.get("full") == "1"
-    return [reads.listed(guest, world.agenda.moment, full=full) for guest in here]
+    return [reads.listed(guest, world.events.moment, full=full) for guest in here]
 
 
 def config(call: Call) -> object:
@@ -169,7 +169,7 @@ def pending(call: Call) -> object:
 
 def current(call: Call) -> object:
     """GET status/current."""
-    return reads.current(call.guest(), call.world.agenda.moment)
+    return reads.current(call.guest(), call.world.events.moment)
 
 
 def write_config(call: Call) -> object:
@@ -198,7 +198,7 @@ def write_config(call: Call) -> object:
     return _write_by_task(call, guest, wanted)
 
 
-def _write_by_task(call: Call, guest: Guest, wanted: change.Change) -> object:
+def _write_by_task(call: Call, guest: Guest, wanted: change.ConfigWrite) -> object:
     world = call.world
     in_time = wanted.delay is not None and guest.behaviour.config_seconds <= wanted.delay
     seconds = 0.0 if in_time else guest.behaviour.config_seconds

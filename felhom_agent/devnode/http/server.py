@@ -18,7 +18,7 @@ from felhom_agent.devnode.http.faults import Faults
 from felhom_agent.devnode.http.message import Answer
 from felhom_agent.devnode.http.request import Request
 from felhom_agent.devnode.http.wire import Server
-from felhom_agent.devnode.world.refusal import Busy, Refusal
+from felhom_agent.devnode.world.refusal import FlockBusy, Refusal
 from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.devnode.world.world import World
 
@@ -107,7 +107,7 @@ class DevNode:
     def _carry_out(self, heard: Request, raw: Mapping[str, Raw], authorization: str) -> object:
         try:
             return self._api.answer(heard.method, heard.path, raw, authorization)
-        except Busy:
+        except FlockBusy:
             if not self.world.lock_wait:
                 raise
         self._closing.wait(self.world.lock_wait)
@@ -117,7 +117,7 @@ class DevNode:
         """Given a request, write it into the log and return it."""
         with self.world.guard:
             self.world.catch_up()
-            moment = self.world.agenda.moment
+            moment = self.world.events.moment
             running = [t.upid for t in self.world.tasks.running() if "!" in t.user]
         shown = MappingProxyType(dict(params))
         with self._log_lock:

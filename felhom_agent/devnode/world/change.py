@@ -41,7 +41,7 @@ _OLD_COUNTS = re.compile(r"(?:usb|hostpci|serial)\d+")
 
 
 @dataclass(frozen=True)
-class Change:
+class ConfigWrite:
     """What a write asks for: keys to set, to delete, to take back, on top of which digest."""
 
     kind: str
@@ -65,7 +65,7 @@ def parse(
     version: str,
     post: bool = False,
     newer: frozenset[str] = frozenset(),
-) -> Change:
+) -> ConfigWrite:
     """Given a write's parameters, return what it asks for. Raise `Refusal` (400 or 500).
 
     An option that came after `version` is unknown, the parts in `newer` are known.
@@ -81,7 +81,7 @@ def parse(
         raise died("no options specified")
     # recorded: 20-writes-lxc/043-044; JSON's null deletes, for a VM it says nothing.
     nulls = [key for key, raw in params.items() if raw is None and kind == "lxc"]
-    change = Change(
+    change = ConfigWrite(
         kind=kind,
         sets={key: value for key, value in values.items() if key not in control},
         deletes=(*_words(values, "delete"), *nulls),
@@ -171,7 +171,7 @@ def _asks_nothing(kind: str, params: Mapping[str, Raw]) -> bool:
     return all(key in ("delete", "revert") and not params[key] for key in given)
 
 
-def _refuse_drives(change: Change) -> None:
+def _refuse_drives(change: ConfigWrite) -> None:
     """Raise `Refusal` (400) for drives whose parts PVE's schema takes, and PVE does not.
 
     PVE: qemu-server API2/Qemu.pm check_drive_param. recorded: 9.2 202/511-548
@@ -184,7 +184,7 @@ def _refuse_drives(change: Change) -> None:
                 raise bad({key: words.partition(": ")[0]})
 
 
-def _refuse_both(change: Change, words: Iterable[str], verb: str) -> None:
+def _refuse_both(change: ConfigWrite, words: Iterable[str], verb: str) -> None:
     for key in words:
         if key in change.sets:
             text = f"you can't use '-{key}' and -{verb} {key}' at the same time"
@@ -196,7 +196,7 @@ def _refuse_both(change: Change, words: Iterable[str], verb: str) -> None:
             raise died(f"unable to delete required option '{key}'")
 
 
-def authorize(change: Change, caller: Caller, vmid: int, present: Mapping[str, str]) -> None:
+def authorize(change: ConfigWrite, caller: Caller, vmid: int, present: Mapping[str, str]) -> None:
     """Raise `Refusal` (403, or 500 where only root may) unless the caller may do all of it.
 
     `present` is the guest's configuration, empty if there is no such guest.
@@ -242,7 +242,9 @@ def _only_root(words: str) -> Refusal:
     return denied(f"Permission check failed ({words})")
 
 
-def _may_use(change: Change, key: str, value: str, caller: Caller, vmid: int, present: str) -> None:
+def _may_use(
+    change: ConfigWrite, key: str, value: str, caller: Caller, vmid: int, present: str
+) -> None:
     if re.fullmatch(r"net\d+", key):
         bridge = split(value).get("bridge", "")
         if bridge and split(present).get("bridge") != bridge:

@@ -63,7 +63,7 @@ class HaManager:
         """Look at a guest in the next cycle, if it is managed."""
         if guest.managed and guest.vmid not in self._watched:
             self._watched.add(guest.vmid)
-            self._room.agenda.later(CYCLE, lambda: self._look(guest))
+            self._room.events.later(CYCLE, lambda: self._look(guest))
 
     def _look(self, guest: Guest) -> None:
         self._watched.discard(guest.vmid)

@@ -13,7 +13,7 @@ from typing import Protocol
 from felhom_agent.devnode.world.guest import NOUN, Guest, missing
 from felhom_agent.devnode.world.refusal import Died, died
 from felhom_agent.devnode.world.tasks import Task, TaskBook
-from felhom_agent.devnode.world.worker import Agenda, Steps
+from felhom_agent.devnode.world.worker import EventQueue, Steps
 
 DEFAULT_TIMEOUT = 60.0
 """Seconds a shutdown waits for the guest if the call says nothing (PVE: vm_stop)."""
@@ -28,7 +28,7 @@ QMEVENTD_GAP = 1.0
 class Host(Protocol):
     """What the workers need of the world."""
 
-    agenda: Agenda
+    events: EventQueue
     tasks: TaskBook
     quorate: bool
 
@@ -118,7 +118,7 @@ def _boot(host: Host, guest: Guest, task: Task) -> Steps:
         raise Died(guest.behaviour.start_error)
     for number in range(guest.behaviour.warnings):
         task.warn(f"the guest gives warning {number + 1}")
-    guest.started(host.agenda.moment)
+    guest.started(host.events.moment)
     host.changed(guest)
 
 
@@ -229,13 +229,13 @@ def _off_later(host: Host, guest: Guest, seconds: float) -> None:
         if guest.running and guest.run == run:
             _switch_off(host, guest)
 
-    host.agenda.later(seconds, off)
+    host.events.later(seconds, off)
 
 
 def _on_later(host: Host, guest: Guest) -> None:
     def on() -> None:
         if not guest.running:
-            guest.started(host.agenda.moment)
+            guest.started(host.events.moment)
             host.changed(guest)
 
-    host.agenda.later(QMEVENTD_GAP, on)
+    host.events.later(QMEVENTD_GAP, on)

@@ -37,7 +37,7 @@ class Refusal(Exception):
         super().__init__(f"{status} {reason}")
 
 
-class Busy(Refusal):
+class FlockBusy(Refusal):
     """The 500 of a configuration lock that somebody else holds."""
 
 
@@ -50,10 +50,10 @@ def died(text: str) -> Refusal:
     return Refusal(500, text, body=text + "\n")
 
 
-def busy(lock_file: str) -> Busy:
+def busy(lock_file: str) -> FlockBusy:
     """Given the lock file that is held, return the 500 of a call that waited for it in vain."""
     text = lock_timeout(lock_file)
-    return Busy(500, text, body=text + "\n")
+    return FlockBusy(500, text, body=text + "\n")
 
 
 def lock_timeout(lock_file: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from felhom_agent.devnode.world.worker import KILLED, Agenda, Steps, Worker
+from felhom_agent.devnode.world.worker import KILLED, EventQueue, Steps, Worker
 
 Row = dict[str, object]
 
@@ -104,10 +104,10 @@ class TaskBook:
     A task started while `hidden_looks` is set is not found that many times.
     """
 
-    def __init__(self, node: str, agenda: Agenda) -> None:
+    def __init__(self, node: str, events: EventQueue) -> None:
         self._node = node
-        self._agenda = agenda
-        self._boot = agenda.moment - 1000.0
+        self._agenda = events
+        self._boot = events.moment - 1000.0
         self._tasks: dict[str, Task] = {}
         self._numbers = count()
         self.hidden_looks = 0

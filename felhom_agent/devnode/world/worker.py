@@ -1,7 +1,7 @@
 """Workers: what goes on in the node between two calls, on the world's own clock.
 
 A worker is a generator that reads like PVE's own code: `yield 2.5` sleeps, `yield lock` takes a
-guest's configuration lock or dies after ten seconds. No thread runs it: the agenda runs all steps
+guest's configuration lock or dies after ten seconds. No thread runs it: the events runs all steps
 that have come due, in order, whenever somebody looks at the world. With a clock driven by hand
 everything is therefore deterministic, and a task ends at the very moment it should.
 """
@@ -24,7 +24,7 @@ PATIENCE = 10.0
 Steps = Generator["float | Flock", None, None]
 
 
-class Agenda:
+class EventQueue:
     """What is due when; `moment` is the world's time, in seconds since the epoch."""
 
     def __init__(self, moment: float) -> None:
@@ -96,13 +96,13 @@ class Worker:
 
     def __init__(
         self,
-        agenda: Agenda,
+        events: EventQueue,
         steps: Steps,
         *,
         ended: Callable[[str], None],
         log: Callable[[str], None],
     ) -> None:
-        self._agenda = agenda
+        self._agenda = events
         self._steps = steps
         self._ended = ended
         self._log = log

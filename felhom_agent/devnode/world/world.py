@@ -31,7 +31,7 @@ from felhom_agent.devnode.world.ha import ROOT, HaManager
 from felhom_agent.devnode.world.mishaps import Mishaps
 from felhom_agent.devnode.world.readback import DISK, TagStyle, description, split_drive
 from felhom_agent.devnode.world.tasks import Task, TaskBook
-from felhom_agent.devnode.world.worker import Agenda, Flock, Steps
+from felhom_agent.devnode.world.worker import EventQueue, Flock, Steps
 
 VERSION = "9.1.7"
 
@@ -70,14 +70,14 @@ class World(Mishaps):
             keep_order="ordering=config" in tag_style,
         )
         self.guard = threading.RLock()
-        self.agenda = Agenda(now())
-        self.tasks = TaskBook(node, self.agenda)
+        self.events = EventQueue(now())
+        self.tasks = TaskBook(node, self.events)
         self.tokens = Tokens()
         self.guests: dict[int, Guest] = {}
         self.peers: set[str] = set()
         self.bridges = {"vmbr0"}
         self.manager = HaManager(self)
-        self.born = self.agenda.moment
+        self.born = self.events.moment
         self._now = now
         self._addresses = count(1)
 
@@ -108,7 +108,7 @@ class World(Mishaps):
 
     def catch_up(self) -> None:
         """Let everything happen that is due by now. The caller holds `guard`."""
-        self.agenda.advance(self._now())
+        self.events.advance(self._now())
 
     def add(
         self,
@@ -134,7 +134,7 @@ class World(Mishaps):
             self.guests[vmid] = guest
             self._write(guest, config or {})
             if running:
-                guest.started(self.agenda.moment)
+                guest.started(self.events.moment)
 
     def token(self, name: str, privileges: Mapping[str, Iterable[str]] | None = None) -> str:
         """Given a token's full name and its privileges by path, return its new secret."""
@@ -169,7 +169,7 @@ class World(Mishaps):
 
     def start(self, vmid: int) -> None:
         """Let a person (root@pam) start a guest; it runs at once."""
-        self._by_hand("start", vmid, lambda guest: guest.started(self.agenda.moment))
+        self._by_hand("start", vmid, lambda guest: guest.started(self.events.moment))
 
     def stop(self, vmid: int) -> None:
         """Let a person (root@pam) stop a guest; it is off at once."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Mapping
 
-from felhom_agent.devnode.world.change import Change
+from felhom_agent.devnode.world.change import ConfigWrite
 from felhom_agent.devnode.world.guest import Guest
 from felhom_agent.devnode.world.hotplug import at_once
 from felhom_agent.devnode.world.readback import DISK, Printer, TagStyle, split, split_drive
@@ -31,7 +31,7 @@ NEWEST_MACHINE = "pc-i440fx-10.1"
 """The newest machine of the version of QEMU that the recorded guests were made with."""
 
 
-def refuse(guest: Guest, change: Change) -> None:
+def refuse(guest: Guest, change: ConfigWrite) -> None:
     """Raise `Refusal` (500) if the guest as it is now does not take this change."""
     if guest.flock.held:
         raise busy(guest.flock.path)
@@ -47,7 +47,7 @@ def refuse(guest: Guest, change: Change) -> None:
         _machine(change)
 
 
-def apply(guest: Guest, change: Change, style: TagStyle, mac: Callable[[], str]) -> None:
+def apply(guest: Guest, change: ConfigWrite, style: TagStyle, mac: Callable[[], str]) -> None:
     """Given a change that was not refused, write it into the guest's file."""
     printer = Printer(guest.kind, style, mac, guest.sizes)
     before = frozenset(guest.conf.merged())
@@ -65,7 +65,7 @@ def apply(guest: Guest, change: Change, style: TagStyle, mac: Callable[[], str])
         _old_style(guest)
 
 
-def unwritable(change: Change) -> str:
+def unwritable(change: ConfigWrite) -> str:
     """Given a change, return why its values cannot stand in the guest's file; empty if they can.
 
     PVE finds out when it makes the text of the file, after all other checks: of a PUT that is the
@@ -92,7 +92,7 @@ def unwritable(change: Change) -> str:
     return ""
 
 
-def writes(guest: Guest, change: Change) -> bool:
+def writes(guest: Guest, change: ConfigWrite) -> bool:
     """Return whether a change makes PVE write the guest's file. recorded: calls-9.2/201-quorum/067,
     074: a VM's does not where it only deletes what is not there; a container's always does.
     """
@@ -119,19 +119,19 @@ def refuse_late(guest: Guest, bridges: Container[str]) -> None:
             raise died(f"bridge '{bridge}' does not exist")
 
 
-def _stale(guest: Guest, change: Change) -> None:
+def _stale(guest: Guest, change: ConfigWrite) -> None:
     # recorded: 20-writes-qemu/011; an empty digest is no check.
     if change.digest and change.digest != guest.conf.digest():
         raise died(_DIGEST_TEXT[guest.kind])
 
 
-def _locked(guest: Guest, change: Change) -> None:
+def _locked(guest: Guest, change: ConfigWrite) -> None:
     del change
     if guest.lock:
         raise died(guest.locked_text)
 
 
-def _balloon(guest: Guest, change: Change) -> None:
+def _balloon(guest: Guest, change: ConfigWrite) -> None:
     if not {"balloon", "memory"} & set(change.sets):
         return
     after = {**guest.conf.merged(), **change.sets}
@@ -146,7 +146,7 @@ def megabytes(memory: str) -> int:
     return int(match[0]) if match else 512
 
 
-def _boot_devices(guest: Guest, change: Change) -> None:
+def _boot_devices(guest: Guest, change: ConfigWrite) -> None:
     _, _, order = change.sets.get("boot", "").partition("order=")
     after = {**guest.conf.merged(), **change.sets}
     for device in filter(None, order.split(";")):
@@ -155,7 +155,7 @@ def _boot_devices(guest: Guest, change: Change) -> None:
             raise died(f"invalid bootorder: device '{device}' does not exist'")
 
 
-def _volumes(guest: Guest, change: Change) -> None:
+def _volumes(guest: Guest, change: ConfigWrite) -> None:
     for key, value in change.sets.items():
         volume = split_drive(value)[0]
         owned = re.fullmatch(r"[^:/]+:(\d+/)?(vm|base|subvol)-\d+-.*", volume)
@@ -163,7 +163,7 @@ def _volumes(guest: Guest, change: Change) -> None:
             raise died(f"volume '{volume}' does not exist")  # recorded: 120-disks-qemu/035
 
 
-def _tpm_version(guest: Guest, change: Change) -> None:
+def _tpm_version(guest: Guest, change: ConfigWrite) -> None:
     # PVE: qemu-server API2/Qemu.pm prohibit_tpm_version_change
     old, new = guest.conf.values.get("tpmstate0"), change.sets.get("tpmstate0")
     if not old or not new:
@@ -173,7 +173,7 @@ def _tpm_version(guest: Guest, change: Change) -> None:
         raise died("cannot change TPM state version after creation")
 
 
-def _one_cloudinit(guest: Guest, change: Change) -> None:
+def _one_cloudinit(guest: Guest, change: ConfigWrite) -> None:
     # PVE: qemu-server API2/Qemu.pm create_disks
     for key, value in change.sets.items():
         if not DISK.fullmatch(key) or "cloudinit" not in split_drive(value)[0]:
@@ -183,7 +183,7 @@ def _one_cloudinit(guest: Guest, change: Change) -> None:
                 raise died(f"{key} - cloud-init drive is already attached at '{other}'")
 
 
-def _machine(change: Change) -> None:
+def _machine(change: ConfigWrite) -> None:
     # recorded: 9.2 202/333-354
     option = lookup("qemu", "machine")
     wire = change.sets.get("machine", "")
@@ -251,8 +251,8 @@ def _unuse(guest: Guest, key: str) -> None:
         guest.conf.put(f"unused{free}", volume)
 
 
-def _side_effects(guest: Guest, change: Change, before: Container[str]) -> None:
-    """Change the keys that PVE changes besides those it was asked for (TRAPS)."""
+def _side_effects(guest: Guest, change: ConfigWrite, before: Container[str]) -> None:
+    """ConfigWrite the keys that PVE changes besides those it was asked for (TRAPS)."""
     merged = guest.conf.merged()
     if change.sets.get("ostype") == "win11" and "machine" not in merged:
         _set(guest, "machine", NEWEST_MACHINE)
@@ -280,7 +280,7 @@ def _old_style(guest: Guest) -> None:
         guest.conf.drop("cores")
 
 
-def _new_cds(change: Change, before: Container[str]) -> list[str]:
+def _new_cds(change: ConfigWrite, before: Container[str]) -> list[str]:
     drives = {key: value for key, value in change.sets.items() if DISK.fullmatch(key)}
     cds = (key for key, value in drives.items() if split_drive(value)[1].get("media") == "cdrom")
     return [key for key in cds if key not in before]
