@@ -21,8 +21,8 @@ from felhom_agent.desired.provider import EmptyProvider
 from felhom_agent.durable.line import encode
 from felhom_agent.errors import FelhomError
 from felhom_agent.hub.client import parsed
-from felhom_agent.hub.envelope import parse
-from felhom_agent.hub.report import AgentFacts, Gathered, report_of
+from felhom_agent.hub.envelope import InvalidEnvelope, parse
+from felhom_agent.hub.report import AgentFacts, Gathered, ReportedGuest, report_of
 from felhom_agent.model import Kind
 
 NAMED = HubConfig(guests=(range(100, 1000),), max_guests=5)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from felhom_agent.hub.envelope import MAX_INTERVAL, MIN_INTERVAL, Envelope, parse
+from felhom_agent.hub.envelope import MAX_INTERVAL, MIN_INTERVAL, Envelope, InvalidEnvelope, parse
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

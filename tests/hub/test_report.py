@@ -14,7 +14,7 @@ import pytest
 from felhom_agent import __version__
 from felhom_agent.devnode import Fault
 from felhom_agent.errors import Unchanged
-from felhom_agent.hub.report import AgentFacts, Gatherer, report_of
+from felhom_agent.hub.report import AgentFacts, Gatherer, RefusedState, report_of
 from felhom_agent.model import Blocked, Converged, GuestStatus, Retry
 from tests.conftest import Site
 
