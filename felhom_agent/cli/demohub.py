@@ -1,4 +1,4 @@
-"""`felhom-agent demohub`: a hub, two nodes and two agents; one wish on the hub's page, both heal.
+"""`felhom-agent demohub`: a hub, two nodes and two agents; one change on the hub's page, both heal.
 
 What is shown is asked of the nodes and of the hub, not of the agents; the exit code is the answer.
 """
@@ -68,7 +68,7 @@ def run(_arguments: argparse.Namespace) -> int:
 
 
 def _show(hub: DevHub, sites: list[Site]) -> int:
-    title(f"A hub listens on {hub.url}. What it wishes of each host:")
+    title(f"A hub listens on {hub.url}. What it desires of each host:")
     say(f"  {json.dumps(_state(FIRST))}")
     for site in sites:
         hub.store.desire(site.name, _state(FIRST))
@@ -98,11 +98,11 @@ def _is_there(site: Site, wanted: Mapping[str, object]) -> bool:
     return there and site.node.world.running(100)
 
 
-def _on_the_page(hub: DevHub, site: Site, wish: object) -> None:
+def _on_the_page(hub: DevHub, site: Site, state: object) -> None:
     """Send the form of a host's page, as a browser does."""
     requests.post(
         f"{hub.url}/hosts/{site.name}/desired-state",
-        data={"state": json.dumps(wish)},
+        data={"state": json.dumps(state)},
         auth=("operator", hub.operator_key),
         timeout=10,
     ).raise_for_status()

@@ -72,11 +72,11 @@ def _try_task(config: Config, guest: int) -> int:
     with assembled(config) as parts:
         before = _description(parts, guest)
         text = "" if before is ABSENT else str(before)
-        marked = _wish(guest, f"{text.rstrip()}\n{MARKER}".lstrip("\n"))
+        marked = _declared(guest, f"{text.rstrip()}\n{MARKER}".lstrip("\n"))
         try:
             wrote = _fulfil(parts, marked)
         finally:
-            restored = _fulfil(parts, _wish(guest, None if before is ABSENT else text))
+            restored = _fulfil(parts, _declared(guest, None if before is ABSENT else text))
     for words, outcome in (("write and read back", wrote), ("restore", restored)):
         say(health.Finding(isinstance(outcome, Converged), f"{words}: {outcome}"))
     if not isinstance(restored, Converged):
@@ -92,15 +92,15 @@ def _description(parts: Parts, guest: int) -> object:
     return (actual.guests[guest].config or {}).get(KEY, ABSENT)
 
 
-def _wish(guest: int, description: str | None) -> DesiredGuest:
+def _declared(guest: int, description: str | None) -> DesiredGuest:
     if description is None:
         return DesiredGuest(guest, unset=frozenset({KEY}))
     return DesiredGuest(guest, config=MappingProxyType({KEY: description}))
 
 
-def _fulfil(parts: Parts, wish: DesiredGuest) -> Outcome:
-    parts.engine.desired = Desired(MappingProxyType({wish.vmid: wish}))
+def _fulfil(parts: Parts, guest: DesiredGuest) -> Outcome:
+    parts.engine.desired = Desired(MappingProxyType({guest.vmid: guest}))
     try:
-        return parts.engine.reconcile(wish.vmid).result(_MAX_SECONDS).outcome
+        return parts.engine.reconcile(guest.vmid).result(_MAX_SECONDS).outcome
     except TimeoutError:
-        raise FelhomError(f"guest {wish.vmid}: no end after {_MAX_SECONDS:.0f} s") from None
+        raise FelhomError(f"guest {guest.vmid}: no end after {_MAX_SECONDS:.0f} s") from None

@@ -67,8 +67,8 @@ class Parts:
 def provider_for(
     config: Config, hub: HubProvider | None = None, between: Callable[[], None] = lambda: None
 ) -> DesiredProvider:
-    """Given the configuration, and the hub's wishes if there is a hub, return where its intent
-    comes from; `between` is called between two files that are read.
+    """Given the configuration, and the hub's desired state if there is a hub, return where its
+    intent comes from; `between` is called between two files that are read.
     """
     wanted = config.desired
     local: DesiredProvider = EmptyProvider()
@@ -89,7 +89,7 @@ def desired_now(config: Config) -> Desired:
 
 
 def hub_provider(config: Config, *, keeps: bool = True) -> HubProvider | None:
-    """Given the configuration, return what its hub last wished; None if it has no hub.
+    """Given the configuration, return what its hub last desired; None if it has no hub.
 
     Without `keeps` nothing is written: for who only looks, beside a running agent or not.
     """
@@ -101,7 +101,7 @@ def hub_provider(config: Config, *, keeps: bool = True) -> HubProvider | None:
 def hub_loop(
     config: Config,
     node: Node,
-    wishes: HubProvider,
+    hub: HubProvider,
     facts: Callable[[], AgentFacts],
     wake: Callable[[], None],
     watchdog: Watchdog | None = None,
@@ -112,10 +112,8 @@ def hub_loop(
     Raise ConfigError if the key for the hub cannot be read.
     """
     client = HubClient(config.hub, read_key(config.hub), watchdog)
-    gatherer = Gatherer(node, wishes.speaks_for)
-    return HubLoop(
-        client, gatherer, wishes, config.hub.host_id, facts, wake, time.time, random.random
-    )
+    gatherer = Gatherer(node, hub.speaks_for)
+    return HubLoop(client, gatherer, hub, config.hub.host_id, facts, wake, time.time, random.random)
 
 
 def limits_of(config: JournalConfig) -> Limits:

@@ -64,14 +64,14 @@ class Claims:
         return tuple(text for text in (self._damage, self._unwritten) if text)
 
     def share(
-        self, declared: Iterable[int], wished: Iterable[int], *, complete: bool
+        self, declared: Iterable[int], asked_for: Iterable[int], *, complete: bool
     ) -> frozenset[int]:
-        """Given the guests that files here declare now, those that the hub wishes to speak for, and
+        """Given the guests that files here declare now, those that the hub asks to speak for, and
         whether all files here could be read, return which of the latter are the hub's.
         """
         kept = self._shares
         mine = kept.declared | frozenset(declared)
-        asked = frozenset(wished) - mine if kept.known else frozenset()
+        asked = frozenset(asked_for) - mine if kept.known else frozenset()
         hubs = asked if complete else asked & kept.hubs
         # While files are missing, a guest that the hub leaves out for a while stays its own.
         self._keep(Shares(mine, hubs if complete else kept.hubs, kept.known))

@@ -5,8 +5,8 @@ and only then used; or it is refused whole, and the one before stays. It survive
 used while the hub is away. A generation that goes back, or ahead by more than hubs ever do, is
 refused.
 
-The hub may wish for what can be undone, and only of the guests that the owner named for it (`[hub]
-guests`); what it wishes of others is ignored and told. What only the host's owner may say is
+The hub may ask for what can be undone, and only of the guests that the owner named for it (`[hub]
+guests`); what it declares of others is ignored and told. What only the host's owner may say is
 refused from it: to pull a plug (`stop`), to restart (`restart`), to confirm another guest
 (`identity`).
 
@@ -63,7 +63,7 @@ class HubState:
 
 
 class HubProvider:
-    """Desires what the hub last wished and was found good."""
+    """Desires what the hub last asked_for and was found good."""
 
     def __init__(
         self, directory: Path, config: HubConfig, disk: Disk = DISK, *, keeps: bool = True

@@ -1,4 +1,4 @@
-"""Files on the host and the wishes of a hub, together: for each guest the file goes before.
+"""Files on the host and the desired state of a hub, together: for each guest the file goes before.
 
 The hub speaks for a guest only where the owner named it (`[hub] guests`, which its provider sees
 to), no file here declares it, none did before, and none that cannot be read may. Otherwise the

@@ -1,4 +1,4 @@
-"""The hub's answer to a report: a few wishes, each of its own type, or nothing at all."""
+"""The hub's answer to a report: a few requests, each of its own type, or nothing at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class InvalidEnvelope(Exception):
 
 @dataclass(frozen=True)
 class Envelope:
-    """What a hub wishes; None where it says nothing, and the present behaviour stays.
+    """What a hub asks for; None where it says nothing, and the present behaviour stays.
 
     `interval` is in seconds, within the bounds; `generation` is that of the desired state.
     """

@@ -1,4 +1,4 @@
-"""The hub loop: a report now and then, and what the hub wishes in answer.
+"""The hub loop: a report now and then, and what the hub answers.
 
 It runs in a thread of its own beside the main loop and changes no guest: a new desired state is
 validated, kept, and the main loop is woken to look; whatever mutates passes through the queue like

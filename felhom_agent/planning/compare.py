@@ -208,7 +208,7 @@ def _compare(option: Option, key: str, wire: str, actual: object, context: Conte
 
 
 def _compare_secret(option: Option, wire: str, text: str) -> Comparison:
-    """A mask declared is the wish that there be some password, and there is one."""
+    """A mask declared asks for some password, and there is one."""
     if mask(option, wire) and mask(option, text):
         return EQUAL
     return Comparison(Verdict.INCOMPARABLE, "PVE never tells it")

@@ -200,11 +200,11 @@ def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iter
     context, facts = _context(desired, guest, actual), actual.facts
     if guest.hung and desired.state is not RunState.STOPPED:
         yield _Note(f"it hangs, though PVE calls it running ({guest.hung})")
-    wishes: dict[str, DeclaredValue | TypeOfAbsent] = {
+    declared: dict[str, DeclaredValue | TypeOfAbsent] = {
         **desired.config,
         **dict.fromkeys(sorted(desired.unset), ABSENT),
     }
-    for key, value in wishes.items():
+    for key, value in declared.items():
         here = replace(context, pending=_waits(guest, key, value, context))
         for finding in _finding(guest, key, value, here):
             yield _if_known(guest, finding, facts)
@@ -223,7 +223,7 @@ def _if_known(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:
 def _finding(
     guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
 ) -> Iterator[_Finding]:
-    """Given a wish, yield what comes of it: a change, a note, or nothing."""
+    """Given a declared value, yield what comes of it: a change, a note, or nothing."""
     comparison = _compare(guest, key, value, _present(guest, key), context)
     match comparison.verdict:
         case Verdict.EQUAL | Verdict.INCOMPARABLE:
@@ -258,7 +258,7 @@ def _compare(
 def _waits(
     guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
 ) -> bool:
-    """Return whether what is in effect now differs from the wish and waits for a restart."""
+    """Return whether what is in effect differs from what is declared and waits for a restart."""
     if key not in guest.pending:
         return False
     in_effect = _in_effect(guest, key)

@@ -293,7 +293,9 @@ VALUES = st.recursive(
         | VALUES,
     )
 )
-def test_whatever_a_hub_wishes_it_is_refused_or_what_a_hub_may_wish(state: dict[str, Any]) -> None:
+def test_whatever_a_hub_declares_it_is_refused_or_within_its_rights(
+    state: dict[str, Any],
+) -> None:
     guests, problems = read_state(state, "a hub", 500)
     if problems:
         assert all(str(problem).startswith("a hub: ") for problem in problems)

@@ -203,7 +203,7 @@ def test_a_value_that_is_refused_holds_up_no_other_value() -> None:
     assert [type(action).__name__ for action in found.actions] == ["SetConfig", "Start"]
 
 
-def test_a_wish_that_would_lose_a_disk_is_reported_and_never_planned() -> None:
+def test_a_declaration_that_would_lose_a_disk_is_reported_and_never_planned() -> None:
     guest = there(scsi0="local:100/vm-100-disk-0.raw,size=32G")
     found = planned(declared(scsi0="other:64"), guest)
     assert found.actions == ()
@@ -361,7 +361,9 @@ def test_a_network_card_keeps_its_address() -> None:
         (Kind.LXC, "rootfs", "local:8", "lvm:x,size=8G"),
     ],
 )
-def test_no_wish_can_put_a_disk_aside(kind: Kind, key: str, value: str, present: str) -> None:
+def test_no_declaration_can_put_a_disk_aside(
+    kind: Kind, key: str, value: str, present: str
+) -> None:
     found = planned(declared(**{key: value}), there(STOPPED, kind, **{key: present}))  # type: ignore[arg-type]
     assert found.actions == ()
     assert len(found.notes) == 1

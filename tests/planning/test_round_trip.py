@@ -127,7 +127,7 @@ class Node:
 
 
 @pytest.mark.parametrize("kind", ["qemu", "lxc"])
-def test_every_wish_settles_with_one_write(kind: str) -> None:
+def test_every_declaration_settles_with_one_write(kind: str) -> None:
     eternal = []
     for key, value in wishes(kind):
         node = Node(kind, dict(BASE[kind]))

@@ -41,7 +41,7 @@ from tests.process import wait_until
 SOON = 30.0
 
 
-def wish(
+def wanted(
     vmid: int = 100,
     state: RunState | None = None,
     stop: StopPolicy = StopPolicy.GRACEFUL,
@@ -66,7 +66,7 @@ def ends(site: Site) -> list[tuple[str, State]]:
 @pytest.mark.parametrize("vmid", [100, 200])
 def test_a_guest_is_configured_and_started(site: Site, agent: Open, vmid: int) -> None:
     with agent() as parts:
-        assert turn(parts, wish(vmid, RunState.RUNNING, cores=2, onboot=True)) == Converged()
+        assert turn(parts, wanted(vmid, RunState.RUNNING, cores=2, onboot=True)) == Converged()
     assert site.world.running(vmid)
     assert site.world.config(vmid)["cores"] == 2
     assert ends(site) == [("SetConfig", State.SUCCEEDED), ("Start", State.SUCCEEDED)]
@@ -76,14 +76,14 @@ def test_a_guest_is_configured_and_started(site: Site, agent: Open, vmid: int) -
 def test_a_guest_is_shut_down_and_configured(site: Site, agent: Open, vmid: int) -> None:
     site.world.start(vmid)
     with agent() as parts:
-        assert turn(parts, wish(vmid, RunState.STOPPED, cores=2)) == Converged()
+        assert turn(parts, wanted(vmid, RunState.STOPPED, cores=2)) == Converged()
     assert not site.world.running(vmid)
     assert ends(site) == [("Stop", State.SUCCEEDED), ("SetConfig", State.SUCCEEDED)]
 
 
 def test_a_guest_in_line_is_looked_at_and_left_alone(site: Site, agent: Open) -> None:
     with agent() as parts:
-        assert turn(parts, wish(cores=1)) == Converged()
+        assert turn(parts, wanted(cores=1)) == Converged()
     assert site.devnode.mutations == ()
     assert history(site) == []
 
@@ -91,7 +91,7 @@ def test_a_guest_in_line_is_looked_at_and_left_alone(site: Site, agent: Open) ->
 def test_a_write_carries_the_digest_that_was_read(site: Site, agent: Open) -> None:
     digest = site.world.config(100)["digest"]
     with agent() as parts:
-        turn(parts, wish(cores=2))
+        turn(parts, wanted(cores=2))
     (write,) = site.devnode.mutations
     assert write.params["digest"] == digest
 
@@ -100,7 +100,7 @@ def test_the_intent_is_durable_before_pve_is_called(site: Site, agent: Open) -> 
     """The node cuts the connection; whatever it did, the journal knew before."""
     site.devnode.faults.add(Fault("POST", "config$", "reset-before"))
     with agent() as parts:
-        assert isinstance(turn(parts, wish(cores=2)), Retry)
+        assert isinstance(turn(parts, wanted(cores=2)), Retry)
         (operation,) = history(site)
         assert (operation.state, dict(operation.wanted)) == (State.INTENT, {"cores": "2"})
 
@@ -108,10 +108,10 @@ def test_the_intent_is_durable_before_pve_is_called(site: Site, agent: Open) -> 
 def test_both_answers_to_a_configuration_change_are_understood(site: Site, agent: Open) -> None:
     """At once, or by a task (the contract's two modes)."""
     with agent() as parts:
-        assert turn(parts, wish(cores=2)) == Converged()
+        assert turn(parts, wanted(cores=2)) == Converged()
         site.world.behave(100, Behaviour(config_seconds=60))
         site.clock.now += 1
-        parts.engine.desired = Desired({100: wish(cores=3)})
+        parts.engine.desired = Desired({100: wanted(cores=3)})
         future = parts.engine.reconcile(100)
         let_time_pass_until(site, future.done)
         assert future.result(0).outcome == Converged()
@@ -154,7 +154,7 @@ def test_a_change_by_somebody_else_meanwhile_is_looked_at_and_not_overwritten(
     site.world.add("qemu", 100, {"memory": "1024", "cores": 1})
     meddler.site = site
     with assembled(site.config(), site.clock) as parts:
-        assert turn(parts, wish(cores=2)) == Converged()
+        assert turn(parts, wanted(cores=2)) == Converged()
     assert site.world.config(100)["memory"] == "4096"
     assert site.world.config(100)["cores"] == 2
     assert ends(site) == [("SetConfig", State.FAILED), ("SetConfig", State.SUCCEEDED)]
@@ -172,7 +172,7 @@ def test_a_guest_that_is_already_there_when_our_call_arrives_is_success_by_looki
     site.world.add(kind, 100, {}, running=not start)
     meddler.site = site
     with assembled(site.config(), site.clock) as parts:
-        assert turn(parts, wish(state=state)) == Converged()
+        assert turn(parts, wanted(state=state)) == Converged()
     assert ends(site) == [("Start" if start else "Stop", State.SUCCEEDED)]
 
 
@@ -180,7 +180,7 @@ def test_a_guest_that_does_not_obey_is_blocked_with_words(site: Site, agent: Ope
     site.world.start(100)
     site.world.behave(100, Behaviour(obeys_shutdown=False))
     with agent(stop_timeout=5.0) as parts:
-        parts.engine.desired = Desired({100: wish(state=RunState.STOPPED)})
+        parts.engine.desired = Desired({100: wanted(state=RunState.STOPPED)})
         future = parts.engine.reconcile(100)
         let_time_pass_until(site, future.done)
         outcome = future.result(0).outcome
@@ -196,7 +196,7 @@ def test_a_guest_whose_owner_allows_it_is_powered_off_after_the_timeout(
     site.world.behave(100, Behaviour(obeys_shutdown=False))
     with agent(stop_timeout=5.0) as parts:
         parts.engine.desired = Desired(
-            {100: wish(state=RunState.STOPPED, stop=StopPolicy.POWER_OFF)}
+            {100: wanted(state=RunState.STOPPED, stop=StopPolicy.POWER_OFF)}
         )
         future = parts.engine.reconcile(100)
         let_time_pass_until(site, future.done)
@@ -208,7 +208,7 @@ def test_a_guest_whose_owner_allows_it_is_powered_off_after_the_timeout(
 def test_a_failing_start_is_retried_later_with_pves_reason(site: Site, agent: Open) -> None:
     site.world.behave(100, Behaviour(start_error="storage 'nosuch' does not exist"))
     with agent() as parts:
-        outcome = turn(parts, wish(state=RunState.RUNNING))
+        outcome = turn(parts, wanted(state=RunState.RUNNING))
         assert isinstance(outcome, Retry)
         assert "storage 'nosuch' does not exist" in outcome.why
     assert ends(site) == [("Start", State.FAILED)]
@@ -217,13 +217,13 @@ def test_a_failing_start_is_retried_later_with_pves_reason(site: Site, agent: Op
 def test_warnings_of_a_task_are_success(site: Site, agent: Open) -> None:
     site.world.behave(100, Behaviour(warnings=3))
     with agent() as parts:
-        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+        assert turn(parts, wanted(state=RunState.RUNNING)) == Converged()
 
 
 def test_what_pve_refuses_is_refused(site: Site, agent: Open) -> None:
     site.devnode.faults.add(Fault("POST", "config$", "status:400"))
     with agent() as parts:
-        assert isinstance(turn(parts, wish(cores=2)), Refused)
+        assert isinstance(turn(parts, wanted(cores=2)), Refused)
     assert ends(site) == [("SetConfig", State.FAILED)]
 
 
@@ -233,7 +233,7 @@ def test_a_missing_privilege_is_blocked_with_the_line_that_grants_it(
     site = make_site(privileges={"/": ["VM.Audit", "Sys.Audit"]})
     site.world.add("qemu", 100, {"cores": 1})
     with assembled(site.config(), site.clock) as parts:
-        outcome = turn(parts, wish(state=RunState.RUNNING))
+        outcome = turn(parts, wanted(state=RunState.RUNNING))
     assert isinstance(outcome, Blocked)
     assert "lacks VM.PowerMgmt on /vms/100" in outcome.why
     assert "pveum role modify FelhomAgent --append 1 --privs VM.PowerMgmt" in outcome.why
@@ -242,13 +242,13 @@ def test_a_missing_privilege_is_blocked_with_the_line_that_grants_it(
 def test_a_locked_guest_is_left_alone(site: Site, agent: Open) -> None:
     site.world.lock(100, "backup")
     with agent() as parts:
-        assert turn(parts, wish(cores=2)) == Blocked("it is locked (backup)")
+        assert turn(parts, wanted(cores=2)) == Blocked("it is locked (backup)")
     assert site.devnode.mutations == ()
 
 
 def test_a_dry_run_changes_nothing_and_says_what_it_would_do(site: Site, agent: Open) -> None:
     with agent(dry_run=True) as parts:
-        outcome = turn(parts, wish(state=RunState.RUNNING, cores=2))
+        outcome = turn(parts, wanted(state=RunState.RUNNING, cores=2))
     assert outcome == Blocked("dry run; would set cores: 1 -> 2, start")
     assert site.devnode.mutations == ()
 
@@ -263,7 +263,7 @@ def test_an_unknown_outcome_is_looked_up_and_not_repeated(
     for path in ("config$", "status/start$"):
         site.devnode.faults.add(Fault("POST", path, action))
         site.devnode.faults.add(Fault("PUT", path, action))
-    guest = wish(vmid, RunState.RUNNING, cores=2)
+    guest = wanted(vmid, RunState.RUNNING, cores=2)
     with agent() as parts:
         outcomes = []
         for _ in range(4):
@@ -278,11 +278,11 @@ def test_an_unknown_outcome_is_looked_up_and_not_repeated(
 def test_a_lost_request_becomes_unknown_and_is_planned_anew(site: Site, agent: Open) -> None:
     site.devnode.faults.add(Fault("POST", "start$", "reset-before"))
     with agent() as parts:
-        assert isinstance(turn(parts, wish(state=RunState.RUNNING)), Retry)
-        assert "PVE may yet begin Start" in str(turn(parts, wish(state=RunState.RUNNING)))
+        assert isinstance(turn(parts, wanted(state=RunState.RUNNING)), Retry)
+        assert "PVE may yet begin Start" in str(turn(parts, wanted(state=RunState.RUNNING)))
         assert len(site.devnode.mutations) == 1, "PVE may still be working on the first"
         site.clock.pass_by(60)
-        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+        assert turn(parts, wanted(state=RunState.RUNNING)) == Converged()
     assert ends(site) == [("Start", State.UNKNOWN), ("Start", State.SUCCEEDED)]
 
 
@@ -291,18 +291,20 @@ def test_while_a_task_outlives_its_deadline_nothing_else_touches_the_guest(
 ) -> None:
     site.world.behave(100, Behaviour(start_seconds=1000))
     with agent(start_timeout=1.0) as parts:
-        assert "still runs after 1 s" in str(turn(parts, wish(state=RunState.RUNNING)))
-        assert "still runs after 1 s" in str(turn(parts, wish(state=RunState.RUNNING, onboot=True)))
+        assert "still runs after 1 s" in str(turn(parts, wanted(state=RunState.RUNNING)))
+        assert "still runs after 1 s" in str(
+            turn(parts, wanted(state=RunState.RUNNING, onboot=True))
+        )
         assert len(site.devnode.mutations) == 1
         site.clock.pass_by(2000)
-        assert turn(parts, wish(state=RunState.RUNNING, onboot=True)) == Converged()
+        assert turn(parts, wanted(state=RunState.RUNNING, onboot=True)) == Converged()
     assert ends(site) == [("Start", State.SUCCEEDED), ("SetConfig", State.SUCCEEDED)]
 
 
 def test_while_the_journal_cannot_be_written_nothing_is_changed(site: Site, agent: Open) -> None:
     with agent() as parts:
         parts.operations._log.close()
-        outcome = turn(parts, wish(cores=2))
+        outcome = turn(parts, wanted(cores=2))
     assert isinstance(outcome, Blocked)
     assert "journal" in outcome.why
     assert site.devnode.mutations == ()
@@ -312,7 +314,7 @@ def leave_a_start_in_flight(site: Site, agent: Open) -> Future[Reconciled]:
     """Let an agent end while guest 100 takes a thousand seconds to start."""
     site.world.behave(100, Behaviour(start_seconds=1000))
     with agent(drain_timeout=0.0) as parts:
-        parts.engine.desired = Desired({100: wish(state=RunState.RUNNING)})
+        parts.engine.desired = Desired({100: wanted(state=RunState.RUNNING)})
         future = parts.engine.reconcile(100)
         wait_until(lambda: any(o.upid for o in parts.operations.in_flight()))
     return future
@@ -341,7 +343,7 @@ def test_what_was_in_flight_is_settled_after_a_restart_and_not_done_again(
     leave_a_start_in_flight(site, agent)
     site.clock.pass_by(2000)
     with agent() as parts:
-        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+        assert turn(parts, wanted(state=RunState.RUNNING)) == Converged()
     assert len(site.devnode.mutations) == 1
     assert ends(site) == [("Start", State.SUCCEEDED)]
 
@@ -352,7 +354,7 @@ def test_a_bug_of_ours_is_one_guests_retry_with_its_place_and_no_traceback(
     with agent() as parts:
         parts.engine.desired = Desired({100: "nonsense"})  # type: ignore[dict-item]
         outcome = parts.engine.reconcile(100).result(SOON).outcome
-        assert turn(parts, wish(200, cores=1)) == Converged()
+        assert turn(parts, wanted(200, cores=1)) == Converged()
     assert isinstance(outcome, Retry)
     place = r"internal error: AttributeError: .*\(felhom_agent/\S+\.py:\d+ in \w+\)"
     assert re.fullmatch(place, outcome.why)
@@ -365,7 +367,7 @@ def test_a_bug_of_ours_is_one_guests_retry_with_its_place_and_no_traceback(
 def test_a_change_that_waits_for_a_restart_is_written_and_reported(site: Site, agent: Open) -> None:
     site.world.start(100)
     with agent() as parts:
-        outcome = turn(parts, wish(memory=2048, cores=2))
+        outcome = turn(parts, wanted(memory=2048, cores=2))
     assert outcome == Blocked("needs a restart: memory 1024 -> 2048, cores 1 -> 2")
     assert ends(site) == [("SetConfig", State.SUCCEEDED)]
     assert site.world.running(100)
@@ -373,7 +375,7 @@ def test_a_change_that_waits_for_a_restart_is_written_and_reported(site: Site, a
 
 def test_a_restart_that_is_allowed_brings_the_change_into_effect(site: Site, agent: Open) -> None:
     site.world.start(100)
-    guest = replace(wish(state=RunState.RUNNING, cores=2), restart=RestartPolicy.ALLOWED)
+    guest = replace(wanted(state=RunState.RUNNING, cores=2), restart=RestartPolicy.ALLOWED)
     with agent() as parts:
         assert turn(parts, guest) == Converged()
         assert turn(parts, guest) == Converged()
@@ -387,33 +389,33 @@ def test_another_guest_under_a_managed_number_is_left_alone_until_a_person_confi
     old, new = (f"uuid={digit * 8}-2222-3333-4444-555555555555" for digit in "12")
     site.world.add("qemu", 105, {"cores": 1, "smbios1": old})
     with agent() as parts:
-        assert turn(parts, wish(105, cores=2)) == Converged()
+        assert turn(parts, wanted(105, cores=2)) == Converged()
     site.world.remove(105)
     site.world.add("qemu", 105, {"cores": 1, "smbios1": new})
     before = len(site.devnode.mutations)
     with agent() as parts:
-        outcome = turn(parts, wish(105, cores=2))
+        outcome = turn(parts, wanted(105, cores=2))
         assert isinstance(outcome, Blocked)
         assert f'confirm with identity = "{new}"' in outcome.why
         assert len(site.devnode.mutations) == before
-        assert turn(parts, replace(wish(105, cores=2), identity=new)) == Converged()
-        assert turn(parts, wish(105, cores=3)) == Converged()
+        assert turn(parts, replace(wanted(105, cores=2), identity=new)) == Converged()
+        assert turn(parts, wanted(105, cores=3)) == Converged()
 
 
 def test_a_guest_whose_identity_we_change_ourselves_stays_ours(site: Site, agent: Open) -> None:
     old, new = (f"uuid={digit * 8}-2222-3333-4444-555555555555" for digit in "12")
     site.world.add("qemu", 105, {"cores": 1, "smbios1": old})
     with agent() as parts:
-        assert turn(parts, wish(105, smbios1=new, cores=2)) == Converged()
-        assert turn(parts, wish(105, smbios1=new, cores=3)) == Converged()
+        assert turn(parts, wanted(105, smbios1=new, cores=2)) == Converged()
+        assert turn(parts, wanted(105, smbios1=new, cores=3)) == Converged()
 
 
 def test_nonsense_for_one_guest_costs_its_turn_only(site: Site, agent: Open) -> None:
     site.devnode.faults.add(Fault("GET", "qemu/100/config$", "not-json"))
     with agent() as parts:
-        assert "is not PVE's JSON" in str(turn(parts, wish(cores=2)))
-        assert turn(parts, wish(200, cores=2)) == Converged()
-        assert turn(parts, wish(cores=2)) == Converged()
+        assert "is not PVE's JSON" in str(turn(parts, wanted(cores=2)))
+        assert turn(parts, wanted(200, cores=2)) == Converged()
+        assert turn(parts, wanted(cores=2)) == Converged()
 
 
 def test_a_container_write_that_failed_after_it_was_written_is_looked_up(
@@ -423,7 +425,7 @@ def test_a_container_write_that_failed_after_it_was_written_is_looked_up(
     site = make_site(privileges={"/": AGENT_RIGHTS, "/sdn": ["SDN.Use"]})
     site.world.add("lxc", 200, {"hostname": "dns"})
     with assembled(site.config(), site.clock) as parts:
-        guest = wish(200, net0="name=eth0,bridge=nosuch")
+        guest = wanted(200, net0="name=eth0,bridge=nosuch")
         outcome = turn(parts, guest)
         assert isinstance(outcome, Retry)
         assert "bridge 'nosuch' does not exist" in outcome.why
@@ -439,9 +441,9 @@ def test_late_and_unknown_resources_never_decide_about_a_run_state(site: Site, a
     site.world.broadcasts.cycle = 1e9
     site.world.pvestatd_lost()
     with agent() as parts:
-        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
-        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
-        assert turn(parts, wish(state=RunState.STOPPED)) == Converged()
+        assert turn(parts, wanted(state=RunState.RUNNING)) == Converged()
+        assert turn(parts, wanted(state=RunState.RUNNING)) == Converged()
+        assert turn(parts, wanted(state=RunState.STOPPED)) == Converged()
     assert [action for action, _ in ends(site)] == ["Start", "Stop"]
 
 
@@ -450,21 +452,21 @@ def test_a_lock_that_somebody_else_holds_is_waited_out(site: Site, agent: Open, 
     """It comes as an answer to a write, and as the end of a task."""
     site.world.hold_lock(vmid)
     with agent() as parts:
-        assert "can't lock file" in str(turn(parts, wish(vmid, cores=2)))
-        parts.engine.desired = Desired({vmid: wish(vmid, RunState.RUNNING)})
+        assert "can't lock file" in str(turn(parts, wanted(vmid, cores=2)))
+        parts.engine.desired = Desired({vmid: wanted(vmid, RunState.RUNNING)})
         future = parts.engine.reconcile(vmid)
         let_time_pass_until(site, future.done)
         assert "another task holds the guest: can't lock file" in str(future.result(0).outcome)
         site.world.release_lock(vmid)
-        assert turn(parts, wish(vmid, RunState.RUNNING, onboot=True)) == Converged()
+        assert turn(parts, wanted(vmid, RunState.RUNNING, onboot=True)) == Converged()
 
 
 def test_a_worker_that_never_came_to_be_did_nothing(site: Site, agent: Open) -> None:
     words = "got no worker upid - start worker failed"
     site.devnode.faults.add(Fault("POST", "start$", f"refuse:{words}"))
     with agent() as parts:
-        assert turn(parts, wish(state=RunState.RUNNING)) == Retry(0.0, words)
-        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+        assert turn(parts, wanted(state=RunState.RUNNING)) == Retry(0.0, words)
+        assert turn(parts, wanted(state=RunState.RUNNING)) == Converged()
     assert ends(site) == [("Start", State.FAILED), ("Start", State.SUCCEEDED)]
 
 
@@ -475,7 +477,7 @@ def test_a_task_whose_file_is_gone_is_decided_by_looking(site: Site, agent: Open
     site.world.forget_tasks()
     with agent() as parts:
         object.__setattr__(parts.node.tasks, "_clock", iter(range(0, 1000, 3)).__next__)
-        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+        assert turn(parts, wanted(state=RunState.RUNNING)) == Converged()
     assert len(site.devnode.mutations) == 1
     assert ends(site) == [("Start", State.UNKNOWN)]
 
@@ -485,11 +487,11 @@ def test_a_lost_change_is_not_credited_with_the_task_of_the_one_before(
 ) -> None:
     """The earlier change ended at once, so that nobody knows its task."""
     with agent() as parts:
-        assert turn(parts, wish(cores=2)) == Converged()
+        assert turn(parts, wanted(cores=2)) == Converged()
         site.devnode.faults.add(Fault("POST", "config$", "reset-before"))
-        assert isinstance(turn(parts, wish(memory=2048)), Retry)
+        assert isinstance(turn(parts, wanted(memory=2048)), Retry)
         site.clock.pass_by(60)
-        assert turn(parts, wish(memory=2048)) == Converged()
+        assert turn(parts, wanted(memory=2048)) == Converged()
     assert [state for _, state in ends(site)] == [
         State.SUCCEEDED,
         State.UNKNOWN,
@@ -501,7 +503,7 @@ def test_a_lost_change_is_not_credited_with_the_task_of_the_one_before(
 def test_a_restart_that_mends_nothing_is_not_tried_over_and_over(site: Site, agent: Open) -> None:
     """PVE keeps some changes pending through a restart (recorded: 100-snapshots-qemu/238)."""
     site.world.start(100)
-    guest = replace(wish(state=RunState.RUNNING, cores=2), restart=RestartPolicy.ALLOWED)
+    guest = replace(wanted(state=RunState.RUNNING, cores=2), restart=RestartPolicy.ALLOWED)
     with kept_pending(site, "cores", 1, 2), agent() as parts:
         parts.engine.desired = Desired({100: guest})
         first = parts.engine.reconcile(100).result(SOON)
@@ -521,7 +523,7 @@ def test_a_stop_of_the_agent_in_the_middle_of_a_restart_still_starts_the_guest(
 ) -> None:
     site.world.start(100)
     site.world.behave(100, Behaviour(shutdown_seconds=60))
-    guest = replace(wish(state=RunState.RUNNING, cores=2), restart=RestartPolicy.ALLOWED)
+    guest = replace(wanted(state=RunState.RUNNING, cores=2), restart=RestartPolicy.ALLOWED)
     with agent(drain_timeout=20.0) as parts:
         parts.engine.desired = Desired({100: guest})
         future = parts.engine.reconcile(100)
@@ -537,7 +539,7 @@ def test_a_task_of_another_token_is_decided_by_looking(site: Site, agent: Open) 
     site.devnode.faults.add(Fault("GET", "/UPID.*/status$", "status:403", times=1))
     site.clock.pass_by(2000)
     with agent() as parts:
-        assert turn(parts, wish(state=RunState.RUNNING)) == Converged()
+        assert turn(parts, wanted(state=RunState.RUNNING)) == Converged()
     assert ends(site) == [("Start", State.UNKNOWN)]
 
 
@@ -568,7 +570,7 @@ def test_a_burst_of_turns_does_not_ask_pve_all_at_once(site: Site, agent: Open) 
         site.world.guests.pop(vmid, None)
         site.world.add("qemu", vmid, {})
     with agent() as parts:
-        parts.engine.desired = Desired({v: wish(v) for v in range(100, 100 + count)})
+        parts.engine.desired = Desired({v: wanted(v) for v in range(100, 100 + count)})
         site.devnode.answer = answer  # type: ignore[method-assign]
         futures = [parts.engine.reconcile(v) for v in range(100, 100 + count)]
         assert full.wait(SOON)

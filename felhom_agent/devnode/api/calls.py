@@ -235,7 +235,7 @@ def power(call: Call) -> object:
     powering.refuse_early(world, verb, order)
     guest = world.here(call.kind, call.vmid)
     if guest is not None and guest.managed and verb != "reboot":
-        return _wish(call, guest, order.timeout if verb == "shutdown" else 0.0)
+        return _declared(call, guest, order.timeout if verb == "shutdown" else 0.0)
     kind = f"{TASK_PREFIX[call.kind]}{verb}"
 
     def work(task: Task) -> Steps:
@@ -244,11 +244,11 @@ def power(call: Call) -> object:
     return world.tasks.start(kind, call.vmid, call.caller.name, work).upid
 
 
-def _wish(call: Call, guest: Guest, patience: float) -> str:
+def _declared(call: Call, guest: Guest, patience: float) -> str:
     world, verb = call.world, "start" if call.place["verb"] == "start" else "stop"
 
     def work(task: Task) -> Steps:
-        return world.manager.wish(verb, guest, task, patience)
+        return world.manager.request(verb, guest, task, patience)
 
     return world.tasks.start(f"ha{verb}", guest.vmid, call.caller.name, work).upid
 

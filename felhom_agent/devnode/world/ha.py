@@ -1,6 +1,6 @@
-"""The HA manager of the node: it hears wishes at once and acts in its own time, as root.
+"""The HA manager of the node: it hears requests at once and acts in its own time, as root.
 
-A start or stop of a managed guest is only a wish: its task (`hastart`, `hastop`) ends well at
+A start or stop of a managed guest is only a request: its task (`hastart`, `hastop`) ends well at
 once, and a cycle later the manager starts or stops the guest with a task of its own, which belongs
 to root@pam. recorded: 140-ha-no-crm, 141-ha-running.
 """
@@ -14,7 +14,7 @@ from felhom_agent.devnode.world.tasks import Task
 from felhom_agent.devnode.world.worker import Steps
 
 CYCLE = 7.0
-"""Seconds until the manager acts on a wish. recorded: 6.4 to 7.8 s."""
+"""Seconds until the manager acts on a request. recorded: 6.4 to 7.8 s."""
 
 ATTEMPTS = 4
 """Starts that may fail before the manager gives a guest up. recorded: 141-ha-running/026."""
@@ -39,7 +39,7 @@ class HaManager:
         self._wanted[guest.vmid] = state
         self.watch(guest)
 
-    def wish(self, verb: str, guest: Guest, task: Task, patience: float) -> Steps:
+    def request(self, verb: str, guest: Guest, task: Task, patience: float) -> Steps:
         """Return the worker of a `hastart` or `hastop` task.
 
         `patience` is how long a stop waits for the guest, in seconds, before it pulls the plug.
