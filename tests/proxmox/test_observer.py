@@ -117,7 +117,7 @@ def test_a_guest_that_was_destroyed_since_the_snapshot_is_gone(site: Site) -> No
     observer.snapshot([100])
     site.world.remove(100)
     actual = observer.observe_guest(100)
-    assert not (actual.guests or actual.elsewhere or actual.hidden)
+    assert not {*actual.guests, *actual.elsewhere, *actual.hidden}
 
 
 def test_a_guest_made_anew_as_the_other_kind_since_the_snapshot_is_seen_as_that(
@@ -272,12 +272,21 @@ def test_after_one_question_timed_out_the_others_are_not_asked(site: Site) -> No
 
 @pytest.mark.parametrize("action", ["reset-before", "truncated", "status:596", "garbage"])
 def test_a_question_that_breaks_off_costs_its_guest_only(site: Site, action: str) -> None:
-    site.devnode.faults.add(Fault("GET", "qemu/100/config$", action))
+    times = 2 if action == "reset-before" else 1
+    site.devnode.faults.add(Fault("GET", "qemu/100/config$", action, times=times))
     for vmid in range(300, 320):
         site.world.add("lxc", vmid, {})
     actual = site.connect().observer.snapshot([100, *range(300, 320)])
     assert actual.guests[100].unread
     assert all(actual.guests[vmid].config is not None for vmid in range(300, 320))
+    assert not actual.timed_out
+
+
+def test_a_question_that_breaks_off_once_costs_nothing(site: Site) -> None:
+    for path in ("version$", "cluster/resources$", "lxc$", "qemu/100/config$"):
+        site.devnode.faults.add(Fault("GET", path, "reset-before"))
+    actual = site.connect().observer.snapshot([100, 200])
+    assert all(guest.config is not None for guest in actual.guests.values())
     assert not actual.timed_out
 
 
