@@ -53,16 +53,24 @@ class PveError(FelhomError):
     """A call to PVE did not simply succeed.
 
     `call` is the method and path ("PUT /nodes/pve1/qemu/101/config"), `status` the HTTP status
-    (0: none came), `text` what was said, `timed_out` whether the node took too long.
+    (0: none came), `text` what was said, `timed_out` whether the node took too long, `cut_off`
+    whether the connection ended before a byte of an answer came.
     """
 
     def __init__(
-        self, text: str, *, call: str = "", status: int = 0, timed_out: bool = False
+        self,
+        text: str,
+        *,
+        call: str = "",
+        status: int = 0,
+        timed_out: bool = False,
+        cut_off: bool = False,
     ) -> None:
         self.text = redacted(text)
         self.call = call
         self.status = status
         self.timed_out = timed_out
+        self.cut_off = cut_off
         super().__init__(self.text)
 
     def __str__(self) -> str:

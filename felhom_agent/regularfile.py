@@ -95,6 +95,14 @@ def _content(descriptor: int, max_bytes: int) -> FileContent:
     )
 
 
+def stamp(path: Path) -> Stamp | None:
+    """Given a path, return the stamp of what is there; None if it cannot be had."""
+    try:
+        return stamp_of(path.stat())
+    except (OSError, ValueError):
+        return None
+
+
 def stamp_of(status: os.stat_result) -> Stamp:
     """Given what the system says of a file, return its stamp."""
     return Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime, status.st_ctime)

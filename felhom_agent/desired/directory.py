@@ -11,6 +11,9 @@ Where there was nothing good before, a guest is *held*: nothing is done to it, a
 speak for it. Trouble is reported until it is mended, and never reads as "nothing desired". A guest
 that two files declare is a problem that names both; it stays as it was, or is held.
 
+A file is read again only if it changed by its stamp, and parsed again only if its content changed,
+so that what did not change is the same object as before.
+
 A file that was removed is no longer spoken for: its guests become unmanaged, and nothing is done to
 them. What changed is believed only once it has been left alone for a while (`settle`).
 """
@@ -21,6 +24,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -31,6 +35,7 @@ from felhom_agent.desired.readfile import FileState, parsed, unread
 from felhom_agent.desired.settle import CHANGING, Clock, Settling
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Desired, DesiredGuest, Place, Problem
+from felhom_agent.regularfile import Stamp
 
 MAX_FILES: Final = 5000
 """How many guest files a directory may have."""
@@ -45,7 +50,20 @@ MAX_NAMED: Final = 10
 MAX_TWICE: Final = 20
 """How many guests that are declared twice have a line of their own."""
 
+TICK: Final = 2.0
+"""How coarse, in seconds, the times of a file system may be: two changes within that time may have
+the same stamp, so it tells nothing before it is older (FAT has the coarsest)."""
+
 _NOTHING: Final = Desired()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is in a file; `aged` tells that a later change of it will show in its stamp."""
+
+    data: bytes
+    stamp: Stamp
+    aged: bool
 
 
 class TomlDirectoryProvider:
@@ -67,6 +85,7 @@ class TomlDirectoryProvider:
         self._directory = directory
         self._place = Place(tomlfile.name_of(directory))
         self._settling = Settling(settle, now, clock)
+        self._now = now
         self._between = between
         self._files: dict[Path, FileState] = {}
         self._last = _NOTHING
@@ -149,25 +168,36 @@ class TomlDirectoryProvider:
                 if total > MAX_BYTES:
                     words = f"is not read: the guest files have more than {MAX_BYTES:,} bytes"
                     raise regularfile.FileUnreadable(words)
-                content = regularfile.read(path)
+                found = self._found(path)
             except regularfile.FileUnreadable as error:
                 self._settling.forget(path)
                 states[path] = unread(self._files.get(path), tomlfile.unreadable(path, error))
             else:
-                total += len(content.data)
-                states[path] = self._believed(path, content, waits)
+                total += len(found.data)
+                states[path] = self._believed(path, found, waits)
         return states
 
-    def _believed(
-        self, path: Path, content: regularfile.FileContent, waits: dict[Path, float]
-    ) -> FileState:
+    def _found(self, path: Path) -> _Found:
+        """Return what is in a file, without reading it again if its stamp shows that it is the same
+        as before. Raise FileUnreadable.
+        """
+        before = self._files.get(path, FileState())
+        if before.data is not None and before.stamp and regularfile.stamp(path) == before.stamp:
+            return _Found(before.data, before.stamp, aged=True)
+        begun = self._now()
+        content = regularfile.read(path)
+        latest = max(content.stamp.modified, content.stamp.changed)
+        return _Found(content.data, content.stamp, aged=begun - latest > TICK)
+
+    def _believed(self, path: Path, found: _Found, waits: dict[Path, float]) -> FileState:
         """Given what is in a file now, return what it says, as far as that is to be believed."""
         before = self._files.get(path, FileState())
-        left = self._settling.left(path, content.stamp)
-        if before.data == content.data:
-            return dataclasses.replace(before, gone=False, news=())
+        left = self._settling.left(path, found.stamp)
+        stamp = found.stamp if found.aged else None
+        if before.data == found.data:
+            return dataclasses.replace(before, gone=False, news=(), stamp=stamp)
         if not left:
-            return parsed(before, path, content.data)
+            return dataclasses.replace(parsed(before, path, found.data), stamp=stamp)
         waits[path] = left
         return dataclasses.replace(before, gone=False, news=())
 

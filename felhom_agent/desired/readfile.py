@@ -15,6 +15,7 @@ from felhom_agent.config import tomlfile
 from felhom_agent.desired.guestfile import declarations_of
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import DesiredGuest, Place, Problem
+from felhom_agent.regularfile import Stamp
 
 _BLANKS: Final = b"\xef\xbb\xbf \t\r\n"
 
@@ -30,6 +31,8 @@ class FileState:
       None if it has had none, so that nobody knows which guests it declares.
     * `gone` tells that it is not there any more, and is only remembered.
     * `news` is what happened to it just now.
+    * `stamp` is that of the file from which `data` was read, as long as no later change of the file
+      can have the same one; else None.
     """
 
     data: bytes | None = None
@@ -40,6 +43,7 @@ class FileState:
     good: bytes | None = None
     gone: bool = False
     news: tuple[Problem, ...] = ()
+    stamp: Stamp | None = None
 
     @property
     def known(self) -> bool:

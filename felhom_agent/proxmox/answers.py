@@ -143,15 +143,17 @@ def error_without_answer(
     if isinstance(error, requests.exceptions.SSLError) and _NO_TRUST.search(str(error)):
         return NotSent(f"{endpoint} is not trusted: {_tls_words(error)}", call=call)
     if bounds is not None and bounds.overrun:
-        words, timed_out = f"{endpoint} {bounds.overrun}", bounds.timed_out
+        words, timed_out, cut_off = f"{endpoint} {bounds.overrun}", bounds.timed_out, False
     elif isinstance(error, requests.exceptions.ConnectionError) and _never_connected(error):
         return NotSent(f"{endpoint} cannot be reached: {_reason(error)}", call=call)
     else:
         words, timed_out = f"{endpoint} broke the connection", False
+        cut_off = bounds is not None and not bounds.answered
     if bounds is not None and not bounds.sent:
-        return NotSent(words, call=call, timed_out=timed_out)
-    cls = Unanswered if call.startswith("GET ") else OutcomeUnknown
-    return cls(words, call=call, timed_out=timed_out)
+        return NotSent(words, call=call, timed_out=timed_out, cut_off=cut_off)
+    if not call.startswith("GET "):
+        return OutcomeUnknown(words, call=call, timed_out=timed_out)
+    return Unanswered(words, call=call, timed_out=timed_out, cut_off=cut_off)
 
 
 def is_json(response: requests.Response) -> bool:

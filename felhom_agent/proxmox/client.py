@@ -10,6 +10,8 @@ requests; what it leaves out is added here:
 * no proxy, no `.netrc` and no CA of the environment has a say;
 * booleans go out as 1 and 0: PVE refuses "True" (recorded: 90-proxmoxer/005);
 * every call as a whole has a deadline and a bound for its answer (`deadline`, `bodies`);
+* a read whose connection ended before a byte of its answer came is repeated, once and on a new
+  connection: PVE's proxy cuts connections when it is reloaded, and no guest should pay for it;
 * answers that are not PVE's JSON, and redirects, are errors and not data.
 
 Threads: a client may be shared, and so are its sessions by all views of it (`abandoned_by`).
@@ -27,12 +29,14 @@ from proxmoxer.core import ResourceException
 
 from felhom_agent.config.secret import Secret
 from felhom_agent.config.settings import ProxmoxConfig
-from felhom_agent.errors import Interrupted, NotSent
+from felhom_agent.errors import Interrupted, NotSent, Unchanged
 from felhom_agent.proxmox import answers, bodies
 from felhom_agent.proxmox.deadline import Bounds
 from felhom_agent.proxmox.sessions import Session, Sessions
 from felhom_agent.service.flag import Signal
 from felhom_agent.service.watchdog import Watchdog
+
+_log = logging.getLogger(__name__)
 
 Path = Sequence[str | int]
 # Seconds by which a call may outlive its bounds: the resolver has bounds of its own.
@@ -104,7 +108,7 @@ class Client:
                 method, limit.size, self._abandon if method == "GET" else None
             )
             with self._vitals.guard(call, bounds.longest + _SLACK):
-                answer = self._send(session, bounds, call, method, path, params)
+                answer = self._ask(session, bounds, call, method, path, params)
         finally:
             self._sessions.give_back(session)
         if answer.status_code != 200:
@@ -116,6 +120,26 @@ class Client:
         if "data" not in whole:
             raise answers.not_json(call)
         return whole
+
+    def _ask(
+        self,
+        session: Session,
+        bounds: Bounds,
+        call: str,
+        method: str,
+        path: Path,
+        params: Mapping[str, Any],
+    ) -> requests.Response:
+        """As `_send`, but repeat a read that was cut off."""
+        try:
+            return self._send(session, bounds, call, method, path, params)
+        except Unchanged as error:
+            if method != "GET" or not error.cut_off:
+                raise
+        _log.debug("%s: the connection ended without an answer; asking once more", call)
+        session.adapter.reconnect()
+        bounds.restart()
+        return self._send(session, bounds, call, method, path, params)
 
     def _send(
         self,

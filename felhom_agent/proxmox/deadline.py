@@ -51,10 +51,23 @@ class Bounds:
         self.overrun = ""
         self.timed_out = False
         self.abandoned = False
+        self._connect = connect
         self._answer = answer
         self._room = self._size = size
         self._abandon = abandon
         self._until = time.monotonic() + connect
+        self._end = time.monotonic() + self.longest
+
+    @property
+    def answered(self) -> bool:
+        """Whether a byte of an answer came."""
+        return self._room < self._size
+
+    def restart(self) -> None:
+        """Note that the request is made anew, in what is left of the time of the whole call."""
+        self.sent = False
+        self._room = self._size
+        self._until = min(time.monotonic() + self._connect, self._end)
 
     def wait(self) -> float:
         """Return the seconds that may be waited now. Raise OSError if it is over."""
@@ -73,7 +86,7 @@ class Bounds:
         """Note that the request leaves; from now on the answer is waited for."""
         if not self.sent:
             self.sent = True
-            self._until = time.monotonic() + self._answer
+            self._until = min(time.monotonic() + self._answer, self._end)
 
     def take(self, size: int) -> None:
         """Note that bytes came. Raise OSError if they are too many."""

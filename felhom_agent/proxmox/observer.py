@@ -10,6 +10,10 @@ A running guest is read through /pending, which has both what is declared to PVE
 effect until the next start. Configurations are read side by side, `READERS` at a time; one that
 cannot be read, or makes no sense (`rows`), costs that guest this pass and nothing else.
 
+One guest is looked at in two calls, its status and its configuration, by the kind that the latest
+snapshot saw. Only where that does not find it are the resources asked, for it may have moved, gone
+or been made anew as the other kind, and they alone tell which.
+
 A token without rights sees empty lists and no error (recorded: 02-auth/012). So declared guests
 that are not seen are looked up in the token's permissions, in one question for all of them, before
 anybody calls them gone.
@@ -42,7 +46,8 @@ _ROWS_A_STEP = 256
 class Observer:
     """Sees the client's node; `facts` are those of the latest snapshot.
 
-    Threads: `facts` is replaced as a whole by `snapshot` and read as a whole by `look`; `_odd`
+    Threads: `facts` and `_kinds`, the kinds of the guests that the latest snapshot saw here, are
+    replaced as a whole by `snapshot` and read as a whole by `observe_guest`, on any thread; `_odd`
     belongs to the thread that takes snapshots.
     """
 
@@ -63,6 +68,7 @@ class Observer:
         self._node = client.config.node
         self._odd: dict[str, str] = {}
         self.facts = Facts()
+        self._kinds: Mapping[int, Kind] = MappingProxyType({})
         self._packages: Mapping[str, str] = MappingProxyType({})
         self._packages_of: tuple[int, ...] = ()
 
@@ -79,6 +85,7 @@ class Observer:
         if resources.odd_rows or resources.guests.nameless:
             odd["cluster/resources"] = _left_out(resources.odd_rows + resources.guests.nameless)
         here, nameless = self._listed(client, resources, odd)
+        self._kinds = {vmid: guest.kind for vmid, guest in here.items() if not guest.unread}
         reading = self._configurations(client, here, vmids)
         self._say(odd)
         blurred = bool(nameless or resources.guests.nameless)
@@ -90,8 +97,11 @@ class Observer:
 
         Raise Unchanged if PVE cannot be asked, or answers unexpectedly about this guest.
         """
+        kind = self._kinds.get(vmid)
+        if kind is not None and (found := self._where_it_was(vmid, kind)):
+            return Actual(self._node, {vmid: found}, facts=self.facts)
         resources = self._resources(self._client, iter)
-        guest = self._live(vmid, resources)
+        guest = self._where_placed(vmid, resources)
         here = {vmid: guest} if guest else {}
         # A guest that is placed here and not found was removed a moment ago.
         gone = guest is None and vmid in resources.guests.rows
@@ -239,7 +249,18 @@ class Observer:
             )
         return {vmid for vmid in unseen if not rows.may_audit(held, vmid)}
 
-    def _live(self, vmid: int, resources: Resources) -> ActualGuest | None:
+    def _where_it_was(self, vmid: int, kind: Kind) -> ActualGuest | None:
+        """Return a guest of which the latest snapshot saw the kind; None if only the cluster's
+        resources can tell what became of it, or how HA holds it.
+        """
+        try:
+            status = self._guests.status(kind, vmid)
+            return self._read(vmid, kind, status, {}) if rows.tells_ha(status) else None
+        except (Missing, Denied):
+            return None
+
+    def _where_placed(self, vmid: int, resources: Resources) -> ActualGuest | None:
+        """Return a guest that the resources place here; None if they do not, or it is gone."""
         row = resources.guests.rows.get(vmid)
         if row is None:
             return None
@@ -247,20 +268,21 @@ class Observer:
             if why := resources.guests.unclear.get(vmid):
                 raise Odd(why)
             kind, node = rows.place_of(row)
-            if node != self._node:
-                return None
-            status = self._guests.status(kind, vmid)
-            guest = rows.guest_of(vmid, kind, node, status, row)
-            if guest.unread:
-                raise Odd(guest.unread)
         except Odd as odd:
             raise unexpected(vmid, odd) from None
-        except Missing:
+        if node != self._node:
             return None
         try:
-            return configured(self._guests, guest)
+            return self._read(vmid, kind, self._guests.status(kind, vmid), row)
         except Missing:
             return None
+
+    def _read(self, vmid: int, kind: Kind, status: Row, placed: Row) -> ActualGuest:
+        """Given a guest's status and its row of the resources, return it with its configuration."""
+        guest = rows.guest_of(vmid, kind, self._node, status, placed)
+        if guest.unread:
+            raise unexpected(vmid, Odd(guest.unread))
+        return configured(self._guests, guest)
 
     def _say(self, odd: dict[str, str]) -> None:
         """Given where PVE's listings make no sense, log what was not so the last time."""

@@ -118,6 +118,18 @@ def guest_of(vmid: int, kind: Kind, node: str, row: Row, placed: Row) -> ActualG
         return ActualGuest(vmid, kind, node, None, unread=str(odd))
 
 
+def tells_ha(status: Row) -> bool:
+    """Given a guest's status, return whether it tells by itself how HA holds the guest.
+
+    Until the cluster's resource manager has seen a guest, its state is null there, and only the
+    resources have one (recorded: 140-ha-no-crm).
+    """
+    ha = status.get("ha")
+    return ha is not None and not (
+        isinstance(ha, Mapping) and ha.get("managed") in (1, "1") and ha.get("state") is None
+    )
+
+
 def place_of(row: Row) -> tuple[Kind, str]:
     """Given a guest's row of the resources, return its kind and node. Raise Odd if it has none."""
     node, kind = row.get("node"), row.get("type")

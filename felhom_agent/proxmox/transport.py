@@ -87,9 +87,13 @@ class PveAdapter(HTTPAdapter):
             self._used = time.monotonic()
         return self.last
 
+    def reconnect(self) -> None:
+        """Send the next request on a new connection."""
+        self.poolmanager.clear()
+
     def _drop_idle_connections(self) -> None:
         if time.monotonic() - self._used > IDLE_LIMIT:
-            self.poolmanager.clear()
+            self.reconnect()
 
 
 def _read(came: requests.Response) -> requests.Response:

@@ -7,6 +7,8 @@ unknown for a write that left, and leaves a client that works.
 from __future__ import annotations
 
 import contextlib
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -334,3 +336,113 @@ def test_a_snapshot_of_a_node_that_hangs_ends_when_the_agent_leaves(opened: Open
         with pytest.raises(Interrupted):
             looking.result(DEADLINE)
     node.client.close()
+
+
+def closes_before_tls(peer: Peer) -> None:
+    del peer
+
+
+def closes(peer: Peer) -> None:
+    peer.secure()
+    peer.hear()
+
+
+def resets(peer: Peer) -> None:
+    peer.secure()
+    peer.hear()
+    # Closed without lingering, a connection is reset (socket(7)).
+    peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def closes_a_kept_connection(peer: Peer) -> None:
+    peer.secure()
+    peer.hear()
+    peer.say(answer("first"))
+    peer.hear()
+
+
+def in_turn(*scripts: Script) -> Script:
+    """Return a script that gives each connection the next of these, and the last one for ever."""
+    left = list(scripts)
+
+    def script(peer: Peer) -> None:
+        (left.pop(0) if len(left) > 1 else left[0])(peer)
+
+    return script
+
+
+CUT_OFF = {"before TLS": closes_before_tls, "by a close": closes, "by a reset": resets}
+
+
+@pytest.mark.parametrize("cut", CUT_OFF.values(), ids=CUT_OFF.keys())
+def test_a_read_that_is_cut_off_is_repeated_on_a_new_connection(
+    opened: Open, client_of: Connect, cut: Script
+) -> None:
+    _, config = opened(in_turn(cut, GOOD), seconds=DEADLINE)
+    assert in_time(lambda: client_of(config).get("version")) == "good"
+
+
+def test_a_read_that_meets_the_end_of_a_kept_connection_is_repeated(
+    opened: Open, client_of: Connect
+) -> None:
+    node, config = opened(in_turn(closes_a_kept_connection, GOOD), seconds=DEADLINE)
+    client = client_of(config)
+    assert [in_time(lambda: client.get("version")) for _ in range(2)] == ["first", "good"]
+    assert len(node.heard) == 3
+
+
+def test_a_read_is_repeated_once_and_no_more(opened: Open, client_of: Connect) -> None:
+    node, config = opened(in_turn(closes, closes, GOOD), seconds=DEADLINE)
+    with pytest.raises(Unanswered, match="broke the connection"):
+        in_time(lambda: client_of(config).get("version"))
+    assert len(node.heard) == 2
+
+
+@pytest.mark.parametrize("cut", CUT_OFF.values(), ids=CUT_OFF.keys())
+def test_a_write_that_is_cut_off_is_never_repeated(
+    opened: Open, client_of: Connect, cut: Script
+) -> None:
+    before_the_request = cut is closes_before_tls
+    node, config = opened(in_turn(cut, GOOD), seconds=DEADLINE)
+    with pytest.raises(NotSent if before_the_request else OutcomeUnknown):
+        in_time(lambda: client_of(config).write("PUT", "x"))
+    assert len(node.heard) == (0 if before_the_request else 1)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [silent, spoken(OK), spoken(b"H"), spoken(answer("x")[:-1])],
+    ids=["silent", "a head", "a byte", "all but a byte"],
+)
+def test_a_read_that_took_too_long_or_was_half_answered_is_not_repeated(
+    opened: Open, client_of: Connect, script: Script
+) -> None:
+    node, config = opened(in_turn(script, GOOD), seconds=0.5)
+    with pytest.raises(Unanswered):
+        in_time(lambda: client_of(config).get("version"))
+    assert len(node.heard) == 1
+
+
+def test_what_is_left_of_its_time_bounds_a_read_that_is_repeated(
+    opened: Open, client_of: Connect
+) -> None:
+    _, config = opened(in_turn(closes, silent), seconds=0.5)
+    with pytest.raises(Unanswered, match="gave no answer in time") as caught:
+        in_time(lambda: client_of(config).get("version"))
+    assert caught.value.timed_out
+
+
+def test_a_read_is_not_repeated_once_the_agent_is_told_to_stop(
+    opened: Open, client_of: Connect
+) -> None:
+    stop = threading.Event()
+
+    def closes_and_stops(peer: Peer) -> None:
+        peer.secure()
+        peer.hear()
+        stop.set()
+
+    node, config = opened(in_turn(closes_and_stops, GOOD), seconds=DEADLINE)
+    with pytest.raises(Interrupted):
+        in_time(lambda: client_of(config, stop).get("version"))
+    assert len(node.heard) == 1

@@ -250,6 +250,27 @@ def test_a_look_at_a_guest_whose_status_makes_no_sense_is_an_error(at: Odd, stat
         at.node.observer.observe_guest(100)
 
 
+@pytest.mark.parametrize("ha", [None, {"managed": 1}, {"managed": 1, "state": None}], ids=repr)
+def test_where_a_status_does_not_tell_how_ha_holds_a_guest_the_resources_do(
+    at: Odd, ha: object
+) -> None:
+    """A guest that HA manages must not read as one that it does not."""
+    at.answers[f"{QEMU}/100/status/current"]["ha"] = ha
+    at.answers[RESOURCES][1]["hastate"] = "started"
+    at.snapshot()
+    assert at.node.observer.observe_guest(100).guests[100].ha_state == "started"
+
+
+@pytest.mark.parametrize(
+    "ha", [v for v in JUNK if not (isinstance(v, dict) or v is None)], ids=repr
+)
+def test_a_look_at_a_guest_of_which_ha_makes_no_sense_is_an_error(at: Odd, ha: object) -> None:
+    at.snapshot()
+    at.answers[f"{QEMU}/100/status/current"]["ha"] = ha
+    with pytest.raises(Unanswered, match="its ha is no object"):
+        at.node.observer.observe_guest(100)
+
+
 @pytest.mark.parametrize("path", ["/version", "/cluster/options", RESOURCES, QEMU, LXC])
 @pytest.mark.parametrize("data", ["x", 7, None, {"a": 1}, [1]], ids=repr)
 def test_a_listing_or_table_of_another_type_is_an_error_or_harmless(

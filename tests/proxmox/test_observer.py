@@ -10,7 +10,7 @@ from felhom_agent.devnode import Fault, World
 from felhom_agent.errors import Denied, Interrupted, Unanswered
 from felhom_agent.model import Facts, Kind, RunState
 from felhom_agent.proxmox.observer import READERS
-from tests.conftest import Site
+from tests.conftest import TOKEN_ID, Site
 
 
 def test_a_snapshot_holds_every_guest_and_the_configuration_of_those_asked_for(
@@ -70,6 +70,89 @@ def test_a_look_at_one_guest_is_live(site: Site) -> None:
     assert guest.state is RunState.RUNNING
     assert guest.config is not None
     assert guest.config["cores"] == 2
+
+
+def asked(site: Site, look: Callable[[], object]) -> list[str]:
+    """Return the paths that the node is asked for by a look."""
+    before = len(site.devnode.requests)
+    look()
+    return [request.path for request in site.devnode.requests[before:]]
+
+
+def test_a_look_at_a_guest_that_a_snapshot_saw_is_two_calls(site: Site) -> None:
+    site.world.start(200)
+    observer = site.connect().observer
+    observer.snapshot([])
+    assert asked(site, lambda: observer.observe_guest(100)) == [
+        "/nodes/pve1/qemu/100/status/current",
+        "/nodes/pve1/qemu/100/config",
+    ]
+    assert asked(site, lambda: observer.observe_guest(200)) == [
+        "/nodes/pve1/lxc/200/status/current",
+        "/nodes/pve1/lxc/200/pending",
+    ]
+
+
+def test_a_look_at_a_guest_that_no_snapshot_saw_asks_the_resources_first(site: Site) -> None:
+    observer = site.connect().observer
+    observer.snapshot([])
+    site.world.add("qemu", 101, {})
+    assert asked(site, lambda: observer.observe_guest(101))[0] == "/cluster/resources"
+    assert observer.observe_guest(101).guests[101].config is not None
+
+
+def test_a_guest_that_moved_since_the_snapshot_is_found_elsewhere(site: Site) -> None:
+    observer = site.connect().observer
+    observer.snapshot([100])
+    site.world.move(100, "pve2")
+    site.world.peer("pve2", online=False)
+    actual = observer.observe_guest(100)
+    assert 100 not in actual.guests
+    assert actual.elsewhere == {100: "pve2"}
+    assert actual.offline == {"pve2"}
+
+
+def test_a_guest_that_was_destroyed_since_the_snapshot_is_gone(site: Site) -> None:
+    observer = site.connect().observer
+    observer.snapshot([100])
+    site.world.remove(100)
+    actual = observer.observe_guest(100)
+    assert not {*actual.guests, *actual.elsewhere, *actual.hidden}
+
+
+def test_a_guest_made_anew_as_the_other_kind_since_the_snapshot_is_seen_as_that(
+    site: Site,
+) -> None:
+    observer = site.connect().observer
+    observer.snapshot([100])
+    site.world.remove(100)
+    site.world.add("lxc", 100, {"hostname": "other"})
+    guest = observer.observe_guest(100).guests[100]
+    assert (guest.kind, guest.name) == (Kind.LXC, "other")
+    assert guest.config is not None
+
+
+def test_a_guest_that_the_token_may_no_longer_see_is_hidden_and_not_an_error(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(privileges={"/": ["Sys.Audit"], "/vms": ["VM.Audit"]})
+    site.world.add("qemu", 100, {})
+    site.world.add("qemu", 101, {})
+    observer = site.connect().observer
+    observer.snapshot([100])
+    site.world.token(TOKEN_ID, {"/": ["Sys.Audit"], "/vms/101": ["VM.Audit"]}, site.secret)
+    assert observer.observe_guest(100).hidden == {100}
+
+
+@pytest.mark.parametrize(("state", "seen"), [("started", "started"), ("ignored", "")])
+def test_that_ha_manages_a_guest_since_the_snapshot_is_seen_in_a_look(
+    site: Site, state: str, seen: str
+) -> None:
+    observer = site.connect().observer
+    observer.snapshot([100])
+    site.world.ha(100, state)
+    assert len(asked(site, lambda: observer.observe_guest(100))) == 2
+    assert observer.observe_guest(100).guests[100].ha_state == seen
 
 
 def test_a_guest_that_is_gone_is_in_neither(site: Site) -> None:
@@ -189,12 +272,21 @@ def test_after_one_question_timed_out_the_others_are_not_asked(site: Site) -> No
 
 @pytest.mark.parametrize("action", ["reset-before", "truncated", "status:596", "garbage"])
 def test_a_question_that_breaks_off_costs_its_guest_only(site: Site, action: str) -> None:
-    site.devnode.faults.add(Fault("GET", "qemu/100/config$", action))
+    times = 2 if action == "reset-before" else 1
+    site.devnode.faults.add(Fault("GET", "qemu/100/config$", action, times=times))
     for vmid in range(300, 320):
         site.world.add("lxc", vmid, {})
     actual = site.connect().observer.snapshot([100, *range(300, 320)])
     assert actual.guests[100].unread
     assert all(actual.guests[vmid].config is not None for vmid in range(300, 320))
+    assert not actual.timed_out
+
+
+def test_a_question_that_breaks_off_once_costs_nothing(site: Site) -> None:
+    for path in ("version$", "cluster/resources$", "lxc$", "qemu/100/config$"):
+        site.devnode.faults.add(Fault("GET", path, "reset-before"))
+    actual = site.connect().observer.snapshot([100, 200])
+    assert all(guest.config is not None for guest in actual.guests.values())
     assert not actual.timed_out
 
 

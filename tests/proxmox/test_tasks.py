@@ -253,6 +253,6 @@ def test_a_refusal_in_open_words_is_in_doubt_where_the_file_has_changed(site: Si
 def test_a_refusal_in_open_words_is_in_doubt_where_nobody_can_look(site: Site) -> None:
     site.world.behave(100, Behaviour(config_error="words that nobody knows yet"))
     wanted = change(site, CORES)
-    site.devnode.faults.add(Fault("GET", "config$", "reset-before"))
+    site.devnode.faults.add(Fault("GET", "config$", "reset-before", times=2))
     with pytest.raises(OutcomeUnknown, match="words that nobody knows yet"):
         site.connect().guests.set_config(wanted)

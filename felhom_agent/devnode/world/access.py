@@ -70,10 +70,12 @@ class Tokens:
     def __init__(self) -> None:
         self._known: dict[str, tuple[str, Caller]] = {}
 
-    def create(self, name: str, privileges: Mapping[str, Iterable[str]] | None) -> str:
+    def create(
+        self, name: str, privileges: Mapping[str, Iterable[str]] | None, secret: str = ""
+    ) -> str:
         """Given a token's name and privileges (None: those of the agent), return its secret."""
         given = {"/": AGENT_PRIVILEGES} if privileges is None else privileges
-        secret = str(uuid.uuid4())
+        secret = secret or str(uuid.uuid4())
         self._known[name] = (secret, Caller(name, {p: tuple(v) for p, v in given.items()}))
         return secret
 

@@ -136,10 +136,14 @@ class World(Mishaps):
             if running:
                 guest.started(self.events.moment)
 
-    def token(self, name: str, privileges: Mapping[str, Iterable[str]] | None = None) -> str:
-        """Given a token's full name and its privileges by path, return its new secret."""
+    def token(
+        self, name: str, privileges: Mapping[str, Iterable[str]] | None = None, secret: str = ""
+    ) -> str:
+        """Given a token's full name, its privileges by path and its secret, if it is to keep one,
+        return its secret.
+        """
         with self.guard:
-            return self.tokens.create(name, privileges)
+            return self.tokens.create(name, privileges, secret)
 
     def config(self, vmid: int) -> dict[str, Json]:
         """Given a guest, return what GET config would answer now."""
