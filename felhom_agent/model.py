@@ -146,6 +146,12 @@ class Desired:
     settles_in: float = 0.0
     news: tuple[Problem, ...] = field(default=(), compare=False)
 
+    @property
+    def raw(self) -> frozenset[int]:
+        """The guests of which lines of LXC itself (`lxc.*`) are declared."""
+        guests = self.guests.items()
+        return frozenset(v for v, g in guests if any(k.startswith("lxc.") for k in g.config))
+
 
 @dataclass(frozen=True)
 class ActualGuest:

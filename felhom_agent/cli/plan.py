@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     desired = _only(desired_now(config), arguments.vmid)
     node = Node.connect(config.proxmox)
     try:
-        actual = node.observer.snapshot(desired.guests.keys())
+        actual = node.observer.snapshot(desired.guests.keys(), desired.raw)
         history = HistoryReader(node.client).read()
         plans = plan(desired, actual, _identities(config.journal.directory / NAME), history)
     finally:

@@ -98,7 +98,7 @@ class Passes:
 
     def _compare(self, desired: Desired, *, remember: bool) -> None:
         begun = self._clock()
-        actual = self._node.observer.snapshot(desired.guests.keys())
+        actual = self._node.observer.snapshot(desired.guests.keys(), desired.raw)
         self._health.observed(slowly=actual.timed_out)
         self._quorum.look_again()
         plans = self._plans(desired, actual)

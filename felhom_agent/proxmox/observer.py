@@ -69,15 +69,18 @@ class Observer:
         self._odd: dict[str, str] = {}
         self.facts = Facts()
         self._kinds: Mapping[int, Kind] = MappingProxyType({})
+        self._raw: frozenset[int] = frozenset()
         self._packages: Mapping[str, str] = MappingProxyType({})
         self._packages_of: tuple[int, ...] = ()
 
-    def snapshot(self, vmids: Collection[int]) -> Actual:
-        """Given the guests that are declared, return the node as it is now.
+    def snapshot(self, vmids: Collection[int], raw: Collection[int] = ()) -> Actual:
+        """Given the guests that are declared, and those of them with `lxc.*` lines, return the node
+        as it is now.
 
         Raise Unchanged if PVE cannot be asked, Denied if the token may see no guest at all,
         Interrupted if the agent is shutting_down.
         """
+        self._raw = frozenset(raw)
         client = self._client.abandoned_by(self._shutting_down)
         odd: dict[str, str] = {}
         resources = self._resources(client, self._steps)
@@ -181,7 +184,10 @@ class Observer:
         """Read the configurations of declared guests into `here`."""
         wanted = [here[vmid] for vmid in sorted(vmids) if vmid in here and not here[vmid].unread]
         guests = Guests(client)
-        reading = Reading(lambda guest: configured(guests, guest), self._shutting_down)
+        reading = Reading(
+            lambda guest: configured(guests, guest, raw=guest.vmid in self._raw),
+            self._shutting_down,
+        )
         with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
             for guest in pool.map(reading, wanted):
                 here[guest.vmid] = guest
@@ -282,7 +288,7 @@ class Observer:
         guest = rows.guest_of(vmid, kind, self._node, status, placed)
         if guest.unread:
             raise unexpected(vmid, Odd(guest.unread))
-        return configured(self._guests, guest)
+        return configured(self._guests, guest, raw=vmid in self._raw)
 
     def _say(self, odd: dict[str, str]) -> None:
         """Given where PVE's listings make no sense, log what was not so the last time."""

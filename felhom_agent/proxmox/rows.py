@@ -226,9 +226,21 @@ def checked(config: object, *, empty: bool = False) -> dict[str, Any]:
     if not isinstance(config, dict) or (not config and not empty) or len(config) > _MAX_KEYS:
         raise Odd("its configuration is no object, or has no key, or too many")
     for key, value in config.items():
-        if not _is_text(key) or not _is_value(value):
+        if not _is_text(key) or not (_is_value(value) or (key == "lxc" and _are_pairs(value))):
             raise Odd("its configuration has a value that no option can have")
     return config
+
+
+def _are_pairs(value: object) -> bool:
+    """Return whether it is what PVE makes of a container's `lxc.*` lines: pairs of key and text."""
+    return (
+        isinstance(value, list)
+        and len(value) <= _MAX_KEYS
+        and all(
+            isinstance(pair, list) and len(pair) == 2 and all(_is_text(part) for part in pair)
+            for pair in value
+        )
+    )
 
 
 def _is_value(value: object) -> bool:

@@ -1,10 +1,13 @@
-"""Wishes against a node behind real HTTPS: PVE's parts stay, and root's things hold nothing up."""
+"""Declarations against a node behind real HTTPS: PVE's parts stay, and what is root's holds nothing up."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 
-from felhom_agent.daemon.assembly import Parts
+import pytest
+
+from felhom_agent.daemon.assembly import Parts, assembled
+from felhom_agent.daemon.loop import Daemon
 from felhom_agent.model import Blocked, Converged, DeclaredValue, Desired, DesiredGuest, Outcome
 from tests.conftest import Open, Site
 
@@ -67,3 +70,23 @@ def test_no_disk_is_made_again_after_a_person_took_it_off(site: Site, agent: Ope
             assert "the agent creates no volumes" in outcome.why
     assert "scsi1" not in site.world.config(100)
     assert writes(site) == 0
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_lines_of_lxc_itself_are_compared_and_hold_nothing_else_up(
+    site: Site, running: bool
+) -> None:
+    """PVE answers with them as pairs, and leaves them out of what it tells of a running guest."""
+    lines = [["lxc.cap.drop", "sys_time"], ["lxc.apparmor.profile", "generated"]]
+    site.world.add("lxc", 205, {"cores": 1, "lxc": lines}, running=running)
+    site.declare('[guest.205.config]\ncores = 2\n"lxc.cap.drop" = "sys_time"\n')
+    with assembled(site.config(), site.clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        assert daemon.run_pass()
+        assert site.world.config(205)["cores"] == 2
+        site.declare('[guest.205.config]\ncores = 3\n"lxc.cap.drop" = "sys_admin"\n')
+        assert not daemon.run_pass()
+        outcome = daemon._scheduler.statuses[205].outcome
+        assert isinstance(outcome, Blocked)
+        assert "lxc.cap.drop" in outcome.why
+        assert site.world.config(205)["cores"] == 3
