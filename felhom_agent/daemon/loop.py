@@ -29,9 +29,10 @@ from felhom_agent import __version__
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import Parts, hub_loop, hub_provider, provider_for
+from felhom_agent.daemon.ended import Ended
 from felhom_agent.daemon.health import Health
 from felhom_agent.daemon.passes import Passes
-from felhom_agent.daemon.scheduler import Ended, Scheduler
+from felhom_agent.daemon.scheduler import Scheduler
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.settle import load_settled
 from felhom_agent.desired.watched import Watched

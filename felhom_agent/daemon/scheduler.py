@@ -26,15 +26,16 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, replace
+from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
+from felhom_agent.daemon.ended import Ended, Report, result_of
+from felhom_agent.daemon.jobs import Job, hand_over
 from felhom_agent.daemon.places import Places, may_restart
 from felhom_agent.daemon.record import GuestRecord, Run
 from felhom_agent.daemon.statuses import Statuses
-from felhom_agent.errors import Interrupted, QueueClosed
+from felhom_agent.errors import QueueClosed
 from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import (
@@ -53,40 +54,8 @@ from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.reconcile.reconciliation import Reconciled, Seen
-from felhom_agent.service.events import INTERNAL_ERROR
-from felhom_agent.service.logging import fields
-from felhom_agent.service.origins import described
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A lane's word to the main loop: what came of a guest; None if it was interrupted.
-
-    `scheduler` is whom it is for: an agent that was assembled again has another one.
-    """
-
-    scheduler: object
-    vmid: int
-    result: Reconciled | None
-
-
-Report = Callable[[Ended], None]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A one-shot job that waits for its place."""
-
-    key: str
-    action: Action
-    expires: float | None
-    future: Future[Operation]
-
-    @property
-    def vmid(self) -> int:
-        return self.action.vmid
 
 
 class Scheduler:
@@ -117,7 +86,7 @@ class Scheduler:
         self._clock = clock
         self._places = Places(parallel)
         self._runs: dict[int, Run] = {}
-        self._queue: deque[int | _Job] = deque()
+        self._queue: deque[int | Job] = deque()
         self._records: dict[int, GuestRecord] = {}
         self._retries: dict[int, float] = {}
         self._held: Mapping[int, str] = {}
@@ -190,7 +159,7 @@ class Scheduler:
         `expires` is when the job ends to be good, in seconds since the epoch (None: never). See
         `Engine.run_once` for what the future raises.
         """
-        job = _Job(key, action, expires, Future())
+        job = Job(key, action, expires, Future())
         self._queue.append(job)
         self.dispatch()
         return job.future
@@ -251,10 +220,10 @@ class Scheduler:
     def dispatch(self) -> None:
         """Submit those that wait, in order, as long as there are places."""
         self._dispatched = self._clock()
-        kept: deque[int | _Job] = deque()
+        kept: deque[int | Job] = deque()
         while self._queue and self._places.is_free(self._runs.values(), self._dispatched):
             entry = self._queue.popleft()
-            if not (self._start_job(entry) if isinstance(entry, _Job) else self._start(entry)):
+            if not (self._start_job(entry) if isinstance(entry, Job) else self._start(entry)):
                 kept.append(entry)
         self._queue.extendleft(reversed(kept))
 
@@ -361,7 +330,7 @@ class Scheduler:
                 return f"guest {other} was stopped for its restart and is still down; it waits"
         return ""
 
-    def _start_job(self, job: _Job) -> bool:
+    def _start_job(self, job: Job) -> bool:
         """Submit a one-shot job of the queue; return whether its entry is used up."""
         if job.vmid in self._runs:
             return False
@@ -382,11 +351,11 @@ class Scheduler:
 
     def _lane_ended(self, vmid: int, future: Future[Reconciled]) -> None:
         """Hear, on any thread, that a lane is done with a guest."""
-        self._report(Ended(self, vmid, _result_of(future)))
+        self._report(Ended(self, vmid, result_of(future)))
 
-    def _job_ended(self, job: _Job, future: Future[Operation]) -> None:
+    def _job_ended(self, job: Job, future: Future[Operation]) -> None:
         """Hear, on any thread, that a one-shot job has ended."""
-        _copy(future, job.future)
+        hand_over(future, job.future)
         self._report(Ended(self, job.vmid, None))
 
     def _note(self, record: GuestRecord, result: Reconciled) -> None:
@@ -416,24 +385,3 @@ class Scheduler:
             case Refused():
                 record.wait(math.inf)
         self._statuses.note(record, outcome)
-
-
-def _result_of(future: Future[Reconciled]) -> Reconciled | None:
-    """Return what came of a guest; None if its lane was interrupted."""
-    try:
-        return future.result(timeout=0)
-    except (Interrupted, QueueClosed, CancelledError):
-        return None
-    except BaseException as error:  # whatever it is, the guest's place must become free
-        why = f"internal error: {described(error)}"
-        _log.error("a guest's outcome was lost: %s", why, extra=fields(INTERNAL_ERROR))
-        return Reconciled(Retry(0.0, why))
-
-
-def _copy(done: Future[Any], to: Future[Any]) -> None:
-    """Give one future, which runs, what came of another."""
-    error = CancelledError() if done.cancelled() else done.exception(timeout=0)
-    if error is None:
-        to.set_result(done.result(timeout=0))
-    else:
-        to.set_exception(error)

@@ -439,7 +439,7 @@ def test_an_end_that_is_meant_for_another_assembly_is_ignored(site: Site, begin:
     again = Daemon(
         agent.daemon.config, agent.daemon._parts, clock=agent.monotonic, chance=lambda: 0.0
     )
-    from felhom_agent.daemon.scheduler import Ended
+    from felhom_agent.daemon.ended import Ended
     from felhom_agent.reconcile.reconciliation import Reconciled
 
     again._pass()

@@ -1,4 +1,4 @@
-"""Declarations against a node behind real HTTPS: PVE's parts stay, and what is root's holds nothing up."""
+"""Declarations against a real HTTPS node: PVE's parts stay, what is root's holds nothing up."""
 
 from __future__ import annotations
 
