@@ -50,7 +50,7 @@ class _Lane:
 class LaneQueue:
     """Runs callbacks one at a time per guest, and side by side for different guests."""
 
-    def __init__(self, *, idle_seconds: float = 30.0) -> None:
+    def __init__(self, *, idle_seconds: float = 1.0) -> None:
         self._idle_seconds = idle_seconds
         self._lock = threading.Lock()
         self._gone = threading.Condition(self._lock)

@@ -45,7 +45,7 @@ class TestStart:
         host.write_demo()
         host.machine.run("systemctl", "stop", "node")
         host.start()
-        host.wait_for("the node cannot be looked at; trying on")
+        host.wait_for("the node cannot be observed; trying on")
         assert host.machine.show(AGENT, "ActiveState")["ActiveState"] == "active"
         assert "cannot be looked at" in host.machine.show(AGENT, "StatusText")["StatusText"]
         host.begin_node()
@@ -53,7 +53,7 @@ class TestStart:
         host.machine.run("systemctl", "restart", AGENT)
         host.wait_for("guest 100: done: start")
         host.machine.run("systemctl", "stop", "node")
-        host.wait_for("the node cannot be looked at", times=2)
+        host.wait_for("the node cannot be observed", times=2)
         assert len(host.said("FELHOM_EVENT=node-away")) == 2
 
     @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ class TestConfinement:
         limits = running.machine.shell(f"cat /proc/{running.pid()}/limits")
         lines = [line.split() for line in limits.splitlines()]
         assert ["Max", "core", "file", "size", "0", "0", "bytes"] in lines
-        assert ["Max", "file", "size", "2147483648", "2147483648", "bytes"] in lines
+        assert ["Max", "file", "size", "536870912", "536870912", "bytes"] in lines
 
     def test_it_sees_neither_homes_nor_devices_nor_others(self, running: Host) -> None:
         assert self._inside(running, "ls /dev/sda /dev/mem /dev/kvm 2>/dev/null || true") == ""
