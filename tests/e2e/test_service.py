@@ -47,7 +47,7 @@ class TestStart:
         host.start()
         host.wait_for("the node cannot be observed; trying on")
         assert host.machine.show(AGENT, "ActiveState")["ActiveState"] == "active"
-        assert "cannot be looked at" in host.machine.show(AGENT, "StatusText")["StatusText"]
+        assert "cannot be observed" in host.machine.show(AGENT, "StatusText")["StatusText"]
         host.begin_node()
         host.write_demo()
         host.machine.run("systemctl", "restart", AGENT)
