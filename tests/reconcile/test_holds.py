@@ -149,8 +149,11 @@ def half_done_restart(found: Stage) -> bool:
 
 
 @pytest.mark.parametrize("declared", [RESTARTED, SHUT_DOWN], ids=["restarted", "shut down"])
-@pytest.mark.parametrize("on_disk", [False, True], ids=["at each call", "at each sync"])
-@pytest.mark.parametrize("hold", [block, dry_run])
+@pytest.mark.parametrize(
+    ("hold", "on_disk"),
+    [(block, False), (dry_run, True)],
+    ids=["block at each call", "dry run at each sync"],
+)
 def test_after_a_hold_nothing_is_begun_but_the_start_that_ends_our_own_restart(
     hold: Callable[[Stage], None], on_disk: bool, declared: str
 ) -> None:
@@ -166,8 +169,11 @@ def test_after_a_hold_nothing_is_begun_but_the_start_that_ends_our_own_restart(
 
 
 @pytest.mark.parametrize("declared", [RESTARTED, SHUT_DOWN], ids=["restarted", "shut down"])
-@pytest.mark.parametrize("on_disk", [False, True], ids=["at each call", "at each sync"])
-@pytest.mark.parametrize("hold", [freeze, withdraw])
+@pytest.mark.parametrize(
+    ("hold", "on_disk"),
+    [(freeze, True), (withdraw, False), (withdraw, True)],
+    ids=["freeze at each sync", "withdrawal at each call", "withdrawal at each sync"],
+)
 def test_after_a_freeze_or_a_withdrawal_nothing_is_begun_at_all(
     hold: Callable[[Stage], None], on_disk: bool, declared: str, caplog: pytest.LogCaptureFixture
 ) -> None:
