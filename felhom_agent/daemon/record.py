@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from felhom_agent.model import Action, DesiredGuest, GuestStatus
+from felhom_agent.model import Action, Converged, DesiredGuest, GuestStatus, Outcome, Retry
 
 if TYPE_CHECKING:
     from felhom_agent.reconcile.reconciliation import Seen
@@ -79,3 +79,21 @@ class GuestRecord:
     def is_due(self, actions: tuple[Action, ...], now: float) -> bool:
         """Given what would be done, return whether it shall be tried now."""
         return now >= self.not_before or actions != self.attempted
+
+    def note(self, outcome: Outcome, now: float) -> bool:
+        """Given an outcome and the time in seconds since the epoch, keep it; return whether it is
+        news.
+        """
+        before = self.status.outcome if self.status else None
+        news = _is_news(before, outcome)
+        same = self.status is not None and not news and type(before) is type(outcome)
+        self.status = GuestStatus(outcome, self.status.since if same and self.status else now)
+        return news
+
+
+def _is_news(before: Outcome | None, now: Outcome) -> bool:
+    if isinstance(now, Converged):
+        return before is not None and not isinstance(before, Converged)
+    if isinstance(before, Retry) and isinstance(now, Retry):
+        return before.why != now.why
+    return before != now

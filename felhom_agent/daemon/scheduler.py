@@ -29,12 +29,13 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from felhom_agent.daemon.ended import Ended, Report, result_of
 from felhom_agent.daemon.jobs import Job, hand_over
 from felhom_agent.daemon.places import Places, may_restart
 from felhom_agent.daemon.record import GuestRecord, Run
-from felhom_agent.daemon.statuses import Statuses
+from felhom_agent.daemon.statuses import announce, snapshot
 from felhom_agent.errors import QueueClosed
 from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.operations import Operations
@@ -46,6 +47,7 @@ from felhom_agent.model import (
     DesiredGuest,
     GuestPlan,
     GuestStatus,
+    Outcome,
     Refused,
     Retry,
 )
@@ -91,14 +93,16 @@ class Scheduler:
         self._retries: dict[int, float] = {}
         self._held: Mapping[int, str] = {}
         self._dispatched = -math.inf
-        self._statuses = Statuses(now)
+        self._now = now
+        self._changed = False
+        self._statuses: Mapping[int, GuestStatus] = MappingProxyType({})
         self.backoff = backoff
         self.number = 0
 
     @property
     def statuses(self) -> Mapping[int, GuestStatus]:
         """The status of each declared guest that was observed, as an immutable snapshot."""
-        return self._statuses.published
+        return self._statuses
 
     @property
     def running(self) -> int:
@@ -205,7 +209,7 @@ class Scheduler:
                 self._withdraw(record)
             elif end.vmid in self._held:
                 why = self._held[end.vmid]
-                self._statuses.note(record, GuestPlan(end.vmid, withheld=why).outcome)
+                self._keep(record, GuestPlan(end.vmid, withheld=why).outcome)
             elif end.result is not None and run is not None:
                 if run.declared == record.declared:
                     self._note(record, end.result)
@@ -215,7 +219,9 @@ class Scheduler:
 
     def publish(self) -> None:
         """Let other threads see the statuses as they are now."""
-        self._statuses.publish(self._records)
+        if self._changed:
+            self._changed = False
+            self._statuses = snapshot(self._records)
 
     def dispatch(self) -> None:
         """Submit those that wait, in order, as long as there are places."""
@@ -233,7 +239,7 @@ class Scheduler:
         record.seen = seen
         if not plan.actions and not in_flight:
             self._drop(record)
-            self._statuses.note(record, plan.outcome)
+            self._keep(record, plan.outcome)
             if isinstance(record.status and record.status.outcome, Converged):
                 record.settle()
             else:
@@ -242,7 +248,7 @@ class Scheduler:
         if why := self._may_not(record.vmid):
             would = ["find out what became of what is in flight"] if in_flight else []
             would += [describe(action) for action in plan.actions]
-            self._statuses.note(record, Blocked(f"{why}; would {', '.join(would)}"))
+            self._keep(record, Blocked(f"{why}; would {', '.join(would)}"))
             if not in_flight:
                 self._drop(record)
                 return
@@ -282,7 +288,7 @@ class Scheduler:
         self._drop(record)
         if record.run is None:
             del self._records[record.vmid]
-        self._statuses.forget()
+        self._changed = True
 
     def _start(self, vmid: int) -> bool:
         """Submit a guest of the queue; return whether its entry is used up."""
@@ -292,7 +298,7 @@ class Scheduler:
         if vmid in self._runs or (record.wants_restart and not may_restart(self._runs.values())):
             return False
         if record.wants_restart and (down := self._down_by_us(vmid)):
-            self._statuses.note(record, Retry(0.0, down))
+            self._keep(record, Retry(0.0, down))
             record.queued = record.wants_restart = False
             return True
         run = Run(self._clock(), record.wants_restart, record.declared)
@@ -308,7 +314,7 @@ class Scheduler:
         except QueueClosed:
             return False
         except RuntimeError as error:  # the system gives us no thread
-            self._statuses.note(record, Retry(0.0, f"no thread could be had for it: {error}"))
+            self._keep(record, Retry(0.0, f"no thread could be had for it: {error}"))
             record.queued = False
             return True
         record.queued = record.wants_restart = False
@@ -358,6 +364,12 @@ class Scheduler:
         hand_over(future, job.future)
         self._report(Ended(self, job.vmid, None))
 
+    def _keep(self, record: GuestRecord, outcome: Outcome) -> None:
+        """Keep how a guest stands, and say it if it is news."""
+        self._changed = True
+        if record.note(outcome, self._now()):
+            announce(record.vmid, outcome)
+
     def _note(self, record: GuestRecord, result: Reconciled) -> None:
         """Given what came of a guest, keep it, and decide when the guest is tried again."""
         now, outcome = self._clock(), result.outcome
@@ -367,7 +379,7 @@ class Scheduler:
             self._enqueue(record)
             if not may_restart(self._runs.values()):
                 why = "another guest is being restarted; it waits for that to end"
-                self._statuses.note(record, Retry(0.0, why))
+                self._keep(record, Retry(0.0, why))
             return
         match outcome:
             case Converged():
@@ -384,4 +396,4 @@ class Scheduler:
                 record.wait(now + self.backoff.cap)
             case Refused():
                 record.wait(math.inf)
-        self._statuses.note(record, outcome)
+        self._keep(record, outcome)

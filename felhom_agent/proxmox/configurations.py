@@ -7,28 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from felhom_agent.errors import Interrupted, Unanswered, Unchanged
-from felhom_agent.model import EMPTY, ActualGuest, Kind, RunState
-from felhom_agent.proxmox import rows
-from felhom_agent.proxmox.guests import Guests
+from felhom_agent.model import ActualGuest
 from felhom_agent.proxmox.rows import Odd
 from felhom_agent.service.flag import Signal
-
-
-def configured(guests: Guests, guest: ActualGuest, *, raw: bool = False) -> ActualGuest:
-    """Given a guest, return it with its configuration, with `raw` also the `lxc.*` lines of a
-    running container, which take a call more. Raise Unchanged if it cannot be had.
-    """
-    try:
-        if guest.state is not RunState.RUNNING:
-            return rows.with_config(guest, guests.config(guest.kind, guest.vmid))
-        found = rows.with_pending(guest, guests.pending(guest.kind, guest.vmid))
-        if not raw or guest.kind is not Kind.LXC:
-            return found
-        # PVE: pve-guest-common GuestHelpers.pm config_with_pending_array leaves lists out.
-        lines = guests.config(guest.kind, guest.vmid).get("lxc", [])
-        return replace(found, config={**(found.config or EMPTY), "lxc": lines})
-    except Odd as odd:
-        raise unexpected(guest.vmid, odd) from None
 
 
 def unexpected(vmid: int, odd: Odd) -> Unanswered:

@@ -7,10 +7,21 @@ it; an empty answer is success without a task, and returns an empty text.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from felhom_agent.errors import Interrupted, NotSent, OutcomeUnknown, Unanswered, Unchanged
-from felhom_agent.model import ABSENT, Kind, SetConfig, Start, Stop, StopPolicy
+from felhom_agent.model import (
+    ABSENT,
+    EMPTY,
+    ActualGuest,
+    Kind,
+    RunState,
+    SetConfig,
+    Start,
+    Stop,
+    StopPolicy,
+)
 from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.upid import Upid
@@ -55,6 +66,23 @@ class Guests:
         if not isinstance(answer, list):
             raise _unexpected(vmid, "its pending changes are no list")
         return answer
+
+    def configured(self, guest: ActualGuest, *, raw: bool = False) -> ActualGuest:
+        """Given a guest, return it with its configuration, with `raw` also the `lxc.*` lines of a
+        running container, which take a call more. Raise Unchanged if it cannot be had.
+        """
+        kind, vmid = guest.kind, guest.vmid
+        try:
+            if guest.state is not RunState.RUNNING:
+                return rows.with_config(guest, self.config(kind, vmid))
+            found = rows.with_pending(guest, self.pending(kind, vmid))
+            if not raw or kind is not Kind.LXC:
+                return found
+            # PVE: pve-guest-common GuestHelpers.pm config_with_pending_array leaves lists out.
+            lines = self.config(kind, vmid).get("lxc", [])
+            return replace(found, config={**(found.config or EMPTY), "lxc": lines})
+        except rows.Odd as odd:
+            raise _unexpected(vmid, str(odd)) from None
 
     def status(self, kind: Kind, vmid: int) -> dict[str, Any]:
         """Return a guest's present status: state, lock, HA. Raise Unchanged if it cannot be had."""

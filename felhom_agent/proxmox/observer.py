@@ -31,7 +31,7 @@ from felhom_agent.errors import Denied, Interrupted, Missing, Unanswered, Unchan
 from felhom_agent.model import Actual, ActualGuest, Facts, Kind
 from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.client import Client
-from felhom_agent.proxmox.configurations import Reading, configured, unexpected
+from felhom_agent.proxmox.configurations import Reading, unexpected
 from felhom_agent.proxmox.guests import Guests
 from felhom_agent.proxmox.packages import installed
 from felhom_agent.proxmox.rows import Listing, Odd, Resources, Row
@@ -185,7 +185,7 @@ class Observer:
         wanted = [here[vmid] for vmid in sorted(vmids) if vmid in here and not here[vmid].unread]
         guests = Guests(client)
         reading = Reading(
-            lambda guest: configured(guests, guest, raw=guest.vmid in self._raw),
+            lambda guest: guests.configured(guest, raw=guest.vmid in self._raw),
             self._shutting_down,
         )
         with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
@@ -288,7 +288,7 @@ class Observer:
         guest = rows.guest_of(vmid, kind, self._node, status, placed)
         if guest.unread:
             raise unexpected(vmid, Odd(guest.unread))
-        return configured(self._guests, guest, raw=vmid in self._raw)
+        return self._guests.configured(guest, raw=vmid in self._raw)
 
     def _say(self, odd: dict[str, str]) -> None:
         """Given where PVE's listings make no sense, log what was not so the last time."""
