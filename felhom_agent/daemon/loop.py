@@ -294,15 +294,10 @@ class Daemon:
             _log.error(text, extra=fields(CONFIG_WRONG))
         else:
             self._adopt(fresh)
-        self._release()
+        if isinstance(self._intent.provider, MergedProvider):
+            self._intent.provider.release()
         backoff = Backoff.of(self.config.reconcile, self._chance)
         self._scheduler.adopt(backoff, self.config.reconcile.parallel)
-
-    def _release(self) -> None:
-        """Leave to the hub what no file declares any more: at a reload the owner says so."""
-        if isinstance(self._intent.provider, MergedProvider):
-            self._intent.load()
-            self._intent.provider.release()
 
     def _adopt(self, fresh: Config) -> None:
         old = self.config

@@ -25,13 +25,13 @@ class MergedProvider:
         self._local = local
         self._hub = hub
         self._claims = claims
-        self._latest = Desired()
+        self._to_release = False
 
     def load(self) -> Desired:
         """Return both, with the problems of both, and a remark on each guest that both declare."""
         local, hub = self._local.load(), self._hub.load()
-        self._latest = local
-        here = local.guests.keys() | local.held.keys()
+        here = frozenset(local.guests.keys() | local.held.keys())
+        self._release(local, here)
         granted = self._claims.share(here, hub.guests.keys(), complete=local.complete)
         held = {
             vmid: self._claims.why_not(vmid, complete=local.complete)
@@ -46,16 +46,20 @@ class MergedProvider:
             held=MappingProxyType({**held, **local.held}),
         )
 
-    def release(self) -> bool:
+    def release(self) -> None:
         """Leave to the hub what no file here declares any more: the owner's word, at a reload.
 
-        Look first (`load`); return whether all files could be read then. If not, nothing is left
-        to the hub.
+        It counts at the next look that finds the files left alone. If one of them cannot be read
+        then, nothing is left to the hub, and the owner has to say it again.
         """
-        here = self._latest
-        if here.complete:
-            self._claims.release(here.guests.keys() | here.held.keys())
-        return here.complete
+        self._to_release = True
+
+    def _release(self, local: Desired, here: frozenset[int]) -> None:
+        if not self._to_release or local.settles_in > 0:
+            return
+        self._to_release = False
+        if local.complete:
+            self._claims.release(here)
 
     def _trouble(self) -> tuple[Problem, ...]:
         """Return what is wrong with the memory of whose guests are whose."""

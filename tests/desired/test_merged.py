@@ -24,12 +24,14 @@ class Source:
     guests: tuple[int, ...] = ()
     held: tuple[int, ...] = ()
     complete: bool = True
+    settles_in: float = 0.0
 
     def load(self) -> Desired:
         return Desired(
             MappingProxyType({v: DesiredGuest(v) for v in self.guests}),
             held=MappingProxyType(dict.fromkeys(self.held, "is declared twice")),
             complete=self.complete,
+            settles_in=self.settles_in,
         )
 
 
@@ -88,7 +90,7 @@ def test_a_guest_that_was_declared_here_is_the_hubs_only_when_the_owner_says_so(
         both.restart()
     for _ in range(2):
         assert both.look() == ([101], {100: DECLARED})
-    assert both.provider.release()
+    both.provider.release()
     assert both.look() == ([100, 101], {})
     both.restart()
     assert both.look() == ([100, 101], {})
@@ -98,16 +100,36 @@ def test_a_reload_leaves_nothing_to_the_hub_while_a_file_cannot_be_read(both: Bo
     both.here.guests, both.hub.guests = (100,), (100,)
     both.look()
     both.here.guests, both.here.complete = (), False
+    both.provider.release()
+    for complete in (False, True):
+        both.here.complete = complete
+        assert both.look() == ([], {100: DECLARED})
+
+
+def test_a_reload_right_after_a_file_was_removed_counts_once_that_is_believed(both: Both) -> None:
+    """`rm 100.toml; systemctl reload felhom-agent`, within the seconds that a file settles for."""
+    both.here.guests, both.hub.guests = (100,), (100,)
     both.look()
-    assert not both.provider.release()
-    both.here.complete = True
+    both.here.settles_in = 1.5
+    both.provider.release()
+    assert both.look() == ([100], {})
+    both.here.guests, both.here.settles_in = (), 0.0
+    assert both.look() == ([100], {})
+    assert both.provider.load().remarks == {}
+
+
+def test_a_reload_counts_once(both: Both) -> None:
+    both.provider.release()
+    both.here.guests, both.hub.guests = (100,), (100,)
+    both.look()
+    both.here.guests = ()
     assert both.look() == ([], {100: DECLARED})
 
 
 def test_a_reload_takes_nothing_from_what_files_here_declare_now(both: Both) -> None:
     both.here.guests, both.here.held, both.hub.guests = (100,), (101,), (100, 101)
+    both.provider.release()
     both.look()
-    assert both.provider.release()
     both.here.guests = both.here.held = ()
     assert both.look() == ([], {100: DECLARED, 101: DECLARED})
 
@@ -195,7 +217,7 @@ def test_where_its_memory_is_damaged_nothing_is_the_hubs_until_the_owner_says_so
         both.restart()
         assert both.look() == ([], {100: UNKNOWN})
     assert path.with_name(f"{NAME}.damaged").read_bytes() == spoiled
-    assert both.provider.release()
+    both.provider.release()
     assert both.look() == ([100], {})
     assert both.provider.load().problems == ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,3 +152,20 @@ def test_a_wrong_hub_is_refused_at_the_start_in_words(
     assert agent.end(None) == 78
     assert agent.count(words) == 1, agent.lines
     assert not agent.count('secret"')
+
+
+def test_a_file_that_is_removed_just_before_a_reload_leaves_its_guest_to_the_hub(
+    site: Site, hub: DevHub, configured: Path
+) -> None:
+    """The removal is believed only some seconds after the reload that is about it."""
+    configured.write_text(configured.read_text().replace("settle = 0", "settle = 1"))
+    site.declare("[guest.100.config]\ncores = 3\n")
+    hub.store.desire("pve1", STATE)
+    agent = Process(configured)
+    agent.wait_for("generation 1 of the hub is in force")
+    agent.wait_for("guest 100: done: set cores")
+    (site.guests_directory / "guests.toml").unlink()
+    agent.send(signal.SIGHUP)
+    agent.wait_for("guest 100: done: start")
+    assert agent.end() == 0
+    assert site.world.config(100)["cores"] == 2
