@@ -1,8 +1,10 @@
 """Which guests were created, restored or destroyed, by the node's task list.
 
-The first pass asks once per type of task, for the whole archive; each later one asks once for what
-was begun since, by PVE's own clock. A token without Sys.Audit on the node sees only its own tasks
-and no error (PVE: API2/Tasks.pm), so the list counts as unreadable without that privilege.
+The first pass asks once per type of task, for all that PVE has; each later one asks once for what
+was begun since, by PVE's own clock. PVE filters by when a task began, and a task counts only once
+it has ended: so what still runs is asked for again. A token without Sys.Audit on the node sees only
+its own tasks and no error (PVE: API2/Tasks.pm), so the list counts as unreadable without that
+privilege.
 
 Belongs to the main thread.
 """
@@ -21,7 +23,10 @@ from felhom_agent.proxmox.client import Client
 _log = logging.getLogger(__name__)
 
 TYPES = ("vzcreate", "vzrestore", "vzdestroy", "qmcreate", "qmrestore", "qmdestroy")
+RUNNING = "RUNNING"
 MAX_ROWS = 500
+# Seconds for which a task that has begun may not be listed yet.
+_LATE = 30
 
 
 class HistoryReader:
@@ -31,7 +36,7 @@ class HistoryReader:
         self._client = client
         self._node = client.config.node
         self._latest: dict[int, int] = {}
-        self._newest = 0
+        self._since = 0
         self._complete = False
 
     def read(self) -> History:
@@ -40,10 +45,9 @@ class HistoryReader:
             if not self._may_read():
                 return UNREADABLE
             if self._complete:
-                self._complete = self._read_since(self._newest)
+                self._complete = self._read_since()
             if not self._complete:
-                for task_type in TYPES:
-                    self._take(self._tasks(typefilter=task_type))
+                self._take([row for name in TYPES for row in self._tasks(typefilter=name)])
                 self._complete = True
         except Unchanged as error:
             _log.debug("the task list cannot be read: %s", error)
@@ -55,28 +59,35 @@ class HistoryReader:
         rights = held.values() if isinstance(held, dict) else ()
         return any(isinstance(r, dict) and "Sys.Audit" in r for r in rights)
 
-    def _read_since(self, newest: int) -> bool:
+    def _read_since(self) -> bool:
         """Take what was begun since; return whether the answer holds all of it."""
-        rows = self._tasks(since=newest)
+        rows = self._tasks(since=self._since)
         self._take(rows)
         return len(rows) < MAX_ROWS
 
     def _tasks(self, **params: str | int) -> list[Any]:
         rows = self._client.get(
-            "nodes", self._node, "tasks", source="archive", limit=MAX_ROWS, **params
+            "nodes", self._node, "tasks", source="all", limit=MAX_ROWS, **params
         )
         return rows if isinstance(rows, list) else []
 
     def _take(self, rows: Iterable[Any]) -> None:
+        running, newest = [], self._since
         for row in rows:
             if not isinstance(row, Mapping):
                 continue
             begun, vmid = row.get("starttime"), str(row.get("id", ""))
             if not isinstance(begun, int) or not vmid.isdecimal() or len(vmid) > 9:
                 continue
-            self._newest = max(self._newest, begun)
-            if row.get("type") in TYPES and _went_well(str(row.get("status", ""))):
+            newest = max(newest, begun - _LATE)
+            if row.get("type") not in TYPES:
+                continue
+            status = str(row.get("status") or RUNNING)
+            if status == RUNNING:
+                running.append(begun)
+            elif _went_well(status):
                 self._latest[int(vmid)] = max(self._latest.get(int(vmid), 0), begun)
+        self._since = min([newest, *running])
 
 
 def _went_well(status: str) -> bool:

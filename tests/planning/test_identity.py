@@ -9,6 +9,8 @@ import pytest
 
 from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import Daemon
+from felhom_agent.devnode import World
+from felhom_agent.devnode.world.worker import Steps
 from felhom_agent.model import (
     ActualGuest,
     Blocked,
@@ -218,6 +220,37 @@ def test_a_node_of_which_hundreds_of_guests_were_created_is_read_to_the_end(
         clock.pass_by(60)
         assert not daemon.run_pass()
     assert "onboot" not in site.world.config(205)
+
+
+def test_a_restore_that_took_longer_than_what_came_after_it_is_seen(
+    site: Site, clock: Clock
+) -> None:
+    """What PVE lists since a moment is what began since, whenever it ended."""
+    site.world.add("lxc", 205, {"rootfs": VOLUME, "net0": CARD})
+    site.declare('[guest.205.config]\nonboot = true\n[guest.200]\nstate = "running"\n')
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        assert daemon.run_pass()
+        clock.pass_by(60)
+        restore_over(site.world, 205, seconds=300)
+        clock.pass_by(60)
+        site.world.stop(200)
+        assert not daemon.run_pass()
+        assert site.world.running(200)
+        clock.pass_by(300)
+        look(site, clock, daemon)
+
+
+def restore_over(world: World, vmid: int, seconds: float) -> None:
+    """Let a backup that looks alike be restored over a container; PVE locks it for so long."""
+
+    def work(_: object) -> Steps:
+        world.lock(vmid, "create")
+        yield seconds
+        world.edit(vmid, {}, delete=["lock", "onboot"])
+
+    with world.guard:
+        world.tasks.start("vzrestore", vmid, "root@pam", work)
 
 
 def test_the_reason_says_what_told_that_it_is_another_guest_and_how_to_confirm_it() -> None:
