@@ -95,7 +95,7 @@ class TomlDirectoryProvider:
         try:
             paths = [self._directory / name for name in self._names()]
         except ConfigError as error:
-            # HubState whole, with what is held: a directory comes back.
+            # Kept whole, with what is held: a directory comes back.
             return dataclasses.replace(
                 self._last, problems=error.problems, complete=False, news=(), unsettled=(),
                 settles_in=0.0,

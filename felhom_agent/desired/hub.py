@@ -63,7 +63,7 @@ class HubState:
 
 
 class HubProvider:
-    """Desires what the hub last asked_for and was found good."""
+    """Desires what the hub last asked for and was found good."""
 
     def __init__(
         self, directory: Path, config: HubConfig, disk: Disk = DISK, *, keeps: bool = True

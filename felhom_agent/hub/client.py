@@ -51,7 +51,7 @@ class HubClient:
         """`watchdog` hears of each call while it is made; `clock` tells monotonic seconds."""
         self._config = config
         self._key = key
-        self._vitals = watchdog or Watchdog()
+        self._watchdog = watchdog or Watchdog()
         self._transport = Transport(config, clock)
 
     def report(self, report: Mapping[str, Any]) -> HubAnswer:
@@ -89,7 +89,7 @@ class HubClient:
             **(headers or {}),
         }
         data = None if body is None else json.dumps(body, allow_nan=False).encode("ascii")
-        with self._vitals.guard(f"hub: {method} /{path}", self._transport.longest + _GRACE):
+        with self._watchdog.guard(f"hub: {method} /{path}", self._transport.longest + _GRACE):
             reply = self._transport.send(method, f"/api/v1/{path}", sent, data)
         return _understood(reply, fine)
 

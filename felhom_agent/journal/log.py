@@ -77,7 +77,7 @@ class JournalLog:
         self, path: Path, disk: Disk, descriptor: int, lines: int, size: int, watchdog: Watchdog
     ) -> None:
         self.path = path
-        self._vitals = watchdog
+        self._watchdog = watchdog
         self._disk = disk
         self._fd = descriptor
         self._lines = lines
@@ -221,7 +221,7 @@ class JournalLog:
         failure = "a write to it was cut short"
         self._changed.release()
         try:
-            with self._vitals.guard("a write to the journal", _LONGEST_WRITE):
+            with self._watchdog.guard("a write to the journal", _LONGEST_WRITE):
                 yield
             failure = ""
         except OSError as error:

@@ -1,6 +1,6 @@
 """What a journal keeps when it is made smaller.
 
-HubState whatever the limits:
+Kept whatever the limits:
 
 * operations in flight, since recovery needs them;
 * one-shot jobs until they expire, since they must not be begun twice;

@@ -57,7 +57,7 @@ class Client:
         set, those in progress too, and never a write.
         """
         self.config = config
-        self._vitals = watchdog or Watchdog()
+        self._watchdog = watchdog or Watchdog()
         self._abandon = abandon
         self.token_id = config.token_id
         self._sessions = Sessions(config, secret)
@@ -107,7 +107,7 @@ class Client:
             bounds = session.adapter.bound(
                 method, limit.size, self._abandon if method == "GET" else None
             )
-            with self._vitals.guard(call, bounds.longest + _SLACK):
+            with self._watchdog.guard(call, bounds.longest + _SLACK):
                 answer = self._ask(session, bounds, call, method, path, params)
         finally:
             self._sessions.give_back(session)

@@ -64,7 +64,7 @@ class Bounds:
         return self._room < self._size
 
     def restart(self) -> None:
-        """Note that the request is made anew, in what is left of the time of the whole call."""
+        """Note that the request is made again, in what is left of the time of the whole call."""
         self.sent = False
         self._room = self._size
         self._until = min(time.monotonic() + self._connect, self._end)

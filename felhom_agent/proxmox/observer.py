@@ -1,4 +1,4 @@
-"""Looking: a snapshot of the node, or of one guest.
+"""What is there: a snapshot of the node, or of one guest.
 
 A snapshot joins the cluster's resources (where each guest lives, whether HA manages it, which
 nodes are online), the node's two guest listings, which are live, and the configuration of each
@@ -12,7 +12,7 @@ cannot be read, or makes no sense (`rows`), costs that guest this pass and nothi
 
 One guest is looked at in two calls, its status and its configuration, by the kind that the latest
 snapshot saw. Only where that does not find it are the resources asked, for it may have moved, gone
-or been made anew as the other kind, and they alone tell which.
+or been made again as the other kind, and they alone tell which.
 
 A token without rights sees empty lists and no error (recorded: 02-auth/012). So declared guests
 that are not seen are looked up in the token's permissions, in one question for all of them, before
@@ -46,9 +46,9 @@ _ROWS_A_STEP = 256
 class Observer:
     """Sees the client's node; `facts` are those of the latest snapshot.
 
-    Threads: `facts` and `_kinds`, the kinds of the guests that the latest snapshot saw here, are
-    replaced as a whole by `snapshot` and read as a whole by `observe_guest`, on any thread; `_odd`
-    belongs to the thread that takes snapshots.
+    Threads: `facts`, `_kinds` (of what kind the guests are that the latest snapshot saw here) and
+    `_raw` (whose raw lines are wanted) are replaced as a whole by `snapshot` and read as a whole by
+    `observe_guest`, on any thread; the rest belongs to the thread that takes snapshots.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Observer:
         as it is now.
 
         Raise Unchanged if PVE cannot be asked, Denied if the token may see no guest at all,
-        Interrupted if the agent is shutting_down.
+        Interrupted if the agent is shutting down.
         """
         self._raw = frozenset(raw)
         client = self._client.abandoned_by(self._shutting_down)

@@ -1,1 +1,1 @@
-"""what differs, what to do about it, and doing it, one guest at a time."""
+"""A lane: one guest, one action at a time, and the recovery of what was left in flight."""

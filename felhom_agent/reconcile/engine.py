@@ -22,7 +22,7 @@ from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Action, Desired
 from felhom_agent.planning.actions import as_desired, describe
 from felhom_agent.proxmox.node import Node
-from felhom_agent.reconcile.executor import Dispatcher
+from felhom_agent.reconcile.executor import Executor
 from felhom_agent.reconcile.holds import Holds, Permit
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.queue import LaneQueue
@@ -54,14 +54,14 @@ class Engine:
         self._queue = queue
         self._holds = holds
         self.settings = settings
-        self._dispatcher = Dispatcher(node, operations, settings)
+        self._executor = Executor(node, operations, settings)
         self._means = Means(
             node=node,
             operations=operations,
             planner=planner,
             holds=holds,
             quorum=quorum,
-            dispatcher=self._dispatcher,
+            executor=self._executor,
             recovery=Recovery(node, operations),
             clock=clock,
             declared=lambda vmid: self.desired.guests.get(vmid),
@@ -71,7 +71,7 @@ class Engine:
     def adopt(self, settings: ReconcileConfig) -> None:
         """Take timeouts from now on."""
         self.settings = settings
-        self._dispatcher.settings = settings
+        self._executor.settings = settings
 
     def reconcile(
         self,
@@ -131,6 +131,6 @@ class Engine:
         if why := means.planner.plan(wanted, means.observe(action.vmid)).withheld:
             raise Withheld(why)
         permit = Permit(self._holds, action.vmid, describe(action))
-        operation = self._dispatcher.begin(action, permit, key=key, expires=expires)
+        operation = self._executor.begin(action, permit, key=key, expires=expires)
         after = means.planner.plan_after(wanted, means.observe(action.vmid), action)
-        return self._dispatcher.confirm(operation, action, after)
+        return self._executor.confirm(operation, action, after)

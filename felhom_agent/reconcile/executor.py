@@ -42,7 +42,7 @@ class NoEffect(FelhomError):
     """An action succeeded by PVE's word, and the next look shows no trace of it."""
 
 
-class Dispatcher:
+class Executor:
     """Does actions; called on the lane of the action's guest.
 
     Threads: `settings` is replaced as a whole by the main loop and read as a whole by lanes.

@@ -1,6 +1,6 @@
 """Plans of guests, with the memory of who they are.
 
-`plan` itself is pure (`reconcile.plan`); this brings together what it is a function of: the
+`plan` itself is pure (`planning.plan`); this brings together what it is a function of: the
 identities that the journal remembers, and what the node's task list said when the latest pass
 read it. A guest is remembered before the first act on it, and again when the agent itself changed
 what it is known by.

@@ -50,7 +50,7 @@ from felhom_agent.planning.actions import as_desired, describe
 from felhom_agent.proxmox.answers import by_words
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
-from felhom_agent.reconcile.executor import Dispatcher, NoEffect
+from felhom_agent.reconcile.executor import Executor, NoEffect
 from felhom_agent.reconcile.holds import Holds, Permit
 from felhom_agent.reconcile.limits import Limit
 from felhom_agent.reconcile.planner import Planner
@@ -107,7 +107,7 @@ class Means:
     planner: Planner
     holds: Holds
     quorum: Quorum
-    dispatcher: Dispatcher
+    executor: Executor
     recovery: Recovery
     clock: Callable[[], float]
     declared: Callable[[int], DesiredGuest | None]
@@ -126,7 +126,7 @@ class Means:
         """
         found = self.operations.in_flight(vmid)
         for operation in found:
-            self.recovery.settle(operation, self.dispatcher.timeout(operation.action))
+            self.recovery.settle(operation, self.executor.timeout(operation.action))
         return bool(found)
 
 
@@ -250,14 +250,14 @@ class Reconciliation:
             # PVE would shut it down, and not start it again.
             means.quorum.note_lost()
         self._doing = action
-        operation = means.dispatcher.begin(action, self._permit(seen))
+        operation = means.executor.begin(action, self._permit(seen))
         self._doing = None
         begun = means.clock()
         actual = means.observe(self.vmid)
         declared = means.declared(self.vmid)
         wanted = seen.declared if declared == seen.declared else as_desired(action)
         plan = means.planner.plan_after(wanted, actual, action)
-        means.dispatcher.confirm(operation, action, plan)
+        means.executor.confirm(operation, action, plan)
         if declared is None:
             return None
         if declared != seen.declared:

@@ -441,7 +441,7 @@ def test_a_thousand_jobs_are_one_line(
 def test_the_watchdog_hears_of_each_call(hub: RawHub, begin: Begin) -> None:
     doing: list[list[str]] = []
     loop = begin(hub.url).loop
-    watchdog = loop._client._vitals
+    watchdog = loop._client._watchdog
 
     def behave(caller: Caller) -> None:
         caller.hear()
