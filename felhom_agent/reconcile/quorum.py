@@ -5,9 +5,13 @@ PVE writes no configuration and starts no guest without quorum, and still shuts 
 that begins a restart asks first. That quorum is back is asked for at each pass.
 
 GET /cluster/ha/status/current tells it at once; GET /cluster/status may say otherwise for long
-(recorded: calls-9.2/201-quorum/033, 054). A node of its own has no such row, and needs none.
+(recorded: calls-9.2/201-quorum/033, 054). A node of its own has quorum (recorded: 141-ha-running).
+A token without Sys.Audit on / may not ask. Then only PVE's refusals tell: at each pass what it
+refuses by itself is tried again, and no restart is begun before something has worked that takes
+quorum.
 
-Threads: `_lost` is a plain attribute, set by lanes and by the main thread, read by all.
+Threads: `_holds` and `_doubted` are plain attributes, set by lanes and by the main thread by what
+PVE said last, and read by all. What is set too late is mended by PVE's next answer.
 """
 
 from __future__ import annotations
@@ -21,7 +25,9 @@ from felhom_agent.service.logging import fields
 
 _log = logging.getLogger(__name__)
 
+_MEANING = {"1": True, "0": False}
 REASON = "nothing is changed while the cluster has no quorum"
+NO_RESTART = "no restart is begun before the cluster is known to have quorum"
 
 
 class Quorum:
@@ -29,35 +35,51 @@ class Quorum:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._lost = False
+        self._holds = False
+        self._doubted = False
 
     def reason(self) -> str:
-        """Return why nothing may be changed; empty if the quorum is not known to be lost."""
-        return REASON if self._lost else ""
+        """Return why nothing may be changed; empty if something may be tried."""
+        return REASON if self._holds else ""
 
     def note_lost(self) -> None:
         """Hear that PVE refused something for want of quorum."""
-        if not self._lost:
-            self._lost = True
+        if not self._doubted:
             text = "the cluster has no quorum; guests are only observed until it has one again"
             _log.error(text, extra=fields(QUORUM_LOST))
+        self._doubted = self._holds = True
 
-    def look_again(self) -> None:
-        """Ask PVE whether a quorum that was lost is back."""
-        if self._lost and self.ask():
-            self._lost = False
+    def note_back(self) -> None:
+        """Hear that PVE did, or said, what takes quorum."""
+        if self._doubted:
+            self._doubted = self._holds = False
             _log.info("the cluster has quorum again", extra=fields(QUORUM_BACK))
 
-    def ask(self) -> bool:
-        """Ask PVE; return whether there is quorum, or nobody says that there is none."""
+    def look_again(self) -> None:
+        """Ask PVE whether a quorum that was lost is back; if nobody tells, let lanes try."""
+        if not self._doubted:
+            return
+        quorate = self._told()
+        if quorate:
+            self.note_back()
+        self._holds = quorate is False
+
+    def why_no_restart(self) -> str:
+        """Ask PVE; return why a guest must not be shut down to be started again; else empty."""
+        quorate = self._told()
+        if quorate is False:
+            self.note_lost()
+        lacks = self._doubted if quorate is None else not quorate
+        return NO_RESTART if lacks else ""
+
+    def _told(self) -> bool | None:
+        """Return whether PVE says that there is quorum; None if it does not tell."""
         try:
             rows = self._client.get("cluster", "ha", "status", "current")
         except PveError as error:
             _log.debug("the quorum cannot be asked for: %s", error)
-            return not self._lost
-        found = [
-            row.get("quorate")
-            for row in (rows if isinstance(rows, list) else [])
-            if isinstance(row, dict) and row.get("type") == "quorum"
-        ]
-        return all(str(quorate) == "1" for quorate in found)
+            return None
+        for row in rows if isinstance(rows, list) else []:
+            if isinstance(row, dict) and row.get("type") == "quorum":
+                return _MEANING.get(str(row.get("quorate")))
+        return None

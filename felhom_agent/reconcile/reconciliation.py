@@ -246,11 +246,14 @@ class Reconciliation:
         done; else what stood in the way.
         """
         means, action = self._means, seen.plan.actions[0]
-        if seen.plan.begins_restart and not means.quorum.ask():
-            # PVE would shut it down, and not start it again.
-            means.quorum.note_lost()
+        permit = self._permit(seen)
+        # Without quorum PVE would shut it down, and not start it again.
+        if seen.plan.begins_restart and (why := means.quorum.why_no_restart()):
+            raise Held(f"{why}; would {permit.would}")
         self._doing = action
-        operation = means.executor.begin(action, self._permit(seen))
+        operation = means.executor.begin(action, permit)
+        if not isinstance(action, Stop):  # which works without quorum
+            means.quorum.note_back()
         self._doing = None
         begun = means.clock()
         actual = means.observe(self.vmid)

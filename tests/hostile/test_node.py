@@ -25,6 +25,7 @@ from felhom_agent.errors import Interrupted, NotSent, OutcomeUnknown, PveError, 
 from felhom_agent.proxmox import bodies
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.quorum import NO_RESTART, Quorum
 from tests.hostile.raw_node import (
     DEADLINE,
     OK,
@@ -446,3 +447,24 @@ def test_a_read_is_not_repeated_once_the_agent_is_told_to_stop(
     with pytest.raises(Interrupted):
         in_time(lambda: client_of(config, stop).get("version"))
     assert len(node.heard) == 1
+
+
+SENSELESS: list[object] = [
+    None, {}, "1", [], [None], [{"type": "quorum"}], [{"type": "quorum", "quorate": {}}],
+    [{"type": "quorum", "quorate": "yes"}], [{"quorate": 1}], [{"type": ["quorum"], "quorate": 1}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", SENSELESS, ids=repr)
+def test_a_senseless_answer_about_the_quorum_neither_takes_it_nor_gives_it(
+    data: object, opened: Open, client_of: Connect
+) -> None:
+    _, config = opened(spoken(answer(data)), seconds=5.0)
+    quorum = Quorum(client_of(config))
+    assert quorum.why_no_restart() == ""
+    quorum.note_lost()
+    assert quorum.why_no_restart() == NO_RESTART
+    quorum.look_again()
+    assert quorum.why_no_restart() == NO_RESTART
+    quorum.note_back()
+    assert quorum.why_no_restart() == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from felhom_agent.daemon.assembly import assembled
@@ -59,9 +61,7 @@ def test_a_guest_is_not_shut_down_for_a_restart_that_could_not_be_ended(
 ) -> None:
     """A shutdown works without quorum, and the start after it does not."""
     site.world.start(100)
-    site.declare(
-        '[guest.100]\nstate = "running"\nrestart = "allowed"\n[guest.100.config]\ncores = 2\n'
-    )
+    site.declare(RESTARTED)
     config = site.config()
     with assembled(config, clock) as parts:
         daemon = Daemon(config, parts)
@@ -76,11 +76,66 @@ def test_a_guest_is_not_shut_down_for_a_restart_that_could_not_be_ended(
         assert daemon._scheduler.statuses[100].outcome == Converged()
 
 
-def test_a_token_that_may_not_ask_changes_what_it_may(make_site: object, clock: Clock) -> None:
-    site = make_site(privileges={"/vms": ["VM.Audit", "VM.PowerMgmt", "VM.Config.CPU"]})  # type: ignore[operator]
+NARROW = {"/vms": ["VM.Audit", "VM.PowerMgmt", "VM.Config.CPU"]}
+"""What a token has that may not ask for the quorum, which takes Sys.Audit on /."""
+
+
+def narrow(make_site: Callable[..., Site]) -> Site:
+    """Return a site with a running VM 100 whose cores wait for a restart, and a VM 101."""
+    site = make_site(privileges=NARROW)
     site.world.add("qemu", 100, {"cores": 1}, running=True)
-    site.declare(
-        '[guest.100]\nstate = "running"\nrestart = "allowed"\n[guest.100.config]\ncores = 2\n'
-    )
+    site.world.add("qemu", 101, {"cores": 1})
+    return site
+
+
+def test_a_token_that_may_not_ask_changes_what_it_may(
+    make_site: Callable[..., Site], clock: Clock
+) -> None:
+    site = narrow(make_site)
+    site.declare(RESTARTED)
     with assembled(site.config(), clock) as parts:
         assert Daemon(site.config(), parts).run_pass()
+
+
+def test_a_token_that_may_not_ask_hears_by_what_works_that_quorum_is_back(
+    make_site: Callable[..., Site], clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = narrow(make_site)
+    site.declare("[guest.101.config]\ncores = 2\n")
+    site.world.quorum_lost()
+    caplog.set_level("INFO")
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        for _ in range(3):
+            assert not daemon.run_pass()
+            clock.pass_by(3600)
+        site.world.quorum_back()
+        assert daemon.run_pass()
+    assert caplog.text.count("the cluster has no quorum; guests are only observed") == 1
+    assert caplog.text.count("the cluster has quorum again") == 1
+
+
+def test_a_token_that_may_not_ask_shuts_nothing_down_before_something_else_has_worked(
+    make_site: Callable[..., Site], clock: Clock
+) -> None:
+    site = narrow(make_site)
+    site.declare("[guest.101.config]\ncores = 2\n")
+    site.world.quorum_lost()
+    config = site.config(parallel=1)
+    with assembled(config, clock) as parts:
+        daemon = Daemon(config, parts)
+        assert not daemon.run_pass()
+        site.world.edit(100, {"cores": 2})
+        site.declare(f"{RESTARTED}[guest.101.config]\ncores = 2\n")
+        with kept_pending(site, "cores", 1, 2):
+            for _ in range(3):
+                clock.pass_by(3600)
+                assert not daemon.run_pass()
+            assert site.world.running(100)
+            assert "no restart is begun" in str(daemon._scheduler.statuses[100].outcome)
+            site.world.quorum_back()
+            assert not daemon.run_pass()
+            assert site.world.config(101)["cores"] == 2
+            clock.pass_by(3600)
+            daemon.run_pass()
+    assert "/nodes/pve1/qemu/100/status/shutdown" in [m.path for m in site.devnode.mutations]
