@@ -157,8 +157,11 @@ def test_a_wrong_hub_is_refused_at_the_start_in_words(
 def test_a_file_that_is_removed_just_before_a_reload_leaves_its_guest_to_the_hub(
     site: Site, hub: DevHub, configured: Path
 ) -> None:
-    """The removal is believed only some seconds after the reload that is about it."""
-    configured.write_text(configured.read_text().replace("settle = 0", "settle = 1"))
+    """The removal is believed only some seconds after the reload that is about it, and that is not
+    put off until the next interval is over.
+    """
+    settings = configured.read_text().replace("settle = 0", "settle = 1")
+    configured.write_text(settings.replace("interval = 1\n", "interval = 3600\n"))
     site.declare("[guest.100.config]\ncores = 3\n")
     hub.store.desire("pve1", STATE)
     agent = Process(configured)

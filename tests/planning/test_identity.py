@@ -10,6 +10,7 @@ import pytest
 from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.devnode import World
+from felhom_agent.devnode.world.tasks import Task
 from felhom_agent.devnode.world.worker import Steps
 from felhom_agent.model import (
     ActualGuest,
@@ -241,7 +242,21 @@ def test_a_restore_that_took_longer_than_what_came_after_it_is_seen(
         look(site, clock, daemon)
 
 
-def restore_over(world: World, vmid: int, seconds: float) -> None:
+def test_a_restore_that_is_listed_only_after_a_later_task_is_seen(site: Site, clock: Clock) -> None:
+    """A node's list may lag behind, and its clock may be put back a little."""
+    site.world.add("lxc", 205, {"rootfs": VOLUME, "net0": CARD})
+    site.declare("[guest.205.config]\nonboot = true\n")
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        assert daemon.run_pass()
+        site.world.start(200)
+        site.world.edit(205, {"onboot": 0})
+        assert daemon.run_pass()
+        restore_over(site.world, 205, seconds=1).starttime -= 15
+        look(site, clock, daemon)
+
+
+def restore_over(world: World, vmid: int, seconds: float) -> Task:
     """Let a backup that looks alike be restored over a container; PVE locks it for so long."""
 
     def work(_: object) -> Steps:
@@ -250,7 +265,7 @@ def restore_over(world: World, vmid: int, seconds: float) -> None:
         world.edit(vmid, {}, delete=["lock", "onboot"])
 
     with world.guard:
-        world.tasks.start("vzrestore", vmid, "root@pam", work)
+        return world.tasks.start("vzrestore", vmid, "root@pam", work)
 
 
 def test_the_reason_says_what_told_that_it_is_another_guest_and_how_to_confirm_it() -> None:

@@ -71,6 +71,7 @@ def test_a_guest_is_not_shut_down_for_a_restart_that_could_not_be_ended(
             assert not daemon.run_pass()
         assert site.world.running(100)
         assert site.devnode.mutations == ()
+        assert "nothing is changed while the cluster has no quorum" in daemon._sentence()
         site.world.quorum_back()
         assert daemon.run_pass()
         assert daemon._scheduler.statuses[100].outcome == Converged()
@@ -89,12 +90,14 @@ def narrow(make_site: Callable[..., Site]) -> Site:
 
 
 def test_a_token_that_may_not_ask_changes_what_it_may(
-    make_site: Callable[..., Site], clock: Clock
+    make_site: Callable[..., Site], clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = narrow(make_site)
     site.declare(RESTARTED)
+    caplog.set_level("INFO")
     with assembled(site.config(), clock) as parts:
         assert Daemon(site.config(), parts).run_pass()
+    assert "quorum" not in caplog.text
 
 
 def test_a_token_that_may_not_ask_hears_by_what_works_that_quorum_is_back(
@@ -118,7 +121,9 @@ def test_a_token_that_may_not_ask_hears_by_what_works_that_quorum_is_back(
 def test_a_token_that_may_not_ask_shuts_nothing_down_before_something_else_has_worked(
     make_site: Callable[..., Site], clock: Clock
 ) -> None:
+    """A shutdown does not count: it works without quorum."""
     site = narrow(make_site)
+    site.world.add("qemu", 102, {"cores": 1}, running=True)
     site.declare("[guest.101.config]\ncores = 2\n")
     site.world.quorum_lost()
     config = site.config(parallel=1)
@@ -126,13 +131,15 @@ def test_a_token_that_may_not_ask_shuts_nothing_down_before_something_else_has_w
         daemon = Daemon(config, parts)
         assert not daemon.run_pass()
         site.world.edit(100, {"cores": 2})
-        site.declare(f"{RESTARTED}[guest.101.config]\ncores = 2\n")
+        site.declare(f'{RESTARTED}[guest.102]\nstate = "stopped"\n')
         with kept_pending(site, "cores", 1, 2):
             for _ in range(3):
                 clock.pass_by(3600)
                 assert not daemon.run_pass()
             assert site.world.running(100)
+            assert not site.world.running(102)
             assert "no restart is begun" in str(daemon._scheduler.statuses[100].outcome)
+            site.declare(f"{RESTARTED}[guest.101.config]\ncores = 2\n")
             site.world.quorum_back()
             assert not daemon.run_pass()
             assert site.world.config(101)["cores"] == 2
