@@ -16,8 +16,7 @@ before knows that it was a plain refusal.
 from __future__ import annotations
 
 import re
-
-import requests
+from dataclasses import dataclass
 
 from felhom_agent.errors import (
     Busy,
@@ -33,7 +32,7 @@ from felhom_agent.errors import (
     Unchanged,
 )
 from felhom_agent.proxmox import bodies
-from felhom_agent.proxmox.deadline import Bounds
+from felhom_agent.proxmox.deadline import Bounds, NoConnection
 
 _PERMISSION = re.compile(
     r"Permission check failed(?: \((?P<path>[^,()]+), (?P<privilege>[^()]+)\))?"
@@ -83,19 +82,23 @@ _NEVER_THIS_KEY = re.compile(
 _CUT_OFF = re.compile(r"unexpected status|received interrupt|got timeout$")
 _MAX_WORDS = 500
 _MAX_ERRORS = 20
-# The handshake ended before a request could be sent. Any other failure of TLS may come later.
-_NO_TRUST = re.compile(
-    r"CERTIFICATE_VERIFY_FAILED|ingerprints did not match|WRONG_VERSION_NUMBER|"
-    r"NO_CERTIFICATE_OR_CRL_FOUND|UNSUPPORTED_PROTOCOL|HANDSHAKE_FAILURE|doesn't match|"
-    r"Hostname mismatch"
-)
 # What PVE's own handlers die with; 595 to 599 are the proxy's (PVE: AnyEvent::HTTP).
 _HANDLER = range(500, 595)
 
 
-def error_of(call: str, response: requests.Response) -> PveError:
+@dataclass(frozen=True)
+class Answer:
+    """An answer as it came; `kind` is what its head says that the body is."""
+
+    status: int
+    reason: str
+    kind: str = ""
+    body: bytes = b""
+
+
+def error_of(call: str, answer: Answer) -> PveError:
     """Given an answer that is not a success, return what it means."""
-    status, text = response.status_code, (response.reason or "").strip()
+    status, text = answer.status, answer.reason.strip()
     writes = not call.startswith("GET ")
     if 300 <= status < 400:
         return _unusable(call, status, "answered with a redirect, which PVE never does", writes)
@@ -105,7 +108,7 @@ def error_of(call: str, response: requests.Response) -> PveError:
     if status == 403:
         return _denied(call, text, status)
     if status == 400:
-        return _parameters(call, text, response)
+        return _parameters(call, text, answer)
     if status not in _HANDLER:
         words = _printable(f"the API's proxy says {status} {text}".strip())
         return _unusable(call, status, words, writes)
@@ -133,32 +136,28 @@ def already_there(text: str) -> bool:
     return _ALREADY.search(text) is not None
 
 
-def error_without_answer(
-    call: str, error: requests.RequestException, endpoint: str, bounds: Bounds | None = None
-) -> PveError:
+def error_without_answer(call: str, error: Exception, endpoint: str, bounds: Bounds) -> PveError:
     """Given what befell a request that got no answer, and the call's bounds, return what it means.
 
-    The exception's own text may hold the request; only its kind is passed on.
+    The error's own text may hold what the node sent; only that of a NoConnection is passed on.
     """
-    if isinstance(error, requests.exceptions.SSLError) and _NO_TRUST.search(str(error)):
-        return NotSent(f"{endpoint} is not trusted: {_tls_words(error)}", call=call)
-    if bounds is not None and bounds.overrun:
+    if isinstance(error, NoConnection):
+        return NotSent(_printable(f"{endpoint} {error}"), call=call)
+    if bounds.overrun:
         words, timed_out, cut_off = f"{endpoint} {bounds.overrun}", bounds.timed_out, False
-    elif isinstance(error, requests.exceptions.ConnectionError) and _never_connected(error):
-        return NotSent(f"{endpoint} cannot be reached: {_reason(error)}", call=call)
     else:
         words, timed_out = f"{endpoint} broke the connection", False
-        cut_off = bounds is not None and not bounds.answered
-    if bounds is not None and not bounds.sent:
+        cut_off = not bounds.answered
+    if not bounds.sent:
         return NotSent(words, call=call, timed_out=timed_out, cut_off=cut_off)
     if not call.startswith("GET "):
         return OutcomeUnknown(words, call=call, timed_out=timed_out)
     return Unanswered(words, call=call, timed_out=timed_out, cut_off=cut_off)
 
 
-def is_json(response: requests.Response) -> bool:
+def is_json(answer: Answer) -> bool:
     """Return whether an answer says that it is JSON, as PVE's do."""
-    return str(response.headers.get("Content-Type", "")).startswith("application/json")
+    return answer.kind.startswith("application/json")
 
 
 def not_json(call: str) -> PveError:
@@ -183,8 +182,8 @@ def _denied(call: str, text: str, status: int) -> Denied:
     )
 
 
-def _parameters(call: str, text: str, response: requests.Response) -> PveError:
-    errors = _errors(response)
+def _parameters(call: str, text: str, answer: Answer) -> PveError:
+    errors = _errors(answer)
     if "no such task" in errors.values():
         return Missing("no such task", call=call, status=400)
     words = "; ".join(f"{k}: {v}" for k, v in errors.items()) or _printable(text)
@@ -193,10 +192,10 @@ def _parameters(call: str, text: str, response: requests.Response) -> PveError:
     return Rejected(words, call=call, status=400, errors=errors, final=True)
 
 
-def _errors(response: requests.Response) -> dict[str, str]:
+def _errors(answer: Answer) -> dict[str, str]:
     """Return PVE's words per parameter, those that it has."""
     try:
-        said = bodies.parse(response.content, bodies.OTHER).get("errors")
+        said = bodies.parse(answer.body, bodies.OTHER).get("errors")
     except ValueError:
         return {}
     known = list(said.items())[:_MAX_ERRORS] if isinstance(said, dict) else []
@@ -233,21 +232,3 @@ def _printable(text: str) -> str:
     line = " ".join(text[: 2 * _MAX_WORDS].split())
     line = "".join(c if c.isprintable() else "?" for c in line)
     return line if len(line) <= _MAX_WORDS else line[: _MAX_WORDS - 3] + "..."
-
-
-def _never_connected(error: requests.ConnectionError) -> bool:
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return type(reason).__name__ in ("NewConnectionError", "NameResolutionError")
-
-
-def _reason(error: requests.ConnectionError) -> str:
-    text = str(getattr(error.args[0], "reason", error))
-    return _printable(text.rpartition(": ")[2].strip(" )'\"")) or "no connection"
-
-
-def _tls_words(error: requests.exceptions.SSLError) -> str:
-    text = str(error)
-    if "ingerprints did not match" in text:
-        return "its certificate has another fingerprint than the configured one"
-    found = re.search(r"certificate verify failed: ([^(\n]+)", text)
-    return found[1].strip() if found else "the TLS handshake failed"

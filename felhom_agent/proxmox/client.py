@@ -4,7 +4,7 @@
 write is sent once and its failure is told apart by what it may have done. proxmoxer makes the
 requests; what it leaves out is added here:
 
-* no `requests.Session` is ever used by two threads at once: a call borrows one and gives it back,
+* no connection is ever used by two threads at once: a call borrows one and gives it back,
   so there are as many as there were calls at the same time, whatever threads come and go;
 * its log of every request's body, which holds passwords, is silenced;
 * no proxy, no `.netrc` and no CA of the environment has a say;
@@ -22,9 +22,9 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from typing import Any
 
-import requests
 from proxmoxer.core import ResourceException
 
 from felhom_agent.config.secret import Secret
@@ -62,8 +62,6 @@ class Client:
         self.token_id = config.token_id
         self._sessions = Sessions(config, secret)
         logging.getLogger("proxmoxer.core").setLevel(logging.WARNING)
-        # It quotes what a node sent, in any length, at each answer.
-        logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
     def abandoned_by(self, event: Signal) -> Client:
         """Return this client, but that its reads end early once that event is set."""
@@ -111,10 +109,10 @@ class Client:
                 answer = self._ask(session, bounds, call, method, path, params)
         finally:
             self._sessions.give_back(session)
-        if answer.status_code != 200:
+        if answer.status != 200:
             raise answers.error_of(call, answer)
         try:
-            whole = bodies.parse(answer.content, limit) if answers.is_json(answer) else {}
+            whole = bodies.parse(answer.body, limit) if answers.is_json(answer) else {}
         except ValueError:
             whole = {}
         if "data" not in whole:
@@ -129,7 +127,7 @@ class Client:
         method: str,
         path: Path,
         params: Mapping[str, Any],
-    ) -> requests.Response:
+    ) -> answers.Answer:
         """As `_send`, but repeat a read that was cut off."""
         try:
             return self._send(session, bounds, call, method, path, params)
@@ -149,24 +147,21 @@ class Client:
         method: str,
         path: Path,
         params: Mapping[str, Any],
-    ) -> requests.Response:
+    ) -> answers.Answer:
         """Given a request, return the answer. Raise PveError or Interrupted if none came."""
         resource = session.api([str(p) for p in path])
         try:
             getattr(resource, method.lower())(**params)
         except ResourceException:
             pass  # an answer like any other
-        except requests.RequestException as error:
+        except (OSError, HTTPException) as error:
             if bounds.abandoned:
                 raise Interrupted(f"{call} was given up: the agent is stopping") from None
             raise answers.error_without_answer(call, error, self.config.endpoint, bounds) from None
-        except OSError as error:
-            # What requests raises as it is: a CA file that is absent or holds no certificate.
-            raise NotSent(f"ca_file cannot be used: {error}", call=call) from None
         except ValueError:
             if bounds.sent:
                 raise answers.not_json(call) from None
-            # What requests cannot encode, such as half a surrogate pair.
+            # What cannot be encoded, such as half a surrogate pair.
             raise NotSent("a value of the request is no text", call=call) from None
         if session.adapter.last is None:
             raise RuntimeError("proxmoxer answered without asking")

@@ -1,7 +1,7 @@
 """The bounds of one whole call, kept at the socket itself.
 
-A timeout of `requests` is for each piece alone: a node that sends one byte now and then, in a
-header, a chunk size, a trailer, an interim answer or the TLS handshake, holds its caller for ever.
+A socket's timeout is for each piece alone: a node that sends one byte now and then, in a header, a
+chunk size, a trailer, an interim answer or the TLS handshake, holds its caller for ever.
 Here every connect, handshake, send and receive asks the call's `Bounds` how long it may still wait
 and how much may still come, so that no layer above can be talked into waiting or reading on.
 
@@ -25,15 +25,14 @@ import ssl
 import time
 from typing import Any
 
-from urllib3 import HTTPSConnectionPool
-from urllib3.connection import HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
-from urllib3.util.ssl_ import create_urllib3_context
-
 from felhom_agent.service.flag import Signal
 
 # How soon, in seconds, a call that waits hears that it is abandoned.
 _HEARS_WITHIN = 0.2
+
+
+class NoConnection(OSError):
+    """There is no connection, so nothing was sent; the text goes on after the endpoint's name."""
 
 
 class Bounds:
@@ -103,10 +102,10 @@ class Bounds:
         return OSError(why)
 
 
-class _Socket(ssl.SSLSocket):
-    """A TLS socket that keeps the bounds of the call that its adapter makes at this moment."""
+class BoundedSocket(ssl.SSLSocket):
+    """A TLS socket that keeps `bounds`: those of the call that is made at this moment."""
 
-    bounds: Bounds  # each adapter has a class of its own, so that this is the adapter's
+    bounds: Bounds
 
     def do_handshake(self, block: bool = False) -> None:
         while True:
@@ -139,55 +138,28 @@ class _Socket(ssl.SSLSocket):
                 continue
 
 
-class Line:
-    """The sockets of one adapter; `bounds` are those of the call that it makes at this moment."""
+def connected(host: str, port: int, bounds: Bounds) -> socket.socket:
+    """Given an address, return a socket connected to it, however many addresses its name has.
 
-    def __init__(self, *, verify: bool) -> None:
-        """`verify` tells whether certificates are verified against a CA."""
-        self._socket_class: type[_Socket] = type("Socket", (_Socket,), {})
-        self.context = create_urllib3_context()
-        if not verify:
-            self.context.check_hostname = False
-        self.context.sslsocket_class = self._socket_class
-        self.pool_class = type(
-            "Pool",
-            (HTTPSConnectionPool,),
-            {"ConnectionCls": type("Connection", (_Connection,), {"line": self})},
-        )
-
-    @property
-    def bounds(self) -> Bounds:
-        return self._socket_class.bounds
-
-    @bounds.setter
-    def bounds(self, bounds: Bounds) -> None:
-        self._socket_class.bounds = bounds
+    Raise NoConnection if none answers, OSError if a bound was met first.
+    """
+    bounds.wait()
+    try:
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        return _first(found, bounds)
+    except (OSError, UnicodeError) as error:
+        if bounds.overrun:
+            raise
+        why = error.strerror if isinstance(error, OSError) else "its name is none"
+        raise NoConnection(f"cannot be reached: {why or error}") from None
 
 
-class _Connection(HTTPSConnection):
-    """A connection whose TCP part keeps its line's bounds, however many addresses there are."""
-
-    line: Line
-
-    def _new_conn(self) -> socket.socket:
-        bounds = self.line.bounds
-        try:
-            bounds.wait()
-            found = socket.getaddrinfo(self.host.strip("[]"), self.port, 0, socket.SOCK_STREAM)
-            return _first(found, self.socket_options or (), bounds)
-        except OSError as error:
-            if bounds.timed_out:
-                raise ConnectTimeoutError(self, bounds.overrun) from error
-            words = f"Failed to establish a new connection: {error}"
-            raise NewConnectionError(self, words) from error
-
-
-def _first(found: list[Any], options: Any, bounds: Bounds) -> socket.socket:
+def _first(found: list[Any], bounds: Bounds) -> socket.socket:
     """Given addresses, return a socket connected to the first that answers. Raise OSError."""
     last: OSError = OSError("the name has no address")
     for family, kind, protocol, _, address in found:
         try:
-            return _connected(socket.socket(family, kind, protocol), address, options, bounds)
+            return _connected(socket.socket(family, kind, protocol), address, bounds)
         except OSError as error:
             if bounds.overrun:
                 raise
@@ -195,10 +167,10 @@ def _first(found: list[Any], options: Any, bounds: Bounds) -> socket.socket:
     raise last
 
 
-def _connected(made: socket.socket, address: Any, options: Any, bounds: Bounds) -> socket.socket:
+def _connected(made: socket.socket, address: Any, bounds: Bounds) -> socket.socket:
     try:
-        for option in options:
-            made.setsockopt(*option)
+        # A body follows its head at once, and not when the head was acknowledged.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.setblocking(False)
         code = made.connect_ex(address)
         poll = select.poll()

@@ -1,4 +1,4 @@
-"""Sessions: no `requests.Session` is ever used by two threads at once.
+"""Sessions: no connection is ever used by two threads at once.
 
 A call borrows one and gives it back, so there are as many as there were calls at the same time,
 whatever threads come and go.
@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from types import SimpleNamespace
 
-import requests
 from proxmoxer import ProxmoxAPI
 
 from felhom_agent.config.secret import Secret
 from felhom_agent.config.settings import ProxmoxConfig
-from felhom_agent.proxmox.transport import PveAdapter, trust
+from felhom_agent.proxmox.transport import Adapter
 
-_DEFAULT_PORT = 8006
 KEPT = 8
 """How many connections are kept for the next call; what a burst needed beyond it is closed."""
 
@@ -31,8 +29,7 @@ class Session:
     """proxmoxer's API object, with the adapter that it sends through."""
 
     api: ProxmoxAPI
-    http: requests.Session
-    adapter: PveAdapter
+    adapter: Adapter
 
 
 class Sessions:
@@ -58,7 +55,7 @@ class Sessions:
             if not self._closed and len(self._idle) < KEPT:
                 self._idle.append(session)
                 return
-        session.http.close()
+        session.adapter.close()
 
     def close(self) -> None:
         """Close all sessions, those in use as soon as they are given back."""
@@ -66,36 +63,60 @@ class Sessions:
             self._closed = True
             idle, self._idle = self._idle, []
         for session in idle:
-            session.http.close()
+            session.adapter.close()
 
     def _connect(self) -> Session:
-        url = urlsplit(self._config.endpoint)
         user, _, token_name = self._config.token_id.partition("!")
         api = ProxmoxAPI(
-            f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname,
-            port=url.port or _DEFAULT_PORT,
+            # The adapter knows where requests go; proxmoxer 1.2 can name no IPv6 address.
+            "node.invalid",
             user=user,
             token_name=token_name,
             token_value=self._secret.reveal(),
-            verify_ssl=trust(self._config),
             backend="https",
         )
         # proxmoxer gives no access to its session; the names are the same from 1.2 to 2.3.
         store = api._store  # noqa: SLF001
-        http: requests.Session = store["session"]
+        asked = SimpleNamespace(headers={})
+        store["session"].auth(asked)
+        adapter = Adapter(self._config, asked.headers["Authorization"])
+        store["session"] = _Sender(adapter)
         store["serializer"] = _Unread()
-        adapter = PveAdapter(self._config)
-        http.trust_env = False
-        http.mount("https://", adapter)
-        return Session(api, http, adapter)
+        return Session(api, adapter)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What proxmoxer is shown of an answer; what it holds, `Adapter.last` has."""
+
+    status_code: int
+    reason: str
+    content: bytes = b""
+
+
+class _Sender:
+    """In the place of proxmoxer's `requests.Session`."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        data: dict[str, str | int] | None = None,
+        params: dict[str, str | int] | None = None,
+    ) -> _Seen:
+        answer = self._adapter.request(method, url, data, params)
+        return _Seen(answer.status, answer.reason)
 
 
 class _Unread:
     """In the place of proxmoxer's reader of bodies, which knows no bounds: `bodies` reads them."""
 
-    def loads(self, response: requests.Response) -> dict[str, object]:
+    def loads(self, response: object) -> dict[str, object]:
         del response
         return {}
 
-    def loads_errors(self, response: requests.Response) -> None:
+    def loads_errors(self, response: object) -> None:
         del response

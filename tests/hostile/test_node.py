@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -158,6 +159,10 @@ LIES = {
     "a length that is no number": spoken(OK + b"Content-Length: abc\r\n\r\n{"),
     "a negative length": spoken(OK + b"Content-Length: -1\r\n\r\n{"),
     "two lengths": spoken(OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}"),
+    "two lengths, one of them right": spoken(
+        OK + b'Content-Length: 10\r\nContent-Length: 9\r\n\r\n{"data":1}'
+    ),
+    "less than its length, though it is JSON": spoken(OK + b'Content-Length: 99\r\n\r\n{"data":1}'),
     "a chunk's size that is no number": spoken(CHUNKED + b"zz\r\n{}"),
     "compressed": spoken(OK + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08"),
     "no JSON": spoken(whole(b"<html>")),
@@ -447,6 +452,113 @@ def test_a_read_is_not_repeated_once_the_agent_is_told_to_stop(
     with pytest.raises(Interrupted):
         in_time(lambda: client_of(config, stop).get("version"))
     assert len(node.heard) == 1
+
+
+def test_a_write_is_not_sent_on_a_connection_that_the_node_closed_meanwhile(
+    opened: Open, client_of: Connect
+) -> None:
+    closed = threading.Event()
+
+    def closes_after_one(peer: Peer) -> None:
+        peer.secure()
+        peer.hear()
+        peer.say(answer("first"))
+        peer.socket.shutdown(socket.SHUT_RDWR)
+        closed.set()
+
+    node, config = opened(in_turn(closes_after_one, GOOD), seconds=DEADLINE)
+    client = client_of(config)
+    assert in_time(lambda: client.get("version")) == "first"
+    assert closed.wait(DEADLINE)
+    assert in_time(lambda: client.write("PUT", "x")) == "good"
+    assert len(node.heard) == 2
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 500 x\r\n", OK + b"Connection: close\r\n"])
+def test_nothing_is_sent_on_a_connection_after_an_answer_that_ends_it(
+    head: bytes, opened: Open, client_of: Connect
+) -> None:
+    """PVE closes after each error, and says so only in a header (recorded: 82-keepalive)."""
+
+    def keeps_open(peer: Peer) -> None:
+        peer.secure()
+        peer.hear()
+        peer.say(head + b"Content-Length: 11\r\n\r\n" + b'{"data": 1}')
+        peer.hang()
+
+    node, config = opened(in_turn(keeps_open, GOOD), seconds=DEADLINE)
+    client = client_of(config)
+    with contextlib.suppress(PveError):
+        in_time(lambda: client.get("version"))
+    assert in_time(lambda: client.write("PUT", "x")) == "good"
+    assert len(node.heard) == 2
+
+
+def test_an_answer_that_comes_before_the_whole_request_was_taken_is_the_answer(
+    opened: Open, client_of: Connect
+) -> None:
+    def refuses_early(peer: Peer) -> None:
+        peer.secure()
+        peer.socket.recv(100)
+        peer.say(b"HTTP/1.1 413 too large\r\nContent-Length: 0\r\n\r\n")
+        # Closed with so much left unread, the connection is reset while the rest is being sent.
+
+    _, config = opened(refuses_early, seconds=DEADLINE)
+    much = {"description": "x" * 20_000_000}
+    with pytest.raises(OutcomeUnknown, match="413 too large"):
+        in_time(lambda: client_of(config).write("PUT", "x", data=much))
+
+
+def plain_http(peer: Peer) -> None:
+    peer.socket.recv(65536)
+    peer.say(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    peer.hang()
+
+
+def test_a_node_without_tls_is_not_trusted_and_nothing_is_sent(
+    opened: Open, client_of: Connect
+) -> None:
+    _, config = opened(plain_http, seconds=DEADLINE)
+    with pytest.raises(NotSent, match="is not trusted: the TLS handshake failed"):
+        in_time(lambda: client_of(config).write("PUT", "x"))
+
+
+def test_a_certificate_for_another_name_is_not_trusted_and_nothing_is_sent(
+    opened: Open, client_of: Connect, tmp_path: Path
+) -> None:
+    other = make(tmp_path, "192.0.2.1")
+    with RawNode(other, GOOD) as node:
+        _, config = opened(GOOD)
+        config = replace(config, endpoint=node.endpoint, ca_file=other.ca_file)
+        with pytest.raises(NotSent, match="is not trusted: IP address mismatch"):
+            in_time(lambda: client_of(config).write("PUT", "x"))
+        assert node.heard == []
+
+
+def test_what_is_no_tls_after_a_write_left_makes_it_unknown(
+    opened: Open, client_of: Connect
+) -> None:
+    def breaks_tls(peer: Peer) -> None:
+        peer.secure()
+        peer.hear()
+        below = socket.socket(fileno=peer.socket.detach())
+        peer.socket = below
+        below.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        peer.hang()
+
+    _, config = opened(breaks_tls, seconds=DEADLINE)
+    with pytest.raises(OutcomeUnknown, match="broke the connection"):
+        in_time(lambda: client_of(config).write("PUT", "x"))
+
+
+def test_a_part_of_a_path_cannot_bring_a_query_or_another_request(
+    opened: Open, client_of: Connect
+) -> None:
+    node, config = opened(GOOD, seconds=DEADLINE)
+    client = client_of(config)
+    in_time(lambda: client.get("nodes", "a?b#c%2f d:y\u00e9", start=1))
+    path = "/api2/json/nodes/a%3Fb%23c%252f%20d:y%C3%A9?start=1"
+    assert node.heard == [f"GET {path} HTTP/1.1"]
 
 
 SENSELESS: list[object] = [

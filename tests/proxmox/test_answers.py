@@ -6,9 +6,11 @@ The rows are method, status, reason phrase and body as PVE answered (`calls/` of
 from __future__ import annotations
 
 import json
+import ssl
+from dataclasses import replace
+from http.client import BadStatusLine
 
 import pytest
-import requests
 
 from felhom_agent.errors import (
     Busy,
@@ -23,6 +25,8 @@ from felhom_agent.errors import (
     Unanswered,
 )
 from felhom_agent.proxmox import answers
+from felhom_agent.proxmox.answers import Answer
+from felhom_agent.proxmox.deadline import Bounds, NoConnection
 
 QEMU_LOCK = "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout"
 LXC_LOCK = "can't lock file '/run/lock/lxc/pve-config-201.lock' - got timeout"
@@ -33,12 +37,9 @@ NO_FILE = "Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist"
 BAD = "Parameter verification failed."
 
 
-def answer(status: int, reason: str, errors: dict[str, str] | None = None) -> requests.Response:
-    response = requests.Response()
-    response.status_code, response.reason = status, reason
+def answer(status: int, reason: str, errors: dict[str, str] | None = None) -> Answer:
     body = {"data": None, "message": reason + "\n", **({"errors": errors} if errors else {})}
-    response._content = json.dumps(body).encode()
-    return response
+    return Answer(status, reason, "application/json", json.dumps(body).encode())
 
 
 @pytest.mark.parametrize(
@@ -163,8 +164,7 @@ def test_a_task_that_nobody_knows_is_missing() -> None:
 
 
 def test_a_400_without_json_is_still_a_rejection() -> None:
-    response = answer(400, "broken")
-    response._content = b"<html>"
+    response = replace(answer(400, "broken"), body=b"<html>")
     assert str(answers.error_of("PUT /x", response)) == "broken (PUT /x)"
 
 
@@ -176,25 +176,36 @@ def test_a_400_after_the_file_was_written_is_unknown_for_a_write() -> None:
 
 @pytest.mark.parametrize("body", ['{"errors": ["a"]}', '{"errors": "a"}', "[1]", "[" * 5000])
 def test_a_400_of_another_form_is_still_a_rejection(body: str) -> None:
-    response = answer(400, BAD)
-    response._content = body.encode()
+    response = replace(answer(400, BAD), body=body.encode())
     assert isinstance(answers.error_of("GET /x", response), Rejected)
 
 
 @pytest.mark.parametrize(
-    ("words", "meaning"),
+    "error",
     [
-        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get", NotSent),
-        ("Fingerprints did not match. Expected a, got b", NotSent),
-        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", NotSent),
-        ("[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] bad record mac", OutcomeUnknown),
+        ssl.SSLError("[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] bad record mac"),
+        ssl.SSLError("[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] sslv3 alert handshake failure"),
+        ConnectionResetError("hunter2"),
+        BadStatusLine("hunter2"),
     ],
+    ids=repr,
 )
-def test_a_failure_of_tls_is_only_sure_to_have_done_nothing_before_the_request_left(
-    words: str, meaning: type[PveError]
+def test_a_write_that_got_no_answer_is_only_sure_to_have_done_nothing_before_it_left(
+    error: Exception,
 ) -> None:
-    error = requests.exceptions.SSLError(words)
-    assert type(answers.error_without_answer("PUT /x", error, "https://pve")) is meaning
+    bounds = Bounds(1.0, 1.0, 1)
+    assert type(answers.error_without_answer("PUT /x", error, "https://pve", bounds)) is NotSent
+    bounds.begin()
+    unknown = answers.error_without_answer("PUT /x", error, "https://pve", bounds)
+    assert type(unknown) is OutcomeUnknown
+    assert "hunter2" not in str(unknown)
+
+
+def test_what_kept_a_connection_from_being_made_is_told_and_printable() -> None:
+    error = NoConnection("cannot be reached: \x1b[2Jno\nroute")
+    told = answers.error_without_answer("PUT /x", error, "https://pve", Bounds(1.0, 1.0, 1))
+    assert type(told) is NotSent
+    assert told.text == "https://pve cannot be reached: ?[2Jno route"
 
 
 @pytest.mark.parametrize(
