@@ -1,5 +1,8 @@
 """Sessions: no connection is ever used by two threads at once.
 
+Each is proxmoxer's resource of the whole API, over an adapter in the place of what its backends
+send through: so `requests` is neither needed nor loaded.
+
 A call borrows one and gives it back, so there are as many as there were calls at the same time,
 whatever threads come and go.
 
@@ -12,9 +15,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from types import SimpleNamespace
 
-from proxmoxer import ProxmoxAPI
+from proxmoxer.core import ProxmoxResource
 
 from felhom_agent.config.secret import Secret
 from felhom_agent.config.settings import ProxmoxConfig
@@ -28,7 +30,7 @@ KEPT = 8
 class Session:
     """proxmoxer's API object, with the adapter that it sends through."""
 
-    api: ProxmoxAPI
+    api: ProxmoxResource
     adapter: Adapter
 
 
@@ -66,22 +68,15 @@ class Sessions:
             session.adapter.close()
 
     def _connect(self) -> Session:
-        user, _, token_name = self._config.token_id.partition("!")
-        api = ProxmoxAPI(
-            # The adapter knows where requests go; proxmoxer 1.2 can name no IPv6 address.
-            "node.invalid",
-            user=user,
-            token_name=token_name,
-            token_value=self._secret.reveal(),
-            backend="https",
+        # PVE: pve-access-control AccessControl.pm verify_token
+        adapter = Adapter(
+            self._config, f"PVEAPIToken={self._config.token_id}={self._secret.reveal()}"
         )
-        # proxmoxer gives no access to its session; the names are the same from 1.2 to 2.3.
-        store = api._store  # noqa: SLF001
-        asked = SimpleNamespace(headers={})
-        store["session"].auth(asked)
-        adapter = Adapter(self._config, asked.headers["Authorization"])
-        store["session"] = _Sender(adapter)
-        store["serializer"] = _Unread()
+        api = ProxmoxResource(
+            base_url=f"{self._config.endpoint.rstrip('/')}/api2/json",
+            session=_Sender(adapter),
+            serializer=_Unread(),
+        )
         return Session(api, adapter)
 
 
