@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     log_warnings()
     try:
-        parsed = parser().parse_args(arguments)
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        parsed = parser(_wanted(words)).parse_args(words)
         code: int = parsed.run(parsed)
     except ConfigError as error:
         for problem in error.problems:
@@ -68,8 +69,20 @@ def _explain(error: Exception) -> None:
             complain(line, prefix="  ")
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line, with all commands."""
+def _wanted(words: Sequence[str]) -> Sequence[str]:
+    """Given the words of a command line, return the command that it surely names, or all.
+
+    A command brings what it needs, and some need much: what is not asked for is not loaded.
+    """
+    at = 0
+    if words and words[0].startswith("--config"):
+        at = 1 if "=" in words[0] else 2
+    named = words[at : at + 1]
+    return named if set(named) & set(COMMANDS) else COMMANDS
+
+
+def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Given the names of commands, return the parser of the command line with these."""
     top = Parser(
         prog="felhom-agent",
         description="Keeps the guests of a Proxmox VE host as their operator declared them.",
@@ -80,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
         "--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="default: %(default)s"
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in names:
         importlib.import_module(f"felhom_agent.cli.{name}").add(commands)
     return top
 
