@@ -48,15 +48,16 @@ def limit_of(path: Sequence[str | int]) -> BodyLimit:
 
 def parse(body: bytes, limit: BodyLimit) -> dict[str, Any]:
     """Given a body, return the object in it. Raise ValueError if it holds none, or too much."""
-    if body.count(b"{") + body.count(b"[") > limit.items:
+    items = body.count(b"{") + body.count(b"[")
+    if items > limit.items:
         raise ValueError("too many rows")
     try:
-        whole = json.loads(body.decode(), parse_constant=_no_constant)
+        whole = _DECODER.decode(body.decode())
     except RecursionError:
         raise ValueError("nested too deep") from None
     if not isinstance(whole, dict):
         raise ValueError("not an object")
-    if _too_deep(whole):
+    if items > MAX_DEPTH and _too_deep(whole):
         raise ValueError("nested too deep")
     return whole
 
@@ -65,14 +66,19 @@ def _no_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not JSON")
 
 
-def _too_deep(whole: object) -> bool:
-    level = [whole]
+# Made once: json.loads makes one for each body that shall have no such constants.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_NESTED = frozenset({dict, list})
+
+
+def _too_deep(whole: dict[str, Any]) -> bool:
+    level: list[Any] = [whole]
     for _ in range(MAX_DEPTH):
         level = [
             inner
             for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)  # type: ignore[attr-defined]
-            if isinstance(inner, dict | list)
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) in _NESTED
         ]
         if not level:
             return False

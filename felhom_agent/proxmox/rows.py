@@ -22,6 +22,8 @@ _MIN_VMID, _MAX_VMID = 100, 999_999_999  # PVE: pve-common JSONSchema.pm pve-vmi
 _MAX_INT = 2**63
 _MAX_KEYS = 4000
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_KINDS = tuple(Kind)
+_STATES = {str(state): state for state in RunState}
 _UNMANAGED_BY_HA = frozenset({"", "ignored"})
 _CASE_SENSITIVE = re.compile(r"(?:^|,)case-sensitive=(?:1|on|yes|true)(?:,|$)")
 
@@ -67,7 +69,7 @@ class Resources:
         kind = row.get("type") if isinstance(row, Mapping) else None
         if not isinstance(row, Mapping) or not isinstance(kind, str):
             self.odd_rows += 1
-        elif kind in tuple(Kind):
+        elif kind in _KINDS:
             self.guests.add(row)
         elif kind == "node":
             self._add_node(row, node)
@@ -133,7 +135,7 @@ def tells_ha(status: Row) -> bool:
 def place_of(row: Row) -> tuple[Kind, str]:
     """Given a guest's row of the resources, return its kind and node. Raise Odd if it has none."""
     node, kind = row.get("node"), row.get("type")
-    if not _is_text(node) or not node or kind not in tuple(Kind):
+    if not _is_text(node) or not node or kind not in _KINDS:
         raise Odd("PVE does not tell its node")
     return Kind(kind), str(node)
 
@@ -252,7 +254,7 @@ def _is_value(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and not _SURROGATE.search(value)
+    return isinstance(value, str) and (value.isascii() or not _SURROGATE.search(value))
 
 
 def _text(row: Row, key: str) -> str:
@@ -266,9 +268,11 @@ def _text(row: Row, key: str) -> str:
 
 def _flag(row: Row, key: str, also: tuple[object, ...] = ()) -> bool:
     value = row.get(key)
+    if value is None:
+        return False
     if value in (1, "1", *also):
         return True
-    if value in (None, 0, "0", ""):
+    if value in (0, "0", ""):
         return False
     raise Odd(f"its {key} is neither yes nor no")
 
@@ -279,7 +283,7 @@ def _name(name: object) -> str:
 
 
 def _state(status: object) -> RunState | None:
-    return next((state for state in RunState if state == status), None)
+    return _STATES.get(status) if isinstance(status, str) else None
 
 
 def _ha_state(row: Row, placed: Row) -> str:
