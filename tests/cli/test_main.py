@@ -9,6 +9,7 @@ import pytest
 
 from felhom_agent.cli import main
 from felhom_agent.cli.main import COMMANDS
+from tests.conftest import Site
 
 # They speak to PVE or a hub, or are big for something else.
 HEAVY = {"proxmoxer", "requests", "urllib3", "ssl", "http.client", "email.parser", "sqlite3",
@@ -70,3 +71,18 @@ def test_a_command_that_is_none_is_told_with_those_there_are(
         main.main(["nonsense"])
     told = capsys.readouterr().err
     assert all(command in told for command in COMMANDS)
+
+
+def test_a_node_is_asked_without_requests(site: Site) -> None:
+    """It takes as much memory as half of the agent, and a tenth of a second."""
+    asked = LOADED.replace("m.parser(m._wanted(sys.argv[1:]))", "m.main(sys.argv[1:])")
+    done = subprocess.run(
+        [sys.executable, "-c", asked, "--config", str(site.write_config()), "plan"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert len(site.devnode.requests) > 0, done.stderr
+    modules = set(done.stdout.splitlines()[-1].split())
+    assert "http.client" in modules
+    assert modules & {"requests", "urllib3"} == set()
