@@ -100,6 +100,7 @@ class Passes:
         begun = self._clock()
         actual = self._node.observer.snapshot(desired.guests.keys(), desired.raw)
         self._health.observed(slowly=actual.timed_out)
+        self._scheduler.max_workers = actual.facts.max_workers
         self._quorum.look_again()
         plans = self._plans(desired, actual)
         # Of the others what was seen may be older than what a lane has done since.

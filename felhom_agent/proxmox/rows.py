@@ -20,6 +20,7 @@ Row = Mapping[str, Any]
 
 _MIN_VMID, _MAX_VMID = 100, 999_999_999  # PVE: pve-common JSONSchema.pm pve-vmid
 _MAX_INT = 2**63
+_MAX_WORKERS = 64
 _MAX_KEYS = 4000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNMANAGED_BY_HA = frozenset({"", "ignored"})
@@ -176,7 +177,19 @@ def facts_of(version: object, options: object, cgroup: int) -> Facts:
     if not isinstance(release, str):
         raise Odd("PVE's version is no text")
     numbers = re.findall(r"[0-9]+", release[:40])[:2]
-    return Facts(tuple(int(n) for n in numbers), cgroup, _case_sensitive(options.get("tag-style")))
+    return Facts(
+        tuple(int(n) for n in numbers),
+        cgroup,
+        _case_sensitive(options.get("tag-style")),
+        max_workers=_max_workers(options.get("max_workers")),
+    )
+
+
+def _max_workers(value: object) -> int:
+    """Return how many guests may be started at once; PVE's own number where it makes no sense."""
+    text = str(value)
+    known = text.isascii() and text.isdecimal() and len(text) < 4 and int(text) > 0
+    return min(int(text), _MAX_WORKERS) if known else Facts().max_workers
 
 
 def _case_sensitive(style: object) -> bool:

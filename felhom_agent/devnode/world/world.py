@@ -41,7 +41,8 @@ class World(Mishaps):
 
     `now` tells the time in seconds since the epoch. `lock_wait` is how long a config write really
     waits for a guest's lock before it answers, in seconds; PVE waits ten, a test waits none.
-    `tag_style` is the text of datacenter.cfg's tag-style. `bridges` are those the node has,
+    `tag_style` is the text of datacenter.cfg's tag-style, `max_workers` its setting of that name
+    (None: it has none). `bridges` are those the node has,
     `peers` the other nodes it knows, none of which answers, `offline` those of them that are off.
     `version` is PVE's; `newer_parts` are parts of property strings that it takes and that the table
     of options does not know. /cluster/resources is up to `resources_lag` seconds late; PVE's up to
@@ -69,6 +70,7 @@ class World(Mishaps):
             case_sensitive="case-sensitive=1" in tag_style,
             keep_order="ordering=config" in tag_style,
         )
+        self.max_workers: int | None = None
         self.guard = threading.RLock()
         self.events = EventQueue(now())
         self.tasks = TaskBook(node, self.events)
