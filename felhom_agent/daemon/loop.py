@@ -107,7 +107,7 @@ class Daemon:
         )
         self._passes = Passes(
             parts.node, parts.operations, parts.planner, parts.quorum, self._scheduler,
-            self._health, clock, parts.operations.now,
+            self._health, clock, parts.operations.now, self._hear_ends,
         )  # fmt: skip
         self._started = parts.operations.now()
         self._next_pass = 0.0
@@ -220,10 +220,7 @@ class Daemon:
             self._watch_journal()
             self._manager.ready()
             self._pass()
-            pause = self._health.pause(self.config.reconcile, self._scheduler.backoff)
-            # Files that are being written are believed once they were left alone.
-            pause = min(pause, self._passes.latest.settles_in or pause)
-            self._next_pass = self._clock() + pause
+            self._next_pass = self._due(now)
         self._scheduler.retry()
         self._scheduler.publish()
         self._manager.status(self._sentence())
@@ -276,6 +273,32 @@ class Daemon:
             self._scheduler.ended(message)
         return True
 
+    def _hear_ends(self) -> None:
+        """Take in the lanes that have ended by now; whatever else has come waits for the loop."""
+        others: list[Message] = []
+        while not self._inbox.empty():
+            message = self._inbox.get_nowait()
+            if isinstance(message, Ended):
+                self._scheduler.ended(message)
+            else:
+                others.append(message)
+        for message in others:
+            self._inbox.put(message)
+
+    def _due(self, begun: float) -> float:
+        """Given when the latest pass began, return when the next one shall.
+
+        The interval is from start to start; but a slow node gets a rest of a tenth of it, and after
+        a pass that failed the wait begins at its end.
+        """
+        now = self._clock()
+        pause = self._health.pause(self.config.reconcile, self._scheduler.backoff)
+        good = self._passes.latest.good
+        due = max(begun + pause, now + pause / 10) if good else now + pause
+        # Files that are being written are believed once they were left alone.
+        settles_in = self._passes.latest.settles_in
+        return min(due, now + settles_in) if settles_in else due
+
     def _pass(self) -> bool:
         """Observe the whole node; return whether that worked."""
         return self._passes.run(self._intent.load, remember=not self._journal_lost)
@@ -307,6 +330,7 @@ class Daemon:
             text = "takes effect at a restart (systemctl restart felhom-agent): %s"
             _log.warning(text, ", ".join(waiting), extra=fields(AGENT_WARNED))
         self.config = kept
+        self._parts.node.observer.refresh()
         self._parts.engine.adopt(kept.reconcile)
         if self._hub_provider is not None:
             self._hub_provider.adopt(hub)

@@ -40,7 +40,8 @@ class GuestRecord:
     again, infinity if only a change can help. `attempted` is what was last tried, so that a
     different plan is tried at once. `queued` tells that it waits for a place, and `need` what that
     place must allow; `startup` is its place among those that start, if it is to be started. `seen`
-    is what the latest pass saw of it. `acted` is when its lane last ended.
+    is what the latest pass saw of it. `acted` is when its lane last ended, `end` which one that was
+    of all ends.
     """
 
     vmid: int
@@ -55,6 +56,7 @@ class GuestRecord:
     startup: Startup | None = None
     seen: Seen | None = None
     acted: float = -math.inf
+    end: int = 0
     run: Run | None = None
 
     def declare(self, declared: DesiredGuest | None) -> None:

@@ -71,6 +71,7 @@ class Scheduler:
     """Keeps the records of all guests, and submits a guest when it is due and has a place.
 
     `number` is that of the latest pass, `max_workers` the datacenter's setting as that pass saw it.
+    `ends` counts the lanes that have ended.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Scheduler:
         self._statuses: Mapping[int, GuestStatus] = MappingProxyType({})
         self.backoff = backoff
         self.number = 0
+        self.ends = 0
         self.max_workers = Facts().max_workers
 
     @property
@@ -207,18 +209,20 @@ class Scheduler:
             moments.append(self._start_order.rests_until)
         return min(moments, default=math.inf)
 
-    def is_running(self, vmid: int) -> bool:
-        """Return whether a guest's lane runs; one that ended during a pass runs until after it."""
-        return vmid in self._runs
+    def was_touched(self, vmid: int, since: int) -> bool:
+        """Given a guest and what `ends` was at a moment, return whether its lane has run since."""
+        record = self._records.get(vmid)
+        return vmid in self._runs or (record is not None and record.end > since)
 
     def ended(self, end: Ended) -> None:
         """Note how a lane ended, and submit whoever now has a place."""
         if end.scheduler is not self:
             return
+        self.ends += 1
         run = self._runs.pop(end.vmid, None)
         record = self._records.get(end.vmid)
         if record is not None:
-            record.run, record.acted = None, self._clock()
+            record.run, record.acted, record.end = None, self._clock(), self.ends
             if run is not None and isinstance(end.result, Reconciled) and end.result.started:
                 self._start_order.started(run.startup, record.acted)
             if record.declared is None:

@@ -169,7 +169,7 @@ def with_pending(guest: ActualGuest, answer: object) -> ActualGuest:
     return _with(guest, checked(config), in_effect)
 
 
-def facts_of(version: object, options: object, cgroup: int) -> Facts:
+def facts_of(version: object, options: object) -> Facts:
     """Given what GET /version and GET /cluster/options answer, return the facts. Raise Odd."""
     if not isinstance(version, Mapping) or not isinstance(options, Mapping):
         raise Odd("PVE's version or options are no object")
@@ -179,8 +179,7 @@ def facts_of(version: object, options: object, cgroup: int) -> Facts:
     numbers = re.findall(r"[0-9]+", release[:40])[:2]
     return Facts(
         tuple(int(n) for n in numbers),
-        cgroup,
-        _case_sensitive(options.get("tag-style")),
+        case_sensitive_tags=_case_sensitive(options.get("tag-style")),
         max_workers=_max_workers(options.get("max_workers")),
     )
 

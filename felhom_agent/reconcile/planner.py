@@ -11,7 +11,7 @@ Threads: `history` is replaced as a whole by the main thread and read as a whole
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from felhom_agent.journal.identities import Identities
@@ -39,6 +39,10 @@ class Planner:
     def plans(self, desired: Desired, actual: Actual) -> dict[int, GuestPlan]:
         """Given what is desired and a snapshot, return the plans of all declared guests."""
         return plan(desired, actual, self._identities.all(), self.history)
+
+    def plans_of(self, declared: Mapping[int, DesiredGuest], part: Actual) -> dict[int, GuestPlan]:
+        """Given some declarations and a snapshot that holds their guests, return their plans."""
+        return self.plans(Desired(declared), part)
 
     def has_unknown(self, vmids: Iterable[int]) -> bool:
         """Given vmids, return whether any of their guests was never remembered."""
