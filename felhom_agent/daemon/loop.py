@@ -44,6 +44,7 @@ from felhom_agent.errors import (
 )
 from felhom_agent.hub.report import AgentFacts
 from felhom_agent.model import Converged, Desired
+from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.service.events import (
     AGENT_STARTED,
@@ -64,6 +65,8 @@ _log = logging.getLogger(__name__)
 RELOAD, STOP, WAKE = "reload", "stop", "wake"
 # Seconds that a stop waits for a report that is under way.
 _HUB_CLOSE_TIMEOUT = 2.0
+# A snapshot is reported to the hub until it is older than so many seconds, or intervals.
+_REPORT_MIN_AGE, _REPORT_INTERVALS = 180.0, 3
 Message = str | Ended
 Inbox = queue.SimpleQueue[Message]
 
@@ -175,8 +178,13 @@ class Daemon:
         if self._hub_provider is None:
             yield
             return
+        reporter = Reporter(
+            self._hub_provider.speaks_for, self._parts.operations.now, self._clock,
+            self._max_report_age,
+        )  # fmt: skip
+        self._parts.node.observer.reporter = reporter
         loop = hub_loop(
-            self.config, self._parts.node, self._hub_provider, self.facts, lambda: self.send(WAKE),
+            self.config, reporter, self._hub_provider, self.facts, lambda: self.send(WAKE),
             self._manager.watchdog,
         )  # fmt: skip
         loop.start()
@@ -184,6 +192,10 @@ class Daemon:
             yield
         finally:
             loop.close(_HUB_CLOSE_TIMEOUT)
+
+    def _max_report_age(self) -> float:
+        """Return how many seconds a snapshot is reported; asked from the hub's thread, too."""
+        return max(_REPORT_MIN_AGE, _REPORT_INTERVALS * self.config.reconcile.interval)
 
     def facts(self) -> AgentFacts:
         """Return how the agent gets on; may be asked from any thread."""

@@ -18,6 +18,10 @@ One guest is looked at in two calls, its status and its configuration, by the ki
 snapshot saw. Only where that does not find it are the resources asked, for it may have moved, gone
 or been made again as the other kind, and they alone tell which.
 
+Where a hub is to be told (`reporter`), a snapshot asks for the node's figures besides, and for the
+configurations of the guests that the hub may see and nobody declares. Nothing of that is in the
+snapshot, and what of it fails costs the report alone (`nodereport`).
+
 A token without rights sees empty lists and no error (recorded: 02-auth/012). So declared guests
 that are not seen are looked up in the token's permissions, in one question for all of them, before
 anybody calls them gone.
@@ -39,6 +43,7 @@ from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.configurations import Reading, unexpected
 from felhom_agent.proxmox.guests import Guests
+from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.proxmox.packages import installed
 from felhom_agent.proxmox.rows import Listing, Odd, Resources, Row
 from felhom_agent.service.flag import Signal
@@ -60,7 +65,8 @@ def _ignore(part: Actual) -> None:
 
 
 class Observer:
-    """Sees the client's node; `facts` are those of the latest snapshot.
+    """Sees the client's node; `facts` are those of the latest snapshot, `reporter` is who is told
+    what a hub may know, if anybody is; it is set before the first snapshot.
 
     Threads: `facts`, `_kinds` (of what kind the guests are that the latest snapshot saw here) and
     `_raw` (whose raw lines are wanted) are replaced as a whole by `snapshot` and read as a whole by
@@ -86,6 +92,7 @@ class Observer:
         self._node = client.config.node
         self._odd: dict[str, str] = {}
         self.facts = Facts()
+        self.reporter: Reporter | None = None
         self._kinds: Mapping[int, Kind] = MappingProxyType({})
         self._raw: frozenset[int] = frozenset()
         self._packages: Mapping[str, str] = MappingProxyType({})
@@ -110,6 +117,8 @@ class Observer:
         Interrupted if the agent is shutting down.
         """
         self._raw = frozenset(raw)
+        if self.reporter is not None:
+            self.reporter.begin()
         client = self._client.abandoned_by(self._shutting_down)
         odd: dict[str, str] = {}
         resources = self._resources(client, self._steps)
@@ -121,7 +130,11 @@ class Observer:
         reading = self._configurations(client, here, vmids, arrived)
         self._say(odd)
         blurred = bool(nameless or resources.guests.nameless)
+        # What is read for the hub besides is no part of what the pass sees.
+        listed = dict(here)
         actual = self._actual(client, resources, here, vmids, blurred=blurred)
+        if self.reporter is not None:
+            self._report(client, self.reporter, listed, vmids, reads=not reading.timed_out)
         return replace(actual, timed_out=reading.timed_out)
 
     def observe_guest(self, vmid: int) -> Actual:
@@ -234,6 +247,8 @@ class Observer:
             batch: dict[int, ActualGuest] = {}
             for guest in pool.map(reading, wanted):
                 here[guest.vmid] = guest
+                if self.reporter is not None:
+                    self.reporter.saw(guest)
                 self._beat()
                 if len(batch) == BATCH:
                     arrived(Actual(self._node, batch, facts=self.facts))
@@ -241,6 +256,29 @@ class Observer:
                 batch[guest.vmid] = guest
         self._step()
         return reading
+
+    def _report(
+        self,
+        client: Client,
+        reporter: Reporter,
+        listed: dict[int, ActualGuest],
+        declared: Collection[int],
+        *,
+        reads: bool,
+    ) -> None:
+        """Given the guests of the node's listings, leave behind what a hub may be told of them.
+
+        Without `reads` no further configuration is asked for: the node did not answer in time.
+        """
+        others = {vmid for vmid in listed if reporter.named(vmid)}.difference(declared)
+        if others and reads:
+            self._configurations(client, listed, others)
+        try:
+            status = _table(client, "nodes", self._node, "status")
+        except Unchanged as error:
+            reporter.withdraw(str(error))
+        else:
+            reporter.publish(status, listed.values())
 
     def _actual(
         self,
