@@ -234,7 +234,7 @@ class Observer:
         client: Client,
         here: dict[int, ActualGuest],
         vmids: Collection[int],
-        arrived: Arrived,
+        arrived: Arrived = _ignore,
     ) -> Reading:
         """Read the configurations of declared guests into `here`."""
         wanted = [here[vmid] for vmid in sorted(vmids) if vmid in here and not here[vmid].unread]
