@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from felhom_agent.model import Action, Converged, DesiredGuest, GuestStatus, Outcome, Retry
 from felhom_agent.planning.actions import Need
-from felhom_agent.planning.startup import Startup
+from felhom_agent.planning.startup import StartRank
 
 if TYPE_CHECKING:
     from felhom_agent.reconcile.reconciliation import Seen
@@ -29,7 +29,7 @@ class Run:
     began: float
     need: Need
     declared: DesiredGuest | None = None
-    startup: Startup | None = None
+    startup: StartRank | None = None
 
 
 @dataclass
@@ -53,7 +53,7 @@ class GuestRecord:
     attempted: tuple[Action, ...] = ()
     queued: bool = False
     need: Need = Need.POWER
-    startup: Startup | None = None
+    startup: StartRank | None = None
     seen: Seen | None = None
     acted: float = -math.inf
     end: int = 0

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 from felhom_agent.daemon.places import HANDOVER
 from felhom_agent.daemon.record import GuestRecord, Run
-from felhom_agent.planning.startup import Startup
+from felhom_agent.planning.startup import StartRank
 
 
 class StartOrder:
@@ -26,13 +26,13 @@ class StartOrder:
     def __init__(self) -> None:
         self.rests_until = -math.inf
 
-    def started(self, startup: Startup | None, now: float) -> None:
+    def started(self, startup: StartRank | None, now: float) -> None:
         """Note that a guest has been started just now."""
         if startup is not None:
             self.rests_until = max(self.rests_until, now + startup.up)
 
     def may_start(
-        self, startup: Startup, records: Iterable[GuestRecord], runs: Iterable[Run], now: float
+        self, startup: StartRank, records: Iterable[GuestRecord], runs: Iterable[Run], now: float
     ) -> bool:
         """Given a guest's place among those that start, all records and what runs, return whether
         it may be started now.

@@ -16,16 +16,16 @@ _PARTS = special.Startup().parts
 
 
 @dataclass(frozen=True)
-class Startup:
+class StartRank:
     """A guest's place among others that start; `up` are seconds."""
 
     order: float = math.inf
     up: float = 0.0
 
 
-def startup_of(declared: DesiredGuest, guest: ActualGuest) -> Startup:
+def startup_of(declared: DesiredGuest, guest: ActualGuest) -> StartRank:
     """Given a guest's declaration and how it is, return its place among others that start."""
     config = guest.config or EMPTY
     present = "" if "startup" in declared.unset else config.get("startup", "")
     parts = _PARTS(str(declared.config.get("startup", present)))
-    return Startup(parts.get("order", math.inf), parts.get("up", 0))
+    return StartRank(parts.get("order", math.inf), parts.get("up", 0))

@@ -17,7 +17,7 @@ from felhom_agent.model import (
     Start,
 )
 from felhom_agent.planning.actions import Need
-from felhom_agent.planning.startup import Startup
+from felhom_agent.planning.startup import StartRank
 from felhom_agent.reconcile.reconciliation import Seen
 
 START: tuple[Action, ...] = (Start(100, Kind.QEMU),)
@@ -35,7 +35,7 @@ def worn() -> GuestRecord:
         attempted=START,
         queued=True,
         need=Need.RESTART,
-        startup=Startup(order=1),
+        startup=StartRank(order=1),
         seen=Seen(DesiredGuest(100), Actual("pve1", {}), GuestPlan(100), 1.0),
         acted=5.0,
         run=Run(4.0, Need.RESTART),
