@@ -11,7 +11,6 @@ expected to end at once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 
 SPARSE = 0.2
@@ -39,15 +38,14 @@ def next_look(age: float, known: Iterable[float] = ()) -> float:
     """
     longest = max(SPARSE, SHARE * age)
     ends = list(_ends(known)) or [0.0]
-    return min(age + longest, *(_towards(end, age, longest) for end in ends))
+    return min(age + longest, *(_towards(end, age) for end in ends))
 
 
-def _towards(end: float, age: float, longest: float) -> float:
+def _towards(end: float, age: float) -> float:
     """Return the age at which to look next for the sake of one expected end."""
     before, after = end - FINE / 2, end + FINE / 2
     if age < before - _NEAR:
-        # In even steps, so that none is wasted shortly before.
-        return age + (before - age) / math.ceil((before - age) / longest - _NEAR)
+        return before
     if age < after - _NEAR:
         return max(after, age + FINE / 2)
     return age + FINE + (age - after) * _GROWTH

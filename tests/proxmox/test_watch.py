@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
 
 import pytest
 
@@ -15,12 +15,15 @@ from felhom_agent.errors import Denied, Interrupted, StillRunning, TaskFailed
 from felhom_agent.model import Kind, Start
 from felhom_agent.proxmox.cancel import Cancellation
 from felhom_agent.proxmox.node import Node
+from felhom_agent.proxmox.pace import FINE
 from felhom_agent.proxmox.tasks import Tasks
 from felhom_agent.proxmox.upid import Upid
 from felhom_agent.proxmox.watch import MAX_PAUSE, ListedEnd, ends_of
 from tests.conftest import Site
 
 LIMIT = 20.0
+AGES = 1e6
+"""Seconds that no test waits for: who needs its deadline to wake has missed its news."""
 LONG = Behaviour(start_seconds=1000.0)
 VMIDS = tuple(range(300, 320))
 
@@ -43,7 +46,7 @@ def lanes(site: Site) -> Callable[..., Future[None]]:
     """Wait for a task on a thread of its own; what still waits is stopped when the test ends."""
     pool = ThreadPoolExecutor(len(VMIDS) + 1)
 
-    def wait(node: Node, upid: str, timeout: float = LIMIT) -> Future[None]:
+    def wait(node: Node, upid: str, timeout: float = AGES) -> Future[None]:
         return pool.submit(node.tasks.wait, upid, timeout)
 
     return wait
@@ -239,7 +242,7 @@ def test_a_straggler_is_given_up_at_its_own_deadline(site: Site, node: Node) -> 
 
 
 def test_stop_ends_all_waits(site: Site, node: Node, lanes: Callable[..., Future[None]]) -> None:
-    ends = [lanes(node, start(node, vmid), timeout=1000.0) for vmid in VMIDS]
+    ends = [lanes(node, start(node, vmid), timeout=AGES) for vmid in VMIDS]
     looked_at_by_all(site, node, len(VMIDS))
     node.cancel_waits.set()
     for end in ends:
@@ -252,12 +255,69 @@ def test_stop_wakes_those_who_wait_for_anothers_look(
 ) -> None:
     upids = [start(node, vmid) for vmid in VMIDS]
     site.devnode.faults.add(Fault("GET", "/tasks$", "hang"))
-    ends = [lanes(node, upid, timeout=1000.0) for upid in upids]
+    ends = [lanes(node, upid, timeout=AGES) for upid in upids]
     until(lambda: len(listings(site)) == 1 and waiters(node) == len(VMIDS))
     node.cancel_waits.set()
     for end in ends:
         assert isinstance(end.exception(LIMIT), Interrupted)
     assert len(listings(site)) == 1
+
+
+def test_stop_wakes_those_whose_next_look_is_far_off(site: Site, node: Node) -> None:
+    now = [0.0]
+    tasks = Tasks(node.client, node.cancel_waits, clock=lambda: now[0])
+    watch = tasks._watch
+    with ThreadPoolExecutor(1) as pool:
+        end = pool.submit(tasks.wait, start(node, 300), AGES)
+        until(lambda: len(watch._waiters) == 1)
+        now[0] = 36_000.0
+        until(lambda: watch._waiters[0].due > now[0] and not watch._listing)
+        node.cancel_waits.set()
+        assert isinstance(end.exception(LIMIT), Interrupted)
+
+
+def test_who_waits_for_anothers_look_sleeps(site: Site, node: Node) -> None:
+    asked = itertools.count()
+    tasks = Tasks(node.client, node.cancel_waits, clock=lambda: float(next(asked)))
+    upids = [start(node, vmid) for vmid in VMIDS[:5]]
+    site.devnode.faults.add(Fault("GET", "/tasks$", "hang"))
+    with ThreadPoolExecutor(len(upids)) as pool:
+        ends = [pool.submit(tasks.wait, upid, AGES) for upid in upids]
+        until(lambda: len(listings(site)) == 1 and len(tasks._watch._waiters) == len(upids))
+        before = next(asked)
+        for _ in range(20):
+            node.client.get("version")
+        assert next(asked) - before <= 20
+        node.cancel_waits.set()
+        for end in ends:
+            assert isinstance(end.exception(LIMIT), Interrupted)
+
+
+def test_a_deadline_brings_no_look_while_pve_cannot_be_asked(site: Site, node: Node) -> None:
+    upid = start(node, 300)
+    tasks = Tasks(node.client, node.cancel_waits, clock=lambda: 0.0)
+    site.devnode.faults.add(Fault("GET", "/tasks$", "status:596", times=1000))
+    for _ in range(3):
+        with pytest.raises(StillRunning):
+            tasks.wait(upid, 0.0)
+    assert len(listings(site)) == 1
+
+
+def test_many_tasks_do_not_make_looks_closer_than_the_finest_pause(node: Node) -> None:
+    watch = node.tasks._watch
+    with watch.over(Upid.parse(start(node, 300)), AGES) as waiter:
+        watch._look(waiter.begun)
+        waiter.due = waiter.begun
+        assert watch._due() == waiter.begun + FINE
+
+
+def test_a_task_that_ended_wants_no_more_looks(node: Node) -> None:
+    watch = node.tasks._watch
+    ended, other = (Upid.parse(start(node, vmid)) for vmid in VMIDS[:2])
+    with watch.over(ended, AGES) as first, watch.over(other, AGES) as second:
+        watch._heard(first, first.begun, {ended.text: ListedEnd("OK", 0)})
+        second.due = first.due + 1.0
+        assert watch._due() == second.due
 
 
 @pytest.mark.parametrize("action", ["status:596", "reset-before", "not-json", "garbage"])
@@ -285,7 +345,7 @@ def test_while_pve_is_away_the_pause_between_two_looks_grows(site: Site, node: N
             now[0] = max(watch._due(), watch._not_before)
             moments.append(now[0])
             watch._look(now[0])
-    pauses = [after - before for before, after in pairwise(moments)]
+    pauses = [after - before for before, after in itertools.pairwise(moments)]
     assert [round(p, 2) for p in pauses] == [0.1, 0.2, 0.4, 0.8, 1.6, *[MAX_PAUSE] * 3]
 
 
@@ -313,7 +373,7 @@ def test_a_thread_that_dies_in_its_look_leaves_the_others_served(site: Site, nod
     tasks = Tasks(node.client.abandoned_by(OnMain()), node.cancel_waits)
     upids = {vmid: start(node, vmid) for vmid in VMIDS}
     with ThreadPoolExecutor(len(VMIDS)) as pool:
-        ends = [pool.submit(tasks.wait, upids[vmid], LIMIT) for vmid in VMIDS[1:]]
+        ends = [pool.submit(tasks.wait, upids[vmid], AGES) for vmid in VMIDS[1:]]
         until(lambda: len(tasks._watch._waiters) == len(ends))
         until(lambda: _dies(tasks, upids[VMIDS[0]]))
         site.clock.pass_by(1001)
