@@ -287,6 +287,18 @@ def test_a_lost_request_becomes_unknown_and_is_planned_anew(site: Site, agent: O
     assert ends(site) == [("Start", State.UNKNOWN), ("Start", State.SUCCEEDED)]
 
 
+def test_a_request_that_the_proxy_could_not_pass_on_leaves_nothing_to_look_up(
+    site: Site, agent: Open
+) -> None:
+    """recorded: 92-outages/007"""
+    site.devnode.faults.add(Fault("POST", "start$", "status:595"))
+    with agent() as parts:
+        assert isinstance(turn(parts, wanted(state=RunState.RUNNING)), Retry)
+        assert ends(site) == [("Start", State.FAILED)]
+        assert turn(parts, wanted(state=RunState.RUNNING)) == Converged()
+    assert ends(site) == [("Start", State.FAILED), ("Start", State.SUCCEEDED)]
+
+
 def test_while_a_task_outlives_its_deadline_nothing_else_touches_the_guest(
     site: Site, agent: Open
 ) -> None:
@@ -537,6 +549,8 @@ def test_a_stop_of_the_agent_in_the_middle_of_a_restart_still_starts_the_guest(
 def test_a_task_of_another_token_is_decided_by_looking(site: Site, agent: Open) -> None:
     """The token was renamed while an operation was in flight (recorded: 40-tasks-qemu/120)."""
     leave_a_start_in_flight(site, agent)
+    # The list of tasks does not hold it, either.
+    site.devnode.faults.add(Fault("GET", "/tasks$", "status:403", times=1))
     site.devnode.faults.add(Fault("GET", "/UPID.*/status$", "status:403", times=1))
     site.clock.pass_by(2000)
     with agent() as parts:

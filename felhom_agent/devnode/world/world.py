@@ -46,7 +46,7 @@ class World(Mishaps):
     `peers` the other nodes it knows, none of which answers, `offline` those of them that are off.
     `version` is PVE's; `newer_parts` are parts of property strings that it takes and that the table
     of options does not know. /cluster/resources is up to `resources_lag` seconds late; PVE's up to
-    12.
+    12. The list of tasks tells an end up to `tasks_lag` seconds late; PVE's up to 0.1.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class World(Mishaps):
         tag_style: str = "",
         version: str = VERSION,
         resources_lag: float = 0.0,
+        tasks_lag: float = 0.0,
         newer_parts: Iterable[str] = (),
     ) -> None:
         self.node = node
@@ -73,7 +74,7 @@ class World(Mishaps):
         self.max_workers: int | None = None
         self.guard = threading.RLock()
         self.events = EventQueue(now())
-        self.tasks = TaskBook(node, self.events)
+        self.tasks = TaskBook(node, self.events, tasks_lag)
         self.tokens = Tokens()
         self.guests: dict[int, Guest] = {}
         self.peers: set[str] = set()
@@ -88,7 +89,7 @@ class World(Mishaps):
         """Given the JSON of a world, return it. Raise `KeyError` or `TypeError` if it is wrong."""
         words = {
             k: spec[k]
-            for k in ("tag_style", "version", "resources_lag", "newer_parts")
+            for k in ("tag_style", "version", "resources_lag", "tasks_lag", "newer_parts")
             if k in spec
         }
         world = cls(spec.get("node", "pve1"), now, **words)
