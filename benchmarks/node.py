@@ -65,7 +65,7 @@ class Remote:
     def __init__(self, fleet: Fleet, directory: Path) -> None:
         self.fleet = fleet
         words = [str(fleet.guests), str(fleet.delay), str(fleet.start), str(directory)]
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603  ourselves
             [sys.executable, "-m", "benchmarks.node", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

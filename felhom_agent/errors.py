@@ -82,7 +82,7 @@ class Unchanged(PveError):
 
 
 class NotSent(Unchanged):
-    """The request never reached PVE: no connection, no trust, or no name."""
+    """The request never reached PVE, or no worker of PVE: no connection, no trust, or no name."""
 
 
 class Unanswered(Unchanged):

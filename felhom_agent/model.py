@@ -185,7 +185,8 @@ class Facts:
     """What a comparison depends on and no guest decides: version, host, datacenter.
 
     `arch` is the host's, as PVE names it; `packages` has the versions of those of PVE's packages
-    that are known (qemu-server).
+    that are known (qemu-server). `max_workers` is how many guests the datacenter lets be started at
+    once; PVE starts 4 where it says nothing.
     """
 
     version: tuple[int, ...] = ()
@@ -193,6 +194,7 @@ class Facts:
     case_sensitive_tags: bool = False
     arch: str = "x86_64"
     packages: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    max_workers: int = 4
 
 
 @dataclass(frozen=True)

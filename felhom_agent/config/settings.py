@@ -66,8 +66,9 @@ class ReconcileConfig:
     """Seconds from one look at the whole node to the next."""
     jitter: float = _between(0, 1, 0.1)
     """Share of every interval and back-off that is drawn by chance, so that hosts spread out."""
-    parallel: int = _between(1, 64, 2)
-    """How many guests may be changed at the same time."""
+    parallel: int = _between(0, 64, 0)
+    """How many guests may be started or stopped at the same time. Default (0): as many as the
+    datacenter's `max_workers` allows, and 4 where it says nothing."""
     dry_run: bool = False
     """Plan and report, change nothing."""
     start_timeout: float = _between(1, 86400, 300.0)

@@ -27,7 +27,7 @@ from felhom_agent.durable.line import Record
 from felhom_agent.errors import JournalClosed
 from felhom_agent.hub.client import HubClient
 from felhom_agent.hub.loop import HubLoop
-from felhom_agent.hub.report import AgentFacts, Gatherer
+from felhom_agent.hub.report import AgentFacts
 from felhom_agent.journal import lock
 from felhom_agent.journal.identities import Identities
 from felhom_agent.journal.log import JournalLog
@@ -35,6 +35,7 @@ from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.retention import Limits, retain
 from felhom_agent.model import Desired
 from felhom_agent.proxmox.node import Node
+from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.reconcile.planner import Planner
@@ -100,7 +101,7 @@ def hub_provider(config: Config, *, keeps: bool = True) -> HubProvider | None:
 
 def hub_loop(
     config: Config,
-    node: Node,
+    reporter: Reporter,
     hub: HubProvider,
     facts: Callable[[], AgentFacts],
     wake: Callable[[], None],
@@ -112,8 +113,7 @@ def hub_loop(
     Raise ConfigError if the key for the hub cannot be read.
     """
     client = HubClient(config.hub, read_key(config.hub), watchdog)
-    gatherer = Gatherer(node, hub.speaks_for)
-    return HubLoop(client, gatherer, hub, config.hub.host_id, facts, wake, time.time, random.random)
+    return HubLoop(client, reporter, hub, config.hub.host_id, facts, wake, random.random)
 
 
 def limits_of(config: JournalConfig) -> Limits:

@@ -44,6 +44,7 @@ from felhom_agent.errors import (
 )
 from felhom_agent.hub.report import AgentFacts
 from felhom_agent.model import Converged, Desired
+from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.service.events import (
     AGENT_STARTED,
@@ -64,6 +65,8 @@ _log = logging.getLogger(__name__)
 RELOAD, STOP, WAKE = "reload", "stop", "wake"
 # Seconds that a stop waits for a report that is under way.
 _HUB_CLOSE_TIMEOUT = 2.0
+# A snapshot is reported to the hub until it is older than so many seconds, or intervals.
+_REPORT_MIN_AGE, _REPORT_INTERVALS = 180.0, 3
 Message = str | Ended
 Inbox = queue.SimpleQueue[Message]
 
@@ -107,7 +110,7 @@ class Daemon:
         )
         self._passes = Passes(
             parts.node, parts.operations, parts.planner, parts.quorum, self._scheduler,
-            self._health, clock, parts.operations.now,
+            self._health, clock, parts.operations.now, self._hear_ends,
         )  # fmt: skip
         self._started = parts.operations.now()
         self._next_pass = 0.0
@@ -175,8 +178,13 @@ class Daemon:
         if self._hub_provider is None:
             yield
             return
+        reporter = Reporter(
+            self._hub_provider.speaks_for, self._parts.operations.now, self._clock,
+            self._max_report_age,
+        )  # fmt: skip
+        self._parts.node.observer.reporter = reporter
         loop = hub_loop(
-            self.config, self._parts.node, self._hub_provider, self.facts, lambda: self.send(WAKE),
+            self.config, reporter, self._hub_provider, self.facts, lambda: self.send(WAKE),
             self._manager.watchdog,
         )  # fmt: skip
         loop.start()
@@ -184,6 +192,10 @@ class Daemon:
             yield
         finally:
             loop.close(_HUB_CLOSE_TIMEOUT)
+
+    def _max_report_age(self) -> float:
+        """Return how many seconds a snapshot is reported; asked from the hub's thread, too."""
+        return max(_REPORT_MIN_AGE, _REPORT_INTERVALS * self.config.reconcile.interval)
 
     def facts(self) -> AgentFacts:
         """Return how the agent gets on; may be asked from any thread."""
@@ -220,10 +232,7 @@ class Daemon:
             self._watch_journal()
             self._manager.ready()
             self._pass()
-            pause = self._health.pause(self.config.reconcile, self._scheduler.backoff)
-            # Files that are being written are believed once they were left alone.
-            pause = min(pause, self._passes.latest.settles_in or pause)
-            self._next_pass = self._clock() + pause
+            self._next_pass = self._due(now)
         self._scheduler.retry()
         self._scheduler.publish()
         self._manager.status(self._sentence())
@@ -276,6 +285,32 @@ class Daemon:
             self._scheduler.ended(message)
         return True
 
+    def _hear_ends(self) -> None:
+        """Take in the lanes that have ended by now; whatever else has come waits for the loop."""
+        others: list[Message] = []
+        while not self._inbox.empty():
+            message = self._inbox.get_nowait()
+            if isinstance(message, Ended):
+                self._scheduler.ended(message)
+            else:
+                others.append(message)
+        for message in others:
+            self._inbox.put(message)
+
+    def _due(self, begun: float) -> float:
+        """Given when the latest pass began, return when the next one shall.
+
+        The interval is from start to start; but a slow node gets a rest of a tenth of it, and after
+        a pass that failed the wait begins at its end.
+        """
+        now = self._clock()
+        pause = self._health.pause(self.config.reconcile, self._scheduler.backoff)
+        good = self._passes.latest.good
+        due = max(begun + pause, now + pause / 10) if good else now + pause
+        # Files that are being written are believed once they were left alone.
+        settles_in = self._passes.latest.settles_in
+        return min(due, now + settles_in) if settles_in else due
+
     def _pass(self) -> bool:
         """Observe the whole node; return whether that worked."""
         return self._passes.run(self._intent.load, remember=not self._journal_lost)
@@ -307,6 +342,7 @@ class Daemon:
             text = "takes effect at a restart (systemctl restart felhom-agent): %s"
             _log.warning(text, ", ".join(waiting), extra=fields(AGENT_WARNED))
         self.config = kept
+        self._parts.node.observer.refresh()
         self._parts.engine.adopt(kept.reconcile)
         if self._hub_provider is not None:
             self._hub_provider.adopt(hub)

@@ -3,6 +3,13 @@
 A pass that fails is trouble that is said once (`health`), and another pass comes. The node's task
 list is read where it can matter: for guests that are not known yet, and for those that differ.
 
+Where there are many guests, what only a configuration write mends is begun while others are still
+read. What is to be started waits for the end of the pass, since only then their order is known; so
+does a change of a volume, since another guest may hold it.
+
+A guest whose lane ran during a pass is left to the next one: what was seen of it may be older than
+what was done.
+
 Belongs to the main thread; `latest` is replaced as a whole and may be read from any.
 """
 
@@ -16,7 +23,8 @@ from felhom_agent.daemon.history import HistoryReader
 from felhom_agent.daemon.scheduler import Scheduler
 from felhom_agent.errors import Interrupted
 from felhom_agent.journal.operations import Operations
-from felhom_agent.model import Actual, Desired, GuestPlan, RunState
+from felhom_agent.model import Actual, Desired, GuestPlan, RunState, SetConfig
+from felhom_agent.planning.volumes import is_volume
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.quorum import Quorum
@@ -51,7 +59,9 @@ class Passes:
         health: Health,
         clock: Callable[[], float],
         now: Callable[[], float],
+        between: Callable[[], None] = lambda: None,
     ) -> None:
+        """`between` is called now and then while guests are read, to take in lanes that ended."""
         self._node = node
         self._operations = operations
         self._planner = planner
@@ -60,7 +70,9 @@ class Passes:
         self._health = health
         self._clock = clock
         self._now = now
+        self._between = between
         self._history = HistoryReader(node.client)
+        self._history_read = False
         self._declared: frozenset[int] = frozenset()
         self._settles_in = 0.0
         self.latest = Pass()
@@ -85,9 +97,13 @@ class Passes:
             self._declared = frozenset(desired.guests.keys() | desired.held.keys())
             self._settles_in = desired.settles_in
             self._scheduler.declare(desired)
+            self._planner.forget_others(desired.guests.keys())
             self._scheduler.settle_first(self._busy() - self._declared)
             if self._declared:
                 self._compare(desired, remember=remember)
+            elif self._node.observer.reporter is not None:
+                # Nobody is declared yet; the hub is told of the node all the same.
+                self._node.observer.snapshot(())
         except Interrupted:
             return False
         except Exception as error:  # a bug of ours must not end the daemon
@@ -97,17 +113,47 @@ class Passes:
         return True
 
     def _compare(self, desired: Desired, *, remember: bool) -> None:
-        begun = self._clock()
-        actual = self._node.observer.snapshot(desired.guests.keys(), desired.raw)
-        self._health.observed(slowly=actual.timed_out)
         self._quorum.look_again()
-        plans = self._plans(desired, actual)
-        # Of the others what was seen may be older than what a lane has done since.
-        still = {v: plan for v, plan in plans.items() if not self._scheduler.is_running(v)}
+        self._history_read = False
+        begun, ends = self._clock(), self._scheduler.ends
+        actual = self._node.observer.snapshot(
+            desired.guests.keys(),
+            desired.raw,
+            lambda part: self._begin_early(desired, part, begun, ends, remember=remember),
+        )
+        self._health.observed(slowly=actual.timed_out)
+        self._scheduler.max_workers = actual.facts.max_workers
+        plans = self._with_history(lambda: self._planner.plans(desired, actual), actual)
+        untouched = {
+            vmid: plan
+            for vmid, plan in plans.items()
+            if not self._scheduler.was_touched(vmid, ends)
+        }
         if remember:
-            self._planner.remember_planned(desired, actual, still)
+            self._planner.remember_planned(desired, actual, untouched)
             self._planner.forget_gone(desired, actual, self._is_gone)
-        self._close_restarts(actual)
+        self._close_restarts(actual, ends)
+        self._consider(desired, actual, untouched, begun)
+
+    def _begin_early(
+        self, desired: Desired, part: Actual, begun: float, ends: int, *, remember: bool
+    ) -> None:
+        """Given a part of what is there, enqueue whose configuration alone is to be written."""
+        self._between()
+        wanted = {
+            vmid: desired.guests[vmid]
+            for vmid in part.guests.keys() - self._busy()
+            if not self._scheduler.was_touched(vmid, ends)
+        }
+        plans = self._with_history(lambda: self._planner.plans_of(wanted, part), part)
+        early = {vmid: plan for vmid, plan in plans.items() if _may_begin_early(plan)}
+        if remember:
+            self._planner.remember_planned(desired, part, early)
+        self._consider(desired, part, early, begun)
+
+    def _consider(
+        self, desired: Desired, actual: Actual, plans: dict[int, GuestPlan], begun: float
+    ) -> None:
         seen = {
             vmid: Seen(desired.guests[vmid], actual, found, begun)
             for vmid, found in plans.items()
@@ -119,24 +165,37 @@ class Passes:
         """Return the guests that have operations in flight."""
         return {operation.vmid for operation in self._operations.in_flight()}
 
-    def _plans(self, desired: Desired, actual: Actual) -> dict[int, GuestPlan]:
-        plans = self._planner.plans(desired, actual)
+    def _with_history(
+        self, plan: Callable[[], dict[int, GuestPlan]], actual: Actual
+    ) -> dict[int, GuestPlan]:
+        """Given how to plan, return the plans; read the task list first where it can matter."""
+        plans = plan()
         differ = any(found.actions or found.withheld for found in plans.values())
-        if differ or self._planner.has_unknown(plans.keys() & actual.guests.keys()):
-            before, self._planner.history = self._planner.history, self._history.read()
-            if self._planner.history != before:
-                plans = self._planner.plans(desired, actual)
-        return plans
+        unknown = self._planner.has_unknown(plans.keys() & actual.guests.keys())
+        if self._history_read or not (differ or unknown):
+            return plans
+        self._history_read = True
+        before, self._planner.history = self._planner.history, self._history.read()
+        return plans if self._planner.history == before else plan()
 
     def _is_gone(self, vmid: int) -> bool:
         """Ask PVE about one guest alone: a listing may leave out a guest that is only hidden."""
         actual = self._node.observer.observe_guest(vmid)
         return vmid not in actual.guests.keys() | actual.elsewhere.keys() | actual.hidden
 
-    def _close_restarts(self, actual: Actual) -> None:
+    def _close_restarts(self, actual: Actual, ends: int) -> None:
         """A guest that runs is not down because of a restart of ours, whoever started it."""
         for vmid in self._operations.open_restarts():
             guest = actual.guests.get(vmid)
             runs = guest is not None and guest.state is RunState.RUNNING
-            if runs and not self._scheduler.is_running(vmid):
+            if runs and not self._scheduler.was_touched(vmid, ends):
                 self._operations.close_restart(vmid)
+
+
+def _may_begin_early(plan: GuestPlan) -> bool:
+    """Return whether a plan depends on no other guest, and on no order."""
+    return all(
+        isinstance(action, SetConfig)
+        and not any(is_volume(action.kind, change.key) for change in action.changes)
+        for action in plan.actions
+    ) and bool(plan.actions)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from felhom_agent.model import Action, Converged, DesiredGuest, GuestStatus, Outcome, Retry
+from felhom_agent.planning.actions import Need
+from felhom_agent.planning.startup import StartRank
 
 if TYPE_CHECKING:
     from felhom_agent.reconcile.reconciliation import Seen
@@ -20,13 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """What runs on a guest's lane: since when, whether it holds the place for restarts, and how the
-    guest was declared when it began.
+    """What runs on a guest's lane: since when, what its place allows, how the guest was declared
+    when it began, and its place among those that start, if it is to be started.
     """
 
     began: float
-    restarts: bool
+    need: Need
     declared: DesiredGuest | None = None
+    startup: StartRank | None = None
 
 
 @dataclass
@@ -35,9 +38,10 @@ class GuestRecord:
 
     `declared` is None once the guest is no longer declared. `not_before` is when it may be tried
     again, infinity if only a change can help. `attempted` is what was last tried, so that a
-    different plan is tried at once. `queued` tells that it waits for a place, `wants_restart` that
-    the place for restarts is what it needs, `seen` what the latest pass saw of it. `acted` is when
-    its lane last ended.
+    different plan is tried at once. `queued` tells that it waits for a place, and `need` what that
+    place must allow; `startup` is its place among those that start, if it is to be started. `seen`
+    is what the latest pass saw of it. `acted` is when its lane last ended, `end` which one that was
+    of all ends.
     """
 
     vmid: int
@@ -48,9 +52,11 @@ class GuestRecord:
     restart_in_vain: bool = False
     attempted: tuple[Action, ...] = ()
     queued: bool = False
-    wants_restart: bool = False
+    need: Need = Need.POWER
+    startup: StartRank | None = None
     seen: Seen | None = None
     acted: float = -math.inf
+    end: int = 0
     run: Run | None = None
 
     def declare(self, declared: DesiredGuest | None) -> None:
@@ -70,7 +76,8 @@ class GuestRecord:
         self.reset()
         self.failures = 0
         self.restart_in_vain = False
-        self.wants_restart = False
+        self.need = Need.POWER
+        self.startup = None
 
     def wait(self, until: float) -> None:
         """Leave the guest alone until then."""

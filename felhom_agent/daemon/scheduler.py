@@ -13,8 +13,9 @@ tried again:
 
 "Something changed" means the declaration or what would be done.
 
-A guest that turns out to need a restart while another one is being restarted keeps no place: it
-is enqueued again, and waits for the place for restarts.
+A guest that turns out to need more than its place allows (to be started, to be restarted) keeps no
+place: it is enqueued again, and waits for such a one. Guests that are to be started begin in PVE's
+own order (`startorder`).
 
 Threads: everything here belongs to the main thread. A lane reports its end by `report`, which puts
 an `Ended` into the main loop's inbox; `statuses` may be read from any thread.
@@ -24,7 +25,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
@@ -35,7 +35,9 @@ from felhom_agent.daemon.ended import Ended, Report, result_of
 from felhom_agent.daemon.jobs import Job, hand_over
 from felhom_agent.daemon.places import Places, may_restart
 from felhom_agent.daemon.record import GuestRecord, Run
+from felhom_agent.daemon.startorder import StartOrder
 from felhom_agent.daemon.statuses import announce, snapshot
+from felhom_agent.daemon.waiting import Entry, Waiting
 from felhom_agent.errors import QueueClosed
 from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.operations import Operations
@@ -45,13 +47,16 @@ from felhom_agent.model import (
     Converged,
     Desired,
     DesiredGuest,
+    Facts,
     GuestPlan,
     GuestStatus,
     Outcome,
     Refused,
     Retry,
+    Start,
 )
-from felhom_agent.planning.actions import describe
+from felhom_agent.planning.actions import Need, describe, need_of
+from felhom_agent.planning.startup import startup_of
 from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds
@@ -59,11 +64,14 @@ from felhom_agent.reconcile.reconciliation import Reconciled, Seen
 
 _log = logging.getLogger(__name__)
 
+_LINES = (Need.CHANGE, Need.POWER)
+
 
 class Scheduler:
     """Keeps the records of all guests, and submits a guest when it is due and has a place.
 
-    `number` is that of the latest pass.
+    `number` is that of the latest pass, `max_workers` the datacenter's setting as that pass saw it.
+    `ends` counts the lanes that have ended.
     """
 
     def __init__(
@@ -79,16 +87,17 @@ class Scheduler:
         parallel: int,
     ) -> None:
         """`clock` tells monotonic seconds, `now` those since the epoch; at most `parallel` guests
-        are changed at a time.
+        are started or stopped at a time (0: as many as the datacenter says, `max_workers`).
         """
         self._engine = engine
         self._operations = operations
         self._holds = holds
         self._report = report
         self._clock = clock
-        self._places = Places(parallel)
+        self._parallel = parallel
+        self._start_order = StartOrder()
         self._runs: dict[int, Run] = {}
-        self._queue: deque[int | Job] = deque()
+        self._waiting = Waiting()
         self._records: dict[int, GuestRecord] = {}
         self._retries: dict[int, float] = {}
         self._held: Mapping[int, str] = {}
@@ -98,6 +107,8 @@ class Scheduler:
         self._statuses: Mapping[int, GuestStatus] = MappingProxyType({})
         self.backoff = backoff
         self.number = 0
+        self.ends = 0
+        self.max_workers = Facts().max_workers
 
     @property
     def statuses(self) -> Mapping[int, GuestStatus]:
@@ -112,12 +123,12 @@ class Scheduler:
     @property
     def idle(self) -> bool:
         """Whether nothing runs and nothing waits for a place."""
-        return not self._runs and not self._queue
+        return not self._runs and not self._waiting
 
     def adopt(self, backoff: Backoff, parallel: int) -> None:
         """Take other settings from now on, and let every guest be due."""
         self.backoff = backoff
-        self._places = Places(parallel)
+        self._parallel = parallel
         self._retries.clear()
         for record in self._records.values():
             record.reset()
@@ -164,7 +175,7 @@ class Scheduler:
         `Engine.run_once` for what the future raises.
         """
         job = Job(key, action, expires, Future())
-        self._queue.append(job)
+        self._waiting.add(job, need_of([action]))
         self.dispatch()
         return job.future
 
@@ -177,6 +188,7 @@ class Scheduler:
             # Under a hold the next pass says what would be done.
             if record.run is None and not self._may_not(vmid):
                 record.seen = None
+                record.need = min(record.need, Need.POWER)
                 self._enqueue(record)
         self.dispatch()
 
@@ -188,23 +200,31 @@ class Scheduler:
         """Return when time alone gives a place to who waits, by the monotonic clock; infinity if
         it gives none, or nobody waits.
         """
-        if not self._queue:
-            return math.inf
         # As of when places were given: one that was given back since is due, not past.
-        return self._places.next_free(self._runs.values(), self._dispatched)
+        runs, then = self._runs.values(), self._dispatched
+        moments = [
+            self._places.next_free(need, runs, then) for need in _LINES if need in self._waiting
+        ]
+        if Need.POWER in self._waiting and self._start_order.rests_until > then:
+            moments.append(self._start_order.rests_until)
+        return min(moments, default=math.inf)
 
-    def is_running(self, vmid: int) -> bool:
-        """Return whether a guest's lane runs; one that ended during a pass runs until after it."""
-        return vmid in self._runs
+    def was_touched(self, vmid: int, since: int) -> bool:
+        """Given a guest and what `ends` was at a moment, return whether its lane has run since."""
+        record = self._records.get(vmid)
+        return vmid in self._runs or (record is not None and record.end > since)
 
     def ended(self, end: Ended) -> None:
         """Note how a lane ended, and submit whoever now has a place."""
         if end.scheduler is not self:
             return
+        self.ends += 1
         run = self._runs.pop(end.vmid, None)
         record = self._records.get(end.vmid)
         if record is not None:
-            record.run, record.acted = None, self._clock()
+            record.run, record.acted, record.end = None, self._clock(), self.ends
+            if run is not None and isinstance(end.result, Reconciled) and end.result.started:
+                self._start_order.started(run.startup, record.acted)
             if record.declared is None:
                 self._withdraw(record)
             elif end.vmid in self._held:
@@ -225,13 +245,13 @@ class Scheduler:
 
     def dispatch(self) -> None:
         """Submit those that wait, in order, as long as there are places."""
-        self._dispatched = self._clock()
-        kept: deque[int | Job] = deque()
-        while self._queue and self._places.is_free(self._runs.values(), self._dispatched):
-            entry = self._queue.popleft()
-            if not (self._start_job(entry) if isinstance(entry, Job) else self._start(entry)):
-                kept.append(entry)
-        self._queue.extendleft(reversed(kept))
+        self._dispatched = now = self._clock()
+        for need in _LINES:
+            self._waiting.serve(
+                need,
+                lambda need=need: self._places.is_free(need, self._runs.values(), now),  # type: ignore[misc]
+                self._begin,
+            )
 
     def _consider(
         self, record: GuestRecord, plan: GuestPlan, seen: Seen | None, *, in_flight: bool
@@ -254,8 +274,19 @@ class Scheduler:
                 return
         if record.is_due(plan.actions, self._clock()):
             record.attempted = plan.actions
-            record.wants_restart = plan.begins_restart
+            self._need(record, plan.actions, seen)
             self._enqueue(record)
+
+    def _need(self, record: GuestRecord, actions: tuple[Action, ...], seen: Seen | None) -> None:
+        """Note what a guest's place must allow, given what would be done."""
+        need = need_of(actions) if actions else Need.POWER
+        if record.queued and need is not record.need:
+            self._waiting.drop(record.vmid)
+            record.queued = False
+        starts = need is Need.POWER and any(isinstance(action, Start) for action in actions)
+        guest = seen.actual.guests.get(record.vmid) if seen else None
+        record.need = need
+        record.startup = startup_of(seen.declared, guest) if starts and seen and guest else None
 
     def _may_not(self, vmid: int) -> str:
         """Return why a guest must not be changed now; empty if it may be."""
@@ -274,13 +305,13 @@ class Scheduler:
         if not record.queued and record.run is None:
             record.queued = True
             self._retries.pop(record.vmid, None)
-            self._queue.append(record.vmid)
+            self._waiting.add(record.vmid, record.need)
 
     def _drop(self, record: GuestRecord) -> None:
         """Let a guest wait for nothing any more."""
         if record.queued:
-            self._queue.remove(record.vmid)
-        record.queued = record.wants_restart = False
+            self._waiting.drop(record.vmid)
+        record.queued = False
         self._retries.pop(record.vmid, None)
 
     def _withdraw(self, record: GuestRecord) -> None:
@@ -290,25 +321,34 @@ class Scheduler:
             del self._records[record.vmid]
         self._changed = True
 
+    @property
+    def _places(self) -> Places:
+        return Places(self._parallel or self.max_workers)
+
+    def _begin(self, entry: Entry) -> bool:
+        """Submit what waits, if it may begin; return whether it needs to wait no more."""
+        return self._start_job(entry) if isinstance(entry, Job) else self._start(entry)
+
     def _start(self, vmid: int) -> bool:
-        """Submit a guest of the queue; return whether its entry is used up."""
+        """Submit a guest that waits; return whether its entry is used up."""
         record = self._records.get(vmid)
         if record is None or not record.queued:
             return True
-        if vmid in self._runs or (record.wants_restart and not may_restart(self._runs.values())):
+        if vmid in self._runs or not self._is_its_turn(record):
             return False
-        if record.wants_restart and (down := self._down_by_us(vmid)):
+        restarts = record.need is Need.RESTART
+        if restarts and (down := self._down_by_us(vmid)):
             self._keep(record, Retry(0.0, down))
-            record.queued = record.wants_restart = False
+            record.queued = False
             return True
-        run = Run(self._clock(), record.wants_restart, record.declared)
+        run = Run(self._clock(), record.need, record.declared, record.startup)
         seen = record.seen if record.seen and record.acted < record.seen.begun else None
         try:
             future = self._engine.reconcile(
                 vmid,
                 self.number,
                 seen,
-                may_restart=run.restarts,
+                granted=run.need,
                 restart_in_vain=record.restart_in_vain,
             )
         except QueueClosed:
@@ -317,11 +357,20 @@ class Scheduler:
             self._keep(record, Retry(0.0, f"no thread could be had for it: {error}"))
             record.queued = False
             return True
-        record.queued = record.wants_restart = False
+        record.queued = False
         record.seen, record.run = None, run
         self._runs[vmid] = run
         future.add_done_callback(partial(self._lane_ended, vmid))
         return True
+
+    def _is_its_turn(self, record: GuestRecord) -> bool:
+        """Return whether no other guest goes before one for which there is a place."""
+        runs = self._runs.values()
+        if record.need is Need.RESTART:
+            return may_restart(runs)
+        return record.startup is None or self._start_order.may_start(
+            record.startup, self._records.values(), runs, self._dispatched
+        )
 
     def _down_by_us(self, vmid: int) -> str:
         """Return why a guest must not be restarted now: another one did not come back from that;
@@ -348,7 +397,7 @@ class Scheduler:
             job.future.set_exception(error)
             return True
         record = self._records.get(job.vmid)
-        run = Run(self._clock(), restarts=False)
+        run = Run(self._clock(), need_of([job.action]))
         if record is not None:
             record.run = run
         self._runs[job.vmid] = run
@@ -374,10 +423,10 @@ class Scheduler:
         """Given what came of a guest, keep it, and decide when the guest is tried again."""
         now, outcome = self._clock(), result.outcome
         record.restart_in_vain |= result.restart_in_vain
-        if result.wants_restart:
-            record.wants_restart = True
+        if result.wants is not None:
+            record.need = result.wants
             self._enqueue(record)
-            if not may_restart(self._runs.values()):
+            if result.wants is Need.RESTART and not may_restart(self._runs.values()):
                 why = "another guest is being restarted; it waits for that to end"
                 self._keep(record, Retry(0.0, why))
             return

@@ -8,9 +8,10 @@ Nothing that a hub says or does ends the loop, and all that is news is said once
 one part of an answer (the block, the desired state, the jobs) costs that part.
 
 Threads: everything here belongs to the thread `hub`, but `_stopping`, an Event that ends its waits
-(`close` sets it), and `facts`, which the main loop's parts answer under their own locks. A round
-ends by itself: each call of it has a deadline. `close` cuts a call short, waits for the thread for
-a while, and leaves it behind where it hangs all the same; it holds nothing that the agent needs.
+(`close` sets it), the reporter, which ends its wait while a report is owed, and `facts`, which the
+main loop's parts answer under their own locks. A round ends by itself: each call of it has a
+deadline. `close` cuts a call short, waits for the thread for a while, and leaves it behind where it
+hangs all the same; it holds nothing that the agent needs.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ from felhom_agent.hub.envelope import (
     InvalidEnvelope,
     parse,
 )
-from felhom_agent.hub.report import AgentFacts, Gatherer, RefusedState, plain, report_of
+from felhom_agent.hub.report import AgentFacts, RefusedState, plain, report_of
+from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.service.events import HUB_AWAY, HUB_BACK, HUB_JOBS, HUB_REFUSED, HUB_STATE
 from felhom_agent.service.logging import fields
 
@@ -58,34 +60,33 @@ class HubLoop:
     def __init__(
         self,
         client: HubClient,
-        gatherer: Gatherer,
+        reporter: Reporter,
         provider: HubProvider,
         host_id: str,
         facts: Callable[[], AgentFacts],
         wake: Callable[[], None],
-        clock: Callable[[], float],
         chance: Callable[[], float],
     ) -> None:
-        """`facts` tells how the agent gets on, `wake` lets the main loop look at once; `clock` is
-        in seconds since the epoch, `chance` a number from 0 to 1.
+        """`reporter` has what a snapshot left behind, `facts` tells how the agent gets on, `wake`
+        lets the main loop look at once; `chance` is a number from 0 to 1.
         """
         self._client = client
-        self._gatherer = gatherer
+        self._reporter = reporter
         self._provider = provider
         self._host_id = host_id
         self._facts = facts
         self._wake = wake
-        self._clock = clock
         self._chance = chance
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
         self._interval = DEFAULT
         self._complaints = Complaints()
         self._refusal: RefusedState | None = None
+        self._is_owed = False
         self.parked: tuple[str, ...] = ()
 
     def start(self) -> None:
-        """Begin with a report at once."""
+        """Begin with a report as soon as there is one."""
         self._thread.start()
 
     def close(self, timeout: float) -> None:
@@ -93,6 +94,7 @@ class HubLoop:
         seconds.
         """
         self._stopping.set()
+        self._reporter.wake()
         self._client.close()
         if self._thread.is_alive():
             self._thread.join(timeout)
@@ -117,14 +119,25 @@ class HubLoop:
         return self._pause(self._interval)
 
     def _run(self) -> None:
-        pause = 0.0
-        while not self._stopping.wait(pause):
-            pause = self.round()
+        while not self._stopping.is_set():
+            self._rest(self.round())
+
+    def _rest(self, seconds: float) -> None:
+        """Wait for the next round: the time, or while a report is owed, what makes one."""
+        if not self._is_owed:
+            self._stopping.wait(seconds)
+        # `close` sets this before it wakes: it is seen here, or the wait ends.
+        elif not self._stopping.is_set():
+            self._reporter.wait(seconds)
 
     def _round(self) -> float:
-        gathered = self._gatherer.gather(self._alive)
+        self._is_owed = True
+        node = self._reporter.latest()
+        if node is None:
+            return self._pause(self._interval)
+        self._is_owed = False
         facts = replace(self._facts(), parked=self.parked, refused=self._refusal)
-        answer = self._client.report(report_of(self._host_id, self._clock(), gathered, facts))
+        answer = self._client.report(report_of(self._host_id, node, facts))
         if self._complaints.well("report"):
             _log.info("the hub has the report again", extra=fields(HUB_BACK))
         try:

@@ -1,51 +1,29 @@
 """What a host tells its hub: how it is, how its guests are, how the agent gets on.
 
-`report_of` is a pure function of what was gathered; `Gatherer` asks PVE. Without the node's status
-there is no report; a guest whose configuration cannot be read loses only its `spec`, and an odd row
-or value of PVE's costs itself. Of guests that the owner did not name for the hub it learns that
-they are there, of which kind, and whether they run; their configuration is not even read for it.
+`report_of` is a pure function of what the main loop's latest snapshot left behind
+(`proxmox.nodereport`) and of how the agent gets on; nothing is asked for it. A guest whose
+configuration could not be read loses only its `spec`, and an odd row or value of PVE's costs
+itself. Of guests that the owner did not name for the hub it learns that they are there, of which
+kind, and whether they run.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from felhom_agent import __version__
-from felhom_agent.errors import Unanswered, Unchanged
-from felhom_agent.model import GuestStatus, Kind, Outcome
-from felhom_agent.proxmox.node import Node
+from felhom_agent.model import GuestStatus, Outcome
+from felhom_agent.proxmox.nodereport import NodeReport, ReportedGuest
 
 SCHEMA = 1
 MEBIBYTE = 1024 * 1024
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class ReportedGuest:
-    """One guest as the node lists it; `config` is None where it could not be read, and `seen` tells
-    whether the hub may see more than that it is there.
-    """
-
-    vmid: int
-    kind: Kind
-    row: Row
-    config: Row | None
-    seen: bool
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """What PVE said of the node and its guests."""
-
-    version: str
-    status: Row
-    guests: tuple[ReportedGuest, ...]
 
 
 @dataclass(frozen=True)
@@ -78,57 +56,17 @@ class AgentFacts:
     refused: RefusedState | None = None
 
 
-class Gatherer:
-    """Asks PVE for a report."""
-
-    def __init__(self, node: Node, named: Callable[[int], bool]) -> None:
-        """`named` tells of a vmid whether the owner named it for the hub."""
-        self._node = node
-        self._client = node.client
-        self._named = named
-
-    def gather(self, alive: Callable[[], None]) -> Gathered:
-        """Return what PVE says; `alive` is called between two questions, and may raise Interrupted.
-
-        Raise Unchanged if the node's status cannot be had.
-        """
-        name = self._client.config.node
-        version = self._client.get("version")
-        status = self._client.get("nodes", name, "status")
-        if not isinstance(status, dict) or not isinstance(version, dict):
-            raise Unanswered("unexpected response from PVE", call=f"GET /nodes/{name}/status")
-        guests = {}
-        for kind in Kind:
-            for vmid, row in self._rows(name, kind):
-                alive()
-                guests[vmid] = self._guest(kind, vmid, row)
-        return Gathered(str(version.get("version", "")), status, tuple(guests.values()))
-
-    def _rows(self, name: str, kind: Kind) -> Iterator[tuple[int, Row]]:
-        rows = self._client.get("nodes", name, kind)
-        for row in rows if isinstance(rows, list) else ():
-            vmid = _vmid(row.get("vmid")) if isinstance(row, dict) else 0
-            if vmid:
-                yield vmid, row
-
-    def _guest(self, kind: Kind, vmid: int, row: Row) -> ReportedGuest:
-        if not self._named(vmid):
-            return ReportedGuest(vmid, kind, row, None, seen=False)
-        try:
-            return ReportedGuest(vmid, kind, row, self._node.guests.config(kind, vmid), seen=True)
-        except (Unchanged, TypeError, ValueError):
-            return ReportedGuest(vmid, kind, row, None, seen=True)
-
-
-def report_of(host_id: str, now: float, gathered: Gathered, agent: AgentFacts) -> dict[str, Any]:
-    """Given who and when (seconds since the epoch), and what was gathered, return the report."""
+def report_of(host_id: str, node: NodeReport, agent: AgentFacts) -> dict[str, Any]:
+    """Given who, what a snapshot of the node left behind and how the agent gets on, return the
+    report; it was collected when the snapshot was taken.
+    """
     return {
         "schema": SCHEMA,
         "host_id": host_id,
-        "at": _time(now),
+        "at": _time(node.at),
         "agent": _agent(agent),
-        "host": _host(agent.node, gathered),
-        "guests": [_guest(g, agent) for g in sorted(gathered.guests, key=lambda g: g.vmid)],
+        "host": _host(agent.node, node.status),
+        "guests": [_guest(g, agent) for g in sorted(node.guests, key=lambda g: g.vmid)],
         "storage_targets": [],
         "backups": [],
         "restore_tests": [],
@@ -181,13 +119,12 @@ _MAX_PROBLEMS = 20
 _STATES = ("converged", "retry", "blocked", "refused")
 
 
-def _host(node: str, gathered: Gathered) -> dict[str, Any]:
-    status = gathered.status
+def _host(node: str, status: Row) -> dict[str, Any]:
     memory, rootfs = _table(status, "memory"), _table(status, "rootfs")
     load = status.get("loadavg")
     return {
         "node": node,
-        "pve_version": plain(gathered.version),
+        "pve_version": plain(_release(status.get("pveversion"))),
         "uptime_seconds": _number(status.get("uptime")),
         "cpu_count": _number(_table(status, "cpuinfo").get("cpus")),
         "cpu_usage": _real(status.get("cpu")),
@@ -200,33 +137,32 @@ def _host(node: str, gathered: Gathered) -> dict[str, Any]:
 
 
 def _guest(guest: ReportedGuest, agent: AgentFacts) -> dict[str, Any]:
-    status = guest.row.get("status")
     known = {
         "vmid": guest.vmid,
         "kind": str(guest.kind),
-        "status": status if status in ("running", "stopped") else "unknown",
+        "status": str(guest.state or "unknown"),
     }
     if not guest.seen:
         return known
     status_now = agent.statuses.get(guest.vmid)
     return {
         **known,
-        "name": plain(str(guest.row.get("name") or "")),
-        "spec": None if guest.config is None else _spec(guest.config),
+        "name": plain(guest.name),
+        "spec": None if guest.options is None else _spec(guest.options),
         "managed": guest.vmid in agent.managed,
         "outcome": None if status_now is None else _outcome(status_now),
     }
 
 
-def _spec(config: Row) -> dict[str, Any]:
+def _spec(options: Row) -> dict[str, Any]:
     # Absent, PVE uses 512 MiB for both kinds (PVE: qemu-server Memory.pm, pve-container Config.pm).
-    memory = _number(str(config.get("memory", "512")).removeprefix("current="))
+    memory = _number(str(options.get("memory", "512")).removeprefix("current="))
     return {
-        "cores": _number(config["cores"]) if "cores" in config else None,
+        "cores": _number(options["cores"]) if "cores" in options else None,
         "memory_bytes": memory * MEBIBYTE,
-        "description": plain(str(config.get("description", "")), 8192, keep="\n\t"),
-        "tags": plain(str(config.get("tags", ""))).replace(",", ";").replace(" ", ";").strip(";"),
-        "onboot": str(config.get("onboot", 0)) == "1",
+        "description": plain(str(options.get("description", "")), 8192, keep="\n\t"),
+        "tags": plain(str(options.get("tags", ""))).replace(",", ";").replace(" ", ";").strip(";"),
+        "onboot": str(options.get("onboot", 0)) == "1",
     }
 
 
@@ -240,6 +176,14 @@ def _outcome(status: GuestStatus) -> dict[str, Any]:
 
 def _state(outcome: Outcome) -> str:
     return type(outcome).__name__.lower()
+
+
+def _release(value: object) -> str:
+    """Return the release of what PVE calls itself: 9.1.7 of pve-manager/9.1.7/0307225d4bc8b3ed
+    (recorded: 01-reads).
+    """
+    parts = value.split("/") if isinstance(value, str) else []
+    return parts[1] if len(parts) > 1 else ""
 
 
 def _table(row: Row, key: str) -> Row:
@@ -258,12 +202,6 @@ def _real(value: object) -> float:
     except ValueError:
         return 0.0
     return number if math.isfinite(number) else 0.0
-
-
-def _vmid(value: object) -> int:
-    """Return a vmid as PVE gives it, as text or not; 0 for what is none."""
-    text = str(value)[:10]
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def plain(text: str, longest: int = 1024, keep: str = "") -> str:

@@ -80,10 +80,14 @@ class Startup(OptionType):
             return wire
         return ",".join([wire, *self._unknown(actual)])
 
-    def _known(self, text: str) -> Hashable:
+    def parts(self, text: str) -> dict[str, int]:
+        """Given a text, return its known parts: `order`, and `up` and `down` in seconds."""
         # PVE: JSONSchema.pm pve_parse_startup_order: the last of equal keys wins
         found = (_STARTUP.fullmatch(part) for part in text.split(","))
-        return frozenset({m[1] or "order": int(m[2]) for m in found if m}.items())
+        return {m[1] or "order": int(m[2]) for m in found if m}
+
+    def _known(self, text: str) -> Hashable:
+        return frozenset(self.parts(text).items())
 
     def _unknown(self, text: str) -> list[str]:
         parts = text.split(",")

@@ -18,7 +18,7 @@ import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import Final
 
 from felhom_agent.model import DeclaredValue, Scalar
 from felhom_agent.options.formats import Format, Invalid, split_list
@@ -36,19 +36,23 @@ _MAX_EXPONENT: Final = 400
 """From here on PVE's own numbers are infinite, or zero."""
 
 
-class OptionType(Protocol):
-    """What every type of value can do."""
+class OptionType:
+    """What every type of value can do.
+
+    A plain class: a Protocol would make each `isinstance` many times as dear.
+    """
 
     def check(self, wire: str) -> None:
         """Given wire text, raise `Invalid` where PVE would refuse it."""
+        raise NotImplementedError
 
     def wire(self, value: DeclaredValue) -> str:
         """Given a declared value, return its wire text. Raise `Invalid` if it makes no sense."""
-        ...
+        raise NotImplementedError
 
     def meaning(self, wire: str) -> Hashable:
         """Given wire or read-back text, return its meaning. Raise `Invalid` if there is none."""
-        ...
+        raise NotImplementedError
 
     def same(self, desired: str, actual: str) -> bool:
         """Return whether PVE, given `desired`, would answer with the like of `actual`."""

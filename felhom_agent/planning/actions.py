@@ -1,7 +1,9 @@
-"""An action in words, and as the declaration that it fulfils."""
+"""An action in words, as the declaration that it fulfils, and by what it needs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from enum import IntEnum
 from types import MappingProxyType
 
 from felhom_agent.model import (
@@ -13,6 +15,28 @@ from felhom_agent.model import (
     Start,
     Stop,
 )
+
+
+class Need(IntEnum):
+    """What a guest's place must allow; each includes the ones before."""
+
+    CHANGE = 1
+    """To write its configuration."""
+    POWER = 2
+    """To start it, or to shut it down."""
+    RESTART = 3
+    """To shut it down and start it again."""
+
+
+def need_of(actions: Iterable[Action]) -> Need:
+    """Given actions in their order, return what they need, as far as the first restart."""
+    need = Need.CHANGE
+    for number, action in enumerate(actions):
+        if isinstance(action, Stop) and action.restart:
+            return Need.POWER if number else Need.RESTART
+        if not isinstance(action, SetConfig):
+            need = Need.POWER
+    return need
 
 
 def describe(action: Action) -> str:

@@ -38,6 +38,8 @@ def _text(context: Context, key: str, otherwise: str = "") -> str:
 
 def _parts(context: Context, key: str) -> Mapping[str, str]:
     """Return the parts of another key; none where it is absent or cannot be read."""
+    if context.config.get(key) is None:
+        return {}
     option = lookup("qemu", key)
     if option is None or not isinstance(option.type, PropertyString):
         return {}

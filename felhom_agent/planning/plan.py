@@ -205,7 +205,8 @@ def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iter
         **dict.fromkeys(sorted(desired.unset), ABSENT),
     }
     for key, value in declared.items():
-        here = replace(context, pending=_waits(guest, key, value, context))
+        waits = _waits(guest, key, value, context)
+        here = replace(context, pending=True) if waits else context
         for finding in _finding(guest, key, value, here):
             yield _if_known(guest, finding, facts)
 

@@ -15,7 +15,7 @@ from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from felhom_agent.options import Invalid, Option, PropertyString, Volume
+from felhom_agent.options import Invalid, Option, PropertyString, Volume, lookup
 from felhom_agent.options.formats import parse_size
 from felhom_agent.options.volume import GIB
 from felhom_agent.planning.context import EQUAL, Comparison, Context, Verdict
@@ -33,6 +33,12 @@ _FIXED_SIZE: Final = frozenset({"efidisk0", "tpmstate0"})
 def has_volume(option: Option) -> bool:
     """Return whether an option is a drive, a mount point or a root file system."""
     return isinstance(option.type, PropertyString) and option.type.default_key in {"file", "volume"}
+
+
+def is_volume(kind: str, key: str) -> bool:
+    """Return whether a key of a guest of that kind holds a volume."""
+    option = lookup(kind, key)
+    return option is not None and has_volume(option)
 
 
 @dataclass(frozen=True)

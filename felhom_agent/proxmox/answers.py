@@ -84,6 +84,16 @@ _MAX_WORDS = 500
 _MAX_ERRORS = 20
 # What PVE's own handlers die with; 595 to 599 are the proxy's (PVE: AnyEvent::HTTP).
 _HANDLER = range(500, 595)
+# No byte of a write has reached a worker. AnyEvent::HTTP 2.25 http_request says 595 as long as it
+# connects; it turns to 596 before it begins TLS, also on a connection that it uses again, and then
+# writes the request. It could come back to 595 only in a request that follows from the first: a
+# redirect, or the repetition after a connection that was used again and found closed. PVE allows
+# neither for a write: pve-http-server APIServer/AnyEvent.pm proxy_request gives it `recurse => 0`
+# (always since 2017), with which either ends as 599, and since commit f5ac409 (2024) `persistent`
+# is for GET alone, too. Where another node is asked, its own pveproxy may answer 595, which is
+# passed on, and the same holds there; that proxy may not pass it on to a third node.
+# recorded: 92-outages/005-007, 161-other-node-offline.
+_NOT_CONNECTED = 595
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,9 @@ def error_of(call: str, answer: Answer) -> PveError:
         return _denied(call, text, status)
     if status == 400:
         return _parameters(call, text, answer)
+    if status == _NOT_CONNECTED and writes:
+        words = _printable(f"the API's proxy could not pass it on: {text or 'no connection'}")
+        return NotSent(words, call=call, status=status)
     if status not in _HANDLER:
         words = _printable(f"the API's proxy says {status} {text}".strip())
         return _unusable(call, status, words, writes)

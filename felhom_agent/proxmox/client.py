@@ -12,7 +12,9 @@ requests; what it leaves out is added here:
 * every call as a whole has a deadline and a bound for its answer (`deadline`, `bodies`);
 * a read whose connection ended before a byte of its answer came is repeated, once and on a new
   connection: PVE's proxy cuts connections when it is reloaded, and no guest should pay for it;
-* answers that are not PVE's JSON, and redirects, are errors and not data.
+* answers that are not PVE's JSON, and redirects, are errors and not data;
+* PVE's proxy has three workers, and its web page needs one: at most `READS` reads are under way at
+  once, and whoever writes holds a place of `writes` meanwhile (`limits`).
 
 Threads: a client may be shared, and so are its sessions by all views of it (`abandoned_by`).
 """
@@ -29,9 +31,10 @@ from proxmoxer.core import ResourceException
 
 from felhom_agent.config.secret import Secret
 from felhom_agent.config.settings import ProxmoxConfig
-from felhom_agent.errors import Interrupted, NotSent, Unchanged
+from felhom_agent.errors import Busy, Interrupted, NotSent, Unchanged
 from felhom_agent.proxmox import answers, bodies
 from felhom_agent.proxmox.deadline import Bounds
+from felhom_agent.proxmox.limits import Limit
 from felhom_agent.proxmox.sessions import Session, Sessions
 from felhom_agent.service.flag import Signal
 from felhom_agent.service.watchdog import Watchdog
@@ -41,6 +44,11 @@ _log = logging.getLogger(__name__)
 Path = Sequence[str | int]
 # Seconds by which a call may outlive its bounds: the resolver has bounds of its own.
 _SLACK = 15.0
+READS = 4
+"""How many reads may be under way at the same time."""
+WRITES = 2
+"""How many changes may be asked for at the same time."""
+_SLOW_READ, _SLOW_WRITE = 2.0, 5.0  # seconds
 
 
 class Client:
@@ -61,6 +69,8 @@ class Client:
         self._abandon = abandon
         self.token_id = config.token_id
         self._sessions = Sessions(config, secret)
+        self._reads = Limit(READS, "reads", _SLOW_READ)
+        self.writes = Limit(WRITES, "changes", _SLOW_WRITE)
         logging.getLogger("proxmoxer.core").setLevel(logging.WARNING)
 
     def abandoned_by(self, event: Signal) -> Client:
@@ -75,11 +85,11 @@ class Client:
         Raise Unanswered or NotSent if no usable answer came, Rejected, Denied or Missing if PVE
         said no, Interrupted if the call was given up.
         """
-        return self._call("GET", path, params)["data"]
+        return self._read(path, params)["data"]
 
     def page(self, *path: str | int, **params: str | int) -> tuple[Any, int]:
         """As `get`, for a part of a list; return it and how many rows the whole list has."""
-        whole = self._call("GET", path, params)
+        whole = self._read(path, params)
         total = whole.get("total")
         return whole["data"], total if type(total) is int and 0 <= total < 2**53 else 0
 
@@ -88,14 +98,23 @@ class Client:
     ) -> Any:
         """Given a method (PUT, POST, DELETE), a path's parts and a body, return PVE's data.
 
-        Raise an Unchanged error if PVE surely did nothing, OutcomeUnknown if nobody can tell.
+        The caller holds a place of `writes`. Raise an Unchanged error if PVE surely did nothing,
+        OutcomeUnknown if nobody can tell.
         """
         body = {k: int(v) if isinstance(v, bool) else v for k, v in (data or {}).items()}
-        return self._call(method, path, body)["data"]
+        try:
+            return self._call(method, path, body)["data"]
+        except Busy:
+            self.writes.narrow()
+            raise
 
     def close(self) -> None:
         """Close all connections, those in use as soon as they are given back."""
         self._sessions.close()
+
+    def _read(self, path: Path, params: Mapping[str, Any]) -> dict[str, Any]:
+        with self._reads.held():
+            return self._call("GET", path, params)
 
     def _call(self, method: str, path: Path, params: Mapping[str, Any]) -> dict[str, Any]:
         call = f"{method} /{'/'.join(str(p) for p in path)}"

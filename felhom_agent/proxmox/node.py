@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 from felhom_agent.config.secret import read_secret
 from felhom_agent.config.settings import ProxmoxConfig
+from felhom_agent.proxmox.cancel import Cancellation
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.guests import Guests
 from felhom_agent.proxmox.observer import Observer
@@ -27,7 +27,7 @@ class Node:
     guests: Guests
     tasks: Tasks
     observer: Observer
-    cancel_waits: threading.Event
+    cancel_waits: Cancellation
     shutting_down: Flag
 
     @classmethod
@@ -43,7 +43,7 @@ class Node:
         Raise ConfigError if the token's secret cannot be had.
         """
         manager = manager or ServiceManager()
-        stop = threading.Event()
+        stop = Cancellation()
         client = Client(config, read_secret(config), manager.watchdog, stop)
         guests = Guests(client)
         shutting_down = shutting_down or Flag()

@@ -10,9 +10,17 @@ A running guest is read through /pending, which has both what is declared to PVE
 effect until the next start. Configurations are read side by side, `READERS` at a time; one that
 cannot be read, or makes no sense (`rows`), costs that guest this pass and nothing else.
 
+Reading a thousand configurations takes seconds. So the guests are handed over in batches as they
+are read (`arrived`), for whoever can begin with a part. PVE's version and the datacenter's options
+change with an upgrade and by a person's hand; they are asked for again after `FACTS_AGE` seconds.
+
 One guest is looked at in two calls, its status and its configuration, by the kind that the latest
 snapshot saw. Only where that does not find it are the resources asked, for it may have moved, gone
 or been made again as the other kind, and they alone tell which.
+
+Where a hub is to be told (`reporter`), a snapshot asks for the node's figures besides, and for the
+configurations of the guests that the hub may see and nobody declares. Nothing of that is in the
+snapshot, and what of it fails costs the report alone (`nodereport`).
 
 A token without rights sees empty lists and no error (recorded: 02-auth/012). So declared guests
 that are not seen are looked up in the token's permissions, in one question for all of them, before
@@ -22,6 +30,8 @@ anybody calls them gone.
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -33,6 +43,7 @@ from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.configurations import Reading, unexpected
 from felhom_agent.proxmox.guests import Guests
+from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.proxmox.packages import installed
 from felhom_agent.proxmox.rows import Listing, Odd, Resources, Row
 from felhom_agent.service.flag import Signal
@@ -40,11 +51,22 @@ from felhom_agent.service.flag import Signal
 _log = logging.getLogger(__name__)
 
 READERS = 4
+BATCH = 16
+"""How many guests are handed over at once while the others are read."""
+FACTS_AGE = 300.0
+"""Seconds for which PVE's version and the datacenter's options are believed."""
 _ROWS_A_STEP = 256
+
+Arrived = Callable[[Actual], None]
+
+
+def _ignore(part: Actual) -> None:
+    del part
 
 
 class Observer:
-    """Sees the client's node; `facts` are those of the latest snapshot.
+    """Sees the client's node; `facts` are those of the latest snapshot, `reporter` is who is told
+    what a hub may know, if anybody is; it is set before the first snapshot.
 
     Threads: `facts`, `_kinds` (of what kind the guests are that the latest snapshot saw here) and
     `_raw` (whose raw lines are wanted) are replaced as a whole by `snapshot` and read as a whole by
@@ -57,9 +79,11 @@ class Observer:
         guests: Guests,
         shutting_down: Signal,
         beat: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`beat` is called at each step of a snapshot, on the thread that takes it;
-        `shutting_down` ends a snapshot at once, and no observation of one guest.
+        `shutting_down` ends a snapshot at once, and no observation of one guest. `clock` tells
+        monotonic seconds.
         """
         self._beat = beat
         self._client = client
@@ -68,31 +92,49 @@ class Observer:
         self._node = client.config.node
         self._odd: dict[str, str] = {}
         self.facts = Facts()
+        self.reporter: Reporter | None = None
         self._kinds: Mapping[int, Kind] = MappingProxyType({})
         self._raw: frozenset[int] = frozenset()
         self._packages: Mapping[str, str] = MappingProxyType({})
         self._packages_of: tuple[int, ...] = ()
+        self._clock = clock
+        self._facts_read = -math.inf
 
-    def snapshot(self, vmids: Collection[int], raw: Collection[int] = ()) -> Actual:
+    def refresh(self) -> None:
+        """Ask for the version and the datacenter's options again at the next snapshot; to be called
+        on the thread that takes snapshots.
+        """
+        self._facts_read = -math.inf
+
+    def snapshot(
+        self, vmids: Collection[int], raw: Collection[int] = (), arrived: Arrived = _ignore
+    ) -> Actual:
         """Given the guests that are declared, and those of them with `lxc.*` lines, return the node
-        as it is now.
+        as it is now. `arrived` is called on this thread with each `BATCH` of declared guests that
+        was read while others still are.
 
         Raise Unchanged if PVE cannot be asked, Denied if the token may see no guest at all,
         Interrupted if the agent is shutting down.
         """
         self._raw = frozenset(raw)
+        if self.reporter is not None:
+            self.reporter.begin()
         client = self._client.abandoned_by(self._shutting_down)
         odd: dict[str, str] = {}
         resources = self._resources(client, self._steps)
-        self.facts = self._read_facts(client, resources.cgroup)
+        self.facts = replace(self._fresh_facts(client), cgroup=resources.cgroup)
         if resources.odd_rows or resources.guests.nameless:
             odd["cluster/resources"] = _left_out(resources.odd_rows + resources.guests.nameless)
         here, nameless = self._listed(client, resources, odd)
         self._kinds = {vmid: guest.kind for vmid, guest in here.items() if not guest.unread}
-        reading = self._configurations(client, here, vmids)
+        reading = self._configurations(client, here, vmids, arrived)
         self._say(odd)
         blurred = bool(nameless or resources.guests.nameless)
+        # What is read for the hub besides is no part of what the pass sees.
+        listed = dict(here)
         actual = self._actual(client, resources, here, vmids, blurred=blurred)
+        if self.reporter is not None:
+            self._report(client, self.reporter, listed, vmids, reads=not reading.timed_out)
         return replace(actual, timed_out=reading.timed_out)
 
     def observe_guest(self, vmid: int) -> Actual:
@@ -134,13 +176,22 @@ class Observer:
             # Half a look would read as guests that cannot be read.
             raise Interrupted("the agent is stopping")
 
-    def _read_facts(self, client: Client, cgroup: int) -> Facts:
+    def _fresh_facts(self, client: Client) -> Facts:
+        """Return the facts, asked for again if they are old."""
+        now = self._clock()
+        if now - self._facts_read < FACTS_AGE:
+            return self.facts
+        facts = self._read_facts(client)
+        self._facts_read = now
+        return facts
+
+    def _read_facts(self, client: Client) -> Facts:
         version = client.get("version")
         self._step()
         options = client.get("cluster", "options")
         self._step()
         try:
-            facts = rows.facts_of(version, options, cgroup)
+            facts = rows.facts_of(version, options)
         except Odd as odd:
             raise Unanswered(
                 f"unexpected response from PVE: {odd}", call="GET /version", status=200
@@ -179,7 +230,11 @@ class Observer:
         return here, nameless
 
     def _configurations(
-        self, client: Client, here: dict[int, ActualGuest], vmids: Collection[int]
+        self,
+        client: Client,
+        here: dict[int, ActualGuest],
+        vmids: Collection[int],
+        arrived: Arrived = _ignore,
     ) -> Reading:
         """Read the configurations of declared guests into `here`."""
         wanted = [here[vmid] for vmid in sorted(vmids) if vmid in here and not here[vmid].unread]
@@ -189,11 +244,41 @@ class Observer:
             self._shutting_down,
         )
         with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
+            batch: dict[int, ActualGuest] = {}
             for guest in pool.map(reading, wanted):
                 here[guest.vmid] = guest
+                if self.reporter is not None:
+                    self.reporter.saw(guest)
                 self._beat()
+                if len(batch) == BATCH:
+                    arrived(Actual(self._node, batch, facts=self.facts))
+                    batch = {}
+                batch[guest.vmid] = guest
         self._step()
         return reading
+
+    def _report(
+        self,
+        client: Client,
+        reporter: Reporter,
+        listed: dict[int, ActualGuest],
+        declared: Collection[int],
+        *,
+        reads: bool,
+    ) -> None:
+        """Given the guests of the node's listings, leave behind what a hub may be told of them.
+
+        Without `reads` no further configuration is asked for: the node did not answer in time.
+        """
+        others = {vmid for vmid in listed if reporter.named(vmid)}.difference(declared)
+        if others and reads:
+            self._configurations(client, listed, others)
+        try:
+            status = _table(client, "nodes", self._node, "status")
+        except Unchanged as error:
+            reporter.withdraw(str(error))
+        else:
+            reporter.publish(status, listed.values())
 
     def _actual(
         self,

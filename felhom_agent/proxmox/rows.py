@@ -20,6 +20,7 @@ Row = Mapping[str, Any]
 
 _MIN_VMID, _MAX_VMID = 100, 999_999_999  # PVE: pve-common JSONSchema.pm pve-vmid
 _MAX_INT = 2**63
+_MAX_WORKERS = 64
 _MAX_KEYS = 4000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KINDS = tuple(Kind)
@@ -170,7 +171,7 @@ def with_pending(guest: ActualGuest, answer: object) -> ActualGuest:
     return _with(guest, checked(config), in_effect)
 
 
-def facts_of(version: object, options: object, cgroup: int) -> Facts:
+def facts_of(version: object, options: object) -> Facts:
     """Given what GET /version and GET /cluster/options answer, return the facts. Raise Odd."""
     if not isinstance(version, Mapping) or not isinstance(options, Mapping):
         raise Odd("PVE's version or options are no object")
@@ -178,7 +179,18 @@ def facts_of(version: object, options: object, cgroup: int) -> Facts:
     if not isinstance(release, str):
         raise Odd("PVE's version is no text")
     numbers = re.findall(r"[0-9]+", release[:40])[:2]
-    return Facts(tuple(int(n) for n in numbers), cgroup, _case_sensitive(options.get("tag-style")))
+    return Facts(
+        tuple(int(n) for n in numbers),
+        case_sensitive_tags=_case_sensitive(options.get("tag-style")),
+        max_workers=_max_workers(options.get("max_workers")),
+    )
+
+
+def _max_workers(value: object) -> int:
+    """Return how many guests may be started at once; PVE's own number where it makes no sense."""
+    text = str(value)
+    known = text.isascii() and text.isdecimal() and len(text) < 4 and int(text) > 0
+    return min(int(text), _MAX_WORKERS) if known else Facts().max_workers
 
 
 def _case_sensitive(style: object) -> bool:

@@ -2,36 +2,38 @@
 
 Only `OK` and `WARNINGS: n` are success (PVE: pve-common Tools.pm upid_status_is_error). A running
 task has no exit status at all. Waiting has a deadline; when it passes, PVE goes on without us and
-StillRunning says so. A wait that fails is only a failed look: it is repeated, never the dispatch.
+StillRunning says so. A look that fails is only repeated, never the dispatch.
+
+All tasks that are waited for are watched by one listing per look (`watch`). A task is asked for by
+itself only where the listing does not hold it.
 """
 
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from felhom_agent.errors import (
     Denied,
-    Interrupted,
     Missing,
-    StillRunning,
     TaskFailed,
     Unanswered,
     Unchanged,
 )
+from felhom_agent.proxmox.cancel import Cancellation
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.upid import Upid
+from felhom_agent.proxmox.watch import TaskWatch, Waiter
 
 _RUNNING = "RUNNING"  # recorded: 40-tasks-qemu/046
 _SUCCESS = re.compile(r"OK|WARNINGS: \d+")
+_NO_UPID = "what PVE named is no task"
 _LOG_TAIL = 5
 # The most lines of a log that are read for that, and how long one may be.
 _LOG_PAGE = 50
 _MAX_WORDS = 500
-_FIRST_POLL, _MAX_POLL = 0.1, 2.0
 # PVE may need a moment until a task that it has just named can be found.
 _GRACE = 5.0
 
@@ -50,17 +52,19 @@ class TaskEnd:
 
 
 class Tasks:
-    """The tasks of PVE that this agent began. `stop` ends every wait early once it is set."""
+    """The tasks of PVE that this agent began. `stop` ends every wait early once it is set.
+
+    May be shared by threads: all that they share is the watch's.
+    """
 
     def __init__(
         self,
         client: Client,
-        stop: threading.Event,
+        stop: Cancellation,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._stop = stop
-        self._clock = clock
+        self._watch = TaskWatch(client, stop, clock)
 
     def end(self, upid: str) -> TaskEnd | None:
         """Given a UPID, return how the task ended, or None while it runs.
@@ -76,9 +80,7 @@ class Tasks:
             )
         if status.get("status") != "stopped":
             return None
-        exit_status = _line(status.get("exitstatus")) or "no exit status was recorded"
-        end = TaskEnd(upid, exit_status)
-        return end if end.ok else TaskEnd(upid, exit_status, self._log_tail(upid))
+        return self._ended(upid, status.get("exitstatus"))
 
     def wait(self, upid: str, timeout: float) -> None:
         """Given a UPID and seconds, return when the task ended well.
@@ -86,16 +88,12 @@ class Tasks:
         Raise TaskFailed if it ended otherwise, StillRunning after `timeout`, Missing if PVE does
         not know it, Denied if the token may not see it, Interrupted when told to stop.
         """
-        self._path(upid)
-        begun = self._clock()
-        pause = _FIRST_POLL
-        while (end := self._look(upid, self._clock() - begun)) is None:
-            left = begun + timeout - self._clock()
-            if left <= 0:
-                raise StillRunning(f"task {upid} still runs after {timeout:.0f} s; PVE goes on")
-            if self._stop.wait(min(pause, left)):
-                raise Interrupted(f"stopped waiting for {upid}")
-            pause = min(pause * 1.5, _MAX_POLL)
+        try:
+            watched = Upid.parse(upid)
+        except ValueError:
+            raise Missing(_NO_UPID) from None
+        with self._watch.over(watched, timeout) as waiter:
+            end = self._end_of(waiter)
         if not end.ok:
             raise TaskFailed(end.exit_status, upid=upid, log=end.log)
 
@@ -131,6 +129,14 @@ class Tasks:
         ours = [u for u in found if f"{u.user}!{u.token}" == self._client.token_id]
         return sorted(ours, key=lambda u: u.start, reverse=True)
 
+    def _end_of(self, waiter: Waiter) -> TaskEnd:
+        """Given a wait, return how its task ended; its errors are those of `wait`."""
+        upid = waiter.upid.text
+        while (said := self._watch.news(waiter)) is None:
+            if (end := self._look(upid, waiter.waited)) is not None:
+                return end
+        return self._ended(upid, said)
+
     def _look(self, upid: str, waited: float) -> TaskEnd | None:
         """Return the task's end, or None if it runs or cannot be seen at this moment."""
         try:
@@ -144,12 +150,17 @@ class Tasks:
             pass
         return None
 
+    def _ended(self, upid: str, said: object) -> TaskEnd:
+        """Given a task and its exit status, return its end; where it failed, with its log's."""
+        end = TaskEnd(upid, _line(said) or "no exit status was recorded")
+        return end if end.ok else TaskEnd(upid, end.exit_status, self._log_tail(upid))
+
     def _path(self, upid: str) -> tuple[str, ...]:
         """Return the path of a task. Raise Missing for what is no UPID: PVE can know no such."""
         try:
             return ("nodes", Upid.parse(upid).node, "tasks", upid)
         except ValueError:
-            raise Missing("what PVE named is no task") from None
+            raise Missing(_NO_UPID) from None
 
     def _log_tail(self, upid: str) -> tuple[str, ...]:
         """Return the last lines of a task's log, or none if they cannot be had."""

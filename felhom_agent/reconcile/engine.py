@@ -20,7 +20,7 @@ from felhom_agent.errors import Withheld
 from felhom_agent.journal.operation import Operation, State
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Action, Desired
-from felhom_agent.planning.actions import as_desired, describe
+from felhom_agent.planning.actions import Need, as_desired, describe
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.executor import Executor
 from felhom_agent.reconcile.holds import Holds, Permit
@@ -79,21 +79,21 @@ class Engine:
         number: int = 0,
         seen: Seen | None = None,
         *,
-        may_restart: bool = True,
+        granted: Need = Need.RESTART,
         restart_in_vain: bool = False,
     ) -> Future[Reconciled]:
         """Given a guest, the number of the pass that asks, and perhaps what that pass saw, return
         the future of what comes of it.
 
-        `may_restart` tells that the guest holds the place for restarts, `restart_in_vain` that its
-        last restart changed nothing. Raise QueueClosed when closing.
+        `granted` is what its place allows, `restart_in_vain` tells that its last restart changed
+        nothing. Raise QueueClosed when closing.
         """
         work = Reconciliation(
             self._means,
             vmid,
             seen,
             number=number,
-            may_restart=may_restart,
+            granted=granted,
             restart_in_vain=restart_in_vain,
         )
         return self._queue.submit(vmid, work.run)

@@ -64,28 +64,36 @@ class Executor:
         """Given an action, do it as far as PVE's word; return the operation, to be confirmed.
 
         `permit` is asked before the intent is written, and again immediately before the call, since
-        writing may have taken its time.
+        writing may have taken its time. The place for a write is had before both: from the intent
+        on the call is under way, or it is not made.
         `key` and `expires` make it a one-shot job. Raise JobRefused if that must not be begun, and
         what stood in the way otherwise; the journal then holds it as failed, or in flight where
         nobody can tell.
         """
+        with self._node.client.writes.held():
+            operation, upid = self._ask_for(action, permit, key, expires)
+        return self._await(self._operations.task(operation, upid)) if upid else operation
+
+    def _ask_for(
+        self, action: Action, permit: Permit, key: str, expires: float | None
+    ) -> tuple[Operation, str]:
+        """Ask PVE for an action; return the operation and its UPID, if there is one."""
         permit.ask()
         operation = self._operations.begin(action, key=key, expires=expires)
         try:
             permit.ask()
-            upid = self._call(action)
+            return operation, self._call(action)
         except (Held, Changed, Interrupted) as error:
             self._operations.failed(operation, f"not begun: {error}", untouched=True)
             raise
         except Unchanged as error:
             if already_there(error.text):
-                return operation
+                return operation, ""
             self._operations.failed(operation, error.text, untouched=True)
             raise
         except OutcomeUnknown as error:
             _log_unknown(operation, error)
             raise
-        return self._await(self._operations.task(operation, upid)) if upid else operation
 
     def confirm(self, operation: Operation, action: Action, plan: GuestPlan) -> Operation:
         """Given the plan that a look after the action came to, record the operation's outcome.

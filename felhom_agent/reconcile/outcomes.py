@@ -21,6 +21,8 @@ from felhom_agent.model import (
 )
 from felhom_agent.proxmox.answers import by_words
 
+# Seconds until a guest is looked at again whose task goes on.
+_STRAGGLER = 5.0
 _DISOBEYED = ("got timeout", "container did not stop", "powerdown failed")
 
 
@@ -40,7 +42,8 @@ def of_error(error: FelhomError, *, stopping: bool = False) -> Outcome:
     if isinstance(error, NoQuorum):
         return Blocked(f"nothing is changed while the cluster has no quorum: {error.text}")
     if isinstance(error, StillRunning):
-        return Retry(error.retry_after, str(error))
+        # A wait of its own, which is no failure: what takes its time is not tried less often.
+        return Retry(error.retry_after or _STRAGGLER, str(error))
     text = error.text if isinstance(error, PveError) else str(error)
     return Retry(0.0, text)
 

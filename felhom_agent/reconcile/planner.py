@@ -5,23 +5,31 @@ identities that the journal remembers, and what the node's task list said when t
 read it. A guest is remembered before the first act on it, and again when the agent itself changed
 what it is known by.
 
+A guest that is as declared, and that has not changed since in anything that its plan depends on,
+is not planned again. Only such a plan is kept: it depends on no other guest, while one that
+changes a volume asks who holds it.
+
 Threads: `history` is replaced as a whole by the main thread and read as a whole by lanes;
-`Identities` has a lock of its own.
+`Identities` has a lock of its own; `plans`, and what is kept for it, belong to the main thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from felhom_agent.journal.identities import Identities
 from felhom_agent.model import (
+    NOBODY,
     UNREADABLE,
     Action,
     Actual,
+    ActualGuest,
     Desired,
     DesiredGuest,
+    Facts,
     GuestPlan,
+    Known,
     Mode,
     SetConfig,
 )
@@ -29,16 +37,67 @@ from felhom_agent.planning.identity import is_witness, known_now
 from felhom_agent.planning.plan import plan, plan_guest
 
 
+@dataclass(frozen=True)
+class _Settled:
+    """The plan of a guest that is as declared, and all that it depends on."""
+
+    declared: DesiredGuest
+    actual: ActualGuest
+    facts: Facts
+    known: Known
+    born: int | None
+    plan: GuestPlan
+
+
 class Planner:
     """Plans one guest or all."""
 
     def __init__(self, identities: Identities) -> None:
         self._identities = identities
+        self._settled: dict[int, _Settled] = {}
         self.history = UNREADABLE
 
     def plans(self, desired: Desired, actual: Actual) -> dict[int, GuestPlan]:
         """Given what is desired and a snapshot, return the plans of all declared guests."""
-        return plan(desired, actual, self._identities.all(), self.history)
+        known = self._identities.all()
+        settled = {v: s for v, s in self._settled.items() if v in desired.guests}
+        kept = {
+            vmid: before.plan
+            for vmid, before in settled.items()
+            if before == self._basis(desired.guests[vmid], actual, known, before.plan)
+        }
+        rest = {v: guest for v, guest in desired.guests.items() if v not in kept}
+        plans = plan(replace(desired, guests=rest), actual, known, self.history)
+        for vmid, guest in rest.items():
+            found = self._basis(guest, actual, known, plans[vmid])
+            if found is None or plans[vmid].drifted:
+                self._settled.pop(vmid, None)
+            else:
+                self._settled[vmid] = found
+        return dict(sorted((kept | plans).items()))
+
+    def forget_others(self, vmids: Container[int]) -> None:
+        """Given the guests that are declared, keep nothing of others."""
+        self._settled = {v: kept for v, kept in self._settled.items() if v in vmids}
+
+    def plans_of(self, declared: Mapping[int, DesiredGuest], part: Actual) -> dict[int, GuestPlan]:
+        """Given some declarations and a snapshot that holds their guests, return their plans."""
+        return self.plans(Desired(declared), part)
+
+    def _basis(
+        self,
+        declared: DesiredGuest,
+        actual: Actual,
+        known: Mapping[int, Known],
+        found: GuestPlan,
+    ) -> _Settled | None:
+        """Return what a plan depends on, with the plan; None if the guest is not there."""
+        vmid = declared.vmid
+        guest = actual.guests.get(vmid)
+        if guest is None:
+            return None
+        born = self.history.born(vmid)
+        return _Settled(declared, guest, actual.facts, known.get(vmid, NOBODY), born, found)
 
     def has_unknown(self, vmids: Iterable[int]) -> bool:
         """Given vmids, return whether any of their guests was never remembered."""

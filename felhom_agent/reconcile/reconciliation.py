@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from felhom_agent.errors import (
     Changed,
@@ -46,13 +46,12 @@ from felhom_agent.model import (
     Start,
     Stop,
 )
-from felhom_agent.planning.actions import as_desired, describe
+from felhom_agent.planning.actions import Need, as_desired, describe, need_of
 from felhom_agent.proxmox.answers import by_words
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
 from felhom_agent.reconcile.executor import Executor, NoEffect
 from felhom_agent.reconcile.holds import Holds, Permit
-from felhom_agent.reconcile.limits import Limit
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.recovery import Recovery
@@ -64,8 +63,6 @@ _log = logging.getLogger(__name__)
 
 # A guest has at most three kinds of actions to do; more rounds mean that somebody works against us.
 _MAX_ROUNDS = 6
-MAX_CONCURRENT_READS = 8
-"""How many lanes may observe their guests at the same time; PVE's proxy has three workers."""
 MAX_AGE = 5.0
 """Seconds for which what a pass saw is good enough to start or stop a guest."""
 STOPPED_BY_US = "was stopped by us for a restart and is still down"
@@ -88,13 +85,15 @@ class Seen:
 class Reconciled:
     """What a lane tells the scheduler of a guest.
 
-    `held` tells that a hold stands in the way, `wants_restart` that the guest needs the place for
-    restarts to go on, `restart_in_vain` that it was restarted and the restart changed nothing.
+    `held` tells that a hold stands in the way, `wants` what the guest's place must allow to go on,
+    where the present one does not; `started` that it was started, `restart_in_vain` that it was
+    restarted and the restart changed nothing.
     """
 
     outcome: Outcome
     held: bool = False
-    wants_restart: bool = False
+    wants: Need | None = None
+    started: bool = False
     restart_in_vain: bool = False
 
 
@@ -112,12 +111,10 @@ class Means:
     clock: Callable[[], float]
     declared: Callable[[int], DesiredGuest | None]
     """Given a vmid, returns its declaration as it is at this moment."""
-    reads: Limit = field(default_factory=lambda: Limit(MAX_CONCURRENT_READS))
 
     def observe(self, vmid: int) -> Actual:
         """Return a guest as it is now. Raise Unchanged if PVE cannot be asked."""
-        with self.reads.held():
-            return self.node.observer.observe_guest(vmid)
+        return self.node.observer.observe_guest(vmid)
 
     def settle(self, vmid: int) -> bool:
         """Find out what became of what is in flight; return whether anything was.
@@ -140,7 +137,7 @@ class Reconciliation:
         seen: Seen | None,
         *,
         number: int,
-        may_restart: bool,
+        granted: Need,
         restart_in_vain: bool,
     ) -> None:
         """`number` is that of the pass that asks; see `Engine.reconcile` for the rest."""
@@ -149,7 +146,8 @@ class Reconciliation:
         self._doing: Action | None = None
         self._means = means
         self._seen = seen
-        self._may_restart = may_restart
+        self._granted = granted
+        self._started = False
         self._in_vain = restart_in_vain
 
     def run(self) -> Reconciled:
@@ -185,7 +183,7 @@ class Reconciliation:
             # Said first, whatever else stands in the way.
             why = f"{STOPPED_BY_US}; {result.outcome.why}"
             result = replace(result, outcome=replace(result.outcome, why=why))
-        return result
+        return replace(result, started=self._started)
 
     def _withdrawn(self) -> Reconciled:
         """Return what comes of a guest that is no longer declared."""
@@ -202,12 +200,12 @@ class Reconciliation:
                 return self._withdrawn()
             if not seen.plan.actions:
                 return Reconciled(seen.plan.outcome)
-            if restart := seen.plan.begins_restart:
-                if restarted or self._in_vain:
-                    # Else it would be restarted over and over for what no restart mends.
-                    return Reconciled(Refused(IN_VAIN), restart_in_vain=True)
-                if not self._may_restart:
-                    return Reconciled(Retry(0.0, "waits for its restart"), wants_restart=True)
+            restart = seen.plan.begins_restart
+            if restart and (restarted or self._in_vain):
+                # Else it would be restarted over and over for what no restart mends.
+                return Reconciled(Refused(IN_VAIN), restart_in_vain=True)
+            if (need := need_of(seen.plan.actions)) > self._granted:
+                return Reconciled(Retry(0.0, "waits for its place"), wants=need)
             try:
                 seen = self._act(seen)
             except (Stale, Changed):
@@ -255,6 +253,7 @@ class Reconciliation:
         if not isinstance(action, Stop):  # which works without quorum
             means.quorum.note_back()
         self._doing = None
+        self._started |= isinstance(action, Start)
         begun = means.clock()
         actual = means.observe(self.vmid)
         declared = means.declared(self.vmid)

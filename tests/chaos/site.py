@@ -144,7 +144,7 @@ class ChaosSite:
             sent = [
                 r
                 for r in self.node.requests[job.since : until]
-                if r.changes and r.guest == str(job.vmid) and not 400 <= r.status < 595
+                if r.changes and r.guest == str(job.vmid) and not 400 <= r.status <= 595
             ]
             if len(sent) > 1:
                 found.append(f"{job} was sent {len(sent)} times: {sent}")

@@ -16,6 +16,8 @@ from felhom_agent.model import (
     Kind,
     Start,
 )
+from felhom_agent.planning.actions import Need
+from felhom_agent.planning.startup import StartRank
 from felhom_agent.reconcile.reconciliation import Seen
 
 START: tuple[Action, ...] = (Start(100, Kind.QEMU),)
@@ -32,10 +34,11 @@ def worn() -> GuestRecord:
         restart_in_vain=True,
         attempted=START,
         queued=True,
-        wants_restart=True,
+        need=Need.RESTART,
+        startup=StartRank(order=1),
         seen=Seen(DesiredGuest(100), Actual("pve1", {}), GuestPlan(100), 1.0),
         acted=5.0,
-        run=Run(4.0, restarts=True),
+        run=Run(4.0, Need.RESTART),
     )
 
 
@@ -44,7 +47,7 @@ def test_a_new_record_is_due_and_nothing_runs_or_waits() -> None:
     assert record.is_due((), 0.0)
     assert record.is_due(START, 0.0)
     assert (record.failures, record.restart_in_vain) == (0, False)
-    assert (record.queued, record.wants_restart, record.run) == (False, False, None)
+    assert (record.queued, record.need, record.run) == (False, Need.POWER, None)
     assert record.acted < 0.0
 
 
@@ -76,7 +79,8 @@ def test_a_guest_that_is_as_declared_has_no_failures_and_needs_no_restart() -> N
         failures=0,
         restart_in_vain=False,
         attempted=(),
-        wants_restart=False,
+        need=Need.POWER,
+        startup=None,
     )
 
 

@@ -391,11 +391,11 @@ def test_a_guest_that_waits_is_in_the_queue_once_however_often_it_is_in_line_mea
     declare_running(site, [vmid])
     agent = begin(parallel=1)
     agent.run_pass()
-    site.declare(TWO_CORES, "other.toml")
+    site.declare(f'[guest.100]\nstate = "running"\n{TWO_CORES}', "other.toml")
     for cores in (1, 1, 2, 2, 1, 1):
         site.world.edit(100, {"cores": cores})
         agent.run_pass()
-    assert list(agent.scheduler._queue) == [100]
+    assert list(agent.scheduler._waiting._power) == [100]
     agent.daemon._parts.node.cancel_waits.set()
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from felhom_agent.devnode import Behaviour, World
+from felhom_agent.devnode.world.tasks import Task
+from felhom_agent.devnode.world.worker import Steps
 from tests.devnode.conftest import Caller, Clock
 
 TASKS = "/nodes/pve1/tasks"
@@ -44,11 +46,17 @@ def history(world: World, call: Caller, clock: Clock) -> list[str]:
         ("?vmid=100&source=all", (4, 3, 0)),
         ("?typefilter=vzstart", (1,)),
         ("?errors=1", (2, 1)),
+        ("?errors=1&source=all", (4, 2, 1)),
+        ("?statusfilter=unknown&source=all", (4,)),
         ("?statusfilter=ok", (3, 0)),
         ("?statusfilter=warning,error", (2, 1)),
         ("?since=1800000020", (3, 2)),
         ("?until=1800000010", (1, 0)),
+        ("?since=1800000020&source=all&limit=2", (4, 3)),
+        ("?limit=0", ()),
         ("?userfilter=nobody", ()),
+        ("?userfilter=FELHOM&vmid=100&source=all", (4, 3, 0)),
+        ("?userfilter=felhom-agent@pve!agent&source=all", (4,)),
         ("?start=1&limit=2", (2, 1)),
     ],
 )
@@ -57,8 +65,37 @@ def test_the_list_is_newest_first_and_filtered(
 ) -> None:
     reply = call("GET", f"{TASKS}{query}")
     assert [row["upid"] for row in reply.data] == [history[index] for index in chosen]
-    if not chosen:
+    if not chosen and "limit" not in query:
         assert "total" not in reply.body
+
+
+def test_what_runs_is_listed_oldest_first(world: World, call: Caller, history: list[str]) -> None:
+    """recorded: calls-9.2/203-task-list/004-005"""
+    world.behave(200, Behaviour(shutdown_seconds=60))
+    second = act(call, "lxc/200", "shutdown")
+    active = [row["upid"] for row in call("GET", f"{TASKS}?source=active").data]
+    assert active == [history[4], second]
+    every = [row["upid"] for row in call("GET", f"{TASKS}?source=all").data]
+    assert every == [history[4], second, *history[3::-1]]
+
+
+def test_the_list_may_tell_an_end_late_and_a_tasks_state_does_not(clock: Clock) -> None:
+    """recorded: calls-9.2/203-task-list/081"""
+    world = World(now=clock, tasks_lag=0.1)
+
+    def work(_: Task) -> Steps:
+        yield 5.0
+
+    world.tasks.start("vzstart", 200, "root@pam", work)
+    clock.pass_by(5.05)
+    with world.guard:
+        world.catch_up()
+        (task,) = world.tasks.ended()
+        assert task.status_row()["exitstatus"] == "OK"
+        assert (list(world.tasks.active()), list(world.tasks.archive())) == ([task], [])
+        clock.pass_by(0.1)
+        world.catch_up()
+        assert (list(world.tasks.active()), list(world.tasks.archive())) == ([], [task])
 
 
 def test_the_total_counts_what_the_limit_cut_off(call: Caller, history: list[str]) -> None:

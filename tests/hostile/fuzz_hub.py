@@ -22,8 +22,10 @@ from felhom_agent.durable.line import encode
 from felhom_agent.errors import FelhomError
 from felhom_agent.hub.client import parsed
 from felhom_agent.hub.envelope import InvalidEnvelope, parse
-from felhom_agent.hub.report import AgentFacts, Gathered, ReportedGuest, report_of
+from felhom_agent.hub.report import AgentFacts, report_of
 from felhom_agent.model import Kind
+from felhom_agent.proxmox.nodereport import NodeReport, ReportedGuest, figures_of, options_of
+from felhom_agent.proxmox.rows import guest_of
 
 NAMED = HubConfig(guests=(range(100, 1000),), max_guests=5)
 MAX_LINE = 400
@@ -157,8 +159,10 @@ def _reported(body: bytes) -> None:
     row = said if isinstance(said, dict) else {"name": said, "status": said}
     status = {**row, "cpu": said, "memory": row, "loadavg": said, "uptime": said}
     config = {**row, "memory": said, "cores": said, "tags": said, "description": said}
-    guest = ReportedGuest(100, Kind.QEMU, row, config, seen=True)
-    report = report_of("h", 0.0, Gathered(str(said), status, (guest,)), AgentFacts("n", 0.0, True))
+    found = guest_of(100, Kind.QEMU, "n", row, {})
+    guest = ReportedGuest(100, found.kind, found.state, found.name, options_of(config), seen=True)
+    node = NodeReport(0.0, figures_of({**status, "pveversion": said}), (guest,))
+    report = report_of("h", node, AgentFacts("n", 0.0, True))
     json.dumps(report, allow_nan=False, ensure_ascii=False).encode("utf-8")
 
 

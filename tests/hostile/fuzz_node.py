@@ -14,9 +14,10 @@ from typing import Any
 
 from felhom_agent.config.secret import Secret
 from felhom_agent.config.settings import ProxmoxConfig
-from felhom_agent.errors import PveError
+from felhom_agent.errors import PveError, StillRunning
 from felhom_agent.model import Actual, ActualGuest
 from felhom_agent.proxmox import bodies
+from felhom_agent.proxmox.cancel import Cancellation
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.guests import Guests
 from felhom_agent.proxmox.observer import Observer
@@ -91,7 +92,9 @@ def one(data: bytes) -> None:
     task = f"/nodes/pve1/tasks/{UPID}"
     node.answers[f"{task}/status"] = {"status": "stopped", "exitstatus": "failed"}
     node.answers[f"{task}/log"] = [{"n": 1, "t": "line"}, {"n": 2, "t": "TASK ERROR: failed"}]
-    node.answers["/nodes/pve1/tasks"] = [{"upid": UPID, "type": "qmstart"}]
+    node.answers["/nodes/pve1/tasks"] = [
+        {"upid": UPID, "type": "qmstart", "status": "failed", "starttime": 1, "endtime": 2}
+    ]
     node.answers["total"] = 2
     while not choices.spent:
         _spoil(node.answers, choices)
@@ -116,15 +119,16 @@ def one(data: bytes) -> None:
         )
         hash(actual.hidden)
         json.dumps(dict(actual.facts.packages))
-    tasks = Tasks(client, threading.Event())
+    tasks = Tasks(client, Cancellation())
     asks: list[Callable[[], object]] = [
         lambda: tasks.end(UPID),
         lambda: tasks.find(100, "qmstart", 0.0),
+        lambda: tasks.wait(UPID, 0.0),
     ]
     for ask in asks:
         try:
             str(ask()).encode()
-        except PveError as error:
+        except (PveError, StillRunning) as error:
             str(error).encode()
 
 

@@ -19,8 +19,10 @@ from felhom_agent.desired.hub import HubProvider
 from felhom_agent.devhub import DevHub, Store
 from felhom_agent.hub.client import HubClient
 from felhom_agent.hub.loop import HubLoop
-from felhom_agent.hub.report import AgentFacts, Gatherer
-from tests.conftest import Site
+from felhom_agent.hub.report import AgentFacts
+from felhom_agent.proxmox.node import Node
+from felhom_agent.proxmox.nodereport import Reporter
+from tests.conftest import Clock, Site
 
 KEY = "the-hubs-own-key-for-this-host"
 NAMED = (range(100, 300),)
@@ -28,13 +30,34 @@ NAMED = (range(100, 300),)
 STATE = {"guest": {"100": {"state": "running", "config": {"cores": 2}}}}
 
 
+MAX_AGE = 180.0
+
+
+def observed(
+    site: Site,
+    named: Callable[[int], bool] = lambda vmid: True,
+    monotonic: Clock | None = None,
+) -> Node:
+    """Return a node that leaves a report behind with each snapshot, and took one, in which nobody
+    is declared.
+    """
+    node = site.connect()
+    node.observer.reporter = Reporter(named, site.clock, monotonic or Clock(1e3), lambda: MAX_AGE)
+    node.observer.snapshot(())
+    return node
+
+
 @dataclass
 class Round:
-    """What a loop needs, and what came of it; `woken` counts how often the main loop was."""
+    """What a loop needs, and what came of it; `woken` counts how often the main loop was, `observe`
+    takes a snapshot, and `monotonic` is the clock by which that ages.
+    """
 
     loop: HubLoop
     provider: HubProvider
     facts: AgentFacts
+    observe: Callable[[], object]
+    monotonic: Clock
     woken: list[None] = field(default_factory=list)
 
 
@@ -43,7 +66,9 @@ Begin = Callable[..., Round]
 
 @pytest.fixture
 def begin(site: Site, tmp_path: Path) -> Iterator[Begin]:
-    """Make a loop to a hub's URL, with a key; nothing is sent before `loop.round()`."""
+    """Make a loop to a hub's URL, with a key, after a snapshot; nothing is sent before
+    `loop.round()`.
+    """
     made: list[Round] = []
 
     def make(url: str, key: str = KEY, facts: AgentFacts | None = None, **more: object) -> Round:
@@ -54,17 +79,20 @@ def begin(site: Site, tmp_path: Path) -> Iterator[Begin]:
         provider = HubProvider(tmp_path / "state", config)
         facts = facts or AgentFacts("pve1", site.clock.now, enforces=True)
         woken: list[None] = []
+        monotonic = Clock(1e3)
+        node = observed(site, config.names, monotonic)
+        assert node.observer.reporter is not None
         loop = HubLoop(
             HubClient(config, Secret(key)),
-            Gatherer(site.connect(), config.names),
+            node.observer.reporter,
             provider,
             "pve1",
             lambda: replace(facts, generation=provider.kept.generation),
             lambda: woken.append(None),
-            site.clock,
             lambda: 0.5,
         )
-        made.append(Round(loop, provider, facts, woken))
+        observe = lambda: node.observer.snapshot(())  # noqa: E731
+        made.append(Round(loop, provider, facts, observe, monotonic, woken))
         return made[-1]
 
     yield make

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.cli.main import main
+from felhom_agent.daemon.assembly import assembled
+from felhom_agent.daemon.loop import Daemon
 from felhom_agent.devhub import DevHub
+from felhom_agent.devnode import Fault
 from tests.conftest import Site
 from tests.hub.conftest import STATE, scripted_hub
 from tests.process import Process, wait_until
@@ -117,6 +120,57 @@ def test_a_guest_that_was_not_named_for_the_hub_is_left_alone_and_told_once(
     assert agent.end() == 0
     assert agent.count("[hub] guests in agent.toml does not name 200") == 1
     assert not site.world.running(200)
+
+
+def test_without_the_nodes_figures_passes_go_on_and_the_report_follows_once_they_come(
+    site: Site, hub: DevHub, configured: Path
+) -> None:
+    """It is sent with the next pass, not an interval of the hub's later."""
+    site.declare('[guest.200]\nstate = "running"\n')
+    site.devnode.faults.add(Fault("GET", "nodes/pve1/status$", "status:595", times=10_000))
+    agent = Process(configured)
+    agent.wait_for("no report to the hub")
+    agent.wait_for("guest 200: done: start")
+    assert hub.store.hosts()[0].seen == 0
+    site.devnode.faults.clear()
+    wait_until(lambda: bool(hub.store.hosts()[0].seen))
+    agent.wait_for("the hub has the report again")
+    assert agent.end() == 0
+    assert agent.count("no report to the hub") == 1
+
+
+def test_a_hub_is_told_what_the_pass_saw_of_guests_that_it_may_see_and_nobody_declares(
+    site: Site, hub: DevHub, configured: Path
+) -> None:
+    agent = Process(configured)
+    wait_until(lambda: bool(hub.store.hosts()[0].seen))
+    assert agent.end() == 0
+    named, other = hub.store.hosts()[0].report["guests"]
+    assert (named["vmid"], named["spec"]["cores"], named["managed"]) == (100, 1, False)
+    assert other == {"vmid": 200, "kind": "lxc", "status": "stopped"}
+    asked = [r.path for r in site.devnode.requests]
+    assert asked.count("/nodes/pve1/status") == asked.count("/nodes/pve1/qemu/100/config")
+    assert "/nodes/pve1/lxc/200/config" not in asked
+
+
+@pytest.mark.parametrize(("interval", "seconds"), [(1.0, 180.0), (60.0, 180.0), (900.0, 2700.0)])
+def test_a_snapshot_is_reported_for_three_intervals_and_three_minutes_at_least(
+    site: Site, interval: float, seconds: float
+) -> None:
+    config = site.config(interval=interval)
+    with assembled(config) as parts:
+        assert Daemon(config, parts)._max_report_age() == seconds
+
+
+def test_a_single_pass_reports_to_no_hub_and_asks_nothing_for_one(
+    site: Site, hub: DevHub, configured: Path
+) -> None:
+    site.declare("[guest.200.config]\ncores = 1\n")
+    assert Process(configured, "--once").end(None) == 0
+    assert hub.store.hosts()[0].seen == 0
+    asked = [r.path for r in site.devnode.requests]
+    assert "/nodes/pve1/lxc/200/config" in asked
+    assert not {"/nodes/pve1/status", "/nodes/pve1/qemu/100/config"}.intersection(asked)
 
 
 def test_looking_at_what_would_be_done_writes_nothing(

@@ -17,9 +17,10 @@ from felhom_agent.devnode import Fault
 from felhom_agent.hub.client import MAX_DEPTH
 from felhom_agent.hub.report import PARKED, WHY_PARKED
 from felhom_agent.hub.wire import MAX_BODY_BYTES
+from felhom_agent.proxmox.nodereport import _Kept
 from tests.conftest import Site
-from tests.hub.conftest import KEY, STATE, Begin, Scripted, envelope, http
-from tests.process import wait_until
+from tests.hub.conftest import KEY, MAX_AGE, STATE, Begin, Scripted, envelope, http
+from tests.process import SOON, wait_until
 
 FINE = envelope(poll_interval_seconds=60)
 
@@ -97,12 +98,91 @@ class TestWithAHub:
     ) -> None:
         round_ = begin(hub.url, hub.store.enroll("pve1"))
         site.devnode.faults.add(Fault("GET", "nodes/pve1/status", "status:595", times=2))
-        round_.loop.round()
-        round_.loop.round()
+        for _ in range(2):
+            round_.observe()
+            round_.loop.round()
         host = hub.store.host("pve1")
         assert host is not None
         assert host.seen == 0
         assert sum("no report to the hub" in line for line in said(caplog)) == 1
+
+    def test_a_report_asks_the_node_nothing_and_tells_when_the_node_was_observed(
+        self, hub: DevHub, begin: Begin, site: Site
+    ) -> None:
+        round_ = begin(hub.url, hub.store.enroll("pve1"))
+        then, asked = site.clock.now, len(site.devnode.requests)
+        site.clock.pass_by(100.0)
+        round_.loop.round()
+        host = hub.store.host("pve1")
+        assert host is not None
+        assert datetime.fromisoformat(host.report["at"]).timestamp() == then
+        assert len(site.devnode.requests) == asked
+
+    def test_a_node_that_was_observed_too_long_ago_is_not_reported_and_said_once(
+        self, hub: DevHub, begin: Begin, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        round_ = begin(hub.url, hub.store.enroll("pve1"))
+        round_.monotonic.pass_by(MAX_AGE)
+        round_.loop.round()
+        seen = hub.store.hosts()[0].seen
+        assert seen > 0
+        assert said(caplog) == []
+        for _ in range(2):
+            round_.monotonic.pass_by(1.0)
+            assert round_.loop.round() == 60.0, "the hub's interval is kept"
+        assert said(caplog) == [
+            "no report to the hub: the node was last observed more than 180 s ago"
+        ]
+        assert hub.store.hosts()[0].seen == seen
+        round_.observe()
+        round_.loop.round()
+        assert said(caplog)[1:] == ["the hub has the report again"]
+
+    @pytest.mark.parametrize("broken", [False, True], ids=["not observed yet", "no figures"])
+    def test_an_owed_report_is_sent_as_soon_as_the_node_was_observed(
+        self, scripted: Scripted, begin: Begin, site: Site, broken: bool
+    ) -> None:
+        round_ = begin(scripted.url)
+        scripted.answers(FINE)
+        reporter = round_.loop._reporter
+        if broken:
+            site.devnode.faults.add(Fault("GET", "nodes/pve1/status", "status:595"))
+            round_.observe()
+        else:
+            reporter._kept = _Kept(None)
+        assert round_.loop.round() == 900.0
+        round_.loop.start()
+        wait_until(lambda: not reporter._news.is_set())
+        assert scripted.heard == []
+        round_.observe()
+        wait_until(lambda: len(scripted.heard) == 1)
+        round_.loop.close(10.0)
+        assert not round_.loop._thread.is_alive()
+
+    def test_a_loop_that_waits_for_a_node_ends_when_told(
+        self, scripted: Scripted, begin: Begin
+    ) -> None:
+        round_ = begin(scripted.url)
+        round_.loop._reporter.withdraw("no figures")
+        round_.loop.start()
+        wait_until(lambda: not round_.loop._reporter._news.is_set())
+        round_.loop.close(10.0)
+        assert not round_.loop._thread.is_alive()
+        assert scripted.heard == []
+
+    def test_a_stop_that_comes_just_before_a_round_is_not_slept_through(
+        self, scripted: Scripted, begin: Begin
+    ) -> None:
+        """The round clears what wakes it."""
+        loop = begin(scripted.url).loop
+        loop._reporter.withdraw("no figures")
+        loop.close(1.0)
+        loop.round()
+        resting = threading.Thread(target=loop._rest, args=(3600.0,), daemon=True)
+        resting.start()
+        resting.join(SOON)
+        assert not resting.is_alive()
 
     def test_it_reports_at_once_and_ends_when_told(self, hub: DevHub, begin: Begin) -> None:
         round_ = begin(hub.url, hub.store.enroll("pve1"))
@@ -245,6 +325,7 @@ class TestHostile:
         hub.store.desire("pve1", STATE)
         assert round_.loop.round() == 60.0
         site.clock.pass_by(jump)
+        round_.observe()
         assert round_.loop.round() == 60.0
         assert round_.provider.kept.generation == 1
         assert set(round_.provider.load().guests) == {100}

@@ -13,10 +13,13 @@ import pytest
 
 from felhom_agent import __version__
 from felhom_agent.devnode import Fault
-from felhom_agent.errors import Unchanged
-from felhom_agent.hub.report import AgentFacts, Gatherer, RefusedState, report_of
+from felhom_agent.errors import Unanswered
+from felhom_agent.hub.report import AgentFacts, RefusedState, report_of
 from felhom_agent.model import Blocked, Converged, GuestStatus, Retry
+from felhom_agent.proxmox.node import Node
+from felhom_agent.proxmox.nodereport import NodeReport
 from tests.conftest import Site
+from tests.hub.conftest import observed
 
 GOLDEN = Path(__file__).parent / "report.json"
 KEYS = {
@@ -51,16 +54,23 @@ def facts(now: float) -> AgentFacts:
     )
 
 
-def gathered(site: Site) -> dict[str, Any]:
-    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
-    return report_of("pve1", site.clock.now, found, facts(site.clock.now))
+def left_by(node: Node) -> NodeReport:
+    """Return what the latest snapshot left behind."""
+    assert node.observer.reporter is not None
+    found = node.observer.reporter.latest()
+    assert found is not None
+    return found
+
+
+def collected(site: Site) -> dict[str, Any]:
+    return report_of("pve1", left_by(observed(site)), facts(site.clock.now))
 
 
 def test_the_report_is_the_golden_one(site: Site) -> None:
     """`UPDATE=1 pytest` rewrites it, and the difference is what a reviewer reads."""
     site.world.edit(100, {"description": "Shop", "tags": "a;b", "onboot": "1"})
     site.world.add("qemu", 300, {"memory": "2048"})
-    report = gathered(site)
+    report = collected(site)
     text = json.dumps(report, indent=1).replace(f'"{__version__}"', '"VERSION"') + "\n"
     if os.environ.get("UPDATE"):
         GOLDEN.write_text(text)
@@ -68,7 +78,7 @@ def test_the_report_is_the_golden_one(site: Site) -> None:
 
 
 def test_its_keys_are_the_contracts_and_no_others(site: Site) -> None:
-    report = json.loads(json.dumps(gathered(site)))
+    report = json.loads(json.dumps(collected(site)))
     assert report.keys() == KEYS[""]
     for part in ("agent", "host"):
         assert report[part].keys() == KEYS[part]
@@ -80,20 +90,20 @@ def test_its_keys_are_the_contracts_and_no_others(site: Site) -> None:
 
 def test_a_guest_whose_configuration_cannot_be_read_loses_only_its_spec(site: Site) -> None:
     site.devnode.faults.add(Fault("GET", "qemu/100/config", "status:595"))
-    broken, whole = gathered(site)["guests"]
+    broken, whole = collected(site)["guests"]
     assert (broken["vmid"], broken["status"], broken["spec"]) == (100, "stopped", None)
     assert whole["spec"]["memory_bytes"] == 512 * 1024 * 1024
 
 
 def test_without_the_nodes_status_there_is_no_report(site: Site) -> None:
     site.devnode.faults.add(Fault("GET", "nodes/pve1/status", "status:595"))
-    with pytest.raises(Unchanged):
-        gathered(site)
+    with pytest.raises(Unanswered, match="nodes/pve1/status"):
+        collected(site)
 
 
 def test_an_agent_that_has_not_looked_yet_says_so(site: Site) -> None:
-    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
-    bare = report_of("pve1", 0.0, found, AgentFacts("pve1", 0.0, enforces=False))
+    found = left_by(observed(site))
+    bare = report_of("pve1", found, AgentFacts("pve1", 0.0, enforces=False))
     assert bare["agent"]["last_pass"] is None
     assert bare["agent"]["mode"] == "observe"
     assert [guest["outcome"] for guest in bare["guests"]] == [None, None]
@@ -105,9 +115,9 @@ def test_every_outcome_is_counted_and_told_with_its_reason(
 ) -> None:
     site = make_site()
     site.world.add("lxc", 101, {"hostname": "x"})
-    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
+    found = left_by(observed(site))
     statuses = {101: GuestStatus(Retry(5.0, "busy"), 0.0)}
-    report = report_of("h", 1.0, found, AgentFacts("pve1", 0.0, True, statuses=statuses))
+    report = report_of("h", found, AgentFacts("pve1", 0.0, True, statuses=statuses))
     assert report["agent"]["outcomes"] == {"converged": 0, "retry": 1, "blocked": 0, "refused": 0}
     assert report["guests"][0]["outcome"] == {
         "state": "retry",
@@ -118,17 +128,17 @@ def test_every_outcome_is_counted_and_told_with_its_reason(
 
 def test_of_a_guest_that_the_hub_may_not_see_it_learns_that_it_is_there(site: Site) -> None:
     before = len(site.devnode.requests)
-    found = Gatherer(site.connect(), lambda vmid: vmid == 200).gather(lambda: None)
-    hidden, seen = report_of("pve1", 0.0, found, facts(0.0))["guests"]
+    found = left_by(observed(site, lambda vmid: vmid == 200))
+    hidden, seen = report_of("pve1", found, facts(0.0))["guests"]
     assert hidden == {"vmid": 100, "kind": "qemu", "status": "stopped"}
     assert seen.keys() == KEYS["guest"]
     assert not [r for r in site.devnode.requests[before:] if "100/config" in r.path]
 
 
 def test_a_refused_generation_is_told_with_its_problems(site: Site) -> None:
-    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
+    found = left_by(observed(site))
     refusal = RefusedState(8, tuple(f"problem {n}\x1b" for n in range(30)))
-    agent = report_of("h", 0.0, found, replace(facts(0.0), refused=refusal))["agent"]
+    agent = report_of("h", found, replace(facts(0.0), refused=refusal))["agent"]
     assert agent["refused"]["generation"] == 8
     assert agent["refused"]["problems"] == [f"problem {n}?" for n in range(20)]
     assert [agent[key] for key in ("frozen", "pending", "challenge", "audit_head")] == [None] * 4
@@ -136,8 +146,9 @@ def test_a_refused_generation_is_told_with_its_problems(site: Site) -> None:
 
 @pytest.mark.parametrize("now", [-1e18, -1e10, 0.0, 1e12, 1e18])
 def test_a_clock_that_is_far_off_makes_a_report_all_the_same(site: Site, now: float) -> None:
-    found = Gatherer(site.connect(), lambda vmid: True).gather(lambda: None)
-    assert str(report_of("h", now, found, facts(now))["at"]).endswith("Z")
+    found = left_by(observed(site))
+    report = report_of("h", replace(found, at=now), facts(now))
+    assert str(report["at"]).endswith("Z")
 
 
 ODD_ROWS: list[Any] = [
@@ -150,7 +161,7 @@ ODD_ROWS: list[Any] = [
 def test_an_odd_row_of_pves_costs_that_row(
     site: Site, row: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node = site.connect()
+    node = observed(site)
     ask = node.client.get
 
     def get(*path: str | int, **params: str | int) -> Any:
@@ -158,5 +169,7 @@ def test_an_odd_row_of_pves_costs_that_row(
         return [row, *found, row] if path[-1] in ("qemu", "lxc") else found
 
     monkeypatch.setattr(node.client, "get", get)
-    found = Gatherer(node, lambda vmid: True).gather(lambda: None)
-    assert [guest.vmid for guest in found.guests] == [100, 200]
+    node.observer.snapshot(())
+    found = report_of("pve1", left_by(node), facts(0.0))["guests"]
+    assert [guest["vmid"] for guest in found] == [100, 200]
+    assert all(guest["spec"] for guest in found)

@@ -106,7 +106,7 @@ def test_a_held_lock_is_busy(make_site: Callable[..., Site]) -> None:
     [
         ("reset-before", Unanswered, OutcomeUnknown),
         ("reset-after", Unanswered, OutcomeUnknown),
-        ("status:595", Unanswered, OutcomeUnknown),
+        ("status:595", Unanswered, NotSent),
         ("status:596", Unanswered, OutcomeUnknown),
         ("not-json", Unanswered, OutcomeUnknown),
         ("redirect", Unanswered, OutcomeUnknown),

@@ -98,3 +98,11 @@ def test_a_denial_comes_with_the_line_that_grants_it() -> None:
 )
 def test_a_plan_without_actions_has_its_outcome(plan: GuestPlan, outcome: Outcome) -> None:
     assert plan.outcome == outcome
+
+
+def test_a_task_that_takes_its_time_is_waited_for_and_is_no_failure() -> None:
+    """A delay of its own leaves the back-off alone."""
+    outcome = outcomes.of_error(StillRunning("it goes on"))
+    assert isinstance(outcome, Retry)
+    assert outcome.delay > 0
+    assert outcomes.of_error(StillRunning("soon", retry_after=65.0)) == Retry(65.0, "soon")

@@ -24,7 +24,7 @@ cores = 2
 def test_a_refusal_for_want_of_quorum_holds_every_guest_and_is_said_once(
     site: Site, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site.declare("[guest.100.config]\ncores = 2\n[guest.200.config]\ncores = 2\n")
+    site.declare('[guest.100]\nstate = "running"\n[guest.200]\nstate = "running"\n')
     site.world.quorum_lost()
     with assembled(site.config(parallel=1), clock) as parts:
         daemon = Daemon(site.config(parallel=1), parts)
@@ -32,16 +32,14 @@ def test_a_refusal_for_want_of_quorum_holds_every_guest_and_is_said_once(
             assert not daemon.run_pass()
         first, second = (status.outcome for status in daemon._scheduler.statuses.values())
         assert isinstance(first, Blocked)
-        assert second == Blocked(
-            "nothing is changed while the cluster has no quorum; would set cores: 1 -> 2"
-        )
+        assert second == Blocked("nothing is changed while the cluster has no quorum; would start")
         assert len(site.devnode.mutations) == 1
         assert "nothing is changed while the cluster has no quorum" in daemon._sentence()
         assert caplog.text.count("the cluster has no quorum; guests are only observed") == 1
         site.world.quorum_back()
         assert daemon.run_pass()
-    assert site.world.config(100)["cores"] == 2
-    assert site.world.config(200)["cores"] == 2
+    assert site.world.running(100)
+    assert site.world.running(200)
 
 
 def test_a_start_that_pve_refuses_for_want_of_quorum_is_no_unknown_outcome(

@@ -107,6 +107,9 @@ def cluster_options(call: Call) -> object:
         tag_style["ordering"] = "config"
     options: dict[str, object] = {"keyboard": "en-us", "mac_prefix": "BC:24:11"}
     options |= {"description": "", "allowed-tags": []}
+    if call.world.max_workers is not None:
+        # PVE: DataCenterConfig.pm has it as a number.
+        options["max_workers"] = call.world.max_workers
     return {**options, "tag-style": tag_style} if tag_style else options
 
 

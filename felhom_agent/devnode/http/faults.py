@@ -4,7 +4,7 @@
 * `reset-after`: it happens, then the connection is cut.
 * `hang`: it happens, and no answer comes until the caller gives up or the node closes.
 * `status:596` to `status:599`: it happens, and the proxy says it does not know;
-  `status:595` and any other status: nothing happened.
+  `status:595` (no connection to the worker) and any other status: nothing happened.
 * `refuse:TEXT`: 500 with that text, as PVE dies; nothing happened. With `got no worker upid - start
   worker failed` it is what any call that starts a task may meet.
 * `late:SECONDS`: the connection is cut, and it happens that much later, as PVE's workers go on with

@@ -41,11 +41,12 @@ class World(Mishaps):
 
     `now` tells the time in seconds since the epoch. `lock_wait` is how long a config write really
     waits for a guest's lock before it answers, in seconds; PVE waits ten, a test waits none.
-    `tag_style` is the text of datacenter.cfg's tag-style. `bridges` are those the node has,
+    `tag_style` is the text of datacenter.cfg's tag-style, `max_workers` its setting of that name
+    (None: it has none). `bridges` are those the node has,
     `peers` the other nodes it knows, none of which answers, `offline` those of them that are off.
     `version` is PVE's; `newer_parts` are parts of property strings that it takes and that the table
     of options does not know. /cluster/resources is up to `resources_lag` seconds late; PVE's up to
-    12.
+    12. The list of tasks tells an end up to `tasks_lag` seconds late; PVE's up to 0.1.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class World(Mishaps):
         tag_style: str = "",
         version: str = VERSION,
         resources_lag: float = 0.0,
+        tasks_lag: float = 0.0,
         newer_parts: Iterable[str] = (),
     ) -> None:
         self.node = node
@@ -69,9 +71,10 @@ class World(Mishaps):
             case_sensitive="case-sensitive=1" in tag_style,
             keep_order="ordering=config" in tag_style,
         )
+        self.max_workers: int | None = None
         self.guard = threading.RLock()
         self.events = EventQueue(now())
-        self.tasks = TaskBook(node, self.events)
+        self.tasks = TaskBook(node, self.events, tasks_lag)
         self.tokens = Tokens()
         self.guests: dict[int, Guest] = {}
         self.peers: set[str] = set()
@@ -86,7 +89,7 @@ class World(Mishaps):
         """Given the JSON of a world, return it. Raise `KeyError` or `TypeError` if it is wrong."""
         words = {
             k: spec[k]
-            for k in ("tag_style", "version", "resources_lag", "newer_parts")
+            for k in ("tag_style", "version", "resources_lag", "tasks_lag", "newer_parts")
             if k in spec
         }
         world = cls(spec.get("node", "pve1"), now, **words)

@@ -7,9 +7,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from felhom_agent.errors import Interrupted
-from felhom_agent.reconcile import limits
-from felhom_agent.reconcile.limits import Limit
+from felhom_agent.errors import NotSent
+from felhom_agent.proxmox import limits
+from felhom_agent.proxmox.limits import CALM, Limit
+from tests.conftest import Clock
 from tests.process import SOON, wait_until
 
 
@@ -70,7 +71,54 @@ def test_whoever_waits_too_long_gives_up_and_takes_no_place(
     monkeypatch.setattr(limits, "MAX_WAIT", 0.01)
     limit = Limit(1)
     with limit.held():
-        with pytest.raises(Interrupted), limit.held():
+        with pytest.raises(NotSent), limit.held():
             raise AssertionError("there is no place")
         assert limit.waiting == 0
     assert _hold(limit)
+
+
+def test_a_slow_call_halves_the_places_and_prompt_ones_bring_them_back_one_by_one() -> None:
+    clock = Clock()
+    limit = Limit(4, slow=2.0, clock=clock)
+    for allowed in (2, 1, 1):
+        with limit.held():
+            clock.pass_by(2.1)
+        assert limit.allowed == allowed
+    for allowed in (2, 3, 4, 4):
+        for _ in range(CALM):
+            _hold(limit)
+        assert limit.allowed == allowed
+
+
+def test_a_slow_call_between_prompt_ones_begins_the_count_anew() -> None:
+    clock = Clock()
+    limit = Limit(4, slow=2.0, clock=clock)
+    limit.narrow()
+    for _ in range(CALM - 1):
+        _hold(limit)
+    with limit.held():
+        clock.pass_by(2.1)
+    _hold(limit)
+    assert limit.allowed == 1
+
+
+def test_whoever_waits_gets_no_place_that_was_taken_away_and_each_that_is_given_again() -> None:
+    limit = Limit(2)
+    with limit.held(), ExitStack() as stack:
+        stack.enter_context(limit.held())
+        limit.narrow()
+        thread = threading.Thread(target=_hold, args=(limit,), daemon=True)
+        thread.start()
+        wait_until(lambda: limit.waiting == 1)
+        stack.close()
+        assert limit.waiting == 1
+    thread.join(SOON)
+    assert not thread.is_alive()
+
+
+def test_that_fewer_are_made_at_once_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    limit = Limit(4, "reads")
+    for _ in range(3):
+        limit.narrow()
+    assert caplog.text.count("fewer reads are made at once") == 1
