@@ -112,6 +112,13 @@ def test_a_hangup_that_moves_the_guest_files_looks_there(site: Site, start: Star
     assert agent.end() == 0
 
 
+def is_waited_for(site: Site) -> bool:
+    """Return whether the node was asked how a start gets on."""
+    paths = [request.path for request in site.devnode.requests]
+    begun = [number for number, path in enumerate(paths) if path.endswith("/status/start")]
+    return bool(begun) and any(path.endswith("/tasks") for path in paths[begun[0] :])
+
+
 def test_killed_in_the_middle_of_a_task_and_started_again_it_does_nothing_twice(
     site: Site, start: Start
 ) -> None:
@@ -119,7 +126,7 @@ def test_killed_in_the_middle_of_a_task_and_started_again_it_does_nothing_twice(
     site.declare(RUNNING)
     agent = start()
     agent.wait_for("done: set cores")
-    wait_until(lambda: any(r.path.endswith("/status") for r in site.devnode.requests))
+    wait_until(lambda: is_waited_for(site))
     assert agent.end(signal.SIGKILL) == -signal.SIGKILL
     site.clock.pass_by(2000)
     again = start()
@@ -136,7 +143,7 @@ def test_a_stop_during_a_task_leaves_it_in_the_journal(site: Site, start: Start)
     site.world.behave(100, Behaviour(start_seconds=1000))
     site.declare(RUNNING)
     agent = start(settings=QUICK.replace("drain_timeout = 1", "drain_timeout = 0"))
-    wait_until(lambda: any("qmstart" in r.path for r in site.devnode.requests))
+    wait_until(lambda: is_waited_for(site))
     assert agent.end() == 0
     agent.wait_for("guest 100: left in flight: Start(vmid=100)")
 
