@@ -1,4 +1,4 @@
-"""What a lane tells the main loop when it is done with a guest."""
+"""What a lane tells the main loop: it is done with a guest, or needs its place no more."""
 
 from __future__ import annotations
 
@@ -29,7 +29,15 @@ class Ended:
     result: Reconciled | None
 
 
-Report = Callable[[Ended], None]
+@dataclass(frozen=True)
+class Released:
+    """A lane's word that it has started or stopped its guest, and only reads from now on."""
+
+    scheduler: object
+    vmid: int
+
+
+Report = Callable[[Ended | Released], None]
 
 
 def result_of(future: Future[Reconciled]) -> Reconciled | None:

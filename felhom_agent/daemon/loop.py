@@ -29,7 +29,7 @@ from felhom_agent import __version__
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import Parts, hub_loop, hub_provider, provider_for
-from felhom_agent.daemon.ended import Ended
+from felhom_agent.daemon.ended import Ended, Released
 from felhom_agent.daemon.health import Health
 from felhom_agent.daemon.passes import Passes
 from felhom_agent.daemon.scheduler import Scheduler
@@ -67,7 +67,7 @@ RELOAD, STOP, WAKE = "reload", "stop", "wake"
 _HUB_CLOSE_TIMEOUT = 2.0
 # A snapshot is reported to the hub until it is older than so many seconds, or intervals.
 _REPORT_MIN_AGE, _REPORT_INTERVALS = 180.0, 3
-Message = str | Ended
+Message = str | Ended | Released
 Inbox = queue.SimpleQueue[Message]
 
 
@@ -281,19 +281,26 @@ class Daemon:
                 self._reload()
             except Exception:  # a bug of ours must not end the daemon
                 _log.exception("internal error while reloading; please report it")
-        elif isinstance(message, Ended):
-            self._scheduler.ended(message)
+        elif not isinstance(message, str):
+            self._hear(message)
         return True
 
+    def _hear(self, message: Ended | Released) -> None:
+        """Take in what a lane tells."""
+        if isinstance(message, Ended):
+            self._scheduler.ended(message)
+        else:
+            self._scheduler.released(message)
+
     def _hear_ends(self) -> None:
-        """Take in the lanes that have ended by now; whatever else has come waits for the loop."""
+        """Take in what lanes have told by now; whatever else has come waits for the loop."""
         others: list[Message] = []
         while not self._inbox.empty():
             message = self._inbox.get_nowait()
-            if isinstance(message, Ended):
-                self._scheduler.ended(message)
-            else:
+            if isinstance(message, str):
                 others.append(message)
+            else:
+                self._hear(message)
         for message in others:
             self._inbox.put(message)
 

@@ -31,7 +31,7 @@ from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
-from felhom_agent.daemon.ended import Ended, Report, result_of
+from felhom_agent.daemon.ended import Ended, Released, Report, result_of
 from felhom_agent.daemon.jobs import Job, hand_over
 from felhom_agent.daemon.places import Places, may_restart
 from felhom_agent.daemon.record import GuestRecord, Run
@@ -223,8 +223,6 @@ class Scheduler:
         record = self._records.get(end.vmid)
         if record is not None:
             record.run, record.acted, record.end = None, self._clock(), self.ends
-            if run is not None and isinstance(end.result, Reconciled) and end.result.started:
-                self._start_order.started(run.startup, record.acted)
             if record.declared is None:
                 self._withdraw(record)
             elif end.vmid in self._held:
@@ -235,6 +233,18 @@ class Scheduler:
                     self._note(record, end.result)
                 else:  # what came of it may speak of the declaration before
                     self._enqueue(record)
+        self.dispatch()
+
+    def released(self, word: Released) -> None:
+        """Note that a lane has started or stopped its guest, and submit whoever now has a place."""
+        run = self._runs.get(word.vmid)
+        if word.scheduler is not self or run is None:
+            return
+        self._start_order.started(run.startup, self._clock())
+        run = replace(run, need=Need.CHANGE, startup=None)
+        self._runs[word.vmid] = run
+        if record := self._records.get(word.vmid):
+            record.run = run
         self.dispatch()
 
     def publish(self) -> None:
@@ -349,6 +359,7 @@ class Scheduler:
                 self.number,
                 seen,
                 granted=run.need,
+                release=partial(self._report, Released(self, vmid)),
                 restart_in_vain=record.restart_in_vain,
             )
         except QueueClosed:

@@ -80,13 +80,15 @@ class Engine:
         seen: Seen | None = None,
         *,
         granted: Need = Need.RESTART,
+        release: Callable[[], None] = lambda: None,
         restart_in_vain: bool = False,
     ) -> Future[Reconciled]:
         """Given a guest, the number of the pass that asks, and perhaps what that pass saw, return
         the future of what comes of it.
 
-        `granted` is what its place allows, `restart_in_vain` tells that its last restart changed
-        nothing. Raise QueueClosed when closing.
+        `granted` is what its place allows; `release` is called on its lane once it only needs one
+        for changes. `restart_in_vain` tells that its last restart changed nothing. Raise
+        QueueClosed when closing.
         """
         work = Reconciliation(
             self._means,
@@ -94,6 +96,7 @@ class Engine:
             seen,
             number=number,
             granted=granted,
+            release=release,
             restart_in_vain=restart_in_vain,
         )
         return self._queue.submit(vmid, work.run)

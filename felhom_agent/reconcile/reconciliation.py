@@ -86,14 +86,13 @@ class Reconciled:
     """What a lane tells the scheduler of a guest.
 
     `held` tells that a hold stands in the way, `wants` what the guest's place must allow to go on,
-    where the present one does not; `started` that it was started, `restart_in_vain` that it was
-    restarted and the restart changed nothing.
+    where the present one does not; `restart_in_vain` that it was restarted and the restart changed
+    nothing.
     """
 
     outcome: Outcome
     held: bool = False
     wants: Need | None = None
-    started: bool = False
     restart_in_vain: bool = False
 
 
@@ -138,6 +137,7 @@ class Reconciliation:
         *,
         number: int,
         granted: Need,
+        release: Callable[[], None],
         restart_in_vain: bool,
     ) -> None:
         """`number` is that of the pass that asks; see `Engine.reconcile` for the rest."""
@@ -147,7 +147,7 @@ class Reconciliation:
         self._means = means
         self._seen = seen
         self._granted = granted
-        self._started = False
+        self._release = release
         self._in_vain = restart_in_vain
 
     def run(self) -> Reconciled:
@@ -183,7 +183,7 @@ class Reconciliation:
             # Said first, whatever else stands in the way.
             why = f"{STOPPED_BY_US}; {result.outcome.why}"
             result = replace(result, outcome=replace(result.outcome, why=why))
-        return replace(result, started=self._started)
+        return result
 
     def _withdrawn(self) -> Reconciled:
         """Return what comes of a guest that is no longer declared."""
@@ -253,7 +253,10 @@ class Reconciliation:
         if not isinstance(action, Stop):  # which works without quorum
             means.quorum.note_back()
         self._doing = None
-        self._started |= isinstance(action, Start)
+        if self._granted is Need.POWER and need_of(seen.plan.actions[1:]) is Need.CHANGE:
+            # What comes now is only read; the next guest need not wait for that.
+            self._granted = Need.CHANGE
+            self._release()
         begun = means.clock()
         actual = means.observe(self.vmid)
         declared = means.declared(self.vmid)

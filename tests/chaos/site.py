@@ -62,9 +62,14 @@ class StrikingNode(DevNode):
         heard = super().hear(method, path, params, token)
         if heard.changes:
             self.strike("request arrived")
-        elif path.endswith("/status") and "/tasks/" in path:
+        elif path.endswith("/tasks") and self._works_for_us():
             self.strike("while waiting")
         return heard
+
+    def _works_for_us(self) -> bool:
+        """Return whether a task of a token runs: then the list is asked for by who waits for it."""
+        with self.world.guard:
+            return any("!" in task.user for task in self.world.tasks.running())
 
     def answer(self, heard: Request, raw: Mapping[str, Raw], authorization: str) -> Answer:
         answer = super().answer(heard, raw, authorization)

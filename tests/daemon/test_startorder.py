@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from felhom_agent.daemon.places import HANDOVER
-from felhom_agent.devnode import Behaviour
+from felhom_agent.devnode import Behaviour, Fault
 from tests.conftest import Site
 from tests.daemon.running import Begin, add, asked, declare_running
 from tests.process import wait_until
@@ -156,3 +156,17 @@ def test_a_guest_that_turns_out_to_need_a_start_waits_for_a_place_for_it(
     agent.scheduler.retry()
     assert starts(site, 2) == [busy, changed]
     agent.daemon._parts.node.cancel_waits.set()
+
+
+def test_the_next_guest_is_started_while_the_one_before_is_only_read_back(
+    site: Site, begin: Begin
+) -> None:
+    first, second = add(site, 2, start_seconds=1)
+    declare_running(site, [first, second])
+    agent = begin(parallel=1)
+    agent.run_pass()
+    starts(site, 1)
+    site.devnode.faults.add(Fault("GET", f"/{first}/status/current", "hang"))
+    agent.hear(lambda: asked(site, "start") == [first, second])
+    assert agent.scheduler.running == 2
+    agent.hear(lambda: agent.scheduler.idle)
