@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
+from statistics import median
 
 from benchmarks.measure import Row, share
 from felhom_agent.reconcile.queue import LaneQueue
@@ -90,6 +91,10 @@ class _Pools(_Candidate):
             pool.shutdown()
 
 
+_ALL: tuple[Callable[[int], _Candidate], ...] = (_Ours, _Simple, _Pools)
+_FIGURES = ("p50", "p99", "rate")
+
+
 def _nothing() -> int:
     return 0
 
@@ -118,24 +123,31 @@ def _trip(candidate: _Candidate, vmid: int) -> float:
     return time.perf_counter() - begun
 
 
-def rows(calls: int) -> list[Row]:
-    """Given how many calls each measurement has, return ours beside each other candidate."""
+def rows(calls: int, rounds: int) -> list[Row]:
+    """Given how many calls each measurement has and how often each is made, return ours beside
+    each other candidate. The candidates take turns, and each figure is the median of its rounds.
+    """
     found: list[Row] = []
     for guests in (1, 64):
-        ours = measured(_Ours, guests, calls)
-        for other in (measured(_Simple, guests, calls), measured(_Pools, guests, calls)):
-            beside = {f"other_{key}": other[key] for key in ("p50", "p99", "rate")}
-            ratios = {f"ratio_{key}": ours[key] / other[key] for key in ("p50", "p99", "rate")}
+        samples = [[measured(make, guests, calls) for make in _ALL] for _ in range(rounds)]
+        ours, *others = (_median(list(sample)) for sample in zip(*samples, strict=True))
+        for other in others:
+            ratios = {f"ratio_{key}": ours[key] / other[key] for key in _FIGURES}
+            beside = {f"other_{key}": other[key] for key in _FIGURES}
             named = {"table": "queue", "guests": guests, "beside": other["name"]}
-            figures = {key: ours[key] for key in ("p50", "p99", "rate")}
-            found.append({**named, **ratios, **figures, **beside})
+            found.append({**named, **ratios, **{key: ours[key] for key in _FIGURES}, **beside})
     return found
+
+
+def _median(sample: list[Row]) -> Row:
+    return {**sample[0], **{key: median(row[key] for row in sample) for key in _FIGURES}}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true")
-    print(json.dumps(rows(200 if parser.parse_args().short else 20_000)))
+    calls, rounds = (200, 1) if parser.parse_args().short else (20_000, 5)
+    print(json.dumps(rows(calls, rounds)))
 
 
 if __name__ == "__main__":

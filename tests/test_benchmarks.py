@@ -13,9 +13,9 @@ import pytest
 
 from benchmarks import __main__ as bench
 from benchmarks import peerenv, peers
-from benchmarks.fleet import ideal
+from benchmarks.fleet import ideal, spoilt
 from benchmarks.measure import command, share
-from benchmarks.node import Fleet
+from benchmarks.node import Fleet, kind_of
 from benchmarks.steps import SHORT, Step
 from benchmarks.tables import TABLES, markdown
 
@@ -129,3 +129,10 @@ def test_a_command_is_measured_with_its_children_and_ended_at_its_deadline() -> 
 def test_a_share_of_a_sample_is_one_of_its_values() -> None:
     values = [float(n) for n in range(100)]
     assert (share(values, 0.5), share(values, 0.99), share(values, 1.0)) == (50.0, 99.0, 99.0)
+
+
+def test_a_tenth_that_differs_are_vms_half_of_them_changed_and_half_stopped() -> None:
+    """Not every peer can mend a container's configuration."""
+    some = spoilt("tenth", 100)
+    assert (len(some["configs"]), len(some["states"])) == (5, 5)
+    assert {kind_of(vmid) for vmid in some["configs"] + some["states"]} == {"qemu"}
