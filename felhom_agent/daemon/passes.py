@@ -71,7 +71,7 @@ class Passes:
         self._clock = clock
         self._now = now
         self._between = between
-        self._history = HistoryReader(node.client)
+        self._history = HistoryReader(node.client.abandoned_by(node.shutting_down))
         self._history_read = False
         self._declared: frozenset[int] = frozenset()
         self._settles_in = 0.0
