@@ -52,3 +52,23 @@ def test_what_is_to_be_started_waits_for_the_end_of_the_pass(site: Site, begin: 
     agent.run_pass()
     agent.hear(lambda: agent.scheduler.idle)
     assert asked(site, "start") == [last, first]
+
+
+def test_nothing_is_begun_early_once_the_agent_is_told_to_stop(site: Site, begin: Begin) -> None:
+    vmids = add(site, 2 * BATCH + 4)
+    cores = {vmid: 1 if vmid in vmids[:BATCH] else 2 for vmid in vmids}
+    site.declare("".join(f"[guest.{v}.config]\ncores = {n}\n" for v, n in cores.items()))
+    agent = begin()
+    parts = agent.daemon._parts
+
+    def stops(request: Request, answer: Callable[[], Answer]) -> Answer:
+        if request.method == "GET" and request.path.endswith(f"{vmids[2 * BATCH]}/config"):
+            # The first batch was planned.
+            wait_until(lambda: parts.planner.history.readable)
+            parts.node.shutting_down.set()
+        return answer()
+
+    with heard(site, stops):
+        agent.run_pass()
+    assert agent.scheduler.idle
+    assert agent.scheduler.ends == 0
