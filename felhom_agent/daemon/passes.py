@@ -71,7 +71,7 @@ class Passes:
         self._clock = clock
         self._now = now
         self._between = between
-        self._history = HistoryReader(node.client)
+        self._history = HistoryReader(node.client.abandoned_by(node.shutting_down))
         self._history_read = False
         self._declared: frozenset[int] = frozenset()
         self._settles_in = 0.0
@@ -123,6 +123,7 @@ class Passes:
         )
         self._health.observed(slowly=actual.timed_out)
         self._scheduler.max_workers = actual.facts.max_workers
+        self._planner.others = actual.guests
         plans = self._with_history(lambda: self._planner.plans(desired, actual), actual)
         untouched = {
             vmid: plan
@@ -140,6 +141,7 @@ class Passes:
     ) -> None:
         """Given a part of what is there, enqueue whose configuration alone is to be written."""
         self._between()
+        self._planner.others = {**self._planner.others, **part.guests}
         wanted = {
             vmid: desired.guests[vmid]
             for vmid in part.guests.keys() - self._busy()
