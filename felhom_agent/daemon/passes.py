@@ -24,7 +24,7 @@ from felhom_agent.daemon.scheduler import Scheduler
 from felhom_agent.errors import Interrupted
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Actual, Desired, GuestPlan, RunState, SetConfig
-from felhom_agent.planning.volumes import is_volume
+from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.quorum import Quorum
@@ -141,7 +141,8 @@ class Passes:
     ) -> None:
         """Given a part of what is there, enqueue whose configuration alone is to be written."""
         self._between()
-        self._planner.others = {**self._planner.others, **part.guests}
+        if self._planner.others is not None:
+            self._planner.others = {**self._planner.others, **part.guests}
         wanted = {
             vmid: desired.guests[vmid]
             for vmid in part.guests.keys() - self._busy()
@@ -197,7 +198,5 @@ class Passes:
 def _may_begin_early(plan: GuestPlan) -> bool:
     """Return whether a plan depends on no other guest, and on no order."""
     return all(
-        isinstance(action, SetConfig)
-        and not any(is_volume(action.kind, change.key) for change in action.changes)
-        for action in plan.actions
+        isinstance(action, SetConfig) and not changes_volume(action) for action in plan.actions
     ) and bool(plan.actions)

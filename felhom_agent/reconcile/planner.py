@@ -60,7 +60,7 @@ class Planner:
         self._identities = identities
         self._settled: dict[int, _Settled] = {}
         self.history = UNREADABLE
-        self.others: Mapping[int, ActualGuest] = {}
+        self.others: Mapping[int, ActualGuest] | None = None
 
     def plans(self, desired: Desired, actual: Actual) -> dict[int, GuestPlan]:
         """Given what is desired and a snapshot, return the plans of all declared guests."""
@@ -123,7 +123,7 @@ class Planner:
 
     def _beside_others(self, vmid: int, actual: Actual) -> Actual:
         """Return a snapshot with what the latest pass saw of all guests but that one."""
-        guests = {**self.others, **actual.guests}
+        guests = {**(self.others or {}), **actual.guests}
         if vmid not in actual.guests:
             guests.pop(vmid, None)
         return replace(actual, guests=guests)
