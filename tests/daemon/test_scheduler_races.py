@@ -434,7 +434,10 @@ def test_before_the_first_pass_no_volume_is_attached(site: Site, begin: Begin) -
     """A lane that settles what an earlier process left sees its own guest alone."""
     first, second = add(site, 2)
     site.world.edit(second, {"scsi3": f"local-lvm:vm-{first}-disk-1,size=8G"})
-    site.declare(f'[guest.{first}.config]\nscsi1 = "local-lvm:vm-{first}-disk-1,size=8G"\n')
+    site.declare(
+        f'[guest.{first}.config]\nscsi1 = "local-lvm:vm-{first}-disk-1,size=8G"\n'
+        f"[guest.{second}.config]\ncores = 1\n"
+    )
     agent = begin()
     agent.scheduler.declare(agent.daemon._intent.load())
     agent.scheduler.settle_first({first})
