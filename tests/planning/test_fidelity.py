@@ -17,6 +17,7 @@ UUID = "11111111-2222-3333-4444-555555555555"
 
 def reconciled(parts: Parts, **config: DeclaredValue) -> Outcome:
     guest = DesiredGuest(100, config=MappingProxyType(config))
+    parts.planner.others = {}  # as after a pass
     parts.engine.desired = Desired(MappingProxyType({100: guest}))
     return parts.engine.reconcile(100).result(SOON).outcome
 

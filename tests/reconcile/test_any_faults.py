@@ -102,7 +102,7 @@ class Agent:
         )
         self._held = assembled(config, self._site.clock, monotonic=self._site.clock)
         self.parts = self._held.__enter__()
-        self.daemon = Daemon(config, self.parts, chance=lambda: 0.5)
+        self.daemon = Daemon(config, self.parts, clock=self._site.clock, chance=lambda: 0.5)
         self.daemon.begin()
 
     def die(self) -> None:
