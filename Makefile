@@ -23,7 +23,7 @@ help:
 	@echo "make deb            the Debian package, into dist/"
 	@echo "make e2e            the package in a booted Debian 12 and 13 (needs root)"
 	@echo "make install        put it in place without the package (DESTDIR, PREFIX); make uninstall"
-	@echo "make bench          what the journal costs on this disk"
+	@echo "make bench          what all of it costs, beside other tools (a quarter of an hour; PARTS)"
 	@echo "make docs           rewrite what docs/ takes from the code"
 	@echo "make format         put the code in shape"
 	@echo "make test-debian12  the tests on the libraries that Debian 12 ships"
@@ -79,8 +79,13 @@ mutants: $(READY)
 	$(BIN)/python -m tools.mutants $(FILES) --tests $(TESTS) --sample $(SAMPLE) \
 		--seed $(or $(SEED),0) --jobs 2
 
+# All parts: queue,journal,planner,fleet,process,peers. PAGE=yes rewrites docs/performance.md, too.
+# peers installs the other tools under build/peers/, once.
+PARTS :=
+PAGE :=
+
 bench: $(READY)
-	$(BIN)/python -m benchmarks.journal
+	$(BIN)/python -m benchmarks $(if $(PARTS),--parts $(PARTS)) $(if $(PAGE),--markdown)
 
 # What builds the package, and what boots a Debian; both are Debian's own.
 BUILD_DEPS := debhelper dh-python lintian pybuild-plugin-pyproject python3-all python3-setuptools

@@ -2,7 +2,8 @@
 
 A case runs in a process of its own, against a node in another one, and prints one JSON object. The
 agent is the real one, assembled as the daemon does it; its CPU time, memory and wall time are
-those of this process.
+those of this process. Beside the wall time stands the ideal: what the same delays and limits would
+leave, did nothing else cost anything.
 """
 
 from __future__ import annotations
@@ -10,59 +11,88 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import resource
+import math
 import time
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
+from benchmarks.measure import Row, memory, own_cpu
 from benchmarks.node import FIRST, Fleet, Remote, served
 from felhom_agent.config.agentfile import load
 from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import Daemon
+from felhom_agent.model import Facts
+from felhom_agent.proxmox.client import READS, WRITES
 
 CASES = ("calm", "tenth", "configs", "starts")
+# What a pass asks one after the other: all guests, VMs, containers; then permissions, tasks.
+_SERIAL = 5
+# Of a changed configuration: one write, then the state and the configuration are read back.
+_READ_BACK = 2
+_WORKERS = Facts().max_workers
 
 
-def run(case: str, guests: int, delay: float, cap: int) -> dict[str, Any]:
-    """Given a case, how many guests there are, the seconds per answer and how many guests may be
-    started at once, return what it cost.
+def ideal(case: str, fleet: Fleet, cap: int) -> float:
+    """Given a case, a fleet and how many guests may be started at once, return the seconds that
+    delays and limits alone would take.
+
+    A change of configurations has its pass in it; starts count alone.
     """
-    with served(Fleet(guests, delay)) as node:
+    reads, writes = fleet.guests, len(spoilt(case, fleet.guests)["configs"])
+    listings = _SERIAL * fleet.delay
+    match case:
+        case "calm":
+            return math.ceil(reads / READS) * fleet.delay + listings
+        case "configs":
+            reads += _READ_BACK * writes
+            return max(writes / WRITES, reads / READS) * fleet.delay + listings
+    starts = len(spoilt(case, fleet.guests)["states"])
+    return math.ceil(starts / (cap or _WORKERS)) * fleet.start
+
+
+def run(case: str, fleet: Fleet, cap: int) -> Row:
+    """Given a case, a fleet and how many guests may be started at once (0: as by default), return
+    what it cost.
+    """
+    with served(fleet) as node:
         config = load(node.config)
         if cap:
             config = replace(config, reconcile=replace(config.reconcile, parallel=cap))
-        config = replace(config, desired=replace(config.desired, settle=0.0))
         with assembled(config) as parts:
             daemon = Daemon(config, parts)
             if not daemon.run_pass():
                 raise RuntimeError("the fleet is not as declared")
-            return _measured(node, daemon, case, guests)
+            found = _measured(node, daemon, case)
+    best = ideal(case, fleet, cap)
+    limit = (cap or _WORKERS) if spoilt(case, fleet.guests)["states"] else None
+    named = {"table": "fleet", "case": case, "guests": fleet.guests, "cap": limit}
+    return {**named, "ratio": found["wall"] / best, "ideal": best, **found}
 
 
-def _measured(node: Remote, daemon: Daemon, case: str, guests: int) -> dict[str, Any]:
-    node.tell("spoil", **_spoilt(case, guests))
+def _measured(node: Remote, daemon: Daemon, case: str) -> Row:
+    guests = node.fleet.guests
+    node.tell("spoil", **spoilt(case, guests))
     node.tell("requests")
     gc.collect()
-    cpu, wall, since = _cpu(), time.monotonic(), time.time()
+    cpu, wall, since = own_cpu(), time.monotonic(), time.time()
     daemon.run_pass()
-    wall, cpu = time.monotonic() - wall, _cpu() - cpu
+    wall, cpu = time.monotonic() - wall, own_cpu() - cpu
     asked = node.tell("requests")
-    left = node.tell("differ")["guests"]
-    first = node.tell("first_change", since=since)["seconds"]
+    rss, peak = memory()
     return {
-        "case": case, "guests": guests, "wall": wall, "cpu": cpu, "rss": _rss(), "left": left,
-        "requests": asked["all"], "reads": asked["reads"], "writes": asked["writes"],
-        "polls": asked["tasks"], "first": first,
+        "first": node.tell("first_change", since=since)["seconds"], "wall": wall, "cpu": cpu,
+        "rss": rss, "peak": peak, "requests": asked["all"], "reads": asked["reads"],
+        "writes": asked["writes"], "polls": asked["tasks"], "left": node.tell("differ")["guests"],
     }  # fmt: skip
 
 
-def _spoilt(case: str, guests: int) -> dict[str, list[int]]:
+def spoilt(case: str, guests: int) -> dict[str, list[int]]:
+    """Given a case, return whose configurations are changed behind the agent's back, and who is
+    stopped.
+    """
     vmids = list(range(FIRST, FIRST + guests))
     match case:
         case "tenth":
-            some = vmids[:: max(1, 10)]
-            return {"configs": some[::2], "states": some[1::2]}
+            return {"configs": vmids[::20], "states": vmids[10::20]}
         case "configs":
             return {"configs": vmids, "states": []}
         case "starts":
@@ -70,25 +100,16 @@ def _spoilt(case: str, guests: int) -> dict[str, list[int]]:
     return {"configs": [], "states": []}
 
 
-def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def _rss() -> float:
-    """Return the resident memory now, in MiB."""
-    rows = Path("/proc/self/status").read_text().splitlines()
-    return next(int(row.split()[1]) / 1024 for row in rows if row.startswith("VmRSS"))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("case", choices=CASES)
     parser.add_argument("guests", type=int)
     parser.add_argument("--delay", type=float, default=0.015)
+    parser.add_argument("--start", type=float, default=2.0)
     parser.add_argument("--cap", type=int, default=0)
     given = parser.parse_args()
-    print(json.dumps(run(given.case, given.guests, given.delay, given.cap)))
+    fleet = Fleet(given.guests, given.delay, given.start)
+    print(json.dumps([run(given.case, fleet, given.cap)]))
 
 
 if __name__ == "__main__":

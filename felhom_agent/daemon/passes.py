@@ -24,7 +24,7 @@ from felhom_agent.daemon.scheduler import Scheduler
 from felhom_agent.errors import Interrupted
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Actual, Desired, GuestPlan, RunState, SetConfig
-from felhom_agent.planning.volumes import is_volume
+from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.quorum import Quorum
@@ -71,7 +71,7 @@ class Passes:
         self._clock = clock
         self._now = now
         self._between = between
-        self._history = HistoryReader(node.client)
+        self._history = HistoryReader(node.client.abandoned_by(node.shutting_down))
         self._history_read = False
         self._declared: frozenset[int] = frozenset()
         self._settles_in = 0.0
@@ -123,6 +123,7 @@ class Passes:
         )
         self._health.observed(slowly=actual.timed_out)
         self._scheduler.max_workers = actual.facts.max_workers
+        self._planner.others = actual.guests
         plans = self._with_history(lambda: self._planner.plans(desired, actual), actual)
         untouched = {
             vmid: plan
@@ -140,6 +141,8 @@ class Passes:
     ) -> None:
         """Given a part of what is there, enqueue whose configuration alone is to be written."""
         self._between()
+        if self._planner.others is not None:
+            self._planner.others = {**self._planner.others, **part.guests}
         wanted = {
             vmid: desired.guests[vmid]
             for vmid in part.guests.keys() - self._busy()
@@ -195,7 +198,5 @@ class Passes:
 def _may_begin_early(plan: GuestPlan) -> bool:
     """Return whether a plan depends on no other guest, and on no order."""
     return all(
-        isinstance(action, SetConfig)
-        and not any(is_volume(action.kind, change.key) for change in action.changes)
-        for action in plan.actions
+        isinstance(action, SetConfig) and not changes_volume(action) for action in plan.actions
     ) and bool(plan.actions)

@@ -96,6 +96,7 @@ class Scheduler:
         self._clock = clock
         self._parallel = parallel
         self._start_order = StartOrder()
+        self._turn: float | None = None  # what it says, until something begins
         self._runs: dict[int, Run] = {}
         self._waiting = Waiting()
         self._records: dict[int, GuestRecord] = {}
@@ -256,6 +257,7 @@ class Scheduler:
     def dispatch(self) -> None:
         """Submit those that wait, in order, as long as there are places."""
         self._dispatched = now = self._clock()
+        self._turn = None
         for need in _LINES:
             self._waiting.serve(
                 need,
@@ -337,7 +339,10 @@ class Scheduler:
 
     def _begin(self, entry: Entry) -> bool:
         """Submit what waits, if it may begin; return whether it needs to wait no more."""
-        return self._start_job(entry) if isinstance(entry, Job) else self._start(entry)
+        used = self._start_job(entry) if isinstance(entry, Job) else self._start(entry)
+        if used:
+            self._turn = None
+        return used
 
     def _start(self, vmid: int) -> bool:
         """Submit a guest that waits; return whether its entry is used up."""
@@ -379,9 +384,11 @@ class Scheduler:
         runs = self._runs.values()
         if record.need is Need.RESTART:
             return may_restart(runs)
-        return record.startup is None or self._start_order.may_start(
-            record.startup, self._records.values(), runs, self._dispatched
-        )
+        if record.startup is None:
+            return True
+        if self._turn is None:  # one look at all records, not one for each that waits
+            self._turn = self._start_order.turn(self._records.values(), runs, self._dispatched)
+        return record.startup.order <= self._turn
 
     def _down_by_us(self, vmid: int) -> str:
         """Return why a guest must not be restarted now: another one did not come back from that;

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 
 from felhom_agent.daemon.places import HANDOVER
 from felhom_agent.daemon.record import GuestRecord, Run
+from felhom_agent.planning.actions import Need
 from felhom_agent.planning.startup import StartRank
 
 
@@ -31,15 +32,20 @@ class StartOrder:
         if startup is not None:
             self.rests_until = max(self.rests_until, now + startup.up)
 
-    def may_start(
-        self, startup: StartRank, records: Iterable[GuestRecord], runs: Iterable[Run], now: float
-    ) -> bool:
-        """Given a guest's place among those that start, all records and what runs, return whether
-        it may be started now.
+    def turn(self, records: Iterable[GuestRecord], runs: Iterable[Run], now: float) -> float:
+        """Given all records and what runs, return the highest order of which a guest may be
+        started now; -infinity if none may.
         """
         if now < self.rests_until:
-            return False
-        waiting = (r.startup.order for r in records if r.queued and r.startup)
+            return -math.inf
+        waiting = (r.startup.order for r in records if r.startup and _waits_for_start(r))
         starting = (r.startup.order for r in runs if r.startup and now < r.began + HANDOVER)
-        lowest = min(min(waiting, default=math.inf), min(starting, default=math.inf))
-        return startup.order <= lowest
+        return min(min(waiting, default=math.inf), min(starting, default=math.inf))
+
+
+def _waits_for_start(record: GuestRecord) -> bool:
+    """Return whether a guest waits for nothing but its place to be started.
+
+    One that turned out to need a restart, or of which a job runs, may wait for long.
+    """
+    return record.queued and record.need is Need.POWER and record.run is None

@@ -15,6 +15,7 @@ from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from typing import Final
 
+from felhom_agent.model import Action, SetConfig
 from felhom_agent.options import Invalid, Option, PropertyString, Volume, lookup
 from felhom_agent.options.formats import parse_size
 from felhom_agent.options.volume import GIB
@@ -39,6 +40,13 @@ def is_volume(kind: str, key: str) -> bool:
     """Return whether a key of a guest of that kind holds a volume."""
     option = lookup(kind, key)
     return option is not None and has_volume(option)
+
+
+def changes_volume(action: Action) -> bool:
+    """Return whether an action changes a key that holds a volume."""
+    if not isinstance(action, SetConfig):
+        return False
+    return any(is_volume(action.kind, change.key) for change in action.changes)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ READS = 4
 WRITES = 2
 """How many changes may be asked for at the same time."""
 _SLOW_READ, _SLOW_WRITE = 2.0, 5.0  # seconds
+# Seconds; the main loop reads, too, and the service manager's watchdog waits for it.
+_READ_PATIENCE = 60.0
 
 
 class Client:
@@ -63,14 +65,14 @@ class Client:
         abandon: Signal | None = None,
     ) -> None:
         """`watchdog` hears of each call while it is made; `abandon` ends reads early once it is
-        set, those in progress too, and never a write.
+        set, those in progress and those that wait for a place too, and never a write.
         """
         self.config = config
         self._watchdog = watchdog or Watchdog()
         self._abandon = abandon
         self.token_id = config.token_id
         self._sessions = Sessions(config, secret)
-        self._reads = Limit(READS, "reads", _SLOW_READ)
+        self._reads = Limit(READS, "reads", _SLOW_READ, patience=_READ_PATIENCE)
         self.writes = Limit(WRITES, "changes", _SLOW_WRITE)
         logging.getLogger("proxmoxer.core").setLevel(logging.WARNING)
 
@@ -120,7 +122,7 @@ class Client:
         self._sessions.close()
 
     def _read(self, path: Path, params: Mapping[str, Any]) -> dict[str, Any]:
-        with self._reads.held():
+        with self._reads.held(self._abandon):
             return self._call("GET", path, params)
 
     def _call(self, method: str, path: Path, params: Mapping[str, Any]) -> dict[str, Any]:

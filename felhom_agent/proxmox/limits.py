@@ -8,7 +8,8 @@ A node that is slow gets slower with each call more. So a place that was held fo
 ones in a row there is one more again, up to the whole number.
 
 Threads: one lock guards the counts and the line. A waiting thread waits on an event of its own,
-with a deadline; whoever gives a place back hands it over before that lock is released.
+with a deadline; whoever gives a place back hands it over before that lock is released. Who is to
+hear of a stop meanwhile looks for it every `_HEARS_WITHIN` seconds: nobody can wait for a flag.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from felhom_agent.errors import NotSent
+from felhom_agent.errors import Interrupted, NotSent
+from felhom_agent.service.flag import Signal
 
 _log = logging.getLogger(__name__)
 
 MAX_WAIT = 600.0
-"""Seconds after which a thread that waits for a place gives up."""
+"""Seconds after which a thread that waits for a place gives up, where nothing else is said."""
 CALM = 20
 """How many prompt calls in a row give one place back."""
+_HEARS_WITHIN = 0.2
 
 
 class Limit:
@@ -40,7 +43,10 @@ class Limit:
         name: str = "calls",
         slow: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
+        patience: float = MAX_WAIT,
     ) -> None:
+        """`patience` is how many seconds a place is waited for."""
+        self._patience = patience
         self._count = self._allowed = count
         self._name = name
         self._slow = slow
@@ -63,9 +69,11 @@ class Limit:
             return self._allowed
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold a place for the length of a block. Raise NotSent after `MAX_WAIT` seconds."""
-        self._take()
+    def held(self, abandon: Signal | None = None) -> Iterator[None]:
+        """Hold a place for the length of a block. Raise NotSent if there was none in time,
+        Interrupted soon after `abandon` is set.
+        """
+        self._take(abandon)
         begun = self._clock()
         try:
             yield
@@ -77,20 +85,33 @@ class Limit:
         with self._lock:
             self._halve()
 
-    def _take(self) -> None:
+    def _take(self, abandon: Signal | None) -> None:
         with self._lock:
             if self._held < self._allowed and not self._line:
                 self._held += 1
                 return
             mine = threading.Event()
             self._line.append(mine)
-        if mine.wait(MAX_WAIT):
+        if self._comes(mine, abandon):
             return
         with self._lock:
             if mine.is_set():
                 return
             self._line.remove(mine)
-        raise NotSent(f"{MAX_WAIT:.0f} s went by and other {self._name} are still under way")
+        if abandon is not None and abandon.is_set():
+            raise Interrupted(f"waits no more for other {self._name}: the agent is stopping")
+        words = f"{self._patience:.0f} s went by and other {self._name} are still under way"
+        raise NotSent(words, timed_out=True)
+
+    def _comes(self, place: threading.Event, abandon: Signal | None) -> bool:
+        """Wait for a place; return whether it came."""
+        end = time.monotonic() + self._patience
+        while (left := end - time.monotonic()) > 0:
+            if place.wait(left if abandon is None else min(left, _HEARS_WITHIN)):
+                return True
+            if abandon is not None and abandon.is_set():
+                return False
+        return False
 
     def _give_back(self, *, slowly: bool) -> None:
         with self._lock:

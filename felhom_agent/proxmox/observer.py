@@ -249,7 +249,7 @@ class Observer:
                 here[guest.vmid] = guest
                 if self.reporter is not None:
                     self.reporter.saw(guest)
-                self._beat()
+                self._step()
                 if len(batch) == BATCH:
                     arrived(Actual(self._node, batch, facts=self.facts))
                     batch = {}

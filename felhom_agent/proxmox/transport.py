@@ -144,7 +144,8 @@ class _Connection(HTTPConnection):
             whole = _body(response)
         finally:
             response.close()
-        if response.status >= 400:
+        if response.status != 200:
+            # PVE closes after an error; after an interim answer another one is to come.
             self.close()
         kind = response.headers.get("Content-Type", "")
         return Answer(response.status, response.reason, kind, whole)

@@ -9,7 +9,11 @@ A guest that is as declared, and that has not changed since in anything that its
 is not planned again. Only such a plan is kept: it depends on no other guest, while one that
 changes a volume asks who holds it.
 
-Threads: `history` is replaced as a whole by the main thread and read as a whole by lanes;
+A lane sees its own guest alone, and plans it beside what the latest pass saw of the others: a
+volume that one of them holds is attached nowhere else.
+
+Threads: `history` and `others` are replaced as a whole by the main thread and read as a whole by
+lanes;
 `Identities` has a lock of its own; `plans`, and what is kept for it, belong to the main thread.
 """
 
@@ -56,6 +60,7 @@ class Planner:
         self._identities = identities
         self._settled: dict[int, _Settled] = {}
         self.history = UNREADABLE
+        self.others: Mapping[int, ActualGuest] | None = None
 
     def plans(self, desired: Desired, actual: Actual) -> dict[int, GuestPlan]:
         """Given what is desired and a snapshot, return the plans of all declared guests."""
@@ -110,10 +115,18 @@ class Planner:
         Raise JournalError if the guest is to be acted on and cannot be remembered.
         """
         known = self._identities.of(declared.vmid)
-        found = plan_guest(declared, actual, known, self.history)
+        whole = self._beside_others(declared.vmid, actual)
+        found = plan_guest(declared, whole, known, self.history)
         if found.actions:
             self.remember([declared.vmid], actual)
         return found
+
+    def _beside_others(self, vmid: int, actual: Actual) -> Actual:
+        """Return a snapshot with what the latest pass saw of all guests but that one."""
+        guests = {**(self.others or {}), **actual.guests}
+        if vmid not in actual.guests:
+            guests.pop(vmid, None)
+        return replace(actual, guests=guests)
 
     def plan_after(self, declared: DesiredGuest, actual: Actual, action: Action) -> GuestPlan:
         """Given a declaration and a snapshot taken after an action on its guest, return its plan.

@@ -47,6 +47,7 @@ from felhom_agent.model import (
     Stop,
 )
 from felhom_agent.planning.actions import Need, as_desired, describe, need_of
+from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.answers import by_words
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
@@ -63,6 +64,8 @@ _log = logging.getLogger(__name__)
 
 # A guest has at most three kinds of actions to do; more rounds mean that somebody works against us.
 _MAX_ROUNDS = 6
+# Seconds for which a guest that wants a volume waits for the first pass.
+_FIRST_PASS = 5.0
 MAX_AGE = 5.0
 """Seconds for which what a pass saw is good enough to start or stop a guest."""
 STOPPED_BY_US = "was stopped by us for a restart and is still down"
@@ -205,6 +208,8 @@ class Reconciliation:
                 return Reconciled(Refused(IN_VAIN), restart_in_vain=True)
             if (need := need_of(seen.plan.actions)) > self._granted:
                 return Reconciled(Retry(0.0, "waits for its place"), wants=need)
+            if self._means.planner.others is None and any(map(changes_volume, seen.plan.actions)):
+                return Reconciled(Retry(_FIRST_PASS, "the other guests were not observed yet"))
             try:
                 seen = self._act(seen)
             except (Stale, Changed):

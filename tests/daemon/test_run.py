@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import replay
 from felhom_agent.model import Blocked, Retry
 from tests.conftest import Site
-from tests.process import Process, wait_until
+from tests.process import SOON, Process, wait_until
 
 QUICK = "[reconcile]\ninterval = 1\njitter = 0\nbackoff_first = 0.1\ndrain_timeout = 1\n"
 
@@ -81,7 +82,26 @@ def test_a_stop_is_not_kept_waiting_by_the_hangups_that_came_before_it(site: Sit
             daemon.send(word)
         parts.node.shutting_down.set()  # as the signal's handler does
         assert daemon.run()
-    assert sum(request.path == "/version" for request in site.devnode.requests) <= 1
+    assert sum(request.path.endswith("/lxc") for request in site.devnode.requests) <= 1
+
+
+def test_a_stop_is_heard_while_the_task_list_is_asked_for(site: Site) -> None:
+    config = site.config()
+    config = replace(config, proxmox=replace(config.proxmox, read_timeout=2 * SOON))
+    site.declare(RUNNING)
+    site.devnode.faults.add(Fault("GET", "access/permissions", "hang"))
+    with assembled(config) as parts:
+        daemon = Daemon(config, parts)
+        running = threading.Thread(target=daemon.run)
+        running.start()
+        wait_until(lambda: any(r.path == "/access/permissions" for r in site.devnode.requests))
+        parts.node.shutting_down.set()
+        running.join(SOON)
+        try:
+            assert not running.is_alive()
+        finally:
+            parts.node.cancel_waits.set()
+            running.join(SOON)
 
 
 def test_a_hangup_with_a_broken_configuration_keeps_the_one_in_force(

@@ -413,3 +413,36 @@ def test_a_guest_that_needs_no_restart_any_more_does_not_wait_for_the_place_for_
     agent.hear(lambda: agent.scheduler.running == 1)
     assert asked(site, "start") == [waiting]
     agent.daemon._parts.node.cancel_waits.set()
+
+
+def test_a_lane_attaches_no_volume_that_another_guest_holds(site: Site, begin: Begin) -> None:
+    """It looks at its own guest alone, after each of its acts."""
+    first, second = add(site, 2)
+    site.world.edit(second, {"scsi3": f"local-lvm:vm-{first}-disk-1,size=8G"})
+    site.declare(
+        f'[guest.{first}.config]\ncores = 2\nscsi1 = "local-lvm:vm-{first}-disk-1,size=8G"\n'
+        f"[guest.{second}.config]\ncores = 1\n"
+    )
+    agent = begin()
+    agent.look()
+    assert site.world.config(first)["cores"] == 2
+    assert asked(site, "config") == [first]
+    assert f"is held by scsi3 of guest {second}" in str(agent.outcome(first))
+
+
+def test_before_the_first_pass_no_volume_is_attached(site: Site, begin: Begin) -> None:
+    """A lane that settles what an earlier process left sees its own guest alone."""
+    first, second = add(site, 2)
+    site.world.edit(second, {"scsi3": f"local-lvm:vm-{first}-disk-1,size=8G"})
+    site.declare(
+        f'[guest.{first}.config]\nscsi1 = "local-lvm:vm-{first}-disk-1,size=8G"\n'
+        f"[guest.{second}.config]\ncores = 1\n"
+    )
+    agent = begin()
+    agent.scheduler.declare(agent.daemon._intent.load())
+    agent.scheduler.settle_first({first})
+    agent.hear(lambda: agent.scheduler.idle)
+    assert asked(site, "config") == []
+    assert "the other guests were not observed yet" in str(agent.outcome(first))
+    agent.look()
+    assert f"is held by scsi3 of guest {second}" in str(agent.outcome(first))

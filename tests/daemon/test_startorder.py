@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from felhom_agent.daemon.places import HANDOVER
 from felhom_agent.devnode import Behaviour, Fault
+from felhom_agent.devnode.http.message import Answer
+from felhom_agent.devnode.http.request import Request
+from felhom_agent.model import Kind, Start
 from tests.conftest import Site
-from tests.daemon.running import Begin, add, asked, declare_running
+from tests.daemon.running import Begin, add, asked, declare_restarted, declare_running
+from tests.daemon.test_scheduler_races import heard
 from tests.process import wait_until
 
 
@@ -170,3 +176,45 @@ def test_the_next_guest_is_started_while_the_one_before_is_only_read_back(
     agent.hear(lambda: asked(site, "start") == [first, second])
     assert agent.scheduler.running == 2
     agent.hear(lambda: agent.scheduler.idle)
+
+
+def test_a_guest_that_turns_out_to_need_a_restart_holds_up_no_start(
+    site: Site, begin: Begin
+) -> None:
+    """A person starts it meanwhile; then it waits for the place for restarts, maybe for long."""
+    (busy,) = add(site, 1, running=True, shutdown_seconds=1e6)
+    first, second = 400, 401
+    for vmid in (first, second):
+        site.world.add("qemu", vmid, {"cores": 1}, behaviour=Behaviour(start_seconds=1))
+    site.world.edit(first, {"startup": "order=1"})
+    declare_restarted(site, [busy, first])
+    site.declare(f'[guest.{second}]\nstate = "running"\n', "second.toml")
+    agent = begin(parallel=4)
+
+    def started_by_hand(request: Request, answer: Callable[[], Answer]) -> Answer:
+        if request.method == "POST" and request.path.endswith(f"{first}/config"):
+            wait_until(lambda: asked(site, "shutdown") == [busy])
+            site.world.start(first)
+        return answer()
+
+    with heard(site, started_by_hand):
+        agent.run_pass()
+        agent.hear(lambda: site.world.running(second))
+    assert agent.scheduler._records[first].queued
+    agent.daemon._parts.node.cancel_waits.set()
+
+
+def test_a_guest_of_which_a_job_runs_holds_up_no_start(site: Site, begin: Begin) -> None:
+    early, first, second = add(site, 3, start_seconds=1e6)
+    for vmid, startup in ((early, "order=1"), (first, "order=2"), (second, "order=3")):
+        site.world.edit(vmid, {"startup": startup})
+    declare_running(site, [early, first, second])
+    agent = begin(parallel=4, start_timeout=3000.0)
+    agent.run_pass()
+    assert starts(site, 1) == [early]
+    agent.scheduler.run_once("job-1", Start(first, Kind.QEMU))
+    assert starts(site, 2) == [early, first]
+    agent.monotonic.pass_by(HANDOVER)
+    agent.scheduler.retry()
+    assert starts(site, 3) == [early, first, second]
+    agent.daemon._parts.node.cancel_waits.set()

@@ -213,3 +213,12 @@ def test_closing_ends_every_thread_and_connection_even_a_hanging_one(action: str
     assert not ca_file.exists()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port(node)), timeout=5)
+
+
+def test_an_answer_in_several_pieces_waits_for_no_acknowledgement(
+    node: DevNode, call: Caller
+) -> None:
+    """Of a large listing the second piece would come 40 ms late, and every pass with it."""
+    assert call("GET", "/version").status == 200
+    (connection,) = node._server._open
+    assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

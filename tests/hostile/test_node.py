@@ -495,6 +495,26 @@ def test_nothing_is_sent_on_a_connection_after_an_answer_that_ends_it(
     assert len(node.heard) == 2
 
 
+def test_nothing_is_sent_on_a_connection_on_which_an_answer_may_still_come(
+    opened: Open, client_of: Connect
+) -> None:
+    """The one that an interim answer announces would be taken for that of the next request."""
+
+    def late(peer: Peer) -> None:
+        peer.secure()
+        peer.hear()
+        peer.say(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        if peer.hear():
+            peer.say(answer("to the first"))
+        peer.hang()
+
+    _, config = opened(in_turn(late, GOOD), seconds=DEADLINE)
+    client = client_of(config)
+    with pytest.raises(Unanswered):
+        in_time(lambda: client.get("version"))
+    assert in_time(lambda: write(client, "PUT", *CONFIG)) == "good"
+
+
 def test_an_answer_that_comes_before_the_whole_request_was_taken_is_the_answer(
     opened: Open, client_of: Connect
 ) -> None:

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.errors import (
     Busy,
     Denied,
+    Interrupted,
     Missing,
     NotSent,
     OutcomeUnknown,
@@ -24,11 +26,13 @@ from felhom_agent.errors import (
     Unanswered,
 )
 from felhom_agent.proxmox import answers
+from felhom_agent.proxmox.client import READS
 from felhom_agent.proxmox.sessions import KEPT
 from felhom_agent.proxmox.transport import IDLE_LIMIT
+from felhom_agent.service.flag import Flag
 from tests.conftest import Site
 from tests.permits import CONFIG, write
-from tests.process import wait_until
+from tests.process import SOON, wait_until
 
 
 def test_a_read_returns_pves_data(site: Site) -> None:
@@ -261,3 +265,33 @@ def test_a_value_that_cannot_be_encoded_is_not_sent(site: Site) -> None:
     with pytest.raises(NotSent, match="is no text"):
         write(site.connect().client, "PUT", *CONFIG, data={"description": "\ud800"})
     assert site.devnode.requests == ()
+
+
+def test_a_read_that_waits_for_its_place_hears_of_a_stop(site: Site) -> None:
+    """A snapshot waits behind the reads of lanes, and those hear of a stop only later."""
+    site.devnode.faults.add(Fault("GET", "config$", "hang", times=READS))
+    node = site.connect(read_timeout=2 * SOON)
+    stop, heard = Flag(), threading.Event()
+
+    def wait() -> None:
+        with pytest.raises(Interrupted):
+            node.client.abandoned_by(stop).get("version")
+        heard.set()
+
+    def hang() -> None:
+        with suppress(Interrupted):
+            node.client.get(*CONFIG)
+
+    others = [threading.Thread(target=hang) for _ in range(READS)]
+    for thread in others:
+        thread.start()
+    wait_until(lambda: sum(r.path.endswith("config") for r in site.devnode.requests) == READS)
+    threading.Thread(target=wait, daemon=True).start()
+    wait_until(lambda: node.client._reads.waiting == 1)
+    stop.set()
+    try:
+        assert heard.wait(SOON)
+    finally:
+        node.cancel_waits.set()
+        for thread in others:
+            thread.join(SOON)

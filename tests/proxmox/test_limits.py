@@ -7,9 +7,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from felhom_agent.errors import NotSent
-from felhom_agent.proxmox import limits
+from felhom_agent.errors import Interrupted, NotSent
 from felhom_agent.proxmox.limits import CALM, Limit
+from felhom_agent.service.flag import Flag
 from tests.conftest import Clock
 from tests.process import SOON, wait_until
 
@@ -65,14 +65,28 @@ def test_a_place_is_given_back_when_the_holder_fails() -> None:
     assert _hold(limit)
 
 
-def test_whoever_waits_too_long_gives_up_and_takes_no_place(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(limits, "MAX_WAIT", 0.01)
-    limit = Limit(1)
+def test_whoever_waits_too_long_gives_up_and_takes_no_place() -> None:
+    limit = Limit(1, patience=0.01)
     with limit.held():
         with pytest.raises(NotSent), limit.held():
             raise AssertionError("there is no place")
+        assert limit.waiting == 0
+    assert _hold(limit)
+
+
+def test_whoever_waits_hears_of_a_stop_and_takes_no_place() -> None:
+    limit, stop, heard = Limit(1), Flag(), threading.Event()
+
+    def wait() -> None:
+        with pytest.raises(Interrupted), limit.held(stop):
+            raise AssertionError("there is no place")
+        heard.set()
+
+    with limit.held():
+        threading.Thread(target=wait, daemon=True).start()
+        wait_until(lambda: limit.waiting == 1)
+        stop.set()
+        assert heard.wait(SOON)
         assert limit.waiting == 0
     assert _hold(limit)
 

@@ -123,8 +123,10 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "pve-api-daemon/3.0"
     sys_version = ""
     timeout = IDLE_SECONDS
-    # An answer goes out in one piece: in two, it would wait for the other side's late ACK.
+    # An answer goes out in one piece: in two, it would wait for the other side's late ACK. One that
+    # is larger than the buffer, or than a record of TLS, goes out in several, and waits for none.
     wbufsize = -1
+    disable_nagle_algorithm = True
     server: Server
 
     def setup(self) -> None:

@@ -1,0 +1,74 @@
+"""What begins while a pass still reads other guests, and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from felhom_agent.devnode.http.message import Answer
+from felhom_agent.devnode.http.request import Request
+from felhom_agent.model import Converged
+from felhom_agent.proxmox.observer import BATCH
+from tests.conftest import Site
+from tests.daemon.running import Begin, add, asked
+from tests.daemon.test_scheduler_races import heard
+from tests.process import wait_until
+
+
+def declare(site: Site, vmids: list[int], first: str) -> None:
+    """Declare all guests as they are, but the first."""
+    lines = [f"[guest.{vmid}.config]\ncores = 1\n" for vmid in vmids[1:]]
+    site.declare("".join([first, *lines]))
+
+
+def test_a_configuration_is_written_while_others_are_read_and_the_pass_leaves_its_guest_alone(
+    site: Site, begin: Begin
+) -> None:
+    vmids = add(site, 2 * BATCH + 4)
+    first, later = vmids[0], vmids[BATCH + 8]
+    declare(site, vmids, f"[guest.{first}.config]\ncores = 2\n")
+    agent = begin()
+    early = []
+
+    def after_the_write(request: Request, answer: Callable[[], Answer]) -> Answer:
+        if request.method == "GET" and request.path.endswith(f"{later}/config"):
+            wait_until(lambda: not agent.daemon._inbox.empty())
+            early.extend(asked(site, "config"))
+        return answer()
+
+    with heard(site, after_the_write):
+        agent.run_pass()
+    assert early == [first]
+    assert agent.scheduler.idle
+    assert agent.outcome(first) == Converged()
+
+
+def test_what_is_to_be_started_waits_for_the_end_of_the_pass(site: Site, begin: Begin) -> None:
+    vmids = add(site, BATCH + 4, start_seconds=1)
+    first, last = vmids[0], vmids[-1]
+    site.world.edit(last, {"startup": "order=1"})
+    declare(site, vmids[:-1], f'[guest.{first}]\nstate = "running"\n')
+    site.declare(f'[guest.{last}]\nstate = "running"\n', "last.toml")
+    agent = begin(parallel=4)
+    agent.run_pass()
+    agent.hear(lambda: agent.scheduler.idle)
+    assert asked(site, "start") == [last, first]
+
+
+def test_nothing_is_begun_early_once_the_agent_is_told_to_stop(site: Site, begin: Begin) -> None:
+    vmids = add(site, 2 * BATCH + 4)
+    cores = {vmid: 1 if vmid in vmids[:BATCH] else 2 for vmid in vmids}
+    site.declare("".join(f"[guest.{v}.config]\ncores = {n}\n" for v, n in cores.items()))
+    agent = begin()
+    parts = agent.daemon._parts
+
+    def stops(request: Request, answer: Callable[[], Answer]) -> Answer:
+        if request.method == "GET" and request.path.endswith(f"{vmids[2 * BATCH]}/config"):
+            # The first batch was planned.
+            wait_until(lambda: parts.planner.history.readable)
+            parts.node.shutting_down.set()
+        return answer()
+
+    with heard(site, stops):
+        agent.run_pass()
+    assert agent.scheduler.idle
+    assert agent.scheduler.ends == 0
