@@ -24,6 +24,7 @@
     |-- JobRefused           must a one-shot job not be begun (again)?
     |-- Withheld             is the guest not to be touched as it is now?
     |-- Held                 is there a reason to change nothing now?    (see `reconcile.holds`)
+    |-- Unsigned             may it be done by nobody's word but a signer's?
     |-- Changed              was the declaration changed or withdrawn meanwhile?
     `-- QueueClosed          was work refused because the queue is closing?
 
@@ -219,6 +220,10 @@ class Withheld(FelhomError):
 
 class Held(FelhomError):
     """A hold stands in the way of a change; nothing was done."""
+
+
+class Unsigned(FelhomError):
+    """What was about to be done cannot be undone, and nobody has signed it; nothing was done."""
 
 
 class Changed(FelhomError):

@@ -215,6 +215,11 @@ class Actual:
     facts: Facts = Facts()
     timed_out: bool = False
 
+    def config_of(self, vmid: int) -> Mapping[str, object]:
+        """Given a vmid, return its guest's configuration; empty if it is not here, or not read."""
+        guest = self.guests.get(vmid)
+        return EMPTY if guest is None or guest.config is None else guest.config
+
 
 @dataclass(frozen=True)
 class Known:

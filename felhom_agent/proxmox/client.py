@@ -1,8 +1,8 @@
 """Calls to PVE's HTTP API with an API token.
 
 `Client.get` and `Client.write` are the two words: a read changes nothing and may be repeated, a
-write is sent once and its failure is told apart by what it may have done. proxmoxer makes the
-requests; what it leaves out is added here:
+write needs a permit, is sent once, and its failure is told apart by what it may have done.
+proxmoxer makes the requests; what it leaves out is added here:
 
 * no connection is ever used by two threads at once: a call borrows one and gives it back,
   so there are as many as there were calls at the same time, whatever threads come and go;
@@ -35,6 +35,7 @@ from felhom_agent.errors import Busy, Interrupted, NotSent, Unchanged
 from felhom_agent.proxmox import answers, bodies
 from felhom_agent.proxmox.deadline import Bounds
 from felhom_agent.proxmox.limits import Limit
+from felhom_agent.proxmox.permit import Permit, present
 from felhom_agent.proxmox.sessions import Session, Sessions
 from felhom_agent.service.flag import Signal
 from felhom_agent.service.watchdog import Watchdog
@@ -96,13 +97,19 @@ class Client:
         return whole["data"], total if type(total) is int and 0 <= total < 2**53 else 0
 
     def write(
-        self, method: str, *path: str | int, data: Mapping[str, str | int | bool] | None = None
+        self,
+        method: str,
+        *path: str | int,
+        permit: Permit,
+        data: Mapping[str, str | int | bool] | None = None,
     ) -> Any:
-        """Given a method (PUT, POST, DELETE), a path's parts and a body, return PVE's data.
+        """Given a method (PUT, POST), a path's parts and a body, return PVE's data.
 
-        The caller holds a place of `writes`. Raise an Unchanged error if PVE surely did nothing,
+        The caller holds a place of `writes`, and `permit` is used up. Raise PermitError if it is
+        none for that path, and nothing was sent; an Unchanged error if PVE surely did nothing,
         OutcomeUnknown if nobody can tell.
         """
+        present(permit).spend(path)
         body = {k: int(v) if isinstance(v, bool) else v for k, v in (data or {}).items()}
         try:
             return self._call(method, path, body)["data"]

@@ -1,7 +1,8 @@
 """What may be asked of one guest: read it, start it, shut it down, set its configuration.
 
 The five words an engine needs, for QEMU and LXC alike. A word that PVE answers with a UPID returns
-it; an empty answer is success without a task, and returns an empty text.
+it; an empty answer is success without a task, and returns an empty text. A word that changes a
+guest takes a permit for that very action, and raises PermitError without one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from felhom_agent.model import (
 )
 from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.client import Client
+from felhom_agent.proxmox.permit import Permit, require
 from felhom_agent.proxmox.upid import Upid
 
 # PVE answers at once when the change ended within this time, and with a UPID otherwise
@@ -88,20 +90,20 @@ class Guests:
         """Return a guest's present status: state, lock, HA. Raise Unchanged if it cannot be had."""
         return self._object(kind, vmid, "status", "current")
 
-    def start(self, action: Start) -> str:
+    def start(self, action: Start, permit: Permit) -> str:
         """Begin to start a guest; return the UPID."""
-        return self._post(action.kind, action.vmid, "start", {})
+        return self._post(action, "start", {}, permit)
 
-    def stop(self, action: Stop, timeout: float) -> str:
+    def stop(self, action: Stop, timeout: float, permit: Permit) -> str:
         """Ask a guest to shut down within `timeout` seconds; return the UPID.
 
         PVE pulls the plug after that if, and only if, the guest's policy allows it.
         """
         force = action.policy is StopPolicy.POWER_OFF
         data = {"timeout": int(timeout), "forceStop": force}
-        return self._post(action.kind, action.vmid, "shutdown", data)
+        return self._post(action, "shutdown", data, permit)
 
-    def set_config(self, action: SetConfig) -> str:
+    def set_config(self, action: SetConfig, permit: Permit) -> str:
         """Write the changes, on top of the version that the action was planned on.
 
         Return the UPID, or an empty text if PVE was done at once. Raise NotSent if there is no
@@ -109,6 +111,7 @@ class Guests:
         A refusal in words that leave it open is settled by the digest: while the file has it
         still, nothing was written.
         """
+        require(permit, action)
         if not action.digest:
             raise NotSent(f"PVE gave no digest of guest {action.vmid}'s configuration")
         data: dict[str, str | int] = {
@@ -123,7 +126,7 @@ class Guests:
             method, data["background_delay"] = "POST", _BACKGROUND_DELAY
         path = ("nodes", self._node, action.kind, action.vmid, "config")
         try:
-            answer = self._client.write(method, *path, data=data)
+            answer = self._client.write(method, *path, data=data, permit=permit)
         except OutcomeUnknown as error:
             if error.if_untouched is not None and self._is_untouched(action):
                 raise error.if_untouched from None
@@ -142,9 +145,13 @@ class Guests:
             raise _unexpected(vmid, f"its {what[-1]} is no object")
         return answer
 
-    def _post(self, kind: Kind, vmid: int, verb: str, data: Mapping[str, int | bool]) -> str:
-        path = ("nodes", self._node, kind, vmid, "status", verb)
-        return _upid(self._client.write("POST", *path, data=data), vmid)
+    def _post(
+        self, action: Start | Stop, verb: str, data: Mapping[str, int | bool], permit: Permit
+    ) -> str:
+        require(permit, action)
+        path = ("nodes", self._node, action.kind, action.vmid, "status", verb)
+        answer = self._client.write("POST", *path, data=data, permit=permit)
+        return _upid(answer, action.vmid)
 
 
 def _unexpected(vmid: int, what: str) -> Unanswered:

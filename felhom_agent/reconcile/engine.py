@@ -23,7 +23,8 @@ from felhom_agent.model import Action, Desired
 from felhom_agent.planning.actions import Need, as_desired, describe
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.executor import Executor
-from felhom_agent.reconcile.holds import Holds, Permit
+from felhom_agent.reconcile.gate import Gate, Proposal
+from felhom_agent.reconcile.holds import Holds
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.reconcile.quorum import Quorum
@@ -54,12 +55,11 @@ class Engine:
         self._queue = queue
         self._holds = holds
         self.settings = settings
-        self._executor = Executor(node, operations, settings)
+        self._executor = Executor(node, operations, Gate(holds), settings)
         self._means = Means(
             node=node,
             operations=operations,
             planner=planner,
-            holds=holds,
             quorum=quorum,
             executor=self._executor,
             recovery=Recovery(node, operations),
@@ -107,8 +107,8 @@ class Engine:
         `expires` is when the job ends to be good, in seconds since the epoch (None: never). A job
         that has succeeded gives its first operation again, and nothing is done. The future raises
         JobRefused if the job was begun before and may have had an effect, or has expired;
-        Withheld or Held if the guest is not to be touched now; else what stood in the way. Raise
-        QueueClosed when closing.
+        Withheld or Held if the guest is not to be touched now, Unsigned if it cannot be undone;
+        else what stood in the way. Raise QueueClosed when closing.
         """
         return self._queue.submit(action.vmid, lambda: self._once(key, action, expires))
 
@@ -131,9 +131,12 @@ class Engine:
         if job is not None and job.state is State.SUCCEEDED:
             return job
         wanted = as_desired(action)
-        if why := means.planner.plan(wanted, means.observe(action.vmid)).withheld:
+        actual = means.observe(action.vmid)
+        if why := means.planner.plan(wanted, actual).withheld:
             raise Withheld(why)
-        permit = Permit(self._holds, action.vmid, describe(action))
-        operation = self._executor.begin(action, permit, key=key, expires=expires)
+        proposal = Proposal(
+            action, describe(action), means.declared(action.vmid), actual.config_of(action.vmid)
+        )
+        operation = self._executor.begin(proposal, key=key, expires=expires)
         after = means.planner.plan_after(wanted, means.observe(action.vmid), action)
         return self._executor.confirm(operation, action, after)

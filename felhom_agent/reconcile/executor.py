@@ -21,6 +21,7 @@ from felhom_agent.errors import (
     StillRunning,
     TaskFailed,
     Unchanged,
+    Unsigned,
 )
 from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.operations import Operations
@@ -28,7 +29,8 @@ from felhom_agent.model import Action, GuestPlan, SetConfig, Start, Stop
 from felhom_agent.planning.actions import describe
 from felhom_agent.proxmox.answers import already_there
 from felhom_agent.proxmox.node import Node
-from felhom_agent.reconcile.holds import Permit
+from felhom_agent.proxmox.permit import Permit, PermitError
+from felhom_agent.reconcile.gate import Gate, Proposal
 from felhom_agent.service.events import GUEST_CHANGED, IN_FLIGHT, Event
 from felhom_agent.service.logging import fields
 
@@ -48,22 +50,25 @@ class Executor:
     Threads: `settings` is replaced as a whole by the main loop and read as a whole by lanes.
     """
 
-    def __init__(self, node: Node, operations: Operations, settings: ReconcileConfig) -> None:
+    def __init__(
+        self, node: Node, operations: Operations, gate: Gate, settings: ReconcileConfig
+    ) -> None:
         self._node = node
         self._operations = operations
+        self._gate = gate
         self.settings = settings
 
     def begin(
         self,
-        action: Action,
-        permit: Permit,
+        proposal: Proposal,
         *,
         key: str = "",
         expires: float | None = None,
     ) -> Operation:
-        """Given an action, do it as far as PVE's word; return the operation, to be confirmed.
+        """Given an action proposed, do it as far as PVE's word; return the operation, to be
+        confirmed.
 
-        `permit` is asked before the intent is written, and again immediately before the call, since
+        The gate is asked before the intent is written, and again immediately before the call, since
         writing may have taken its time. The place for a write is had before both: from the intent
         on the call is under way, or it is not made.
         `key` and `expires` make it a one-shot job. Raise JobRefused if that must not be begun, and
@@ -71,19 +76,19 @@ class Executor:
         nobody can tell.
         """
         with self._node.client.writes.held():
-            operation, upid = self._ask_for(action, permit, key, expires)
+            operation, upid = self._ask_for(proposal, key, expires)
         return self._await(self._operations.task(operation, upid)) if upid else operation
 
     def _ask_for(
-        self, action: Action, permit: Permit, key: str, expires: float | None
+        self, proposal: Proposal, key: str, expires: float | None
     ) -> tuple[Operation, str]:
         """Ask PVE for an action; return the operation and its UPID, if there is one."""
-        permit.ask()
+        action = proposal.action
+        self._gate.ask(proposal)
         operation = self._operations.begin(action, key=key, expires=expires)
         try:
-            permit.ask()
-            return operation, self._call(action)
-        except (Held, Changed, Interrupted) as error:
+            return operation, self._call(action, self._gate.ask(proposal))
+        except (Held, Changed, Interrupted, Unsigned, PermitError) as error:
             self._operations.failed(operation, f"not begun: {error}", untouched=True)
             raise
         except Unchanged as error:
@@ -121,14 +126,14 @@ class Executor:
         }
         return seconds[action]
 
-    def _call(self, action: Action) -> str:
+    def _call(self, action: Action, permit: Permit) -> str:
         match action:
             case Start():
-                return self._node.guests.start(action)
+                return self._node.guests.start(action, permit)
             case Stop():
-                return self._node.guests.stop(action, self.settings.stop_timeout)
+                return self._node.guests.stop(action, self.settings.stop_timeout, permit)
             case SetConfig():
-                return self._node.guests.set_config(action)
+                return self._node.guests.set_config(action, permit)
 
     def _await(self, operation: Operation) -> Operation:
         """Wait for an operation's task to end well; return the operation."""

@@ -1,7 +1,7 @@
 """May a guest be changed now? One question with one answer, asked right before every act.
 
 A *hold* is a reason to change nothing: the journal cannot be written, the hub blocks this host, a
-dry run, the agent is stopping. Whoever has such a reason registers a question here once; a lane
+dry run, the agent is stopping. Whoever has such a reason registers a question here once; the gate
 asks all of them immediately before each call that changes a guest, and again after every wait, so
 that a hold which comes at any moment holds from that moment on. A scheduler that asks, too, only
 saves work.
@@ -19,8 +19,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from felhom_agent.errors import Changed, Held, Interrupted
 
 Question = Callable[[int], str]
 """Given a vmid, returns why the guest must not be changed now; empty if it may be."""
@@ -65,32 +63,3 @@ class Holds:
         if self.closing and not ends_restart:
             reasons.append("the agent is stopping")
         return "; ".join(reason for reason in reasons if reason)
-
-
-@dataclass(frozen=True)
-class Permit:
-    """What asks, right before a call, whether a guest may be changed at that moment.
-
-    `would` is what is about to be done, in words; `is_in_force` tells whether the declaration that
-    asks for it still is.
-    """
-
-    holds: Holds
-    vmid: int
-    would: str
-    ends_restart: bool = False
-    is_in_force: Callable[[], bool] = lambda: True
-
-    def ask(self) -> None:
-        """Return if the guest may be changed.
-
-        Raise Changed if the declaration is not in force any more, Interrupted if the agent is
-        stopping, Held if there is another hold.
-        """
-        if not self.is_in_force():
-            raise Changed("its declaration was changed or withdrawn")
-        why = self.holds.may_change(self.vmid, ends_restart=self.ends_restart)
-        if why and self.holds.closing:
-            raise Interrupted(why)
-        if why:
-            raise Held(f"{why}; would {self.would}")

@@ -12,6 +12,7 @@ from felhom_agent.errors import (
     Rejected,
     StillRunning,
     TaskFailed,
+    Unsigned,
 )
 from felhom_agent.model import (
     Blocked,
@@ -41,6 +42,8 @@ def of_error(error: FelhomError, *, stopping: bool = False) -> Outcome:
         return Blocked(f"nothing is changed while the journal cannot be written: {error}")
     if isinstance(error, NoQuorum):
         return Blocked(f"nothing is changed while the cluster has no quorum: {error.text}")
+    if isinstance(error, Unsigned):
+        return Blocked(str(error))
     if isinstance(error, StillRunning):
         # A wait of its own, which is no failure: what takes its time is not tried less often.
         return Retry(error.retry_after or _STRAGGLER, str(error))

@@ -8,7 +8,7 @@ What it acts on:
 
 * the declaration is fetched when it begins and again before every act and after every wait; one
   that was withdrawn or changed meanwhile is never carried out;
-* whether the guest may be changed is asked right before every call (`holds`);
+* whether the guest may be changed is asked right before every call (`gate`);
 * what a pass saw counts as the first observation, if nothing was done to the guest since, and for a
   power action only while it is younger than `MAX_AGE`; a configuration write carries the digest
   of what was seen, so PVE itself refuses it if that is no longer true.
@@ -52,7 +52,7 @@ from felhom_agent.proxmox.answers import by_words
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
 from felhom_agent.reconcile.executor import Executor, NoEffect
-from felhom_agent.reconcile.holds import Holds, Permit
+from felhom_agent.reconcile.gate import Proposal
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.recovery import Recovery
@@ -106,7 +106,6 @@ class Means:
     node: Node
     operations: Operations
     planner: Planner
-    holds: Holds
     quorum: Quorum
     executor: Executor
     recovery: Recovery
@@ -249,12 +248,12 @@ class Reconciliation:
         done; else what stood in the way.
         """
         means, action = self._means, seen.plan.actions[0]
-        permit = self._permit(seen)
+        proposal = self._proposal(seen)
         # Without quorum PVE would shut it down, and not start it again.
         if seen.plan.begins_restart and (why := means.quorum.why_no_restart()):
-            raise Held(f"{why}; would {permit.would}")
+            raise Held(f"{why}; would {proposal.would}")
         self._doing = action
-        operation = means.executor.begin(action, permit)
+        operation = means.executor.begin(proposal)
         if not isinstance(action, Stop):  # which works without quorum
             means.quorum.note_back()
         self._doing = None
@@ -274,14 +273,16 @@ class Reconciliation:
             plan = means.planner.plan(declared, actual)
         return Seen(declared, actual, plan, begun)
 
-    def _permit(self, seen: Seen) -> Permit:
-        """Given what is about to be done, return what asks whether it may be, at that moment."""
-        starts = isinstance(seen.plan.actions[0], Start)
-        return Permit(
-            self._means.holds,
-            self.vmid,
-            ", ".join(describe(action) for action in seen.plan.actions),
-            ends_restart=starts and self._means.operations.has_open_restart(self.vmid),
+    def _proposal(self, seen: Seen) -> Proposal:
+        """Given what is about to be done, return what the gate is asked."""
+        action = seen.plan.actions[0]
+        return Proposal(
+            action,
+            ", ".join(describe(each) for each in seen.plan.actions),
+            seen.declared,
+            seen.actual.config_of(self.vmid),
+            ends_restart=isinstance(action, Start)
+            and self._means.operations.has_open_restart(self.vmid),
             is_in_force=lambda: self._means.declared(self.vmid) == seen.declared,
         )
 

@@ -134,7 +134,7 @@ def test_a_configuration_is_changed_while_all_places_for_starts_are_taken(
     agent = begin(parallel=1)
     agent.run_pass()
     agent.hear(lambda: site.world.config(vmids[2])["cores"] == 2)
-    assert asked(site, "start") == vmids[:1]
+    wait_until(lambda: asked(site, "start") == vmids[:1])
     agent.daemon._parts.node.cancel_waits.set()
 
 

@@ -39,6 +39,7 @@ from tests.hostile.raw_node import (
     spoken,
     whole,
 )
+from tests.permits import CONFIG, write
 
 T = TypeVar("T")
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -186,7 +187,7 @@ def test_a_node_that_drips_before_the_request_left_did_nothing(
 ) -> None:
     node, config = opened(script)
     client = client_of(config)
-    for call in (lambda: client.get("version"), lambda: client.write("POST", "x")):
+    for call in (lambda: client.get("version"), lambda: write(client, "POST", *CONFIG)):
         with pytest.raises(NotSent, match="does not accept a connection in time") as caught:
             in_time(call)
         assert caught.value.timed_out
@@ -204,7 +205,7 @@ def test_a_node_that_drips_is_given_up_by_the_deadline_of_the_whole_call(
         in_time(lambda: client.get("version"))
     assert read.value.timed_out
     with pytest.raises(OutcomeUnknown, match="gave no answer in time"):
-        in_time(lambda: client.write("POST", "x"))
+        in_time(lambda: write(client, "POST", *CONFIG))
     node.script = GOOD
     assert in_time(lambda: client.get("version")) == "good"
 
@@ -220,7 +221,7 @@ def test_a_node_that_floods_is_cut_off_at_the_size_of_an_answer(
         in_time(lambda: client.get("version"))
     assert not read.value.timed_out
     with pytest.raises(OutcomeUnknown):
-        in_time(lambda: client.write("POST", "x"))
+        in_time(lambda: write(client, "POST", *CONFIG))
     node.script = GOOD
     assert in_time(lambda: client.get("version")) == "good"
 
@@ -233,7 +234,7 @@ def test_a_node_that_lies_is_an_error_in_words_and_a_write_unknown(
     client = client_of(config)
     for call, meaning in (
         (lambda: client.get("version"), Unanswered),
-        (lambda: client.write("POST", "x"), OutcomeUnknown),
+        (lambda: write(client, "POST", *CONFIG), OutcomeUnknown),
     ):
         with pytest.raises(meaning) as caught:
             in_time(call)
@@ -262,7 +263,7 @@ def test_what_a_node_says_beside_its_answer_is_not_the_answer_to_the_next_reques
     for _ in range(4):
         # If not an answer, then that the connection has bytes which nobody asked for.
         with contextlib.suppress(NotSent):
-            assert in_time(lambda: client.write("POST", "x")) == "first"
+            assert in_time(lambda: write(client, "POST", *CONFIG)) == "first"
 
 
 def test_an_error_of_a_node_is_bounded_printable_and_one_line(
@@ -329,7 +330,7 @@ def test_a_write_is_not_given_up_when_the_agent_leaves(opened: Open, client_of: 
 
     _, config = opened(script, seconds=DEADLINE)
     client = client_of(config, shutting_down)
-    assert in_time(lambda: client.write("POST", "x")) == "done"
+    assert in_time(lambda: write(client, "POST", *CONFIG)) == "done"
 
 
 def test_a_snapshot_of_a_node_that_hangs_ends_when_the_agent_leaves(opened: Open) -> None:
@@ -411,7 +412,7 @@ def test_a_write_that_is_cut_off_is_never_repeated(
     before_the_request = cut is closes_before_tls
     node, config = opened(in_turn(cut, GOOD), seconds=DEADLINE)
     with pytest.raises(NotSent if before_the_request else OutcomeUnknown):
-        in_time(lambda: client_of(config).write("PUT", "x"))
+        in_time(lambda: write(client_of(config), "PUT", *CONFIG))
     assert len(node.heard) == (0 if before_the_request else 1)
 
 
@@ -470,7 +471,7 @@ def test_a_write_is_not_sent_on_a_connection_that_the_node_closed_meanwhile(
     client = client_of(config)
     assert in_time(lambda: client.get("version")) == "first"
     assert closed.wait(DEADLINE)
-    assert in_time(lambda: client.write("PUT", "x")) == "good"
+    assert in_time(lambda: write(client, "PUT", *CONFIG)) == "good"
     assert len(node.heard) == 2
 
 
@@ -490,7 +491,7 @@ def test_nothing_is_sent_on_a_connection_after_an_answer_that_ends_it(
     client = client_of(config)
     with contextlib.suppress(PveError):
         in_time(lambda: client.get("version"))
-    assert in_time(lambda: client.write("PUT", "x")) == "good"
+    assert in_time(lambda: write(client, "PUT", *CONFIG)) == "good"
     assert len(node.heard) == 2
 
 
@@ -511,7 +512,7 @@ def test_nothing_is_sent_on_a_connection_on_which_an_answer_may_still_come(
     client = client_of(config)
     with pytest.raises(Unanswered):
         in_time(lambda: client.get("version"))
-    assert in_time(lambda: client.write("PUT", "x")) == "good"
+    assert in_time(lambda: write(client, "PUT", *CONFIG)) == "good"
 
 
 def test_an_answer_that_comes_before_the_whole_request_was_taken_is_the_answer(
@@ -526,7 +527,7 @@ def test_an_answer_that_comes_before_the_whole_request_was_taken_is_the_answer(
     _, config = opened(refuses_early, seconds=DEADLINE)
     much = {"description": "x" * 20_000_000}
     with pytest.raises(OutcomeUnknown, match="413 too large"):
-        in_time(lambda: client_of(config).write("PUT", "x", data=much))
+        in_time(lambda: write(client_of(config), "PUT", *CONFIG, data=much))
 
 
 def plain_http(peer: Peer) -> None:
@@ -540,7 +541,7 @@ def test_a_node_without_tls_is_not_trusted_and_nothing_is_sent(
 ) -> None:
     _, config = opened(plain_http, seconds=DEADLINE)
     with pytest.raises(NotSent, match="is not trusted: the TLS handshake failed"):
-        in_time(lambda: client_of(config).write("PUT", "x"))
+        in_time(lambda: write(client_of(config), "PUT", *CONFIG))
 
 
 def test_a_certificate_for_another_name_is_not_trusted_and_nothing_is_sent(
@@ -551,7 +552,7 @@ def test_a_certificate_for_another_name_is_not_trusted_and_nothing_is_sent(
         _, config = opened(GOOD)
         config = replace(config, endpoint=node.endpoint, ca_file=other.ca_file)
         with pytest.raises(NotSent, match="is not trusted: IP address mismatch"):
-            in_time(lambda: client_of(config).write("PUT", "x"))
+            in_time(lambda: write(client_of(config), "PUT", *CONFIG))
         assert node.heard == []
 
 
@@ -568,7 +569,7 @@ def test_what_is_no_tls_after_a_write_left_makes_it_unknown(
 
     _, config = opened(breaks_tls, seconds=DEADLINE)
     with pytest.raises(OutcomeUnknown, match="broke the connection"):
-        in_time(lambda: client_of(config).write("PUT", "x"))
+        in_time(lambda: write(client_of(config), "PUT", *CONFIG))
 
 
 def test_a_part_of_a_path_cannot_bring_a_query_or_another_request(

@@ -31,9 +31,8 @@ from felhom_agent.proxmox.sessions import KEPT
 from felhom_agent.proxmox.transport import IDLE_LIMIT
 from felhom_agent.service.flag import Flag
 from tests.conftest import Site
+from tests.permits import CONFIG, write
 from tests.process import SOON, wait_until
-
-CONFIG = ("nodes", "pve1", "qemu", 100, "config")
 
 
 def test_a_read_returns_pves_data(site: Site) -> None:
@@ -42,7 +41,7 @@ def test_a_read_returns_pves_data(site: Site) -> None:
 
 def test_a_write_sends_booleans_as_one_and_zero(site: Site) -> None:
     client = site.connect().client
-    client.write("PUT", *CONFIG, data={"onboot": True, "protection": False})
+    write(client, "PUT", *CONFIG, data={"onboot": True, "protection": False})
     assert site.devnode.requests[-1].params == {"onboot": "1", "protection": "0"}
     assert site.world.config(100)["onboot"] == 1
 
@@ -53,7 +52,7 @@ def test_the_token_is_shown_nowhere_even_when_all_is_logged(
     caplog.set_level(logging.DEBUG)
     node = site.connect()
     with pytest.raises(Rejected) as caught:
-        node.client.write("PUT", *CONFIG, data={"cipassword": "hunter2", "nosuch": "x"})
+        write(node.client, "PUT", *CONFIG, data={"cipassword": "hunter2", "nosuch": "x"})
     shown = caplog.text + repr(caught.value) + str(caught.value) + repr(node)
     (session,) = node.client._sessions._idle
     shown += repr(session) + repr(session.api._store) + repr(session.adapter)
@@ -63,7 +62,7 @@ def test_the_token_is_shown_nowhere_even_when_all_is_logged(
 
 def test_bad_parameters_are_rejected_with_pves_words_per_parameter(site: Site) -> None:
     with pytest.raises(Rejected, match="nosuch: property is not defined") as caught:
-        site.connect().client.write("PUT", *CONFIG, data={"nosuch": "1"})
+        write(site.connect().client, "PUT", *CONFIG, data={"nosuch": "1"})
     assert set(caught.value.errors) == {"nosuch"}
     assert caught.value.call == "PUT /nodes/pve1/qemu/100/config"
 
@@ -78,7 +77,7 @@ def test_a_missing_privilege_is_named_with_its_path(make_site: Callable[..., Sit
     site = make_site(privileges={"/vms": ["VM.Audit"]})
     site.world.add("qemu", 100, {"cores": 1})
     with pytest.raises(Denied) as caught:
-        site.connect().client.write("POST", "nodes", "pve1", "qemu", 100, "status", "start")
+        write(site.connect().client, "POST", "nodes", "pve1", "qemu", 100, "status", "start")
     assert (caught.value.path, caught.value.privilege) == ("/vms/100", "VM.PowerMgmt")
 
 
@@ -90,8 +89,15 @@ def test_a_guest_that_is_not_here_is_missing(site: Site) -> None:
 @pytest.mark.parametrize(("kind", "vmid"), [("qemu", 100), ("lxc", 200)])
 def test_both_digest_texts_are_stale(site: Site, kind: str, vmid: int) -> None:
     with pytest.raises(Stale):
-        site.connect().client.write(
-            "PUT", "nodes", "pve1", kind, vmid, "config", data={"cores": 2, "digest": "0" * 40}
+        write(
+            site.connect().client,
+            "PUT",
+            "nodes",
+            "pve1",
+            kind,
+            vmid,
+            "config",
+            data={"cores": 2, "digest": "0" * 40},
         )
 
 
@@ -100,13 +106,13 @@ def test_a_held_lock_is_busy(make_site: Callable[..., Site]) -> None:
     slow = Behaviour(shutdown_seconds=30.0)
     site.world.add("qemu", 100, {"cores": 1}, running=True, behaviour=slow)
     client = site.connect().client
-    client.write("POST", "nodes", "pve1", "qemu", 100, "status", "shutdown")
+    write(client, "POST", "nodes", "pve1", "qemu", 100, "status", "shutdown")
     with pytest.raises(Busy, match="can't lock file"):
-        client.write("PUT", *CONFIG, data={"cores": 2})
+        write(client, "PUT", *CONFIG, data={"cores": 2})
 
 
 @pytest.mark.parametrize(
-    ("action", "read", "write"),
+    ("action", "read", "written"),
     [
         ("reset-before", Unanswered, OutcomeUnknown),
         ("reset-after", Unanswered, OutcomeUnknown),
@@ -121,7 +127,7 @@ def test_a_held_lock_is_busy(make_site: Callable[..., Site]) -> None:
     ],
 )
 def test_what_brings_no_answer_changes_nothing_for_a_read_and_is_unknown_for_a_write(
-    site: Site, action: str, read: type[PveError], write: type[PveError]
+    site: Site, action: str, read: type[PveError], written: type[PveError]
 ) -> None:
     client = site.connect().client
     # A read that is cut off is repeated once.
@@ -130,8 +136,8 @@ def test_what_brings_no_answer_changes_nothing_for_a_read_and_is_unknown_for_a_w
     with pytest.raises(read):
         client.get(*CONFIG)
     site.devnode.faults.add(Fault("PUT", "config$", action))
-    with pytest.raises(write):
-        client.write("PUT", *CONFIG, data={"cores": 2})
+    with pytest.raises(written):
+        write(client, "PUT", *CONFIG, data={"cores": 2})
     assert client.get(*CONFIG)["cores"] in (1, 2)
 
 
@@ -142,7 +148,7 @@ def test_an_answer_that_never_comes_is_given_up(site: Site) -> None:
         client.get(*CONFIG)
     site.devnode.faults.add(Fault("PUT", "config$", "hang"))
     with pytest.raises(OutcomeUnknown, match="gave no answer in time"):
-        client.write("PUT", *CONFIG, data={"cores": 2})
+        write(client, "PUT", *CONFIG, data={"cores": 2})
 
 
 def test_a_redirect_is_not_followed(site: Site) -> None:
@@ -159,7 +165,7 @@ def test_nobody_listening_means_not_sent(site: Site) -> None:
         endpoint = f"https://127.0.0.1:{free.getsockname()[1]}"
     client = site.connect(endpoint=endpoint).client
     with pytest.raises(NotSent, match="cannot be reached: .*Connection refused"):
-        client.write("PUT", *CONFIG, data={"cores": 2})
+        write(client, "PUT", *CONFIG, data={"cores": 2})
 
 
 def test_a_name_that_does_not_resolve_means_not_sent(site: Site) -> None:
@@ -250,14 +256,14 @@ def test_a_write_after_the_hundredth_request_of_a_connection_arrives_once(site: 
     client = site.connect().client
     (*_, last) = [client._sessions._idle[0] for _ in range(100) if client.get("version")]
     assert last.adapter._connection.sock is None
-    client.write("PUT", *CONFIG, data={"cores": 2})
+    write(client, "PUT", *CONFIG, data={"cores": 2})
     assert [r.method for r in site.devnode.requests].count("PUT") == 1
     assert last.adapter._connection.sock is not None
 
 
 def test_a_value_that_cannot_be_encoded_is_not_sent(site: Site) -> None:
     with pytest.raises(NotSent, match="is no text"):
-        site.connect().client.write("PUT", *CONFIG, data={"description": "\ud800"})
+        write(site.connect().client, "PUT", *CONFIG, data={"description": "\ud800"})
     assert site.devnode.requests == ()
 
 

@@ -11,6 +11,7 @@ from felhom_agent.errors import Denied, Interrupted, Unanswered
 from felhom_agent.model import Facts, Kind, RunState
 from felhom_agent.proxmox.observer import READERS
 from tests.conftest import TOKEN_ID, Site
+from tests.permits import write
 
 
 def test_a_snapshot_holds_every_guest_and_the_configuration_of_those_asked_for(
@@ -172,8 +173,15 @@ def test_what_no_guest_decides_is_read_once_a_snapshot(make_site: Callable[..., 
 def test_a_running_guest_is_read_with_what_waits_for_a_restart(site: Site) -> None:
     site.world.start(100)
     node = site.connect()
-    node.client.write(
-        "PUT", "nodes", "pve1", "qemu", 100, "config", data={"cores": 4, "onboot": 1, "vga": "std"}
+    write(
+        node.client,
+        "PUT",
+        "nodes",
+        "pve1",
+        "qemu",
+        100,
+        "config",
+        data={"cores": 4, "onboot": 1, "vga": "std"},
     )
     guest = node.observer.observe_guest(100).guests[100]
     assert guest.config is not None
@@ -187,8 +195,8 @@ def test_a_deletion_that_waits_is_absent_also_where_pve_still_shows_it(site: Sit
     site.world.edit(100, {"numa": "0", "balloon": "512"})
     site.world.start(100)
     node = site.connect()
-    node.client.write(
-        "PUT", "nodes", "pve1", "qemu", 100, "config", data={"delete": "balloon,numa"}
+    write(
+        node.client, "PUT", "nodes", "pve1", "qemu", 100, "config", data={"delete": "balloon,numa"}
     )
     guest = node.observer.observe_guest(100).guests[100]
     assert guest.config is not None

@@ -21,6 +21,7 @@ from felhom_agent.proxmox.guests import _upid
 from felhom_agent.proxmox.tasks import TaskEnd, Tasks
 from felhom_agent.proxmox.upid import Upid
 from tests.conftest import Site
+from tests.permits import ask
 
 # recorded: 40-tasks-qemu/017
 UPID = "UPID:pve1:00006138:00037EA0:6B04A81C:qmstart:100:felhom-agent@pve!agent:"
@@ -60,20 +61,20 @@ def test_only_ok_and_warnings_are_success(exit_status: str, ok: bool) -> None:
 
 def test_a_task_that_ended_well_is_waited_for(site: Site) -> None:
     node = site.connect()
-    node.tasks.wait(node.guests.start(START), timeout=5)
+    node.tasks.wait(ask(node, START), timeout=5)
     assert site.world.running(100)
 
 
 def test_warnings_are_success(site: Site) -> None:
     site.world.behave(100, Behaviour(warnings=2))
     node = site.connect()
-    node.tasks.wait(node.guests.start(START), timeout=5)
+    node.tasks.wait(ask(node, START), timeout=5)
 
 
 def test_a_failed_task_tells_its_exit_status_and_the_end_of_its_log(site: Site) -> None:
     site.world.behave(100, Behaviour(start_error="storage 'nosuch' does not exist"))
     node = site.connect()
-    upid = node.guests.start(START)
+    upid = ask(node, START)
     with pytest.raises(TaskFailed, match="storage 'nosuch' does not exist") as caught:
         node.tasks.wait(upid, timeout=5)
     assert caught.value.upid == upid
@@ -83,7 +84,7 @@ def test_a_failed_task_tells_its_exit_status_and_the_end_of_its_log(site: Site) 
 def test_a_task_that_outlives_the_deadline_is_still_running(site: Site) -> None:
     site.world.behave(100, Behaviour(start_seconds=1000))
     node = site.connect()
-    upid = node.guests.start(START)
+    upid = ask(node, START)
     with pytest.raises(StillRunning, match=r"still runs after 0 s; PVE goes on"):
         node.tasks.wait(upid, timeout=0)
     assert node.tasks.end(upid) is None
@@ -92,7 +93,7 @@ def test_a_task_that_outlives_the_deadline_is_still_running(site: Site) -> None:
 def test_waiting_ends_when_told_to_stop(site: Site) -> None:
     site.world.behave(100, Behaviour(start_seconds=1000))
     node = site.connect()
-    upid = node.guests.start(START)
+    upid = ask(node, START)
     node.cancel_waits.set()
     with pytest.raises(Interrupted):
         node.tasks.wait(upid, timeout=1000)
@@ -100,7 +101,7 @@ def test_waiting_ends_when_told_to_stop(site: Site) -> None:
 
 def test_a_look_that_fails_is_repeated_and_the_dispatch_is_not(site: Site) -> None:
     node = site.connect()
-    upid = node.guests.start(START)
+    upid = ask(node, START)
     site.devnode.faults.add(Fault("GET", "/status$", "status:596", times=2))
     node.tasks.wait(upid, timeout=30)
     starts = [r for r in site.devnode.mutations if r.path.endswith("/status/start")]
@@ -124,7 +125,7 @@ def test_our_own_tasks_of_a_guest_are_found_and_nobody_elses(site: Site) -> None
     begun = site.clock()
     site.world.start(100)
     site.world.stop(100)
-    upid = node.guests.start(START)
+    upid = ask(node, START)
     assert [u.text for u in node.tasks.find(100, "qmstart", begun - 5)] == [upid]
     assert node.tasks.find(100, "qmstop", begun - 5) == []
     assert node.tasks.find(101, "qmstart", begun - 5) == []
@@ -134,14 +135,14 @@ def test_our_own_tasks_of_a_guest_are_found_and_nobody_elses(site: Site) -> None
 def test_a_running_task_is_found_too(site: Site) -> None:
     site.world.behave(100, Behaviour(start_seconds=1000))
     node = site.connect()
-    upid = node.guests.start(START)
+    upid = ask(node, START)
     assert [u.text for u in node.tasks.find(100, "qmstart", site.clock() - 5)] == [upid]
 
 
 def test_a_configuration_is_never_written_without_a_digest(site: Site) -> None:
     change = SetConfig(100, Kind.QEMU, (Change("cores", "1", "2"),), digest="")
     with pytest.raises(NotSent, match="no digest"):
-        site.connect().guests.set_config(change)
+        ask(site.connect(), change)
     assert site.devnode.mutations == ()
 
 
@@ -177,7 +178,7 @@ def test_an_answer_to_a_write_that_names_another_guests_task_is_not_ours() -> No
 def test_the_end_of_a_log_is_its_real_end_however_long_it_is(site: Site, lines: int) -> None:
     site.world.behave(100, Behaviour(start_error="the end"))
     node = site.connect()
-    upid = node.guests.start(START)
+    upid = ask(node, START)
     with pytest.raises(TaskFailed):
         node.tasks.wait(upid, timeout=5)
     task = site.world.tasks.find(upid)
@@ -203,15 +204,15 @@ def test_without_quorum_a_change_and_a_start_are_refused_and_nothing_is_in_doubt
     node = site.connect()
     site.world.quorum_lost()
     with pytest.raises(NoQuorum):
-        node.guests.set_config(change(site, CORES))
+        ask(node, change(site, CORES))
     with pytest.raises(NoQuorum):
-        node.guests.start(START)
+        ask(node, START)
     container = SetConfig(200, Kind.LXC, (CORES,), str(site.world.config(200)["digest"]))
     with pytest.raises(NoQuorum):
-        node.guests.set_config(container)
+        ask(node, container)
     assert (site.world.config(100)["cores"], site.world.config(200)["cores"]) == (1, 1)
     site.world.quorum_back()
-    node.guests.set_config(change(site, CORES))
+    ask(node, change(site, CORES))
     assert site.world.config(100)["cores"] == 2
 
 
@@ -219,7 +220,7 @@ def test_a_paused_guest_is_not_shut_down_and_nothing_is_in_doubt(site: Site) -> 
     site.world.start(100)
     site.world.suspend(100)
     with pytest.raises(Rejected, match="VM is paused - cannot shutdown") as caught:
-        site.connect().guests.stop(Stop(100, Kind.QEMU), 5)
+        ask(site.connect(), Stop(100, Kind.QEMU), 5)
     assert not caught.value.final
 
 
@@ -236,7 +237,7 @@ def test_a_refusal_in_open_words_is_plain_where_the_file_is_as_it_was(
 ) -> None:
     site.world.behave(100, Behaviour(config_error=words))
     with pytest.raises(meaning) as caught:
-        site.connect().guests.set_config(change(site, CORES))
+        ask(site.connect(), change(site, CORES))
     assert type(caught.value) is meaning
 
 
@@ -246,7 +247,7 @@ def test_a_refusal_in_open_words_is_in_doubt_where_the_file_has_changed(site: Si
     site.world.edit(200, {"net0": "name=eth0,bridge=vmbr9"})
     digest = str(site.world.config(200)["digest"])
     with pytest.raises(OutcomeUnknown, match="bridge 'vmbr9' does not exist"):
-        node.guests.set_config(SetConfig(200, Kind.LXC, (CORES,), digest))
+        ask(node, SetConfig(200, Kind.LXC, (CORES,), digest))
     assert site.world.config(200)["cores"] == 2
 
 
@@ -255,4 +256,4 @@ def test_a_refusal_in_open_words_is_in_doubt_where_nobody_can_look(site: Site) -
     wanted = change(site, CORES)
     site.devnode.faults.add(Fault("GET", "config$", "reset-before", times=2))
     with pytest.raises(OutcomeUnknown, match="words that nobody knows yet"):
-        site.connect().guests.set_config(wanted)
+        ask(site.connect(), wanted)

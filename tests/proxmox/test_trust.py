@@ -9,15 +9,14 @@ import pytest
 from felhom_agent.devnode import DevNode, World
 from felhom_agent.errors import NotSent, PveError
 from tests.conftest import Site
-
-CONFIG = ("nodes", "pve1", "qemu", 100, "config")
+from tests.permits import CONFIG, write
 
 
 def test_another_ca_is_not_trusted_and_nothing_is_sent(site: Site, tmp_path: Path) -> None:
     with DevNode(World()) as other:
         client = site.connect(ca_file=other.ca_file).client
         with pytest.raises(NotSent, match="is not trusted"):
-            client.write("PUT", *CONFIG, data={"cores": 2})
+            write(client, "PUT", *CONFIG, data={"cores": 2})
     assert site.devnode.requests == ()
 
 

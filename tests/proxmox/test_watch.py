@@ -20,6 +20,7 @@ from felhom_agent.proxmox.tasks import Tasks
 from felhom_agent.proxmox.upid import Upid
 from felhom_agent.proxmox.watch import MAX_PAUSE, ListedEnd, ends_of
 from tests.conftest import Site
+from tests.permits import ask
 
 LIMIT = 20.0
 AGES = 1e6
@@ -53,7 +54,7 @@ def lanes(site: Site) -> Callable[..., Future[None]]:
 
 
 def start(node: Node, vmid: int) -> str:
-    return node.guests.start(Start(vmid, Kind.QEMU))
+    return ask(node, Start(vmid, Kind.QEMU))
 
 
 def listings(site: Site) -> list[Request]:

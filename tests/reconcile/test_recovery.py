@@ -35,6 +35,7 @@ from felhom_agent.model import (
 )
 from felhom_agent.reconcile.recovery import Recovery
 from tests.conftest import Clock, Open, Site
+from tests.permits import ask
 
 SOON = 30.0
 
@@ -162,16 +163,11 @@ class Lost:
         if fault:
             method = "PUT" if isinstance(action, SetConfig) and action.kind is Kind.LXC else "POST"
             self.site.devnode.faults.add(Fault(method, "", fault))
-        guests = self.node.guests
+        if isinstance(action, SetConfig):
+            config = self.node.guests.config(action.kind, action.vmid)
+            action = replace(action, digest=str(config["digest"]))
         try:
-            match action:
-                case Start():
-                    return guests.start(action)
-                case Stop():
-                    return guests.stop(action, 30.0)
-                case SetConfig():
-                    config = guests.config(action.kind, action.vmid)
-                    return guests.set_config(replace(action, digest=str(config["digest"])))
+            return ask(self.node, action)
         except OutcomeUnknown:
             return ""
 

@@ -1,0 +1,78 @@
+"""The gate: the one place where a call that changes a guest is permitted.
+
+A lane brings a `Proposal`, what it is about to do and what that rests on, immediately before the
+intent is written and again immediately before the call. The gate asks, in this order: is the
+declaration still in force, does a hold stand in the way (`holds`), can it be undone
+(`planning/gate.py`). Only then it makes a `Permit`, which lets that one action be asked for once.
+
+What cannot be undone is never done here: it waits for a signature, and the error says what would be
+signed.
+
+Threads: the gate keeps nothing; it answers from any lane under the holds' own rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from felhom_agent.errors import Changed, Held, Interrupted, Unsigned
+from felhom_agent.model import EMPTY, Action, DesiredGuest, StopPolicy
+from felhom_agent.planning.gate import LOCAL, classify
+from felhom_agent.proxmox.permit import Permit
+from felhom_agent.reconcile.holds import Holds
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a lane is about to do.
+
+    `would` is all that the guest would be done to, in words; `declared` the guest's declaration in
+    force (None: there is none, as for a job), `present` its configuration as it was last read.
+    `ends_restart` tells that this is the Start that ends a restart of ours. `is_in_force` tells
+    whether the declaration that asks for it still is.
+    """
+
+    action: Action
+    would: str
+    declared: DesiredGuest | None = None
+    present: Mapping[str, object] = field(default_factory=lambda: EMPTY, repr=False)
+    ends_restart: bool = False
+    is_in_force: Callable[[], bool] = lambda: True
+
+
+class Gate:
+    """Permits what may be done now."""
+
+    def __init__(self, holds: Holds) -> None:
+        self._holds = holds
+
+    def ask(self, proposal: Proposal) -> Permit:
+        """Given what is about to be done, return the permit for it.
+
+        Raise Changed if the declaration is not in force any more, Interrupted if the agent is
+        stopping, Held if there is another hold, Unsigned if it cannot be undone.
+        """
+        if not proposal.is_in_force():
+            raise Changed("its declaration was changed or withdrawn")
+        action = proposal.action
+        why = self._holds.may_change(action.vmid, ends_restart=proposal.ends_restart)
+        if why and self._holds.closing:
+            raise Interrupted(why)
+        if why:
+            raise Held(f"{why}; would {proposal.would}")
+        _raise_if_destructive(proposal)
+        return Permit(action)
+
+
+def _raise_if_destructive(proposal: Proposal) -> None:
+    declared = proposal.declared
+    found = classify(
+        proposal.action,
+        # Only a file on this host may say how a guest is stopped (desired/hub.py OWNER_ONLY_KEYS).
+        source=LOCAL if declared else "",
+        stop=declared.stop if declared else StopPolicy.GRACEFUL,
+        present=proposal.present,
+    )
+    if not found.reversible:
+        raise Unsigned(f"pending signature: {found}")

@@ -1,0 +1,186 @@
+"""The gate is asked before every call, and lets nothing through that cannot be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from felhom_agent.daemon.assembly import Parts
+from felhom_agent.daemon.loop import Daemon
+from felhom_agent.errors import Changed, Held, Interrupted, Unsigned
+from felhom_agent.journal.content import NAME, read
+from felhom_agent.journal.operation import State, replay
+from felhom_agent.model import (
+    ABSENT,
+    Action,
+    Blocked,
+    Change,
+    DesiredGuest,
+    Kind,
+    Retry,
+    SetConfig,
+    Start,
+    Stop,
+    StopPolicy,
+)
+from felhom_agent.proxmox.permit import Permit, PermitError
+from felhom_agent.reconcile.gate import Gate, Proposal
+from felhom_agent.reconcile.holds import Holds
+from tests.conftest import Open, Site
+
+SOON = 30.0
+DISK = "local:100/vm-100-disk-0.raw"
+START = Start(100, Kind.QEMU)
+DETACH = SetConfig(100, Kind.QEMU, (Change("scsi0", DISK, ABSENT),), "0" * 40)
+PENDING = f"pending signature: disk_detach of guest 100: scsi0 would lose {DISK}"
+
+
+def test_a_permit_is_for_the_action_that_was_proposed_and_a_new_one_each_time() -> None:
+    gate, proposal = Gate(Holds()), Proposal(START, "start")
+    first, second = gate.ask(proposal), gate.ask(proposal)
+    assert first.action is second.action is START
+    assert first is not second
+
+
+def test_a_withdrawn_declaration_comes_first_and_then_a_hold_and_then_the_signature() -> None:
+    holds = Holds()
+    gate, proposal = Gate(holds), Proposal(DETACH, "set scsi0")
+    with pytest.raises(Unsigned) as caught:
+        gate.ask(proposal)
+    assert str(caught.value) == PENDING
+    holds.register("test", lambda _: "held by a test")
+    with pytest.raises(Held, match="held by a test; would set scsi0"):
+        gate.ask(proposal)
+    with pytest.raises(Changed):
+        gate.ask(replace(proposal, is_in_force=lambda: False))
+    holds.close()
+    with pytest.raises(Interrupted):
+        gate.ask(proposal)
+
+
+def test_a_restart_is_ended_under_a_hold_that_is_not_absolute() -> None:
+    holds = Holds()
+    gate, proposal = Gate(holds), Proposal(START, "start", ends_restart=True)
+    holds.register("hub", lambda _: "blocked")
+    assert gate.ask(proposal).action is START
+    holds.register("freeze", lambda _: "frozen", absolute=True)
+    with pytest.raises(Held, match="frozen"):
+        gate.ask(proposal)
+
+
+@pytest.mark.parametrize("stop", [None, *StopPolicy])
+def test_a_hard_stop_needs_the_local_files_word(stop: StopPolicy | None) -> None:
+    action = Stop(100, Kind.QEMU, StopPolicy.POWER_OFF)
+    declared = DesiredGuest(100, stop=stop) if stop else None
+    proposal = Proposal(action, "shut down", declared)
+    if stop is StopPolicy.POWER_OFF:
+        assert Gate(Holds()).ask(proposal).action is action
+        return
+    with pytest.raises(Unsigned, match="pending signature: force_stop of guest 100: "):
+        Gate(Holds()).ask(proposal)
+
+
+@pytest.fixture
+def disk(site: Site) -> Site:
+    site.world.edit(100, {"scsi0": f"{DISK},size=1G"})
+    return site
+
+
+def digest(site: Site) -> str:
+    return str(site.world.config(100)["digest"])
+
+
+def jobs(site: Site) -> Iterator[Action]:
+    """Yield jobs that would lose a disk, or what a running guest has in memory."""
+    for before in (DISK, ABSENT, "none,media=cdrom"):
+        for after in (ABSENT, "none", "local:4", f"{DISK},media=cdrom"):
+            yield SetConfig(100, Kind.QEMU, (Change("scsi0", before, after),), digest(site))
+    yield SetConfig(100, Kind.QEMU, (Change("delete", ABSENT, "scsi0"),), digest(site))
+    yield SetConfig(100, Kind.QEMU, (Change("onboot,scsi0", "1", ABSENT),), digest(site))
+    yield Stop(100, Kind.QEMU, StopPolicy.POWER_OFF)
+
+
+def test_a_job_that_cannot_be_undone_is_never_begun_whatever_it_says_of_itself(
+    disk: Site, agent: Open
+) -> None:
+    with agent() as parts:
+        for number, action in enumerate(jobs(disk)):
+            with pytest.raises(Unsigned, match="pending signature: "):
+                parts.engine.run_once(f"job-{number}", action).result(SOON)
+    assert disk.devnode.mutations == ()
+    assert replay(read(disk.directory / "journal" / NAME)) == []
+    assert str(disk.world.config(100)["scsi0"]).startswith(DISK)
+
+
+def test_a_job_that_pulls_the_plug_is_done_where_the_local_file_allows_it(
+    site: Site, agent: Open
+) -> None:
+    site.world.start(100)
+    with agent() as parts:
+        declared = DesiredGuest(100, stop=StopPolicy.POWER_OFF)
+        parts.engine.desired = replace(parts.engine.desired, guests={100: declared})
+        job = Stop(100, Kind.QEMU, StopPolicy.POWER_OFF)
+        assert parts.engine.run_once("job", job).result(SOON).state is State.SUCCEEDED
+    assert not site.world.running(100)
+
+
+def test_a_plan_that_would_lose_a_disk_leaves_its_guest_blocked_with_what_would_be_signed(
+    disk: Site, agent: Open
+) -> None:
+    """The planner lets a disk become a CD; the gate does not."""
+    disk.declare(f'[guest.100.config]\nscsi0 = "{DISK},media=cdrom"\n')
+    with agent() as parts:
+        daemon = Daemon(disk.config(), parts)
+        assert not daemon.run_pass()
+        assert daemon._scheduler.statuses[100].outcome == Blocked(
+            "pending signature: disk_detach of guest 100: "
+            f"scsi0 would make a CD of {DISK}, or a disk"
+        )
+    assert disk.devnode.mutations == ()
+
+
+class BrokenGate(Gate):
+    """A gate with a bug: it permits what it is told to, at its second question."""
+
+    def __init__(self, permit: Callable[[Action], Permit]) -> None:
+        super().__init__(Holds())
+        self._permit = permit
+
+    def ask(self, proposal: Proposal) -> Permit:
+        return self._permit(proposal.action)
+
+
+def spent(action: Action) -> Permit:
+    permit = Permit(action)
+    permit.spend(("nodes", "pve1", action.kind, action.vmid, "status", "start"))
+    return permit
+
+
+@pytest.mark.parametrize(
+    "permit",
+    [spent, lambda _: Permit(Start(100, Kind.QEMU)), lambda _: Permit(DETACH), lambda _: None],
+    ids=["used", "of another action", "of another kind", "none"],
+)
+def test_a_wrong_permit_is_an_internal_error_and_the_operation_did_nothing(
+    site: Site, agent: Open, permit: Callable[[Action], Permit], caplog: pytest.LogCaptureFixture
+) -> None:
+    site.declare('[guest.100]\nstate = "running"\n')
+    with agent() as parts:
+        break_gate(parts, permit)
+        daemon = Daemon(site.config(), parts)
+        assert not daemon.run_pass()
+        outcome = daemon._scheduler.statuses[100].outcome
+        assert isinstance(outcome, Retry)
+        assert outcome.why.startswith("internal error: PermitError")
+        assert parts.operations.in_flight() == ()
+        with pytest.raises(PermitError):
+            parts.engine.run_once("job", START).result(SOON)
+    assert "guest 100: internal error; please report it" in caplog.text
+    assert site.devnode.mutations == ()
+    assert {o.state for o in replay(read(site.directory / "journal" / NAME))} == {State.FAILED}
+
+
+def break_gate(parts: Parts, permit: Callable[[Action], Permit]) -> None:
+    parts.engine._executor._gate = BrokenGate(permit)
