@@ -27,7 +27,6 @@ from felhom_agent.journal.suspensions import (
     _Entry,
     in_force,
 )
-from felhom_agent.service.boot import boot_id, since_boot
 from tests.conftest import Clock
 
 HOUR, DAY = 3600.0, 86400.0
@@ -403,13 +402,3 @@ def test_by_passes_that_see_each_jump_a_freeze_lasts_exactly_as_long_as_it_shall
             # By so much the clocks may differ without being moved.
             slack = 61.0 * len(steps)
             assert bool(host.suspensions.frozen()) == (left > 0) or abs(left) < slack
-
-
-def test_the_id_of_this_boot_is_the_kernels_or_what_the_unit_passes(tmp_path: Path) -> None:
-    file = tmp_path / "boot_id"
-    file.write_text("0123ABCD-0123-0123-0123-0123456789ab\n")
-    assert boot_id(file, {"FELHOM_BOOT_ID": "f" * 32}) == "0123abcd0123012301230123456789ab"
-    assert boot_id(tmp_path / "none", {"FELHOM_BOOT_ID": "f" * 32}) == "f" * 32
-    assert boot_id(tmp_path / "none", {"FELHOM_BOOT_ID": "%b"}) == ""
-    assert boot_id(tmp_path / "none", {}) == ""
-    assert since_boot() > 0
