@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from felhom_agent.durable.line import Record
@@ -387,6 +387,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(steps=STEPS)
 def test_by_passes_that_see_each_jump_a_freeze_lasts_exactly_as_long_as_it_shall(
     steps: list[tuple[str, float]],
