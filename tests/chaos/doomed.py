@@ -16,8 +16,10 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any, NoReturn
 
 from felhom_agent.config.agentfile import load
@@ -25,7 +27,8 @@ from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.daemon.loop import Daemon, Inbox
 from felhom_agent.daemon.signals import signals
 from felhom_agent.durable.disk import Disk
-from felhom_agent.errors import FelhomError, JobRefused, QueueClosed
+from felhom_agent.errors import FelhomError, JobRefused, JournalError, QueueClosed
+from felhom_agent.journal.suspensions import ALL
 from felhom_agent.model import Action, Change, Kind, SetConfig, Start, Stop
 from felhom_agent.service import logging
 from felhom_agent.service.flag import Flag
@@ -133,6 +136,23 @@ class Jobs:
             os.fsync(file.fileno())
 
 
+def _suspend_at_random(parts: Parts, over: threading.Event) -> None:
+    """Pause, resume, freeze and thaw now and then; each ends by itself after a second, across all
+    deaths, so that an agent that is left alone gets on with its work.
+    """
+    rng, said = Random(), parts.suspensions  # noqa: S311  # no secret
+    acts: tuple[Callable[[], object], ...] = (
+        lambda: said.freeze(1.0, "chaos", "chaos"),
+        lambda: said.pause(ALL, 1.0, "chaos", "chaos"),
+        lambda: said.pause(rng.randint(100, 105), 1.0, "chaos", "chaos"),
+        lambda: said.thaw("chaos"),
+        lambda: said.resume(ALL, "chaos"),
+    )
+    with suppress(JournalError):
+        while not over.wait(rng.uniform(0.2, 2.0)):
+            rng.choice(acts)()
+
+
 def _lines(path: Path) -> list[str]:
     # A line that a kill cut short was acknowledged to nobody.
     return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
@@ -159,6 +179,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         jobs = Jobs(parts, given.jobs, given.acks)
         thread = threading.Thread(target=jobs.run, name="jobs", daemon=True)
         thread.start()
+        hand = threading.Thread(
+            target=_suspend_at_random, args=(parts, jobs.closed), name="hand", daemon=True
+        )
+        hand.start()
         daemon.run()
         jobs.closed.set()
 
