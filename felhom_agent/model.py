@@ -79,6 +79,13 @@ class RestartPolicy(StrEnum):
     ALLOWED = "allowed"
 
 
+class Source(StrEnum):
+    """Who declared something."""
+
+    FILE = "file"
+    HUB = "hub"
+
+
 @dataclass(frozen=True)
 class Place:
     """Where something was declared: a file's path and a line (1-based; 0: the whole file)."""
@@ -103,9 +110,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class DesiredGuest:
-    """What the operator declared about one guest; whatever is not named here is unmanaged.
+    """What was declared about one guest; whatever is not named here is unmanaged.
 
-    `identity` confirms which guest is meant where the vmid was given to another one.
+    `identity` confirms which guest is meant where the vmid was given to another one. `source` is
+    where it was declared, and so who speaks: a file of the host's owner, or a hub.
     """
 
     vmid: int
@@ -120,6 +128,7 @@ class DesiredGuest:
     stop: StopPolicy = StopPolicy.GRACEFUL
     restart: RestartPolicy = RestartPolicy.NEVER
     identity: str = ""
+    source: Source = Source.FILE
     place: Place = field(default=Place(), compare=False, repr=False)
 
 

@@ -68,6 +68,8 @@ stop = "power-off"      # pull the plug of a guest that ignores a shutdown
 restart = "allowed"     # restart it for a change that waits for one
 identity = "uuid=..."   # confirm which guest is meant under a recycled number
 unset = ["cpulimit"]    # options that shall be absent
+dangerous = []          # what can lose data is taken only if said twice: ["scsi0.snapshot"] here,
+                        # and snapshot=1, cache=unsafe, rerror=ignore or werror=ignore below
 [guest.101.config]      # PVE's own option names, as in `qm set` and `pct set`
 cores = 2
 tags = ["dns", "prod"]

@@ -9,6 +9,7 @@ import itertools
 from typing import Any
 
 from felhom_agent.config import settings as config
+from felhom_agent.config.huboptions import Grant
 
 
 def texts_of(cls: type) -> dict[str, str]:
@@ -28,7 +29,8 @@ def default_of(setting: dataclasses.Field[Any]) -> str:
     if value is None:
         return '""'
     if isinstance(value, tuple):
-        return "[]"
+        grants = [f"{v.option} = {v}" for v in value if isinstance(v, Grant)]
+        return f"{{ {', '.join(grants)} }}" if grants else "[]"
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, (int, float)) else f'"{value}"'

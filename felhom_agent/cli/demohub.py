@@ -31,7 +31,7 @@ THEN = {"cores": 2, "description": "Shop, moved to the new office", "onboot": 1}
 # A hub is asked once a minute at the most.
 _PATIENCE = 100.0
 _SETTINGS = '\n[reconcile]\ninterval = 1\nbackoff_first = 1\n[hub]\nurl = "{}"\nhost_id = "{}"\n'
-_NAMED = "guests = [100]\n"
+_NAMED = "guests = [100]\n[hub.options]\nonboot = true\n"
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from felhom_agent import regularfile
 from felhom_agent.config import tomlfile
+from felhom_agent.config.huboptions import Grant, granted
 from felhom_agent.config.settings import SECTIONS, Config, ProxmoxConfig
 from felhom_agent.config.suggest import did_you_mean
 from felhom_agent.errors import ConfigError
@@ -84,10 +85,24 @@ def _section(
         try:
             if key not in known:
                 raise ValueError(_unknown(key, known, hint=len(problems) < MAX_PROBLEMS))
-            values[key] = _convert(value, hints[key], known[key], base)
+            if hints[key] == tuple[Grant, ...]:
+                values[key] = _granted(file, (name, key), value, problems)
+            else:
+                values[key] = _convert(value, hints[key], known[key], base)
         except ValueError as error:
             problems.append(file.problem(f"[{name}] {_shown(key)}: {error}", name, key))
     return cls(**values)
+
+
+def _granted(
+    file: tomlfile.TomlFile, path: tuple[str, str], value: Any, problems: list[Problem]
+) -> tuple[Grant, ...]:
+    """Return the grants of a table; what is wrong with one has its own line."""
+    found, wrong = granted(_typed(value, dict, "a table"))
+    for key, text in wrong:
+        section = ".".join(path)
+        problems.append(file.problem(f"[{section}] {_shown(key)}: {text}", *path, key))
+    return found
 
 
 def _shown(name: str) -> str:

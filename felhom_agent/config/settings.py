@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from felhom_agent.config.huboptions import DEFAULTS, Grant
 from felhom_agent.model import Mode
 
 DEFAULT_PATH = Path("/etc/felhom-agent/agent.toml")
@@ -124,6 +125,18 @@ class HubConfig:
     `[101, "200-299"]`. Files on this host go before it. Default: none."""
     max_guests: int = _between(1, 5000, 500)
     """How many guests the hub may declare; a generation with more is refused."""
+    options: tuple[Grant, ...] = DEFAULTS
+    """What the hub may declare of them, as a table `[hub.options]`: the name of an option (`net`
+    for all cards, `net0` for one) is `true`, `false` or, for a number, a range like
+    `"512..16384"`. What the table does not name stays as it is by default; every other option is
+    `false`. `state` is `state = "running"` alone, `unset` is the list of options that shall be
+    absent, each of which must be allowed, too. Never allowed: what can lose data or reaches the
+    host (docs/hub.md)."""
+    may_stop: bool = False
+    """Whether the hub may declare `state = "stopped"`: a graceful shutdown, never a pulled plug."""
+    stops_per_hour: int = _between(0, 1000, 5)
+    """How many guests the hub may stop within any hour; a stop and a start in two generations is a
+    restart, and counts as one."""
 
     def names(self, vmid: int) -> bool:
         """Return whether the owner named a guest for the hub."""

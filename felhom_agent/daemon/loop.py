@@ -69,6 +69,8 @@ RELOAD, STOP, WAKE = "reload", "stop", "wake"
 _HUB_CLOSE_TIMEOUT = 2.0
 # A snapshot is reported to the hub until it is older than so many seconds, or intervals.
 _REPORT_MIN_AGE, _REPORT_INTERVALS = 180.0, 3
+# What the hub may wish for counts from a reload on; the rest of its settings holds a connection.
+_HUB_POLICY = ("guests", "max_guests", "options", "may_stop", "stops_per_hour")
 Message = str | Ended | Released
 Inbox = queue.SimpleQueue[Message]
 
@@ -360,7 +362,8 @@ class Daemon:
 
     def _adopt(self, fresh: Config) -> None:
         old = self.config
-        hub = dataclasses.replace(old.hub, guests=fresh.hub.guests, max_guests=fresh.hub.max_guests)
+        policy = {name: getattr(fresh.hub, name) for name in _HUB_POLICY}
+        hub = dataclasses.replace(old.hub, **policy)
         kept = dataclasses.replace(fresh, proxmox=old.proxmox, journal=old.journal, hub=hub)
         if waiting := _need_restart(old, fresh):
             text = "takes effect at a restart (systemctl restart felhom-agent): %s"
@@ -385,7 +388,7 @@ def _need_restart(old: Config, fresh: Config) -> list[str]:
         f"[{section}] {setting.name}"
         for section in ("proxmox", "journal", *(["hub"] if old.hub.url or fresh.hub.url else []))
         for setting in dataclasses.fields(getattr(old, section))
-        if setting.name not in ("guests", "max_guests")
+        if setting.name not in _HUB_POLICY
         and getattr(getattr(old, section), setting.name)
         != getattr(getattr(fresh, section), setting.name)
     ]

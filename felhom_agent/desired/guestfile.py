@@ -24,6 +24,7 @@ from typing import Any, Final, TypeVar
 
 from felhom_agent.config.suggest import did_you_mean
 from felhom_agent.config.tomlfile import TomlFile
+from felhom_agent.desired.dangerous import unconfirmed
 from felhom_agent.model import (
     DeclaredValue,
     DesiredGuest,
@@ -32,6 +33,7 @@ from felhom_agent.model import (
     Problem,
     RestartPolicy,
     RunState,
+    Source,
     StopPolicy,
 )
 from felhom_agent.options import Invalid, declared, keys, lookup, lost_by_unset
@@ -44,7 +46,7 @@ MAX_VALUE: Final = 60
 MAX_UNSET: Final = 1000
 MAX_IDENTITY: Final = 1000
 
-_KEYS = ("kind", "state", "mode", "stop", "restart", "identity", "config", "unset")
+_KEYS = ("kind", "state", "mode", "stop", "restart", "identity", "config", "unset", "dangerous")
 # PVE: pve-common JSONSchema.pm pve_verify_vmid
 _VMID = re.compile(r"[1-9][0-9]{2,8}")
 
@@ -67,27 +69,30 @@ class Declarations:
     whole: bool = True
 
 
-def declarations_of(file: TomlFile, *, hints: bool = True) -> Declarations:
+def declarations_of(
+    file: TomlFile, *, hints: bool = True, source: Source = Source.FILE
+) -> Declarations:
     """Given a parsed file, return what it declares; with `hints`, problems guess at what was meant
-    by a wrong word, which takes its time.
+    by a wrong word, which takes its time. `source` is who wrote it.
     """
-    return _Reader(file, hints=hints).read()
+    return _Reader(file, hints=hints, source=source).read()
 
 
 def guests_of(
-    file: TomlFile, *, hints: bool = True
+    file: TomlFile, *, hints: bool = True, source: Source = Source.FILE
 ) -> tuple[dict[int, DesiredGuest], list[Problem]]:
     """Given a parsed file, return the guests it declares rightly, and the problems found in it."""
-    found = declarations_of(file, hints=hints)
+    found = declarations_of(file, hints=hints, source=source)
     return found.guests, found.problems
 
 
 class _Reader:
     """Walks one file and collects what is wrong on the way."""
 
-    def __init__(self, file: TomlFile, *, hints: bool) -> None:
+    def __init__(self, file: TomlFile, *, hints: bool, source: Source) -> None:
         self._file = file
         self._hints = hints
+        self._source = source
         self._found = Declarations()
         self._count = 0
         self._vmid = 0  # of the guest whose table is being read; 0: it is none's
@@ -142,6 +147,9 @@ class _Reader:
         config = self._config(body.get("config", {}), kind, path)
         state = self._word(body, RunState, path, "state")
         restart = self._restart(body, state, path)
+        if self._source is Source.FILE:  # a hub has no say in it, whether once or twice
+            for where, text in unconfirmed(kind, config, body.get("dangerous", [])):
+                self._wrong(f"guest {name}: {text}", *path, *where)
         return DesiredGuest(
             vmid=int(name),
             kind=kind,
@@ -152,6 +160,7 @@ class _Reader:
             identity=self._text(body, path, "identity"),
             config=MappingProxyType(config),
             unset=self._unset(body.get("unset", []), config, kind, path),
+            source=self._source,
             place=self._file.place(*path),
         )
 

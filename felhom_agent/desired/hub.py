@@ -6,9 +6,11 @@ used while the hub is away. A generation that goes back, or ahead by more than h
 refused.
 
 The hub may ask for what can be undone, and only of the guests that the owner named for it (`[hub]
-guests`); what it declares of others is ignored and told. What only the host's owner may say is
-refused from it: to pull a plug (`stop`), to restart (`restart`), to confirm another guest
-(`identity`).
+guests`); what it declares of others is ignored and told. Which options it may set, and to what, is
+the owner's word, too (`hubpolicy`); where the owner takes it back, a generation that needs it is in
+force no more, until it is given again. What only the host's owner may say is refused from it: to
+pull a plug (`stop`), to restart (`restart`), to confirm another guest (`identity`) or what loses
+data (`dangerous`).
 
 What was kept and cannot be used any more is set aside; then nothing is the hub's desire until it
 answers.
@@ -33,14 +35,15 @@ from felhom_agent.config.settings import HubConfig
 from felhom_agent.config.tomlfile import TomlFile
 from felhom_agent.desired.guestfile import guests_of
 from felhom_agent.desired.hubfile import HubFile, OddContent, problem_of
+from felhom_agent.desired.hubpolicy import HubPolicy
 from felhom_agent.durable.disk import DISK, Disk
 from felhom_agent.errors import ConfigError, FelhomError
-from felhom_agent.model import Desired, DesiredGuest, Place, Problem
+from felhom_agent.model import Desired, DesiredGuest, Place, Problem, Source
 
 _log = logging.getLogger(__name__)
 
 NAME = "hub.json"
-OWNER_ONLY_KEYS = ("stop", "restart", "identity")
+OWNER_ONLY_KEYS = ("stop", "restart", "identity", "dangerous")
 MAX_GENERATION = 2**53 - 1
 MAX_GENERATION_STEP = 1_000_000
 MAX_PROBLEMS = 20
@@ -62,6 +65,16 @@ class HubState:
     may_block: bool = True
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """What a generation came to by the owner's word: its guests, or what is wrong with it."""
+
+    config: HubConfig
+    source: str
+    guests: Mapping[int, DesiredGuest]
+    problems: tuple[Problem, ...]
+
+
 class HubProvider:
     """Desires what the hub last asked for and was found good."""
 
@@ -75,10 +88,8 @@ class HubProvider:
         self._lock = threading.Lock()
         found, self._trouble = self._file.read(_understood)
         self._kept = found or HubState()
-        guests, problems = read_state(self._kept.state or {}, self._source(), config.max_guests)
         # Rules may have grown since it was accepted; then nothing of it is in force.
-        self._problems = tuple(problems)
-        self._guests = {} if problems else guests
+        self._judged = self._judge(self._kept, config)
 
     @property
     def kept(self) -> HubState:
@@ -88,18 +99,37 @@ class HubProvider:
 
     def load(self) -> Desired:
         """Return what is desired of the guests named for the hub, with what is wrong with it."""
-        with self._lock:
-            guests, problems, trouble = self._guests, self._problems, self._trouble
-            source = self._source()
-        named = {v: guest for v, guest in guests.items() if self._config.names(v)}
+        judged, trouble = self._judged_now()
+        named = {v: guest for v, guest in judged.guests.items() if judged.config.names(v)}
         found = [problem_of(trouble)] if trouble else []
-        if ignored := guests.keys() - named.keys():
-            found.append(_not_named(ignored, source))
-        return Desired(MappingProxyType(named), (*problems, *found))
+        if ignored := judged.guests.keys() - named.keys():
+            found.append(_not_named(ignored, judged.source))
+        return Desired(MappingProxyType(named), (*judged.problems, *found))
+
+    def _judged_now(self) -> tuple[_Judged, str]:
+        """Return what is in force by the owner's present word, and what is wrong with the file."""
+        while True:  # once more for each word of the owner's or the hub's that came meanwhile
+            with self._lock:
+                kept, judged, config = self._kept, self._judged, self._config
+                if judged.config is config:
+                    return judged, self._trouble
+            fresh = self._judge(kept, config)
+            with self._lock:
+                if self._kept.state is kept.state:
+                    self._judged = fresh
+
+    @staticmethod
+    def _judge(kept: HubState, config: HubConfig) -> _Judged:
+        source = f"generation {kept.generation} of the hub"
+        guests, problems = read_state(kept.state or {}, source, config)
+        return _Judged(config, source, {} if problems else guests, tuple(problems))
 
     def adopt(self, config: HubConfig) -> None:
-        """Take the owner's word on which guests the hub may speak for; from any thread."""
-        self._config = config
+        """Take the owner's word on what the hub may wish for; from any thread, and in force with
+        the next `load`.
+        """
+        with self._lock:
+            self._config = config
 
     def speaks_for(self, vmid: int) -> bool:
         """Return whether the owner named a guest for the hub; from any thread."""
@@ -116,15 +146,13 @@ class HubProvider:
             raise FelhomError(why)
         if not isinstance(state, dict):
             raise FelhomError("the desired state is no object")
-        source = f"generation {generation} of the hub"
-        guests, problems = read_state(state, source, self._config.max_guests)
-        if problems:
-            raise ConfigError(tuple(problems))
         fresh = replace(kept, generation=generation, etag=etag, state=state)
+        judged = self._judge(fresh, self._config)
+        if judged.problems:
+            raise ConfigError(judged.problems)
         self._keep(fresh)
         with self._lock:
-            self._kept, self._guests, self._problems = fresh, guests, ()
-            self._trouble = ""
+            self._kept, self._judged, self._trouble = fresh, judged, ""
 
     def answered(self) -> None:
         """Hear that the hub has nothing newer; if what was kept was damaged, that is over."""
@@ -147,17 +175,16 @@ class HubProvider:
         cannot be kept.
         """
         kept = self.kept
-        self._change(HubState(blocked=kept.blocked, may_block=kept.may_block))
+        fresh = HubState(blocked=kept.blocked, may_block=kept.may_block)
+        self._change(fresh)
+        judged = self._judge(fresh, self._config)
         with self._lock:
-            self._guests, self._problems, self._trouble = {}, (), ""
+            self._judged, self._trouble = judged, ""
 
     def _change(self, fresh: HubState) -> None:
         self._keep(fresh)
         with self._lock:
             self._kept = fresh
-
-    def _source(self) -> str:
-        return f"generation {self._kept.generation} of the hub"
 
     def _keep(self, kept: HubState) -> None:
         self._file.write(
@@ -188,22 +215,25 @@ def why_not_next(generation: object, kept: int) -> str:
 
 
 def read_state(
-    state: Mapping[str, Any], source: str, max_guests: int
+    state: Mapping[str, Any], source: str, config: HubConfig
 ) -> tuple[dict[int, DesiredGuest], list[Problem]]:
-    """Given a desired state as JSON, return its guests and what is wrong with it: at most
-    MAX_PROBLEMS problems, and how many more there are.
+    """Given a desired state as JSON and the owner's word, return its guests and what is wrong with
+    it: at most MAX_PROBLEMS problems, and how many more there are.
     """
     table = state.get("guest")
     bodies = table if isinstance(table, dict) else {}
-    if len(bodies) > max_guests:
-        text = f"it has {len(bodies)} guests; [hub] max_guests allows {max_guests}"
+    if len(bodies) > config.max_guests:
+        text = f"it has {len(bodies)} guests; [hub] max_guests allows {config.max_guests}"
         return {}, [Problem(Place(source), text)]
     try:
-        guests, problems = guests_of(TomlFile(source, state), hints=False)
+        file = TomlFile(source, state)
+        guests, problems = guests_of(file, hints=False, source=Source.HUB)
+        refused = [Problem(Place(source), text) for text in _refusals(guests, config)]
     except Exception as error:  # a bug of ours costs the generation that found it, not the agent
         _log.exception("internal error while validating %s; please report it", source)
         text = f"cannot be validated: internal error ({type(error).__name__}); please report it"
         return {}, [Problem(Place(source), text)]
+    problems += refused
     problems += [
         Problem(
             Place(source), f"guest {name}: {word} is for a file on the host; a hub cannot say it"
@@ -213,6 +243,10 @@ def read_state(
         if isinstance(body, dict) and word in body
     ]
     return guests, _bounded(problems, source)
+
+
+def _refusals(guests: Mapping[int, DesiredGuest], config: HubConfig) -> Iterable[str]:
+    return HubPolicy(config).refusals(guests.values())
 
 
 def _bounded(problems: list[Problem], source: str) -> list[Problem]:

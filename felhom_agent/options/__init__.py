@@ -8,7 +8,13 @@ and tells what a value means. The facts are the lines of `qemu` and `lxc`.
 from felhom_agent.options.declaration import declared, keys, lookup, understood
 from felhom_agent.options.formats import Invalid
 from felhom_agent.options.propstring import Key, PropertyString
-from felhom_agent.options.refusal import beyond_token, lost_by_unset, mask, never_settles
+from felhom_agent.options.refusal import (
+    beyond_token,
+    dangerous,
+    lost_by_unset,
+    mask,
+    never_settles,
+)
 from felhom_agent.options.table import Option
 from felhom_agent.options.types import OptionType
 from felhom_agent.options.volume import Volume
@@ -21,6 +27,7 @@ __all__ = [
     "PropertyString",
     "Volume",
     "beyond_token",
+    "dangerous",
     "declared",
     "keys",
     "lookup",

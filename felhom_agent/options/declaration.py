@@ -16,7 +16,7 @@ from felhom_agent.options.formats import UNDEFINED, UNKNOWN_PART, Invalid
 from felhom_agent.options.lxc import LXC, raw_line
 from felhom_agent.options.propstring import PropertyString
 from felhom_agent.options.qemu import QEMU
-from felhom_agent.options.refusal import for_good, never_settles
+from felhom_agent.options.refusal import for_good, never_settles, reserved
 from felhom_agent.options.table import Option, Table
 
 TABLES: Final[Mapping[str, Table]] = {"qemu": QEMU, "lxc": LXC}
@@ -46,7 +46,7 @@ def keys(kind: str) -> tuple[str, ...]:
 def declared(kind: str, key: str, value: DeclaredValue) -> str:
     """Given a declared value, return its wire text. Raise `Invalid` if it can never be so."""
     option, wire = understood(kind, key, value)
-    if reason := for_good(option, wire) or never_settles(option, wire):
+    if reason := for_good(option, wire) or never_settles(option, wire) or reserved(option, wire):
         raise Invalid(reason)
     return wire
 

@@ -43,7 +43,7 @@ LXC: Final = Table(
     Option("onboot", _BOOL, "0", _OPTIONS),
     Option("protection", _BOOL, "0", _OPTIONS),
     Option("startup", special.Startup(), None, _OPTIONS),
-    Option("tags", Words(";", formats.tag, unordered=True, fold=True), "", _OPTIONS),
+    Option("tags", special.Tags(";", formats.tag, unordered=True, fold=True), "", _OPTIONS),
     Option("template", _BOOL, "0", _OPTIONS),
     # processors and memory
     Option("cores", integer(1, 8192), None, _CPU),

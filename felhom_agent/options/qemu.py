@@ -49,7 +49,7 @@ QEMU: Final = Table(
     Option("onboot", _BOOL, "0", _OPTIONS),
     Option("protection", _BOOL, "0", _OPTIONS),
     Option("startup", special.Startup(), None, _OPTIONS, also="Sys.Modify on /"),
-    Option("tags", Words(";", formats.tag, unordered=True, fold=True), "", _OPTIONS),
+    Option("tags", special.Tags(";", formats.tag, unordered=True, fold=True), "", _OPTIONS),
     Option("template", _BOOL, "0", _OPTIONS),
     # processors and memory
     Option(

@@ -4,7 +4,8 @@ The reasons are kept apart. Some values PVE refuses or turns into another whoeve
 (`never_settles`), and some cannot be undone (`for_good`): such a declaration is wrong, and told so
 when its file is loaded. A mask is no password (`mask`): it is wrong only where it would be written.
 And some *PVE gives to root alone* (`beyond_token`), so that an agent on an API token would fail for
-ever: those may be declared, and are compared. Each function returns the reason, or nothing.
+ever: those may be declared, and are compared. Some lose data at the next stop or crash
+(`dangerous`). Each function returns the reason, or nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from felhom_agent.options.propstring import PropertyString
-from felhom_agent.options.special import MASK
+from felhom_agent.options.special import MASK, RESERVED_TAG, Tags
 from felhom_agent.options.table import Option
 from felhom_agent.options.volume import Volume
 
@@ -33,6 +34,15 @@ _SEVERAL_LINES: Final = frozenset({"description", "sshkeys", "tags"})
 _EITHER: Final = tuple(
     (f"{unit}{way}", unit) for unit in ("mbps", "iops") for way in ("_rd", "_wr")
 )
+# PVE: qemu-server QemuServer/Drive.pm print_drivedevice_full: QEMU drops all that was written to a
+# `snapshot` drive when the guest stops; unsafe caches never flush; errors that are ignored are told
+# to nobody
+_DANGEROUS: Final[Mapping[str, frozenset[str]]] = {
+    "snapshot": frozenset({"1"}),
+    "cache": frozenset({"unsafe"}),
+    "rerror": frozenset({"ignore"}),
+    "werror": frozenset({"ignore"}),
+}
 _NOT_OF_A_CD: Final = ("snapshot", "format")
 
 
@@ -67,6 +77,20 @@ def for_good(option: Option, wire: str) -> str:
     if option.name == "template" and wire == "1":
         return "PVE never makes a guest of a template again; make it one by hand"
     return ""
+
+
+def reserved(option: Option, wire: str) -> str:
+    """Given a valid value, return why nobody declares it; empty if it may be declared."""
+    found = sorted(option.type.reserved(wire)) if isinstance(option.type, Tags) else []
+    if not found:
+        return ""
+    return f"a tag that begins with {RESERVED_TAG} is not declared: it is set in PVE ({found[0]})"
+
+
+def dangerous(option: Option, wire: str) -> tuple[str, ...]:
+    """Given a valid value, return the parts of it with which data is lost at a stop or a crash."""
+    parts = _parts(option, wire)
+    return tuple(part for part, values in _DANGEROUS.items() if parts.get(part) in values)
 
 
 def lost_by_unset(option: Option) -> str:

@@ -93,6 +93,11 @@ _TAGS: Final = Rule(
     "pve-guest-common GuestHelpers.pm",
 )
 
+_RESERVED: Final = Rule(
+    "a tag that begins with felhom- makes no difference, stays, and is not declared",
+    "felhom-agent",
+)
+
 
 def rules_of(option: Option) -> tuple[Rule, ...]:
     """Given an option, return the rules by which its values are compared."""
@@ -103,6 +108,7 @@ def _rules(option: Option) -> Iterator[Rule]:
     yield from _of_type(option.type)
     if option.name == "tags":
         yield _TAGS
+        yield _RESERVED
     if option.presence:
         yield _PRESENCE
     if option.secret:

@@ -28,6 +28,7 @@ from felhom_agent.options.propstring import Parts, PropertyString
 from felhom_agent.options.types import OptionType, Text, Words, joined, one, scalar_text
 
 MASK: Final = "*" * 10
+RESERVED_TAG: Final = "felhom-"
 _STARTUP: Final = re.compile(r"(?:(order|up|down)=)?([0-9]{1,18})")
 
 
@@ -40,6 +41,29 @@ class Description(Text):
     def meaning(self, wire: str) -> Hashable:
         # recorded: 14-fixpoints/001: QEMU cuts all trailing white space, LXC only newlines
         return wire.rstrip("\n") if self.newline else wire.rstrip()
+
+
+@dataclass(frozen=True)
+class Tags(Words):
+    """A guest's tags. Those that begin with `RESERVED_TAG` are set in PVE, by hand, for the agent
+    to read: they make no difference, and are carried along when others are written.
+    """
+
+    def meaning(self, wire: str) -> Hashable:
+        words = super().meaning(wire)
+        return frozenset(w for w in words if not _is_reserved(w))  # type: ignore[attr-defined]  # a set
+
+    def carried(self, wire: str, actual: str) -> str:
+        kept = self.reserved(actual)
+        return self.separator.join([*split_list(wire), *kept]) if kept else wire
+
+    def reserved(self, text: str) -> list[str]:
+        """Given a list of tags, return the reserved ones."""
+        return [word for word in split_list(text) if _is_reserved(word)]
+
+
+def _is_reserved(tag: str) -> bool:
+    return tag.lower().startswith(RESERVED_TAG)
 
 
 @dataclass(frozen=True)

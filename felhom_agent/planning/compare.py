@@ -22,7 +22,7 @@ from felhom_agent.options import (
     understood,
 )
 from felhom_agent.options.formats import split_list
-from felhom_agent.options.special import Boot
+from felhom_agent.options.special import Boot, Tags
 from felhom_agent.planning.conditional import in_context
 from felhom_agent.planning.context import EQUAL, Comparison, Context, Verdict
 from felhom_agent.planning.rights import (
@@ -233,6 +233,8 @@ def _is_default(option: Option, text: str) -> bool:
 def _lasting(option: Option, text: str) -> tuple[str, str]:
     """Return what of a text stays even where the option shall not be set, and what does not."""
     kind = option.type
+    if isinstance(kind, Tags):
+        return kind.carried("", text), text
     if not isinstance(kind, PropertyString) or not any(s.lasting for s in kind.keys.values()):
         return "", text
     try:

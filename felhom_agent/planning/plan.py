@@ -54,6 +54,7 @@ from felhom_agent.planning.compare import (
     unset_wire,
 )
 from felhom_agent.planning.identity import identity_mismatch
+from felhom_agent.planning.lowering import why_not_lowered
 from felhom_agent.planning.pausetag import PAUSED_BY_TAG, is_paused_by_tag
 from felhom_agent.planning.rawlines import raw_lines
 from felhom_agent.planning.support import unsupported
@@ -227,7 +228,7 @@ def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iter
         waits = _waits(guest, key, value, context)
         here = replace(context, pending=True) if waits else context
         for finding in _finding(guest, key, value, here):
-            yield _if_known(guest, finding, facts)
+            yield _unless_lowered(desired, guest, _if_known(guest, finding, facts))
 
 
 def _if_known(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:
@@ -238,6 +239,11 @@ def _if_known(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:
     before = "" if finding.before is ABSENT else finding.before
     why = unsupported(option, finding.key, finding.after, before, facts) if option else ""
     return _Note(f"{finding.key}: {why}", refused=True) if why else finding
+
+
+def _unless_lowered(desired: DesiredGuest, guest: ActualGuest, finding: _Finding) -> _Finding:
+    why = why_not_lowered(desired, guest, finding) if isinstance(finding, Change) else ""
+    return _Note(f"{finding}: {why}") if why else finding
 
 
 def _finding(

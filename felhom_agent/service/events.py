@@ -205,8 +205,9 @@ HUB_REFUSED: Final = Event(
     "The hub said what cannot be followed, or refused the report",
     "The line tells what. What was in force stays in force. A wrong key (401, 403) is asked for "
     "only once an hour: mend /etc/felhom-agent/hub-key and restart the agent. A desired state "
-    "that is refused must be mended at the hub; where it named a generation that it cannot go on "
-    "from, `felhom-agent hub forget` lets it start again.",
+    "that is refused must be mended at the hub, or what it wishes be allowed in [hub.options] of "
+    "agent.toml; where it named a generation that it cannot go on from, `felhom-agent hub forget` "
+    "lets it start again.",
 )
 HUB_STATE: Final = Event(
     "hub-state",

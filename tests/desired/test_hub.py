@@ -296,7 +296,7 @@ VALUES = st.recursive(
 def test_whatever_a_hub_declares_it_is_refused_or_within_its_rights(
     state: dict[str, Any],
 ) -> None:
-    guests, problems = read_state(state, "a hub", 500)
+    guests, problems = read_state(state, "a hub", HubConfig())
     if problems:
         assert all(str(problem).startswith("a hub: ") for problem in problems)
         return
