@@ -16,7 +16,13 @@ from urllib.parse import urlsplit
 
 from felhom_agent import regularfile
 from felhom_agent.config import tomlfile
-from felhom_agent.config.settings import SECTIONS, Config, ProxmoxConfig
+from felhom_agent.config.settings import (
+    DEFAULT_PATH,
+    SECTIONS,
+    Config,
+    ControlConfig,
+    ProxmoxConfig,
+)
 from felhom_agent.config.suggest import did_you_mean
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Problem
@@ -69,6 +75,25 @@ def load(path: Path) -> Config:
     return dataclasses.replace(config, proxmox=proxmox, hub=hub)
 
 
+def load_control(path: Path) -> ControlConfig:
+    """Given a path, return how the agent of that configuration is spoken to, whatever else is wrong
+    with it: who wants to stop an agent must not have to mend its file first.
+
+    Raise ConfigError if that cannot be told.
+    """
+    problems: list[Problem] = []
+    try:
+        file = tomlfile.read(path)
+        found = _section(file, "control", ControlConfig, path.resolve().parent, problems)
+    except ConfigError:
+        if path == DEFAULT_PATH:
+            return ControlConfig()
+        raise
+    if problems:
+        raise ConfigError(tuple(problems))
+    return found
+
+
 def _section(
     file: tomlfile.TomlFile, name: str, cls: type[T], base: Path, problems: list[Problem]
 ) -> T:
@@ -112,6 +137,8 @@ def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path)
         raise ValueError(f"must be one line of at most {MAX_TEXT} characters")
     if hint is str:
         return text
+    if not text and setting.metadata.get("may_be_empty"):
+        return None
     if not text:
         raise ValueError("must be a path")
     return base / text

@@ -13,8 +13,10 @@ refused from it: to pull a plug (`stop`), to restart (`restart`), to confirm ano
 What was kept and cannot be used any more is set aside; then nothing is the hub's desire until it
 answers.
 
-Threads: one lock guards what is in force. `accept`, `block` and `answered` belong to the hub loop,
-`load` to the main loop; the disk is written outside of the lock.
+Threads: one lock guards what is in force, for moments. Another one, `_changing`, is held from the
+reading of what is kept to the end of writing what comes in its place, so that no change undoes
+another: `accept`, `block` and `answered` belong to the hub loop, `let_block` and `forget` to
+whoever speaks for the owner, `load` to the main loop, which never waits for the disk here.
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ class HubProvider:
         self._config = config
         self._file = HubFile(directory / NAME, disk, keeps=keeps)
         self._lock = threading.Lock()
+        self._changing = threading.Lock()
         found, self._trouble = self._file.read(_understood)
         self._kept = found or HubState()
         guests, problems = read_state(self._kept.state or {}, self._source(), config.max_guests)
@@ -120,11 +123,12 @@ class HubProvider:
         guests, problems = read_state(state, source, self._config.max_guests)
         if problems:
             raise ConfigError(tuple(problems))
-        fresh = replace(kept, generation=generation, etag=etag, state=state)
-        self._keep(fresh)
-        with self._lock:
-            self._kept, self._guests, self._problems = fresh, guests, ()
-            self._trouble = ""
+        with self._changing:
+            fresh = replace(self.kept, generation=generation, etag=etag, state=state)
+            self._keep(fresh)
+            with self._lock:
+                self._kept, self._guests, self._problems = fresh, guests, ()
+                self._trouble = ""
 
     def answered(self) -> None:
         """Hear that the hub has nothing newer; if what was kept was damaged, that is over."""
@@ -133,23 +137,27 @@ class HubProvider:
 
     def block(self, *, blocked: bool) -> None:
         """Keep whether the hub has blocked this host. Raise FelhomError if that cannot be kept."""
-        self._change(replace(self.kept, blocked=blocked))
+        with self._changing:
+            kept = self.kept
+            self._change(replace(kept, blocked=blocked and kept.may_block))
 
     def let_block(self, *, allowed: bool) -> None:
         """Keep whether the hub may block this host; if not, its present block ends. Raise
         FelhomError if that cannot be kept.
         """
-        kept = self.kept
-        self._change(replace(kept, may_block=allowed, blocked=kept.blocked and allowed))
+        with self._changing:
+            kept = self.kept
+            self._change(replace(kept, may_block=allowed, blocked=kept.blocked and allowed))
 
     def forget(self) -> None:
         """Forget generation and state, so that the hub begins again. Raise FelhomError if that
         cannot be kept.
         """
-        kept = self.kept
-        self._change(HubState(blocked=kept.blocked, may_block=kept.may_block))
-        with self._lock:
-            self._guests, self._problems, self._trouble = {}, (), ""
+        with self._changing:
+            kept = self.kept
+            self._change(HubState(blocked=kept.blocked, may_block=kept.may_block))
+            with self._lock:
+                self._guests, self._problems, self._trouble = {}, (), ""
 
     def _change(self, fresh: HubState) -> None:
         self._keep(fresh)

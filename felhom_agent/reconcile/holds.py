@@ -56,6 +56,13 @@ class Holds:
         """Whether the agent is stopping."""
         return self._closing.is_set()
 
+    def in_force(self) -> tuple[tuple[str, str], ...]:
+        """Return the name and the reason of each hold that holds every guest now."""
+        found = [(hold.name, hold.ask(0)) for hold in self._holds]
+        if self.closing:
+            found.append(("stop", "the agent is stopping"))
+        return tuple((name, why) for name, why in found if why)
+
     def may_change(self, vmid: int, *, ends_restart: bool = False) -> str:
         """Given a guest, return why it must not be changed now; empty if it may be.
 
