@@ -100,8 +100,6 @@ class Passes:
             desired = load()
             self._declared = frozenset(desired.guests.keys() | desired.held.keys())
             self._settles_in = desired.settles_in
-            if not self._declared:
-                self._plans = MappingProxyType({})
             self._scheduler.declare(desired)
             self._planner.forget_others(desired.guests.keys())
             self._scheduler.settle_first(self._busy() - self._declared)

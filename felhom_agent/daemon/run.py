@@ -55,7 +55,7 @@ def run(
     manager = ServiceManager.present()
     manager.require_watchdog(config.proxmox.connect_timeout + config.proxmox.read_timeout)
     waiting = False
-    control = ControlSocket(None if once else config.control.socket)
+    control = ControlSocket(config.control.socket)
     with signals(inbox, shutting_down), closing(control):
         while True:
             try:
