@@ -9,6 +9,7 @@ from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon import run as daemon
+from felhom_agent.model import Mode
 from felhom_agent.service import logging
 
 EX_NOT_CONVERGED = 2
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.dry_run:
             return config
         return dataclasses.replace(
-            config, reconcile=dataclasses.replace(config.reconcile, dry_run=True)
+            config, reconcile=dataclasses.replace(config.reconcile, mode=Mode.OBSERVE)
         )
 
     config = reread()

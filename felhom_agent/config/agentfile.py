@@ -10,6 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 from urllib.parse import urlsplit
@@ -137,6 +138,8 @@ def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path)
         raise ValueError(f"must be one line of at most {MAX_TEXT} characters")
     if hint is str:
         return text
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return _word(text, hint)
     if not text and setting.metadata.get("may_be_empty"):
         return None
     if not text:
@@ -148,6 +151,15 @@ def _typed(value: Any, cls: type, words: str) -> Any:
     if not isinstance(value, cls):
         raise ValueError(f"must be {words}")
     return value
+
+
+def _word(text: str, words: type[StrEnum]) -> StrEnum:
+    """Given a text and the words it may be, return the word. Raise ValueError in words."""
+    try:
+        return words(text)
+    except ValueError:
+        known = " or ".join(f'"{word}"' for word in words)
+        raise ValueError(f"must be {known}{did_you_mean(text, map(str, words))}") from None
 
 
 def _listed(value: Any) -> list[Any]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from felhom_agent.model import Mode
+
 DEFAULT_PATH = Path("/etc/felhom-agent/agent.toml")
 
 
@@ -69,8 +71,9 @@ class ReconcileConfig:
     parallel: int = _between(0, 64, 0)
     """How many guests may be started or stopped at the same time. Default (0): as many as the
     datacenter's `max_workers` allows, and 4 where it says nothing."""
-    dry_run: bool = False
-    """Plan and report, change nothing."""
+    mode: Mode = Mode.ENFORCE
+    """What the agent may do about drift on this host: `enforce`, or `observe`, which plans and
+    reports and changes nothing. A guest's own `mode` can only take away from it."""
     start_timeout: float = _between(1, 86400, 300.0)
     """Seconds a guest's start may take before the agent stops waiting for it."""
     stop_timeout: float = _between(1, 86400, 180.0)

@@ -33,14 +33,16 @@ from felhom_agent.journal.identities import Identities
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.retention import Limits, retain
-from felhom_agent.model import Desired
+from felhom_agent.journal.suspensions import Suspensions
+from felhom_agent.model import Desired, Mode
 from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.reconcile.engine import Engine
-from felhom_agent.reconcile.holds import Holds
+from felhom_agent.reconcile.holds import Holds, InForce
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.reconcile.quorum import Quorum
+from felhom_agent.service.boot import since_boot
 from felhom_agent.service.events import AGENT_STOPPED, IN_FLIGHT
 from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
@@ -48,6 +50,8 @@ from felhom_agent.service.manager import ServiceManager
 from felhom_agent.service.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
+
+OBSERVING = "nothing is changed in observe mode"
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Parts:
     node: Node
     operations: Operations
     identities: Identities
+    suspensions: Suspensions
     planner: Planner
     holds: Holds
     quorum: Quorum
@@ -141,12 +146,14 @@ def assembled(
     shutting_down: Flag | None = None,
     manager: ServiceManager | None = None,
     monotonic: Callable[[], float] = time.monotonic,
+    boottime: Callable[[], float] = since_boot,
 ) -> Iterator[Parts]:
     """Hold a running agent's parts for the length of a block; drain and close on the way out.
 
     `clock` tells the seconds since the epoch at which operations begin and end; the journal lives
     on `disk`; once `shutting_down` is set, no look is begun any more. `manager` hears how it
-    goes. `monotonic` tells how long operations have been in flight.
+    goes. `monotonic` tells how long operations have been in flight, `boottime` the seconds since
+    this boot.
 
     Raise ConfigError, AlreadyRunning or JournalError if the agent cannot begin.
     """
@@ -157,14 +164,18 @@ def assembled(
         journal, records = open_journal(config.journal, clock, disk, manager.watchdog)
         operations = Operations(journal, records, clock, limits_of(config.journal), monotonic)
         identities = Identities(journal, records)
-        planner, holds, quorum = Planner(identities), Holds(), Quorum(node.client)
+        suspensions = Suspensions(journal, records, clock, boottime)
+        planner, holds = Planner(identities, operations.open_restarts), Holds(clock)
+        quorum = Quorum(node.client)
         engine = Engine(node, operations, planner, LaneQueue(), holds, quorum, settings)
-        holds.register("dry run", lambda _: "dry run" if engine.settings.dry_run else "")
-        holds.register("quorum", lambda _: quorum.reason())
+        # What a person said is told first.
+        _register_suspensions(holds, suspensions)
+        holds.register("mode", lambda _: _observing(engine), by="agent.toml")
+        holds.register("quorum", lambda _: quorum.reason(), by="the cluster")
         holds.register("journal", lambda _: _journal_trouble(operations), absolute=True)
         try:
             yield Parts(
-                node, operations, identities, planner, holds, quorum, engine,
+                node, operations, identities, suspensions, planner, holds, quorum, engine,
                 lambda: _reopens(journal, config, clock),
             )  # fmt: skip
         finally:
@@ -172,6 +183,31 @@ def assembled(
             journal.close()
             node.client.close()
             _farewell(operations, drained=drained)
+
+
+def _register_suspensions(holds: Holds, suspensions: Suspensions) -> None:
+    """Let freezes and pauses hold; a freeze holds whatever else would be done."""
+
+    def listed(*, freeze: bool) -> list[InForce]:
+        found = (each for each in suspensions.all() if each.freeze is freeze)
+        return [
+            InForce("freeze" if freeze else "pause", suspensions.text(each), each.since, each.by,
+                    each.vmid)
+            for each in found
+        ]  # fmt: skip
+
+    holds.register(
+        "freeze",
+        lambda _: suspensions.frozen(),
+        absolute=True,
+        each=lambda: listed(freeze=True),
+    )
+    holds.register("pause", suspensions.reason, each=lambda: listed(freeze=False))
+
+
+def _observing(engine: Engine) -> str:
+    """Return that the host's guests are only observed; empty if they are not."""
+    return OBSERVING if engine.settings.mode is Mode.OBSERVE else ""
 
 
 def _journal_trouble(operations: Operations) -> str:

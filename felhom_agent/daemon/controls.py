@@ -24,8 +24,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from felhom_agent.daemon.controlview import Access, Suspends, status_of
+from felhom_agent.daemon.controlview import Access, status_of
 from felhom_agent.desired.hub import HubProvider
+from felhom_agent.journal.shape import MAX_SUSPENSION
+from felhom_agent.journal.suspensions import ALL
 from felhom_agent.service.control import (
     Caller,
     ControlAnswer,
@@ -41,10 +43,7 @@ _log = logging.getLogger(__name__)
 
 MAX_WHY = 200
 """The longest reason that a person may give, in characters."""
-MAX_SECONDS = 366 * 86400
-"""The longest time that a pause or a freeze may be told; without one it lasts until it is ended."""
 
-ALL = 0
 # PVE: pve-common JSONSchema.pm pve_verify_vmid
 _VMIDS = range(100, 1_000_000_000)
 _PLAN_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -117,7 +116,7 @@ class Controls:
     def _pause(self, access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
         vmid, seconds, why = _vmid(given), _seconds(given), _why(given)
         try:
-            _suspensions(access).pause(vmid, seconds, why, by)
+            access.suspensions.pause(vmid, seconds, why, by)
         except ValueError as error:  # there are too many
             raise ControlError(409, str(error)) from None
         self._wake(access)
@@ -126,7 +125,7 @@ class Controls:
 
     def _resume(self, access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
         vmid = _vmid(given)
-        was = _suspensions(access).resume(vmid, by)
+        was = access.suspensions.resume(vmid, by)
         if was:
             self._wake(access)
         if vmid:
@@ -139,12 +138,12 @@ class Controls:
         seconds, why = _seconds(given), _why(given)
         if not why:
             raise ControlError(400, "why: a freeze needs a reason")
-        _suspensions(access).freeze(seconds, why, by)
+        access.suspensions.freeze(seconds, why, by)
         self._wake(access)
         return _done(f"Nothing of this host is changed {_until(seconds)}{_because(why)}.")
 
     def _thaw(self, access: Access, _given: dict[str, Any], by: str) -> ControlAnswer:
-        was = _suspensions(access).thaw(by)
+        was = access.suspensions.thaw(by)
         if was:
             self._wake(access)
         words = "The freeze has ended." if was else "There was no freeze."
@@ -236,12 +235,6 @@ def _tell(words: str, by: str) -> None:
     _log.warning("%s, by the word of %s", words, by, extra=fields(CONTROLLED, by=by))
 
 
-def _suspensions(access: Access) -> Suspends:
-    if access.suspensions is None:
-        raise ControlError(501, "this agent cannot pause")
-    return access.suspensions
-
-
 def _hub(access: Access) -> HubProvider:
     if access.hub is None:
         raise ControlError(409, "no hub is configured")
@@ -263,8 +256,8 @@ def _seconds(given: dict[str, Any]) -> float | None:
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise ControlError(400, "seconds: must be a number, or null")
-    if not 1 <= seconds <= MAX_SECONDS:
-        raise ControlError(400, f"seconds: must be from 1 to {MAX_SECONDS}")
+    if not 1 <= seconds <= MAX_SUSPENSION:
+        raise ControlError(400, f"seconds: must be from 1 to {MAX_SUSPENSION:.0f}")
     return float(seconds)
 
 

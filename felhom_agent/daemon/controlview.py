@@ -10,47 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from felhom_agent import __version__
 from felhom_agent.daemon.passes import Pass
 from felhom_agent.daemon.waiting import Activity
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.hub.report import AgentFacts
+from felhom_agent.journal.suspensions import Suspension, Suspensions
 from felhom_agent.model import Converged, GuestPlan, GuestStatus
 from felhom_agent.planning.actions import describe
 from felhom_agent.reconcile.holds import Holds
 
 _OUTCOMES = ("converged", "retry", "blocked", "refused")
-
-
-class Suspended(Protocol):
-    """A pause or a freeze, as `journal/suspensions.py` has it."""
-
-    @property
-    def vmid(self) -> int: ...
-    @property
-    def freeze(self) -> bool: ...
-    @property
-    def since(self) -> float: ...
-    @property
-    def left(self) -> float | None: ...
-    @property
-    def why(self) -> str: ...
-    @property
-    def by(self) -> str: ...
-
-
-class Suspends(Protocol):
-    """The durable pauses and freezes; each may be called from any thread."""
-
-    def pause(self, vmid: int, seconds: float | None, why: str, by: str) -> object: ...
-    def resume(self, vmid: int, by: str) -> bool: ...
-    def freeze(self, seconds: float | None, why: str, by: str) -> object: ...
-    def thaw(self, by: str) -> bool: ...
-    def reason(self, vmid: int) -> str: ...
-    def frozen(self) -> str: ...
-    def all(self) -> tuple[Suspended, ...]: ...
 
 
 Approve = Callable[[str, str], bool]
@@ -66,9 +38,9 @@ class Access:
     activity: Callable[[], Activity]
     number: Callable[[], int]
     holds: Holds
+    suspensions: Suspensions
     wake: Callable[[], None]
     hub: HubProvider | None = None
-    suspensions: Suspends | None = None
     approve: Approve | None = None
 
 
@@ -81,10 +53,16 @@ def status_of(access: Access) -> dict[str, Any]:
         "started": time_of(facts.started),
         "mode": "enforce" if facts.enforces else "observe",
         "holds": [
-            {"name": name, "vmid": 0, "why": why, "since": None, "by": ""}
-            for name, why in access.holds.in_force()
+            {
+                "name": hold.name,
+                "vmid": hold.vmid,
+                "why": hold.reason,
+                "since": time_of(hold.since),
+                "by": hold.by,
+            }
+            for hold in access.holds.listed()
         ],
-        "suspensions": list(_suspensions(access.suspensions)),
+        "suspensions": [_suspension(each) for each in access.suspensions.all()],
         "last_pass": _pass(passed),
         "counts": _counts(facts, activity),
         "guests": [
@@ -152,13 +130,12 @@ def _word(status: GuestStatus) -> str:
     return type(status.outcome).__name__.lower()
 
 
-def _suspensions(suspensions: Suspends | None) -> Iterator[dict[str, Any]]:
-    for each in suspensions.all() if suspensions else ():
-        yield {
-            "vmid": each.vmid,
-            "freeze": each.freeze,
-            "since": time_of(each.since),
-            "left": None if each.left is None else round(each.left, 1),
-            "why": each.why,
-            "by": each.by,
-        }
+def _suspension(found: Suspension) -> dict[str, Any]:
+    return {
+        "vmid": found.vmid,
+        "freeze": found.freeze,
+        "since": time_of(found.since),
+        "left": None if found.left is None else round(found.left, 1),
+        "why": found.why,
+        "by": found.by,
+    }

@@ -23,7 +23,7 @@ import queue
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from felhom_agent import __version__
 from felhom_agent.config.agentfile import load
@@ -44,13 +44,15 @@ from felhom_agent.errors import (
     JournalError,
 )
 from felhom_agent.hub.report import AgentFacts
-from felhom_agent.model import Converged, Desired
+from felhom_agent.model import Converged, Desired, Mode
 from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.service.events import (
     AGENT_STARTED,
     AGENT_WARNED,
     CONFIG_WRONG,
+    GUEST_PAUSED,
+    HOST_FROZEN,
     IN_FLIGHT,
     JOURNAL_BACK,
     JOURNAL_COMPACTED,
@@ -119,8 +121,14 @@ class Daemon:
         self._register_hub()
 
     def begin(self) -> None:
-        """Say who we are, and settle first what an earlier process left in flight."""
+        """Say who we are and what holds from before, and settle first what an earlier process left
+        in flight.
+        """
         _greet(self.config)
+        suspensions = self._parts.suspensions
+        if suspended := suspensions.summary():
+            event = HOST_FROZEN if suspensions.frozen() else GUEST_PAUSED
+            _log.warning("%s", suspended, extra=fields(event))
         found = self._parts.operations.in_flight()
         for operation in found:
             extra = fields(IN_FLIGHT, vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
@@ -144,6 +152,7 @@ class Daemon:
 
     def run_pass(self) -> bool:
         """Do one pass and what it asks for; return whether all guests are as declared."""
+        self._review_holds()
         passed = self._passes.run(self._settled, remember=not self._journal_lost)
         while not self._scheduler.idle:
             due = self._scheduler.next_place() - self._clock()
@@ -223,6 +232,7 @@ class Daemon:
             activity=lambda: self._scheduler.activity,
             number=lambda: self._scheduler.number,
             holds=self._parts.holds,
+            suspensions=self._parts.suspensions,
             wake=lambda: self.send(WAKE),
             hub=self._hub_provider,
         )
@@ -236,13 +246,14 @@ class Daemon:
         holds, hub = self._parts.holds, self._hub_provider
         if hub is not None:
             text = "nothing is changed while the hub blocks this host"
-            holds.register("hub", lambda _: text if hub.kept.blocked else "")
+            holds.register("hub", lambda _: text if hub.kept.blocked else "", by="the hub")
 
     def _step(self) -> bool:
         """Do what is due, then wait for what comes; return whether to go on."""
         now = self._clock()
         if now >= self._next_pass:
             self._watch_journal()
+            self._review_holds()
             self._manager.ready()
             self._pass()
             self._next_pass = self._due(now)
@@ -254,11 +265,12 @@ class Daemon:
         return self._wait(min(max(0.0, due - self._clock()), self._manager.max_idle))
 
     def _sentence(self) -> str:
+        holds, paused = self._parts.holds.may_change(0), self._parts.suspensions.paused()
         return sentence(
             {vmid: status.outcome for vmid, status in self._scheduler.statuses.items()},
             declared=len(self._passes.latest.declared),
             running=self._scheduler.running,
-            trouble=self._health.trouble or self._parts.holds.may_change(0),
+            trouble="; ".join(filter(None, [holds, paused, self._health.trouble])),
         )
 
     def _watch_journal(self) -> None:
@@ -275,6 +287,12 @@ class Daemon:
             self._journal_lost = True
         except JournalError as error:
             _log.warning("%s", error, extra=fields(JOURNAL_COMPACTED))
+
+    def _review_holds(self) -> None:
+        """Note what holds the host, and what of a pause or freeze must outlive this boot."""
+        with suppress(JournalError):  # a journal that is lost is told of elsewhere
+            self._parts.suspensions.keep()
+        self._parts.holds.review()
 
     def _wait(self, seconds: float) -> bool:
         # The message of a stop may have been taken by whoever waited before.
@@ -364,6 +382,8 @@ class Daemon:
             text = "takes effect at a restart (systemctl restart felhom-agent): %s"
             _log.warning(text, ", ".join(waiting), extra=fields(AGENT_WARNED))
         self.config = kept
+        if kept.reconcile.mode is not old.reconcile.mode:
+            _log.warning("%s mode from now on", kept.reconcile.mode, extra=fields(AGENT_WARNED))
         self._parts.node.observer.refresh()
         self._parts.engine.adopt(kept.reconcile)
         if self._hub_provider is not None:
@@ -399,7 +419,7 @@ def _greet(config: Config) -> None:
     warnings = {
         "insecure = true: whoever answers in the node's place gets the token": pve.insecure,
         "no [desired] directory is configured; nothing will be done": not config.desired.directory,
-        "dry run: nothing will be changed": config.reconcile.dry_run,
+        "observe mode: nothing will be changed": config.reconcile.mode is Mode.OBSERVE,
     }
     for text in (text for text, applies in warnings.items() if applies):
         _log.warning(text, extra=fields(AGENT_WARNED))

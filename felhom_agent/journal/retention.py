@@ -7,6 +7,7 @@ Kept whatever the limits:
 * what happened within `RECENT` seconds of now or of the oldest operation in flight, since a task
   that is nobody's in PVE's list must really be nobody's;
 * who is known under each vmid;
+* the latest word on each pause and freeze that has not ended;
 * every record that is not understood.
 
 Of the rest, the newest are kept, as long as they are younger than `Limits.days` and all together
@@ -140,7 +141,11 @@ def _sizes(records: list[Record]) -> Mapping[str, int]:
 
 
 def _others(records: list[Record]) -> list[Record]:
-    """Return the records that are of no operation: the latest word on each guest, and the rest."""
+    """Return the records that are of no operation: the latest word on each guest and on each
+    suspension, and the rest.
+    """
     latest = {r["guest"]: r for r in records if "identity" in r}
-    rest = [r for r in records if not r.keys() & {"op", "mark", "identity"}]
-    return [*latest.values(), *rest]
+    suspended = {(r["suspend"], r["freeze"]): r for r in records if "suspend" in r}
+    open_ = [r for r in suspended.values() if "ended" not in r]
+    rest = [r for r in records if not r.keys() & {"op", "mark", "identity", "suspend"}]
+    return [*latest.values(), *open_, *rest]

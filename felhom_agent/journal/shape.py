@@ -7,6 +7,7 @@ its records, so it is judged once, where the lines are read, and with the line's
 * a step of an *operation* has `op` (see `operation.py`); an intent, and every step of a one-shot
   job, says besides what the operation is;
 * who is *known* under a vmid: `guest` and `identity`;
+* a pause or a freeze, or its end: `suspend` and `freeze` (see `suspensions.py`);
 * the *mark* that stands for what was let go (see `retention.py`).
 
 A record with none of these words is somebody else's: it is kept, and not judged.
@@ -29,6 +30,9 @@ _ID = re.compile(r"[0-9a-f]{12}")
 # The year 9999: no later date can be written, and what is shown in a zone of its own needs room.
 _MAX_SECONDS = 253_370_764_800
 _MAX_SHOWN = 40
+_MAX_SAID = 200
+MAX_SUSPENSION = 366 * 86400.0
+"""How many seconds a pause or a freeze may last, if it has an end."""
 
 
 def problem_of(record: Record) -> str:
@@ -45,6 +49,16 @@ def problem_of(record: Record) -> str:
 def is_time(value: Any) -> bool:
     """Return whether it is seconds since the epoch of which a date can be written."""
     return _is_number(value, (int, float)) and 0 <= value <= _MAX_SECONDS
+
+
+def is_vmid(value: Any) -> bool:
+    """Return whether it can be a guest's number."""
+    return _is_number(value, int) and 100 <= value <= 999_999_999
+
+
+def is_said(value: Any) -> bool:
+    """Return whether it is one line, short enough, of what a person says."""
+    return isinstance(value, str) and len(value) <= _MAX_SAID and value.isprintable()
 
 
 def _first_problem(
@@ -76,10 +90,6 @@ def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def _is_vmid(value: object) -> bool:
-    return _is_number(value, int) and 100 <= value <= 999_999_999
-
-
 def _is_id(value: object) -> bool:
     """Whether it is the milliseconds of a time, as many digits as every other: ids sort by them."""
     if not isinstance(value, str) or _ID.fullmatch(value) is None:
@@ -107,7 +117,7 @@ def _one_of(words: frozenset[str]) -> _Check:
 
 _STATE = {"op": _is_id, "state": _one_of(frozenset(State))}
 _INTENT: Mapping[str, _Check] = {
-    "vmid": _is_vmid,
+    "vmid": is_vmid,
     "kind": _one_of(frozenset(Kind)),
     "action": _one_of(frozenset(action.__name__ for action in get_args(Action))),
     "text": _is_text,
@@ -143,13 +153,42 @@ def _step(record: Record) -> _Shape:
 
 
 _IDENTITY: _Shape = (
-    {"guest": _is_vmid, "identity": _is_text},
+    {"guest": is_vmid, "identity": _is_text},
     {"born": lambda value: _is_number(value, int) and is_time(value), "gone": _is_flag},
 )
 _MARK: _Shape = {"mark": _is_id, "forgotten": is_time}, {}
 
+_SUSPENDED: Mapping[str, _Check] = {
+    "suspend": lambda value: _is_number(value, int) and (value == 0 or is_vmid(value)),
+    "freeze": _is_flag,
+    "by": is_said,
+}
+_BEGUN: Mapping[str, _Check] = {
+    "since": is_time,
+    "left": lambda value: value is None or _is_seconds(value, MAX_SUSPENSION),
+    "why": is_said,
+    "wall": is_time,
+    "boottime": lambda value: _is_seconds(value, _MAX_SECONDS),
+    "boot": is_said,
+}
+
+
+def _is_seconds(value: Any, highest: float) -> bool:
+    return _is_number(value, (int, float)) and 0 <= value <= highest
+
+
+def _suspension(record: Record) -> _Shape:
+    """Return what a pause, a freeze or the end of one must have."""
+    needs = {**_SUSPENDED, **({"ended": is_time} if "ended" in record else _BEGUN)}
+    if record.get("freeze") is True:
+        # A freeze is of the whole host.
+        needs["suspend"] = lambda value: _is_number(value, int) and value == 0
+    return needs, {}
+
+
 _KINDS: Mapping[str, Callable[[Record], _Shape]] = {
     "op": _step,
     "identity": lambda _: _IDENTITY,
+    "suspend": _suspension,
     "mark": lambda _: _MARK,
 }

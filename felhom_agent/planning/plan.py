@@ -4,7 +4,9 @@ Given what was declared of a guest and what PVE answered, a plan says what would
 or why nothing is done. Order: a graceful stop first where the guest shall be down, then the
 configuration, then the start. Nothing at all is planned where a guest is missing, elsewhere, a
 template, of another kind than declared, another guest than the one first managed under its number,
-locked, paused, or held by HA in a way that would make two hands pull at it.
+locked, paused, or held by HA in a way that would make two hands pull at it. A guest that carries
+the tag `felhom-pause` is left alone by its people's word; of it nothing is planned but the start
+that ends a restart of ours.
 
 What is written but waits for a restart is reported in one sentence; only where the declaration
 allows it is a restart planned.
@@ -52,6 +54,7 @@ from felhom_agent.planning.compare import (
     unset_wire,
 )
 from felhom_agent.planning.identity import identity_mismatch
+from felhom_agent.planning.pausetag import PAUSED_BY_TAG, is_paused_by_tag
 from felhom_agent.planning.rawlines import raw_lines
 from felhom_agent.planning.support import unsupported
 from felhom_agent.planning.volumes import has_volume
@@ -63,33 +66,43 @@ def plan(
     actual: Actual,
     identities: Mapping[int, Known] | None = None,
     history: History = UNREADABLE,
+    open_restarts: frozenset[int] = frozenset(),
 ) -> dict[int, GuestPlan]:
-    """Given what is desired, a snapshot, who is known under each vmid and what the task list says,
-    return the plans.
+    """Given what is desired, a snapshot, who is known under each vmid, what the task list says and
+    whom we have shut down for a restart, return the plans.
     """
     known = identities or {}
     plans = {
-        vmid: _plan_surely(guest, actual, known.get(vmid, NOBODY), history)
+        vmid: _plan_surely(
+            guest, actual, known.get(vmid, NOBODY), history, ends_restart=vmid in open_restarts
+        )
         for vmid, guest in desired.guests.items()
     }
     held = {vmid: GuestPlan(vmid, withheld=why) for vmid, why in desired.held.items()}
     return dict(sorted((held | plans).items()))
 
 
-def _plan_surely(guest: DesiredGuest, actual: Actual, known: Known, history: History) -> GuestPlan:
+def _plan_surely(
+    guest: DesiredGuest, actual: Actual, known: Known, history: History, *, ends_restart: bool
+) -> GuestPlan:
     """Return a guest's plan; a bug of ours costs this guest its plan and no other."""
     try:
-        return plan_guest(guest, actual, known, history)
+        return plan_guest(guest, actual, known, history, ends_restart=ends_restart)
     except Exception as error:
         words = f"internal error ({described(error)}); please report it"
         return GuestPlan(guest.vmid, guest.kind, withheld=words)
 
 
 def plan_guest(
-    desired: DesiredGuest, actual: Actual, known: Known = NOBODY, history: History = UNREADABLE
+    desired: DesiredGuest,
+    actual: Actual,
+    known: Known = NOBODY,
+    history: History = UNREADABLE,
+    *,
+    ends_restart: bool = False,
 ) -> GuestPlan:
-    """Given a declaration, a snapshot that holds its guest, who that was and what the task list
-    says, return its plan.
+    """Given a declaration, a snapshot that holds its guest, who that was, what the task list says
+    and whether we have shut it down for a restart, return its plan.
     """
     guest = actual.guests.get(desired.vmid)
     if guest is None:
@@ -98,6 +111,12 @@ def plan_guest(
         why = f"it could not be read: {guest.unread or 'PVE gave no configuration'}"
         return GuestPlan(desired.vmid, guest.kind, guest.name, unread=why)
     why = _reason_to_withhold(desired, guest) or identity_mismatch(desired, guest, known, history)
+    if is_paused_by_tag(guest, actual.facts):
+        starts = desired.state is RunState.RUNNING and guest.state is RunState.STOPPED
+        if ends_restart and starts and not why and desired.mode is Mode.ENFORCE:
+            start = Start(guest.vmid, guest.kind)
+            return GuestPlan(guest.vmid, guest.kind, guest.name, (start,))
+        why = f"{PAUSED_BY_TAG}; {why}" if why else PAUSED_BY_TAG
     if why:
         return GuestPlan(desired.vmid, guest.kind, guest.name, withheld=why)
     return _plan_present(desired, guest, actual)

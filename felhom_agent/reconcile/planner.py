@@ -32,6 +32,7 @@ from felhom_agent.model import (
     Known,
     Mode,
     SetConfig,
+    Stop,
 )
 from felhom_agent.planning.identity import is_witness, known_now
 from felhom_agent.planning.plan import plan, plan_guest
@@ -52,8 +53,14 @@ class _Settled:
 class Planner:
     """Plans one guest or all."""
 
-    def __init__(self, identities: Identities) -> None:
+    def __init__(
+        self,
+        identities: Identities,
+        open_restarts: Callable[[], frozenset[int]] = frozenset,
+    ) -> None:
+        """`open_restarts` returns the guests that we have shut down for a restart."""
         self._identities = identities
+        self._open_restarts = open_restarts
         self._settled: dict[int, _Settled] = {}
         self.history = UNREADABLE
 
@@ -67,7 +74,9 @@ class Planner:
             if before == self._basis(desired.guests[vmid], actual, known, before.plan)
         }
         rest = {v: guest for v, guest in desired.guests.items() if v not in kept}
-        plans = plan(replace(desired, guests=rest), actual, known, self.history)
+        plans = plan(
+            replace(desired, guests=rest), actual, known, self.history, self._open_restarts()
+        )
         for vmid, guest in rest.items():
             found = self._basis(guest, actual, known, plans[vmid])
             if found is None or plans[vmid].drifted:
@@ -109,8 +118,12 @@ class Planner:
 
         Raise JournalError if the guest is to be acted on and cannot be remembered.
         """
+        ends_restart = declared.vmid in self._open_restarts()
+        return self._plan(declared, actual, ends_restart=ends_restart)
+
+    def _plan(self, declared: DesiredGuest, actual: Actual, *, ends_restart: bool) -> GuestPlan:
         known = self._identities.of(declared.vmid)
-        found = plan_guest(declared, actual, known, self.history)
+        found = plan_guest(declared, actual, known, self.history, ends_restart=ends_restart)
         if found.actions:
             self.remember([declared.vmid], actual)
         return found
@@ -122,6 +135,9 @@ class Planner:
         """
         if isinstance(action, SetConfig) and any(is_witness(c.key) for c in action.changes):
             self.remember([declared.vmid], actual)
+        if isinstance(action, Stop) and action.restart:
+            # It is confirmed, and an open restart, by this very plan.
+            return self._plan(declared, actual, ends_restart=True)
         return self.plan(declared, actual)
 
     def remember_planned(

@@ -174,25 +174,35 @@ class ControlServer:
             return [(thread, connection) for thread, (connection, _) in self._open.items()]
 
     def _bind(self, listener: socket.socket) -> None:
-        self._clear()
+        """Make the socket aside, and put it in its place once it can be connected to."""
+        self._see_that_it_is_free()
+        aside = self.path.with_name(f"{self.path.name}.new")
+        aside.unlink(missing_ok=True)
         # The mode that it is made with; the group is let in once it has the right group.
         os.fchmod(listener.fileno(), 0o600)
-        listener.bind(os.fspath(self.path))
-        found = os.lstat(self.path)
-        self._made = (found.st_dev, found.st_ino)
-        self._let_admins_in(found.st_gid)
-        listener.listen(_BACKLOG)
+        listener.bind(os.fspath(aside))
+        try:
+            found = os.lstat(aside)
+            self._made = (found.st_dev, found.st_ino)
+            self._let_admins_in(aside, found.st_gid)
+            listener.listen(_BACKLOG)
+            aside.rename(self.path)
+        except OSError:
+            aside.unlink()
+            raise
 
-    def _let_admins_in(self, group: int) -> None:
+    def _let_admins_in(self, path: Path, group: int) -> None:
         # No such group, or not ours to give: then root and the agent's own user have it alone.
         with suppress(KeyError, OSError):
             wanted = grp.getgrnam(self._admins).gr_gid
             if wanted != group:
-                os.chown(self.path, -1, wanted)
-            self.path.chmod(0o660)
+                os.chown(path, -1, wanted)
+            path.chmod(0o660)
 
-    def _clear(self) -> None:
-        """Remove what a killed agent left. Raise ControlUnavailable if it is anything else."""
+    def _see_that_it_is_free(self) -> None:
+        """Return if nothing is there but what a killed agent left. Raise ControlUnavailable if
+        anything else is.
+        """
         try:
             mode = os.lstat(self.path).st_mode
         except FileNotFoundError:
@@ -204,7 +214,6 @@ class ControlServer:
             try:
                 probe.connect(os.fspath(self.path))
             except ConnectionRefusedError:
-                self.path.unlink()
                 return
             except BlockingIOError:
                 pass

@@ -128,6 +128,31 @@ GUEST_REFUSED: Final = Event(
     "What is declared of a guest cannot be",
     "Mend the guest's file. The agent does not try again until the declaration has changed.",
 )
+HOST_FROZEN: Final = Event(
+    "host-frozen",
+    "ae60e149a5c4486888598de76528594d",
+    "A person has frozen this host: the agent changes nothing",
+    "The line says who, why and until when. `felhom-agent thaw` ends it. A guest that was shut "
+    "down for a restart at that moment stays down until then.",
+)
+HOST_THAWED: Final = Event(
+    "host-thawed",
+    "f43f6f17eb45498cbecd02afe9f60267",
+    "The freeze of this host has ended",
+    "Nothing needs to be done. What drifted meanwhile is brought back now.",
+)
+GUEST_PAUSED: Final = Event(
+    "guest-paused",
+    "ef78451452cd4769996cae8efeb89d56",
+    "A person has paused a guest, or all: the agent leaves it alone",
+    "The line says who, why and until when. `felhom-agent resume VMID` (or `--all`) ends it.",
+)
+GUEST_RESUMED: Final = Event(
+    "guest-resumed",
+    "dfa94564c9704810a3a45b828b00075e",
+    "The pause of a guest, or of all, has ended",
+    "Nothing needs to be done. What drifted meanwhile is brought back now.",
+)
 IN_FLIGHT: Final = Event(
     "operation-in-flight",
     "90a26c421e854f03abb839adc52dc645",

@@ -67,7 +67,7 @@ interval = 5
 interval = 0
 parallel = 1.5
 jitter = true
-dry_run = 1
+mode = "observ"
 [journal]
 directory = 7
 """
@@ -83,7 +83,10 @@ directory = 7
         "agent.toml:10: [reconcile] interval: must be from 1 to 86400, not 0",
         "agent.toml:11: [reconcile] parallel: must be a whole number",
         "agent.toml:12: [reconcile] jitter: must be a number of seconds",
-        "agent.toml:13: [reconcile] dry_run: must be true or false",
+        (
+            'agent.toml:13: [reconcile] mode: must be "enforce" or "observe"; '
+            "did you mean 'observe'?"
+        ),
         "agent.toml:15: [journal] directory: must be a string in quotes",
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,10 +14,16 @@ import pytest
 
 from felhom_agent.cli.main import main
 from felhom_agent.config.agentfile import load
-from felhom_agent.daemon.controls import MAX_SECONDS, MAX_WHY, Controls
+from felhom_agent.daemon.controls import MAX_WHY, Controls
 from felhom_agent.daemon.controlview import status_of
+from felhom_agent.daemon.loop import Daemon
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.devnode import Behaviour
+from felhom_agent.journal import suspensions as journaled
+from felhom_agent.journal.content import NAME
+from felhom_agent.journal.shape import MAX_SUSPENSION
+from felhom_agent.journal.suspensions import Suspensions
+from felhom_agent.model import Mode
 from felhom_agent.service.control import Caller, ControlAnswer, ControlServer
 from felhom_agent.service.request import ControlError, ControlRequest
 from tests.conftest import Site
@@ -107,10 +114,10 @@ class TestStatus:
             'cipassword = "a-guests-password"\ncores = 2\n'
         )
         site.world.add("qemu", 101, {"cores": 1})
-        start(QUICK + "dry_run = true\n").wait_for("guest 200: blocked")
+        start(QUICK + 'mode = "observe"\n').wait_for("guest 200: blocked")
         wait_until(lambda: len(status(path)["guests"]) == 3)
         found = status(path)
-        assert (found["mode"], [h["name"] for h in found["holds"]]) == ("observe", ["dry run"])
+        assert (found["mode"], [h["name"] for h in found["holds"]]) == ("observe", ["mode"])
         plans = {guest["vmid"]: guest["plan"] for guest in found["guests"]}
         assert plans[100] == ["set cores: 1 -> 2", "start"]
         assert plans[200] == ["start"]
@@ -144,7 +151,7 @@ class TestStatus:
         self, site: Site, begin: Begin
     ) -> None:
         site.declare(RUNNING)
-        agent = begin(dry_run=True)
+        agent = begin(mode=Mode.OBSERVE)
         assert not agent.look()
         site.devnode.close()
         assert not agent.look()
@@ -191,47 +198,21 @@ def ask(controls: Controls, path: str, body: str = "") -> ControlAnswer:
     return route.handle(ControlRequest(route.method, path, headers, body.encode()), ROOT)
 
 
-class Remembered:
-    """Pauses and a freeze in memory, until there are durable ones."""
-
-    def __init__(self) -> None:
-        self.paused: dict[int, tuple[float | None, str, str]] = {}
-        self.freezes: tuple[float | None, str, str] | None = None
-
-    def pause(self, vmid: int, seconds: float | None, why: str, by: str) -> None:
-        self.paused[vmid] = (seconds, why, by)
-
-    def resume(self, vmid: int, by: str) -> bool:
-        return self.paused.pop(vmid, None) is not None
-
-    def freeze(self, seconds: float | None, why: str, by: str) -> None:
-        self.freezes = (seconds, why, by)
-
-    def thaw(self, by: str) -> bool:
-        was, self.freezes = self.freezes is not None, None
-        return was
-
-    def reason(self, vmid: int) -> str:
-        return "paused" if vmid in self.paused else ""
-
-    def frozen(self) -> str:
-        return "frozen" if self.freezes else ""
-
-    def all(self) -> tuple[Any, ...]:
-        return ()
+@pytest.fixture
+def daemon(begin: Begin) -> Daemon:
+    return begin().daemon
 
 
 @pytest.fixture
-def remembered() -> Remembered:
-    return Remembered()
+def suspensions(daemon: Daemon) -> Suspensions:
+    return daemon.access().suspensions
 
 
 @pytest.fixture
-def controls(begin: Begin, remembered: Remembered) -> Iterator[Controls]:
+def controls(daemon: Daemon) -> Iterator[Controls]:
     """The routes, attached to an agent."""
-    access = replace(begin().daemon.access(), suspensions=remembered)
     controls = Controls()
-    with controls.attached(access):
+    with controls.attached(daemon.access()):
         yield controls
 
 
@@ -258,7 +239,7 @@ class TestFields:
             ("/v1/pause", '{"vmid": 101, "seconds": 0}', "seconds: "),
             ("/v1/pause", '{"vmid": 101, "seconds": -5}', "seconds: "),
             ("/v1/pause", '{"vmid": 101, "seconds": 1e400}', "seconds: "),
-            ("/v1/pause", f'{{"vmid": 101, "seconds": {MAX_SECONDS + 1}}}', "seconds: "),
+            ("/v1/pause", f'{{"vmid": 101, "seconds": {MAX_SUSPENSION + 1}}}', "seconds: "),
             ("/v1/pause", '{"vmid": 101, "why": 1}', "why: "),
             ("/v1/pause", '{"vmid": 101, "why": "a\\nb"}', "why: "),
             ("/v1/pause", '{"vmid": 101, "why": "\\u001b[2J"}', "why: "),
@@ -277,30 +258,31 @@ class TestFields:
         ],
     )
     def test_what_is_not_as_it_must_be_is_named_and_nothing_is_done(
-        self, controls: Controls, remembered: Remembered, path: str, body: str, words: str
+        self, controls: Controls, suspensions: Suspensions, path: str, body: str, words: str
     ) -> None:
         with pytest.raises(ControlError, match=f"^{words}") as caught:
             ask(controls, path, body)
         assert caught.value.status == 400
-        assert (remembered.paused, remembered.freezes) == ({}, None)
+        assert suspensions.all() == ()
 
     def test_a_pause_takes_a_guest_or_all_for_a_time_or_for_good(
-        self, controls: Controls, remembered: Remembered
+        self, controls: Controls, suspensions: Suspensions
     ) -> None:
         ask(controls, "/v1/pause", '{"vmid": 101, "seconds": 7200, "why": " disk swap "}')
         ask(controls, "/v1/pause", '{"vmid": 102}')
         ask(controls, "/v1/pause", '{"vmid": "all", "seconds": null, "why": ""}')
-        assert remembered.paused == {
-            101: (7200.0, "disk swap", "root"),
-            102: (None, "", "root"),
-            0: (None, "", "root"),
-        }
+        everybody, first, second = suspensions.all()
+        assert first.left is not None
+        assert 7000 < first.left <= 7200
+        assert (first.vmid, first.why, first.by) == (101, "disk swap", "root")
+        assert (second.vmid, second.left, second.why) == (102, None, "")
+        assert (everybody.vmid, everybody.freeze, everybody.left) == (0, False, None)
         ask(controls, "/v1/resume", '{"vmid": 0}')
-        assert sorted(remembered.paused) == [101, 102]
+        assert [each.vmid for each in suspensions.all()] == [101, 102]
+        ask(controls, "/v1/freeze", '{"seconds": 60, "why": "moving"}')
+        assert suspensions.frozen().startswith("frozen until ")
 
-    def test_an_answer_is_a_sentence_that_says_what_holds(
-        self, controls: Controls, remembered: Remembered
-    ) -> None:
+    def test_an_answer_is_a_sentence_that_says_what_holds(self, controls: Controls) -> None:
         def said(path: str, body: str = "") -> tuple[bool, str]:
             answer = ask(controls, path, body)
             valid("done", answer.body)
@@ -311,11 +293,12 @@ class TestFields:
         )  # fmt: skip
         done, text = said("/v1/pause", '{"vmid": 0, "seconds": 90000}')
         assert (done, text[:29]) == (True, "All guests are left alone unt")
-        assert said("/v1/resume", '{"vmid": 101}') == (True, "Guest 101 is paused no more.")
-        assert said("/v1/resume", '{"vmid": 101}') == (False, "Guest 101 was not paused.")
-        assert said("/v1/resume", '{"vmid": 0}') == (
-            True, "The pause of all guests has ended.",
+        done, text = said("/v1/resume", '{"vmid": 101}')
+        assert (done, text[:73]) == (
+            True, "Guest 101 is paused no more. Nothing is changed all the same: all guests ",
         )  # fmt: skip
+        assert said("/v1/resume", '{"vmid": 0}') == (True, "The pause of all guests has ended.")
+        assert said("/v1/resume", '{"vmid": 101}') == (False, "Guest 101 was not paused.")
         assert said("/v1/resume", '{"vmid": 0}') == (False, "There was no pause of all guests.")
         assert said("/v1/freeze", '{"why": "moving"}') == (
             True, "Nothing of this host is changed until a person ends it (moving).",
@@ -323,16 +306,113 @@ class TestFields:
         assert said("/v1/thaw") == (True, "The freeze has ended.")
         assert said("/v1/thaw") == (False, "There was no freeze.")
 
-    def test_who_resumes_hears_what_holds_all_the_same(
-        self, begin: Begin, remembered: Remembered
-    ) -> None:
-        access = replace(begin(dry_run=True).daemon.access(), suspensions=remembered)
+    def test_who_resumes_hears_what_holds_all_the_same(self, begin: Begin) -> None:
         controls = Controls()
-        with controls.attached(access):
-            text = ask(controls, "/v1/resume", '{"vmid": 101}').body["text"]
-            assert text == "Guest 101 was not paused. Nothing is changed all the same: dry run."
-            text = ask(controls, "/v1/thaw").body["text"]
-            assert text == "There was no freeze. Nothing is changed all the same: dry run."
+        with controls.attached(begin(mode=Mode.OBSERVE).daemon.access()):
+            for path, body in (("/v1/resume", '{"vmid": 101}'), ("/v1/thaw", "")):
+                text = ask(controls, path, body).body["text"]
+                assert text.endswith(
+                    " Nothing is changed all the same: nothing is changed in observe mode."
+                )
+
+    def test_more_pauses_than_anybody_needs_are_refused(
+        self, controls: Controls, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(journaled, "MAX_PAUSED", 1)
+        ask(controls, "/v1/pause", '{"vmid": 101}')
+        with pytest.raises(ControlError, match="pause all instead") as caught:
+            ask(controls, "/v1/pause", '{"vmid": 102}')
+        assert caught.value.status == 409
+
+
+class TestSuspensions:
+    """On a running agent, by the commands."""
+
+    def test_a_paused_guest_is_left_alone_until_it_is_resumed(
+        self, site: Site, start: Start, felhom: Felhom, path: Path
+    ) -> None:
+        agent = start(SLOW)
+        wait_until(path.exists)
+        code, out, err = felhom("pause", "100", "--for", "2h", "--why", "disk swap")
+        assert (code, err) == (0, "")
+        first, second = out.splitlines()
+        assert first.startswith("Guest 100 is left alone until ")
+        assert first.endswith(" (disk swap).")
+        assert second == "`felhom-agent resume 100` ends it."
+        site.declare(RUNNING + '[guest.200]\nstate = "running"\n')
+        assert felhom("reconcile")[0] == 0
+        agent.wait_for("guest 200: done: start")
+        agent.wait_for("guest 100: blocked: paused until ")
+        found = status(path)
+        assert [(h["name"], h["vmid"]) for h in found["holds"]] == [("pause", 100)]
+        (paused,) = found["suspensions"]
+        assert (paused["vmid"], paused["why"], paused["freeze"]) == (100, "disk swap", False)
+        assert 7000 < paused["left"] <= 7200
+        assert site.world.config(100)["cores"] == 1
+        code, out, _ = felhom("resume", "100")
+        assert (code, out) == (0, "Guest 100 is paused no more.\n")
+        agent.wait_for("guest 100: done: start")
+        assert felhom("resume", "100")[1] == "Guest 100 was not paused.\n"
+        assert agent.end() == 0
+
+    def test_all_can_be_paused_and_each_guest_by_itself(
+        self, site: Site, start: Start, felhom: Felhom, path: Path
+    ) -> None:
+        agent = start(SLOW)
+        wait_until(path.exists)
+        code, out, _ = felhom("pause", "100", "200", "100")
+        assert (code, out.splitlines()[-1]) == (0, "`felhom-agent resume 100 200` ends it.")
+        assert felhom("pause", "--all")[1].splitlines()[-1] == (
+            "`felhom-agent resume --all` ends it."
+        )
+        assert [s["vmid"] for s in status(path)["suspensions"]] == [0, 100, 200]
+        assert status(path)["mode"] == "observe"
+        assert felhom("resume", "--all")[1] == "The pause of all guests has ended.\n"
+        assert felhom("resume", "100", "200")[0] == 0
+        assert status(path)["suspensions"] == []
+        assert agent.end() == 0
+
+    def test_a_frozen_host_is_not_changed_until_it_is_thawed_and_a_restart_is_no_thaw(
+        self, site: Site, start: Start, felhom: Felhom, path: Path
+    ) -> None:
+        agent = start(SLOW)
+        wait_until(path.exists)
+        code, out, err = felhom("freeze", "--ttl", "1d", "--why", "moving the storage")
+        assert (code, err) == (0, "")
+        first, second = out.splitlines()
+        assert first.startswith("Nothing of this host is changed until ")
+        assert second == "`felhom-agent thaw` ends it."
+        assert agent.end() == 0
+        site.declare(RUNNING)
+        again = start(SLOW)
+        again.wait_for("guest 100: blocked: frozen until ")
+        found = status(path)
+        assert (found["mode"], [h["name"] for h in found["holds"]]) == ("observe", ["freeze"])
+        assert site.devnode.mutations == ()
+        assert felhom("thaw")[:2] == (0, "The freeze has ended.\n")
+        again.wait_for("guest 100: done: start")
+        assert again.end() == 0
+
+    def test_who_said_it_is_logged(
+        self, site: Site, start: Start, felhom: Felhom, path: Path
+    ) -> None:
+        agent = start(SLOW)
+        wait_until(path.exists)
+        felhom("freeze", "--why", "moving")
+        me = "root" if os.geteuid() == 0 else "the agent's own user"
+        agent.wait_for(f"frozen by {me}: moving")
+        assert agent.end() == 0
+
+    def test_what_cannot_be_kept_is_not_said_to_be_done(
+        self, site: Site, start: Start, felhom: Felhom, path: Path
+    ) -> None:
+        start(SLOW)
+        wait_until(lambda: path.exists() and status(path)["last_pass"] is not None)
+        # A journal that is not in its place any more takes nothing.
+        (site.directory / "journal" / NAME).rename(site.directory / "elsewhere")
+        code, out, err = felhom("freeze", "--why", "moving")
+        assert (code, out) == (1, "")
+        assert err.startswith("felhom-agent: ")
 
 
 class TestApprove:
@@ -410,9 +490,7 @@ class TestRights:
 
 
 class TestProcess:
-    def test_between_two_agents_the_socket_says_so(
-        self, begin: Begin, path: Path, remembered: Remembered
-    ) -> None:
+    def test_between_two_agents_the_socket_says_so(self, begin: Begin, path: Path) -> None:
         controls = Controls()
         server = ControlServer(path, controls.routes())
         server.start()

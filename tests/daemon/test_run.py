@@ -182,7 +182,7 @@ def test_without_a_directory_it_runs_and_touches_nothing(site: Site, start: Star
 def test_a_dry_run_plans_and_changes_nothing(site: Site, start: Start) -> None:
     site.declare(RUNNING)
     agent = start("--dry-run")
-    agent.wait_for("dry run; would set cores: 1 -> 2, start")
+    agent.wait_for("nothing is changed in observe mode; would set cores: 1 -> 2, start")
     agent.send(signal.SIGHUP)
     agent.wait_for("reloaded")
     assert agent.end() == 0
@@ -289,17 +289,17 @@ def test_a_file_that_is_absurd_stops_neither_the_start_nor_the_others(
     assert not any("internal error" in line for line in agent.lines)
 
 
-def test_a_dry_run_that_a_reload_asks_for_takes_effect_and_is_taken_back(
+def test_observe_mode_that_a_reload_asks_for_takes_effect_and_is_taken_back(
     site: Site, start: Start
 ) -> None:
     site.declare(RUNNING)
     agent = start()
     agent.wait_for("done: start")
-    site.write_config(QUICK + "dry_run = true\n")
+    site.write_config(QUICK + 'mode = "observe"\n')
     agent.send(signal.SIGHUP)
     agent.wait_for("reloaded")
     site.world.stop(100)
-    agent.wait_for("guest 100: blocked: dry run; would start")
+    agent.wait_for("guest 100: blocked: nothing is changed in observe mode; would start")
     assert not site.world.running(100)
     site.write_config(QUICK)
     agent.send(signal.SIGHUP)
@@ -310,7 +310,7 @@ def test_a_dry_run_that_a_reload_asks_for_takes_effect_and_is_taken_back(
 def test_a_dry_run_of_the_command_line_outlives_every_reload(site: Site, start: Start) -> None:
     site.declare(RUNNING)
     agent = start("--dry-run")
-    agent.wait_for("guest 100: blocked: dry run")
+    agent.wait_for("guest 100: blocked: nothing is changed in observe mode")
     agent.send(signal.SIGHUP)
     agent.wait_for("reloaded")
     site.world.edit(100, {"cores": 3})

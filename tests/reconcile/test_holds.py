@@ -20,8 +20,9 @@ from felhom_agent.devnode.http.message import Answer
 from felhom_agent.devnode.http.request import Request
 from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.durable.disk import Disk
-from felhom_agent.model import Blocked, Converged
-from felhom_agent.reconcile.holds import Holds
+from felhom_agent.journal.suspensions import ALL
+from felhom_agent.model import Blocked, Converged, Mode
+from felhom_agent.reconcile.holds import Holds, InForce
 from tests.conftest import Clock, Site, TickingClock, opened_site
 
 # One guest each, so that what is asked after a moment was begun after it.
@@ -123,16 +124,36 @@ def block(found: Stage) -> None:
 
 
 def freeze(found: Stage) -> None:
-    found.parts.holds.register("freeze", lambda _: "the agent is frozen", absolute=True)
+    found.parts.suspensions.freeze(3600.0, "a test", "root")
+
+
+def hold_all(found: Stage) -> None:
+    """As a freeze does; but the journal cannot be written in the middle of its own sync."""
+    found.parts.holds.register("test", lambda _: "held by a test", absolute=True)
+
+
+def pause(found: Stage) -> None:
+    for vmid in (100, 200):
+        found.parts.suspensions.pause(vmid, None, "a test", "root")
+
+
+def pause_all(found: Stage) -> None:
+    found.parts.suspensions.pause(ALL, 3600.0, "", "root")
+
+
+def tag(found: Stage) -> None:
+    """As a person does it in PVE's web page."""
+    for vmid in (100, 200):
+        found.site.world.edit(vmid, {"tags": "felhom-pause;web"})
 
 
 def withdraw(found: Stage) -> None:
     found.parts.engine.desired = replace(found.parts.engine.desired, guests={})
 
 
-def dry_run(found: Stage) -> None:
+def observe(found: Stage) -> None:
     engine = found.parts.engine
-    engine.adopt(replace(engine.settings, dry_run=True))
+    engine.adopt(replace(engine.settings, mode=Mode.OBSERVE))
 
 
 def count_moments(declared: str, *, on_disk: bool) -> int:
@@ -151,8 +172,13 @@ def half_done_restart(found: Stage) -> bool:
 @pytest.mark.parametrize("declared", [RESTARTED, SHUT_DOWN], ids=["restarted", "shut down"])
 @pytest.mark.parametrize(
     ("hold", "on_disk"),
-    [(block, False), (dry_run, True)],
-    ids=["block at each call", "dry run at each sync"],
+    [(block, False), (observe, True), (pause, False), (pause_all, False)],
+    ids=[
+        "block at each call",
+        "observe mode at each sync",
+        "pause at each call",
+        "pause of all at each call",
+    ],
 )
 def test_after_a_hold_nothing_is_begun_but_the_start_that_ends_our_own_restart(
     hold: Callable[[Stage], None], on_disk: bool, declared: str
@@ -171,8 +197,13 @@ def test_after_a_hold_nothing_is_begun_but_the_start_that_ends_our_own_restart(
 @pytest.mark.parametrize("declared", [RESTARTED, SHUT_DOWN], ids=["restarted", "shut down"])
 @pytest.mark.parametrize(
     ("hold", "on_disk"),
-    [(freeze, True), (withdraw, False), (withdraw, True)],
-    ids=["freeze at each sync", "withdrawal at each call", "withdrawal at each sync"],
+    [(freeze, False), (hold_all, True), (withdraw, False), (withdraw, True)],
+    ids=[
+        "freeze at each call",
+        "absolute hold at each sync",
+        "withdrawal at each call",
+        "withdrawal at each sync",
+    ],
 )
 def test_after_a_freeze_or_a_withdrawal_nothing_is_begun_at_all(
     hold: Callable[[Stage], None], on_disk: bool, declared: str, caplog: pytest.LogCaptureFixture
@@ -283,3 +314,158 @@ def test_every_reason_is_told_and_a_later_question_replaces_one_of_the_same_name
     holds.close()
     assert holds.may_change(200) == "the agent is stopping"
     assert holds.may_change(200, ends_restart=True) == ""
+
+
+def test_what_holds_is_listed_with_since_when_and_by_whom() -> None:
+    clock, hub = Clock(), [""]
+    holds = Holds(clock)
+    holds.register("pause", lambda vmid: "mine" if vmid == 101 else "", each=lambda: [OF_101])
+    holds.register("hub", lambda _: hub[0], by="the hub")
+    holds.review()
+    assert holds.listed() == (OF_101,)
+    hub[0] = "blocked"
+    assert holds.listed()[1] == InForce("hub", "blocked", clock.now, "the hub")
+    clock.pass_by(60)
+    holds.review()
+    began = clock.now
+    clock.pass_by(60)
+    holds.review()
+    assert holds.listed() == (OF_101, InForce("hub", "blocked", began, "the hub"))
+    hub[0] = ""
+    holds.review()
+    hub[0] = "blocked"
+    clock.pass_by(60)
+    holds.review()
+    assert holds.listed()[1].since == clock.now
+    holds.close()
+    closed = clock.now
+    clock.pass_by(60)
+    holds.close()
+    holds.review()
+    assert holds.listed()[2] == InForce("closing", "the agent is stopping", closed, "the agent")
+
+
+OF_101 = InForce("pause", "mine", 1.0, "root", 101)
+
+
+def test_an_agent_lists_its_freeze_its_pauses_and_its_mode(site: Site, clock: Clock) -> None:
+    config = with_hub(site.config(mode=Mode.OBSERVE))
+    with assembled(config, clock) as parts:
+        daemon = Daemon(config, parts)
+        parts.suspensions.pause(200, None, "mine", "a member of felhom-admin")
+        parts.suspensions.freeze(None, "storage", "root")
+        said = clock.now
+        clock.pass_by(10)
+        assert daemon.run_pass()  # nothing is declared
+        assert parts.holds.listed() == (
+            InForce("freeze", parts.suspensions.frozen(), said, "root"),
+            InForce("pause", parts.suspensions.reason(200), said, "a member of felhom-admin", 200),
+            InForce("mode", "nothing is changed in observe mode", clock.now, "agent.toml"),
+        )
+        told = daemon._sentence()
+        assert told.startswith("frozen by root: storage; `felhom-agent thaw` ends it; ")
+        assert "paused by hand: 200 (1)" in told
+
+
+def test_a_frozen_agent_stays_frozen_over_a_restart_and_says_so_first(
+    site: Site, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.declare('[guest.100]\nstate = "running"\n')
+    with assembled(site.config(), clock) as parts:
+        parts.suspensions.freeze(None, "storage", "root")
+    caplog.clear()
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        daemon.begin()
+        assert "frozen by root: storage; `felhom-agent thaw` ends it" in caplog.text
+        assert not daemon.run_pass()
+        outcome = daemon._scheduler.statuses[100].outcome
+        assert outcome == Blocked(
+            "frozen by root: storage; `felhom-agent thaw` ends it; would start"
+        )
+        assert site.devnode.mutations == ()
+        assert parts.suspensions.thaw("root")
+        assert daemon.run_pass()
+    assert site.world.running(100)
+
+
+def test_a_pause_outlives_that_its_guest_is_not_declared_for_a_while(
+    site: Site, clock: Clock
+) -> None:
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        site.declare('[guest.100]\nstate = "running"\n')
+        parts.suspensions.pause(100, None, "", "root")
+        assert not daemon.run_pass()
+        (site.guests_directory / "guests.toml").unlink()
+        assert daemon.run_pass()
+        site.declare('[guest.100]\nstate = "running"\n')
+        assert not daemon.run_pass()
+        assert not site.world.running(100)
+        clock.pass_by(1)
+        assert parts.suspensions.resume(100, "root")
+        assert daemon.run_pass()
+    assert site.world.running(100)
+
+
+def test_a_pause_ends_by_time_at_the_next_pass(site: Site, clock: Clock) -> None:
+    site.declare('[guest.100]\nstate = "running"\n')
+    boottime = Clock(50.0)
+    with assembled(site.config(), clock, boottime=boottime) as parts:
+        daemon = Daemon(site.config(), parts)
+        parts.suspensions.pause(100, 600.0, "", "root")
+        assert not daemon.run_pass()
+        clock.pass_by(6000.0)  # the wall clock says nothing here
+        assert not daemon.run_pass()
+        boottime.pass_by(600.0)
+        assert daemon.run_pass()
+        assert parts.holds.listed() == ()
+    assert site.world.running(100)
+
+
+@pytest.mark.parametrize("declared", [RESTARTED, SHUT_DOWN], ids=["restarted", "shut down"])
+def test_the_tag_of_a_person_holds_at_the_next_look_and_lets_our_own_restart_end(
+    declared: str,
+) -> None:
+    """A power action that was decided before the tag was set may still be done; a configuration
+    write carries the digest of what was seen, so PVE refuses it.
+    """
+    for moment in range(count_moments(declared, on_disk=False)):
+        with stage(declared) as found:
+            configs: list[Mapping[int, object]] = []
+
+            def happen(f: Stage = found, to: list[Mapping[int, object]] = configs) -> None:
+                tag(f)
+                to.append(configs_of(f))
+
+            found.happen, found.at = happen, moment
+            found.daemon.run_pass()
+            acts = [path for path in found.later if not path.endswith("/config")]
+            assert len(acts) <= 2, moment
+            assert found.site.world.running(100), moment
+            begun = len(found.later)
+            found.daemon.run_pass()
+            assert len(found.later) == begun, moment
+            assert configs == [configs_of(found)], moment
+            (status,) = found.daemon._scheduler.statuses.values()
+            assert status.outcome == Blocked("paused by the tag felhom-pause in PVE"), moment
+
+
+def configs_of(found: Stage) -> Mapping[int, object]:
+    configs = {vmid: dict(found.site.world.config(vmid)) for vmid in (100, 200)}
+    # What waits for a restart becomes what is in effect, and the digest another.
+    return {vmid: {k: v for k, v in c.items() if k != "digest"} for vmid, c in configs.items()}
+
+
+def test_a_guest_with_the_tag_is_left_alone_whatever_its_file_says_of_tags(
+    site: Site, clock: Clock
+) -> None:
+    site.world.edit(100, {"tags": "Felhom-Pause"})
+    site.declare('[guest.100]\nstate = "running"\n[guest.100.config]\ntags = ["web"]\n')
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        assert not daemon.run_pass()
+        assert site.devnode.mutations == ()
+        site.world.edit(100, {"tags": ""})
+        assert daemon.run_pass()
+    assert site.world.running(100)

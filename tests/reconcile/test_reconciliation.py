@@ -25,6 +25,7 @@ from felhom_agent.model import (
     DeclaredValue,
     Desired,
     DesiredGuest,
+    Mode,
     Outcome,
     Refused,
     RestartPolicy,
@@ -247,10 +248,10 @@ def test_a_locked_guest_is_left_alone(site: Site, agent: Open) -> None:
     assert site.devnode.mutations == ()
 
 
-def test_a_dry_run_changes_nothing_and_says_what_it_would_do(site: Site, agent: Open) -> None:
-    with agent(dry_run=True) as parts:
+def test_observe_mode_changes_nothing_and_says_what_it_would_do(site: Site, agent: Open) -> None:
+    with agent(mode=Mode.OBSERVE) as parts:
         outcome = turn(parts, wanted(state=RunState.RUNNING, cores=2))
-    assert outcome == Blocked("dry run; would set cores: 1 -> 2, start")
+    assert outcome == Blocked("nothing is changed in observe mode; would set cores: 1 -> 2, start")
     assert site.devnode.mutations == ()
 
 

@@ -19,7 +19,7 @@ from felhom_agent.errors import (
 )
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import Operation, State, replay
-from felhom_agent.model import Action, Change, Kind, SetConfig, Start, Stop
+from felhom_agent.model import Action, Change, Kind, Mode, SetConfig, Start, Stop
 from tests.conftest import Open, Site
 
 SOON = 30.0
@@ -151,8 +151,8 @@ def test_nothing_is_done_to_a_guest_that_is_not_to_be_touched(site: Site, agent:
     assert asked(site) == ["start"]
 
 
-def test_a_dry_run_does_no_job(site: Site, agent: Open) -> None:
-    with agent(dry_run=True) as parts, pytest.raises(Held, match="dry run; would start"):
+def test_in_observe_mode_no_job_is_done(site: Site, agent: Open) -> None:
+    with agent(mode=Mode.OBSERVE) as parts, pytest.raises(Held, match="observe mode; would start"):
         once(parts)
     assert asked(site) == []
 

@@ -8,7 +8,8 @@
                    difference is what a reviewer reads
 
 Events: `look` (the agent looks at the node and does what that asks for), `restart` (the agent
-ends and begins again), `declare FILE` (that file's text becomes guests.toml), and on the node
+ends and begins again), `declare FILE` (that file's text becomes guests.toml), `pause VMID WHO WHY`,
+`resume VMID`, `freeze WHO WHY`, `thaw`, and on the node
 `edit VMID KEY=VALUE...`, `start VMID`, `stop VMID`, `lock VMID WORD`, `unlock VMID`,
 `move VMID NODE`, `remove VMID`, `create VMID KIND KEY=VALUE...`, `add VMID KIND KEY=VALUE...`,
 `fault METHOD PATH ACTION`.
@@ -75,6 +76,7 @@ class Play:
         parts: Parts = self._stack.enter_context(
             assembled(config, self._clock, monotonic=self._clock)
         )
+        self._suspensions = parts.suspensions
         daemon = Daemon(config, parts, chance=lambda: 0.5)
         daemon.begin()
         return daemon
@@ -99,6 +101,18 @@ class Play:
 
     def _declare(self, name: str) -> None:
         self._site.declare((self._scenario / name).read_text())
+
+    def _pause(self, vmid: str, who: str, why: str) -> None:
+        self._suspensions.pause(int(vmid), None, why, who)
+
+    def _resume(self, vmid: str) -> None:
+        assert self._suspensions.resume(int(vmid), "root")
+
+    def _freeze(self, who: str, why: str) -> None:
+        self._suspensions.freeze(None, why, who)
+
+    def _thaw(self) -> None:
+        assert self._suspensions.thaw("root")
 
     def _edit(self, vmid: str, *assignments: str) -> None:
         changes = dict(word.split("=", 1) for word in assignments)

@@ -481,6 +481,11 @@ class TestPlace:
         with pytest.raises(ControlUnavailable, match="is no socket"):
             ControlServer(path, ()).start()
 
+    def test_nothing_else_is_left_beside_it(self, serve: Serve, path: Path) -> None:
+        path.with_name("control.sock.new").touch()
+        serve()
+        assert list(path.parent.iterdir()) == [path]
+
     @pytest.mark.parametrize("name", ["x" * 200, "missing/control.sock"])
     def test_one_that_cannot_be_made_says_why(self, path: Path, name: str) -> None:
         with pytest.raises(ControlUnavailable, match="cannot be made"):
