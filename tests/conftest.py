@@ -14,6 +14,7 @@ from hypothesis import settings
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import (
     Config,
+    ControlConfig,
     DesiredConfig,
     JournalConfig,
     ProxmoxConfig,
@@ -80,17 +81,19 @@ class Site:
             desired=DesiredConfig(self.guests_directory, settle=0.0),
             reconcile=replace(quick, **settings),  # type: ignore[arg-type]
             journal=JournalConfig(self.directory / "journal"),
+            control=ControlConfig(self.directory / "control.sock"),
             path=self.directory / "agent.toml",
         )
 
     def write_config(self, extra: str = "") -> Path:
         """Write agent.toml; return its path."""
         path = self.directory / "agent.toml"
+        control = "" if "[control]" in extra else '[control]\nsocket = "control.sock"\n'
         path.write_text(
             f'[proxmox]\nendpoint = "{self.devnode.endpoint}"\nnode = "pve1"\n'
             f'token_id = "{TOKEN_ID}"\ntoken_file = "{self.proxmox.token_file}"\n'
             f'ca_file = "{self.devnode.ca_file}"\n'
-            f'[desired]\ndirectory = "guests.d"\nsettle = 0\n'
+            f'[desired]\ndirectory = "guests.d"\nsettle = 0\n{control}'
             f'[journal]\ndirectory = "journal"\n{extra}'
         )
         load(path)

@@ -2,8 +2,8 @@
 
 `status` only looks, also beside a running agent. `forget` drops the generation and the desired
 state, so that a hub which named a mad generation can start again. `unblock` ends a block and keeps
-the hub from blocking again, until `trust`. These write; the agent must not run meanwhile, and its
-lock sees to that.
+the hub from blocking again, until `trust`. These write. Of `forget` and `unblock` a running agent
+is asked at its control socket; otherwise it must not run meanwhile, and its lock sees to that.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from felhom_agent.cli import ask
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import complain, say
 from felhom_agent.config.agentfile import load
@@ -22,18 +23,22 @@ from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.hub import HubProvider, HubState
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal import lock
+from felhom_agent.service.controlclient import NoAgent, call
 
 _MAX_NAMED = 20
 
 
 @dataclass(frozen=True)
 class _Deed:
-    """What one of the words does: asked before, needed at all, done, and told after."""
+    """What one of the words does: asked before, needed at all, done, and told after; `route` is how
+    a running agent is asked for it, if it can be.
+    """
 
     question: str
     needed: Callable[[HubState], bool]
     act: Callable[[HubProvider], None]
     done: str
+    route: str = ""
 
 
 _DEEDS = {
@@ -43,12 +48,14 @@ _DEEDS = {
         lambda kept: bool(kept.generation) or kept.state is not None,
         lambda hub: hub.forget(),
         "Forgotten. The hub is asked again when the agent starts.",
+        "/v1/hub-forget",
     ),
     "unblock": _Deed(
         "This lets the agent change guests again, and the hub can no longer block this host.",
         lambda kept: kept.blocked or kept.may_block,
         lambda hub: hub.let_block(allowed=False),
         "The hub no longer blocks this host, and cannot until `felhom-agent hub trust`.",
+        "/v1/hub-unblock",
     ),
     "trust": _Deed(
         "This lets the hub block this host again.",
@@ -79,11 +86,34 @@ def run(arguments: argparse.Namespace) -> int:
         for line in _status(config):
             say(line)
         return 0
+    deed = _DEEDS[arguments.what]
+    if deed.route and _runs(config):
+        hub = HubProvider(directory, config.hub, keeps=False)
+        return _do(deed, hub, arguments, lambda: ask.tell(arguments.config, deed.route))
     with lock.held(directory):
-        return _do(_DEEDS[arguments.what], HubProvider(directory, config.hub), arguments)
+        hub = HubProvider(directory, config.hub)
+        return _do(deed, hub, arguments, lambda: _act(deed, hub))
 
 
-def _do(deed: _Deed, hub: HubProvider, arguments: argparse.Namespace) -> int:
+def _runs(config: Config) -> bool:
+    """Return whether an agent answers."""
+    if config.control.socket is None:
+        return False
+    try:
+        call(config.control.socket, "GET", "/v1/status")
+    except NoAgent:
+        return False
+    return True
+
+
+def _act(deed: _Deed, hub: HubProvider) -> None:
+    deed.act(hub)
+    say(deed.done)
+
+
+def _do(
+    deed: _Deed, hub: HubProvider, arguments: argparse.Namespace, act: Callable[[], object]
+) -> int:
     for problem in hub.load().problems:
         complain(problem)
     if not deed.needed(hub.kept):
@@ -92,8 +122,7 @@ def _do(deed: _Deed, hub: HubProvider, arguments: argparse.Namespace) -> int:
     if not (arguments.yes or _agreed(deed.question.format(hub.kept), arguments.what)):
         say("Nothing was changed.")
         return 1
-    deed.act(hub)
-    say(deed.done)
+    act()
     return 0
 
 

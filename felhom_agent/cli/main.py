@@ -22,8 +22,9 @@ from felhom_agent.errors import ConfigError, FelhomError, JournalDamaged
 from felhom_agent.service.logging import log_warnings, uncaught_errors_logged
 from felhom_agent.service.origins import described, trace_of
 
-COMMANDS = ("run", "plan", "check", "explain", "selftest", "history", "journal", "hub", "demo",
-            "demohub", "devnode", "devhub")  # fmt: skip
+COMMANDS = ("run", "plan", "check", "explain", "selftest", "history", "reconcile", "pause",
+            "resume", "freeze", "thaw", "approve", "journal", "hub", "demo", "demohub", "devnode",
+            "devhub")  # fmt: skip
 EX_ERROR, EX_DATAERR, EX_SOFTWARE, EX_CONFIG, EX_INTERRUPTED = 1, 65, 70, 78, 130
 
 

@@ -18,7 +18,13 @@ from urllib.parse import urlsplit
 from felhom_agent import regularfile
 from felhom_agent.config import tomlfile
 from felhom_agent.config.huboptions import Grant, granted
-from felhom_agent.config.settings import SECTIONS, Config, ProxmoxConfig
+from felhom_agent.config.settings import (
+    DEFAULT_PATH,
+    SECTIONS,
+    Config,
+    ControlConfig,
+    ProxmoxConfig,
+)
 from felhom_agent.config.suggest import did_you_mean
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Problem
@@ -69,6 +75,25 @@ def load(path: Path) -> Config:
     if "key_file" not in file.data.get("hub", {}) and (key := _credential("hub-key")):
         hub = dataclasses.replace(hub, key_file=key)
     return dataclasses.replace(config, proxmox=proxmox, hub=hub)
+
+
+def load_control(path: Path) -> ControlConfig:
+    """Given a path, return how the agent of that configuration is spoken to, whatever else is wrong
+    with it: who wants to stop an agent must not have to mend its file first.
+
+    Raise ConfigError if that cannot be told.
+    """
+    problems: list[Problem] = []
+    try:
+        file = tomlfile.read(path)
+        found = _section(file, "control", ControlConfig, path.resolve().parent, problems)
+    except ConfigError:
+        if path == DEFAULT_PATH:
+            return ControlConfig()
+        raise
+    if problems:
+        raise ConfigError(tuple(problems))
+    return found
 
 
 def _section(
@@ -130,6 +155,8 @@ def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path)
         return text
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return _word(text, hint)
+    if not text and setting.metadata.get("may_be_empty"):
+        return None
     if not text:
         raise ValueError("must be a path")
     return base / text

@@ -144,6 +144,16 @@ class HubConfig:
 
 
 @dataclass(frozen=True)
+class ControlConfig:
+    """Where people and programs on this host speak to the running agent."""
+
+    socket: Path | None = field(
+        default=Path("/run/felhom-agent/control.sock"), metadata={"may_be_empty": True}
+    )
+    """Path of the control socket, for root and members of the group `felhom-admin`; `""`: none."""
+
+
+@dataclass(frozen=True)
 class Config:
     """All of `agent.toml`."""
 
@@ -152,6 +162,7 @@ class Config:
     reconcile: ReconcileConfig = ReconcileConfig()
     journal: JournalConfig = JournalConfig()
     hub: HubConfig = HubConfig()
+    control: ControlConfig = ControlConfig()
     path: Path = DEFAULT_PATH
 
 
@@ -161,4 +172,5 @@ SECTIONS: dict[str, type] = {
     "reconcile": ReconcileConfig,
     "journal": JournalConfig,
     "hub": HubConfig,
+    "control": ControlConfig,
 }

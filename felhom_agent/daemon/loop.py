@@ -29,6 +29,7 @@ from felhom_agent import __version__
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import Parts, hub_loop, hub_provider, provider_for
+from felhom_agent.daemon.controlview import Access
 from felhom_agent.daemon.ended import Ended, Released
 from felhom_agent.daemon.health import Health
 from felhom_agent.daemon.passes import Passes
@@ -225,6 +226,19 @@ class Daemon:
             managed=passed.declared,
         )
 
+    def access(self) -> Access:
+        """Return what of this agent the control socket may use."""
+        return Access(
+            facts=self.facts,
+            latest=lambda: self._passes.latest,
+            activity=lambda: self._scheduler.activity,
+            number=lambda: self._scheduler.number,
+            holds=self._parts.holds,
+            suspensions=self._parts.suspensions,
+            wake=lambda: self.send(WAKE),
+            hub=self._hub_provider,
+        )
+
     def send(self, message: str) -> None:
         """Give the loop a message (RELOAD, WAKE or STOP), from any thread or signal handler."""
         self._inbox.put(message)
@@ -364,7 +378,9 @@ class Daemon:
         old = self.config
         policy = {name: getattr(fresh.hub, name) for name in _HUB_POLICY}
         hub = dataclasses.replace(old.hub, **policy)
-        kept = dataclasses.replace(fresh, proxmox=old.proxmox, journal=old.journal, hub=hub)
+        kept = dataclasses.replace(
+            fresh, proxmox=old.proxmox, journal=old.journal, hub=hub, control=old.control
+        )
         if waiting := _need_restart(old, fresh):
             text = "takes effect at a restart (systemctl restart felhom-agent): %s"
             _log.warning(text, ", ".join(waiting), extra=fields(AGENT_WARNED))
@@ -386,7 +402,12 @@ def _need_restart(old: Config, fresh: Config) -> list[str]:
     """Return the settings that were changed and that hold connections or files."""
     return [
         f"[{section}] {setting.name}"
-        for section in ("proxmox", "journal", *(["hub"] if old.hub.url or fresh.hub.url else []))
+        for section in (
+            "proxmox",
+            "journal",
+            "control",
+            *(["hub"] if old.hub.url or fresh.hub.url else []),
+        )
         for setting in dataclasses.fields(getattr(old, section))
         if setting.name not in _HUB_POLICY
         and getattr(getattr(old, section), setting.name)

@@ -15,8 +15,9 @@ Belongs to the main thread; `latest` is replaced as a whole and may be read from
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from felhom_agent.daemon.health import Health
 from felhom_agent.daemon.history import HistoryReader
@@ -37,6 +38,7 @@ class Pass:
     """One pass: when it began (seconds since the epoch; 0: none did), how many seconds it took,
     whether the node could be observed, and who was declared. `settles_in` are the seconds after
     which it makes sense to look at the guest files again, which are being written; 0: they are not.
+    `plans` are those of the latest pass that could observe the node.
     """
 
     begun: float = 0.0
@@ -44,6 +46,7 @@ class Pass:
     good: bool = False
     declared: frozenset[int] = frozenset()
     settles_in: float = 0.0
+    plans: Mapping[int, GuestPlan] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Passes:
@@ -75,6 +78,7 @@ class Passes:
         self._history_read = False
         self._declared: frozenset[int] = frozenset()
         self._settles_in = 0.0
+        self._plans: Mapping[int, GuestPlan] = MappingProxyType({})
         self.latest = Pass()
 
     def run(self, load: Callable[[], Desired], *, remember: bool) -> bool:
@@ -88,7 +92,7 @@ class Passes:
         with within(**{"pass": self._scheduler.number}):
             good = self._try(load, remember=remember)
         seconds = self._clock() - since
-        self.latest = Pass(begun, seconds, good, self._declared, self._settles_in)
+        self.latest = Pass(begun, seconds, good, self._declared, self._settles_in, self._plans)
         return good
 
     def _try(self, load: Callable[[], Desired], *, remember: bool) -> bool:
@@ -125,6 +129,7 @@ class Passes:
         self._scheduler.max_workers = actual.facts.max_workers
         self._planner.others = actual.guests
         plans = self._with_history(lambda: self._planner.plans(desired, actual), actual)
+        self._plans = MappingProxyType(plans)
         untouched = {
             vmid: plan
             for vmid, plan in plans.items()

@@ -5,7 +5,8 @@ SIGINT stop. A stop begins nothing new, gives what runs `drain_timeout` seconds,
 rest in flight in the journal, where the next start finds it.
 
 The agent is put together again when a journal that was lost can be written again; and where the
-journal cannot even be opened because the disk takes nothing, that is waited for.
+journal cannot even be opened because the disk takes nothing, that is waited for. The control socket
+is made once the first agent holds the journal's lock, and stays until the process ends.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable
+from contextlib import closing
 
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import assembled
+from felhom_agent.daemon.controls import ControlSocket
 from felhom_agent.daemon.loop import RELOAD, STOP, Daemon, Inbox, Message
 from felhom_agent.daemon.signals import signals
 from felhom_agent.durable.disk import DISK, Disk
@@ -52,7 +55,8 @@ def run(
     manager = ServiceManager.present()
     manager.require_watchdog(config.proxmox.connect_timeout + config.proxmox.read_timeout)
     waiting = False
-    with signals(inbox, shutting_down):
+    control = ControlSocket(config.control.socket)
+    with signals(inbox, shutting_down), closing(control):
         while True:
             try:
                 with assembled(
@@ -62,7 +66,7 @@ def run(
                     daemon.begin()
                     if once:
                         return daemon.run_pass()
-                    with daemon.hub():
+                    with daemon.hub(), control.serving(daemon.access()):
                         told_to_stop = daemon.run()
                 waiting, config = False, daemon.config
             except JournalClosed as error:

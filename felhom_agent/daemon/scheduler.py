@@ -37,7 +37,7 @@ from felhom_agent.daemon.places import Places, may_restart
 from felhom_agent.daemon.record import GuestRecord, Run
 from felhom_agent.daemon.startorder import StartOrder
 from felhom_agent.daemon.statuses import announce, snapshot
-from felhom_agent.daemon.waiting import Entry, Waiting
+from felhom_agent.daemon.waiting import Activity, Entry, Waiting
 from felhom_agent.errors import QueueClosed
 from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.operations import Operations
@@ -106,6 +106,7 @@ class Scheduler:
         self._now = now
         self._changed = False
         self._statuses: Mapping[int, GuestStatus] = MappingProxyType({})
+        self._activity = Activity()
         self.backoff = backoff
         self.number = 0
         self.ends = 0
@@ -115,6 +116,11 @@ class Scheduler:
     def statuses(self) -> Mapping[int, GuestStatus]:
         """The status of each declared guest that was observed, as an immutable snapshot."""
         return self._statuses
+
+    @property
+    def activity(self) -> Activity:
+        """Who runs and who waits for a place, as an immutable snapshot."""
+        return self._activity
 
     @property
     def running(self) -> int:
@@ -249,7 +255,8 @@ class Scheduler:
         self.dispatch()
 
     def publish(self) -> None:
-        """Let other threads see the statuses as they are now."""
+        """Let other threads see the statuses, and who runs and waits, as they are now."""
+        self._activity = Activity(frozenset(self._runs), self._waiting.guests())
         if self._changed:
             self._changed = False
             self._statuses = snapshot(self._records)

@@ -10,11 +10,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from felhom_agent.daemon.jobs import Job
 from felhom_agent.planning.actions import Need
 
 Entry = int | Job
+
+
+@dataclass(frozen=True)
+class Activity:
+    """The guests that are being reconciled, and those that wait for a place."""
+
+    running: frozenset[int] = frozenset()
+    queued: frozenset[int] = frozenset()
 
 
 class Waiting:
@@ -30,6 +39,13 @@ class Waiting:
     def __contains__(self, need: Need) -> bool:
         """Return whether anybody waits for such a place."""
         return bool(self._line(need))
+
+    def guests(self) -> frozenset[int]:
+        """Return the guests that wait."""
+        return frozenset(
+            entry for line in (self._changes, self._power) for entry in line
+            if not isinstance(entry, Job)
+        )  # fmt: skip
 
     def add(self, entry: Entry, need: Need) -> None:
         """Let a guest or a job wait, after all that wait already."""

@@ -15,8 +15,10 @@ data (`dangerous`).
 What was kept and cannot be used any more is set aside; then nothing is the hub's desire until it
 answers.
 
-Threads: one lock guards what is in force. `accept`, `block` and `answered` belong to the hub loop,
-`load` to the main loop; the disk is written outside of the lock.
+Threads: one lock guards what is in force, for moments. Another one, `_changing`, is held from the
+reading of what is kept to the end of writing what comes in its place, so that no change undoes
+another: `accept`, `block` and `answered` belong to the hub loop, `let_block` and `forget` to
+whoever speaks for the owner, `load` to the main loop, which never waits for the disk here.
 """
 
 from __future__ import annotations
@@ -86,6 +88,7 @@ class HubProvider:
         self._config = config
         self._file = HubFile(directory / NAME, disk, keeps=keeps)
         self._lock = threading.Lock()
+        self._changing = threading.Lock()
         found, self._trouble = self._file.read(_understood)
         self._kept = found or HubState()
         # Rules may have grown since it was accepted; then nothing of it is in force.
@@ -146,13 +149,14 @@ class HubProvider:
             raise FelhomError(why)
         if not isinstance(state, dict):
             raise FelhomError("the desired state is no object")
-        fresh = replace(kept, generation=generation, etag=etag, state=state)
-        judged = self._judge(fresh, self._config)
-        if judged.problems:
-            raise ConfigError(judged.problems)
-        self._keep(fresh)
-        with self._lock:
-            self._kept, self._judged, self._trouble = fresh, judged, ""
+        with self._changing:
+            fresh = replace(self.kept, generation=generation, etag=etag, state=state)
+            judged = self._judge(fresh, self._config)
+            if judged.problems:
+                raise ConfigError(judged.problems)
+            self._keep(fresh)
+            with self._lock:
+                self._kept, self._judged, self._trouble = fresh, judged, ""
 
     def answered(self) -> None:
         """Hear that the hub has nothing newer; if what was kept was damaged, that is over."""
@@ -161,25 +165,29 @@ class HubProvider:
 
     def block(self, *, blocked: bool) -> None:
         """Keep whether the hub has blocked this host. Raise FelhomError if that cannot be kept."""
-        self._change(replace(self.kept, blocked=blocked))
+        with self._changing:
+            kept = self.kept
+            self._change(replace(kept, blocked=blocked and kept.may_block))
 
     def let_block(self, *, allowed: bool) -> None:
         """Keep whether the hub may block this host; if not, its present block ends. Raise
         FelhomError if that cannot be kept.
         """
-        kept = self.kept
-        self._change(replace(kept, may_block=allowed, blocked=kept.blocked and allowed))
+        with self._changing:
+            kept = self.kept
+            self._change(replace(kept, may_block=allowed, blocked=kept.blocked and allowed))
 
     def forget(self) -> None:
         """Forget generation and state, so that the hub begins again. Raise FelhomError if that
         cannot be kept.
         """
-        kept = self.kept
-        fresh = HubState(blocked=kept.blocked, may_block=kept.may_block)
-        self._change(fresh)
-        judged = self._judge(fresh, self._config)
-        with self._lock:
-            self._judged, self._trouble = judged, ""
+        with self._changing:
+            kept = self.kept
+            fresh = HubState(blocked=kept.blocked, may_block=kept.may_block)
+            self._change(fresh)
+            judged = self._judge(fresh, self._config)
+            with self._lock:
+                self._judged, self._trouble = judged, ""
 
     def _change(self, fresh: HubState) -> None:
         self._keep(fresh)

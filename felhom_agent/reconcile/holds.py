@@ -129,4 +129,3 @@ class Holds:
     def _in_force(self, name: str, reason: str, by: str) -> InForce:
         since = self._since.get(name)
         return InForce(name, reason, self._now() if since is None else since, by)
-

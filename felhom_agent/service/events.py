@@ -214,13 +214,27 @@ HUB_STATE: Final = Event(
     "32c023bc94f24c3bba7c7f0e6afe5ff9",
     "The hub has changed what is desired, or blocked this host",
     "Nothing needs to be done. Files on the host go before the hub, guest by guest. `felhom-agent "
-    "hub unblock`, while the agent is stopped, ends a block that should not be.",
+    "hub unblock` ends a block that should not be.",
 )
 HUB_JOBS: Final = Event(
     "hub-jobs",
     "b2f4d832405e4d76b638accc83c398ba",
     "The hub has a signed job for this host",
     "It is not done: this version cannot check signatures. The hub sees that it is parked.",
+)
+CONTROLLED: Final = Event(
+    "control-asked",
+    "0e2b6d1c7f5a4c8e9b3d46a1f0c8e257",
+    "Somebody on this host told the agent something, or tried to",
+    "Nothing needs to be done. The line tells what, and who: root, or a member of the group "
+    "felhom-admin.",
+)
+CONTROL_LOST: Final = Event(
+    "control-lost",
+    "b7c4f9a2d3e14f06a58c90d27e6b1f43",
+    "The control socket cannot be made",
+    "The agent works without it; `felhom-agent pause` and its like do not. The line tells why; "
+    "mend it and restart the agent.",
 )
 STUCK: Final = Event(
     "agent-stuck",

@@ -30,7 +30,7 @@ def loaded(*words: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("command", ["history", "journal", "explain"])
+@pytest.mark.parametrize("command", ["history", "journal", "explain", "pause", "freeze"])
 def test_a_command_that_asks_nobody_loads_nothing_that_asks(command: str) -> None:
     assert loaded(command) & HEAVY == set()
 

@@ -202,6 +202,55 @@ class TestDeath:
         assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
 
 
+class TestControlSocket:
+    def test_it_belongs_to_the_group_of_admins_and_what_else_is_kept_does_not(
+        self, running: Host
+    ) -> None:
+        machine = running.machine
+        shown = machine.shell("stat -c '%n %U:%G %a' /run/felhom-agent /run/felhom-agent/*")
+        assert shown.splitlines() == [
+            "/run/felhom-agent felhom-agent:felhom-admin 750",
+            "/run/felhom-agent/control.sock felhom-agent:felhom-admin 660",
+        ]
+        kept = machine.shell("find /var/lib/felhom-agent -perm /077")
+        assert kept == ""
+
+    def test_root_may_do_all_and_members_what_is_not_kept_for_root(self, running: Host) -> None:
+        machine = running.machine
+        machine.shell("useradd --groups felhom-admin alice; useradd bob")
+        by_alice, by_bob = (("runuser", "-u", name, "--", AGENT) for name in ("alice", "bob"))
+        machine.run(*by_alice, "reconcile")
+        machine.run(*by_alice, "pause", "100", "--for", "1h")
+        machine.run(*by_alice, "resume", "100")
+        for words in (["freeze", "--why", "x"], ["thaw"], ["approve", "x"], ["hub", "unblock"]):
+            refused = machine.run(*by_alice, *words, check=False)
+            assert refused.returncode == 1, words
+        assert "this needs root" in machine.run(*by_alice, "thaw", check=False).stderr
+        for words in (["reconcile"], ["pause", "100"]):
+            refused = machine.run(*by_bob, *words, check=False)
+            assert (refused.returncode, refused.stdout) == (1, "")
+            assert "only root and members of the group felhom-admin" in refused.stderr
+        machine.run(AGENT, "freeze", "--why", "moving")
+        running.hands("stop", 100)
+        running.wait_for("guest 100: blocked: frozen by root: moving")
+        machine.run(AGENT, "thaw")
+        running.wait_for("guest 100: done: start", times=2)
+        told = [str(e["MESSAGE"]) for e in running.said("FELHOM_EVENT=control-asked")]
+        assert "/v1/thaw was refused to a member of felhom-admin" in " ".join(told)
+
+    def test_a_killed_agents_socket_is_replaced_and_a_stopped_one_leaves_none(
+        self, running: Host
+    ) -> None:
+        machine = running.machine
+        machine.run("kill", "-9", str(running.pid()))
+        machine.wait_until(
+            lambda: machine.run(AGENT, "reconcile", check=False).returncode == 0, "it is back"
+        )
+        machine.run("systemctl", "stop", AGENT)
+        gone = machine.run(AGENT, "reconcile", check=False)
+        assert (gone.returncode, "no agent runs here" in gone.stderr) == (1, True)
+
+
 class TestConfinement:
     def test_it_has_no_capability_and_cannot_get_one(self, running: Host) -> None:
         status = running.machine.shell(f"cat /proc/{running.pid()}/status")

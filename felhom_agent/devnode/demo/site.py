@@ -21,6 +21,9 @@ directory = "{directory}/guests.d"
 
 [journal]
 directory = "{directory}/journal"
+
+[control]
+socket = "{directory}/control.sock"
 """
 
 

@@ -1,0 +1,141 @@
+"""What the control socket tells of a running agent, as plain data.
+
+Made on a thread of the server, of snapshots that are replaced as a whole: nothing here waits for
+the main loop, and nothing is asked of the node. `docs/control/status.json` is its schema.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from felhom_agent import __version__
+from felhom_agent.daemon.passes import Pass
+from felhom_agent.daemon.waiting import Activity
+from felhom_agent.desired.hub import HubProvider
+from felhom_agent.hub.report import AgentFacts
+from felhom_agent.journal.suspensions import Suspension, Suspensions
+from felhom_agent.model import Converged, GuestPlan, GuestStatus
+from felhom_agent.planning.actions import describe
+from felhom_agent.reconcile.holds import Holds
+
+_OUTCOMES = ("converged", "retry", "blocked", "refused")
+
+
+Approve = Callable[[str, str], bool]
+"""Given a plan's id and who approves it, lets what it holds pass; returns whether there was one."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What of a running agent may be used from any thread."""
+
+    facts: Callable[[], AgentFacts]
+    latest: Callable[[], Pass]
+    activity: Callable[[], Activity]
+    number: Callable[[], int]
+    holds: Holds
+    suspensions: Suspensions
+    wake: Callable[[], None]
+    hub: HubProvider | None = None
+    approve: Approve | None = None
+
+
+def status_of(access: Access) -> dict[str, Any]:
+    """Given a running agent, return how it gets on."""
+    facts, passed, activity = access.facts(), access.latest(), access.activity()
+    return {
+        "version": __version__,
+        "node": facts.node,
+        "started": time_of(facts.started),
+        "mode": "enforce" if facts.enforces else "observe",
+        "holds": [
+            {
+                "name": hold.name,
+                "vmid": hold.vmid,
+                "why": hold.reason,
+                "since": time_of(hold.since),
+                "by": hold.by,
+            }
+            for hold in access.holds.listed()
+        ],
+        "suspensions": [_suspension(each) for each in access.suspensions.all()],
+        "last_pass": _pass(passed),
+        "counts": _counts(facts, activity),
+        "guests": [
+            _guest(vmid, facts.statuses.get(vmid), passed.plans.get(vmid), activity)
+            for vmid in sorted(passed.declared | facts.statuses.keys())
+        ],
+    }
+
+
+def time_of(seconds: float) -> str:
+    """Given seconds since the epoch, return them as RFC 3339 has it, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _pass(passed: Pass) -> dict[str, Any] | None:
+    if not passed.begun:
+        return None
+    return {
+        "at": time_of(passed.begun),
+        "seconds": round(passed.seconds, 3),
+        "ok": passed.good,
+    }
+
+
+def _counts(facts: AgentFacts, activity: Activity) -> dict[str, int]:
+    outcomes = Counter(_word(status) for status in facts.statuses.values())
+    return {
+        "declared": len(facts.managed),
+        **{word: outcomes[word] for word in _OUTCOMES},
+        "running": len(activity.running),
+        "queued": len(activity.queued),
+        "in_flight": facts.in_flight,
+        "unknown": facts.unknown,
+    }
+
+
+def _guest(
+    vmid: int, status: GuestStatus | None, plan: GuestPlan | None, activity: Activity
+) -> dict[str, Any]:
+    outcome = status.outcome if status else None
+    at_work = "running" if vmid in activity.running else "queued"
+    return {
+        "vmid": vmid,
+        "kind": str(plan.kind) if plan and plan.kind else None,
+        "name": plan.name if plan else "",
+        "outcome": _word(status) if status else None,
+        "why": "" if outcome is None or isinstance(outcome, Converged) else outcome.why,
+        "since": time_of(status.since) if status else None,
+        "activity": at_work if vmid in activity.running | activity.queued else "idle",
+        "plan": list(_words(plan)) if plan else [],
+    }
+
+
+def _words(plan: GuestPlan) -> Iterator[str]:
+    """Yield what a plan would do, withholds, refuses and only notes, in words."""
+    yield from (describe(action) for action in plan.actions)
+    found: Mapping[str, str] = {
+        "withheld": plan.withheld, "refused": plan.refused, "unread": plan.unread
+    }  # fmt: skip
+    yield from (f"{name}: {text}" for name, text in found.items() if text)
+    yield from (f"noted: {note}" for note in plan.notes)
+
+
+def _word(status: GuestStatus) -> str:
+    return type(status.outcome).__name__.lower()
+
+
+def _suspension(found: Suspension) -> dict[str, Any]:
+    return {
+        "vmid": found.vmid,
+        "freeze": found.freeze,
+        "since": time_of(found.since),
+        "left": None if found.left is None else round(found.left, 1),
+        "why": found.why,
+        "by": found.by,
+    }

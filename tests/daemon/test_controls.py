@@ -1,0 +1,565 @@
+"""What can be asked of a running agent at its control socket, and by the commands that do."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from felhom_agent.cli.main import main
+from felhom_agent.config.agentfile import load
+from felhom_agent.daemon.controls import MAX_WHY, Controls
+from felhom_agent.daemon.controlview import status_of
+from felhom_agent.daemon.loop import Daemon
+from felhom_agent.desired.hub import HubProvider
+from felhom_agent.devnode import Behaviour
+from felhom_agent.journal import suspensions as journaled
+from felhom_agent.journal.content import NAME
+from felhom_agent.journal.shape import MAX_SUSPENSION
+from felhom_agent.journal.suspensions import Suspensions
+from felhom_agent.model import Mode
+from felhom_agent.service.control import Caller, ControlAnswer, ControlServer
+from felhom_agent.service.request import ControlError, ControlRequest
+from tests.conftest import Site
+from tests.control import Reply, asked, connect, valid
+from tests.daemon.running import Begin
+from tests.process import Process, wait_until
+
+QUICK = "[reconcile]\ninterval = 1\njitter = 0\nbackoff_first = 0.1\ndrain_timeout = 1\n"
+SLOW = "[reconcile]\ninterval = 86400\njitter = 0\n"
+RUNNING = '[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n'
+HUB = '[hub]\nurl = "http://127.0.0.1:1"\nkey_file = "token"\nguests = [100]\n'
+ROOT = Caller("root", owner=True)
+STATE = {"guest": {"100": {"state": "running"}}}
+
+Start = Callable[..., Process]
+Felhom = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def path(site: Site) -> Path:
+    return site.directory / "control.sock"
+
+
+@pytest.fixture
+def start(site: Site) -> Iterator[Start]:
+    processes: list[Process] = []
+
+    def begin(settings: str = QUICK) -> Process:
+        processes.append(Process(site.write_config(settings)))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        if not process.is_over():
+            process.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def felhom(site: Site, capsys: pytest.CaptureFixture[str]) -> Felhom:
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(["--config", str(site.directory / "agent.toml"), *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def status(path: Path) -> dict[str, Any]:
+    reply = asked(path, "GET", "/v1/status")
+    assert reply.status == 200
+    valid("status", reply.body)
+    return reply.body
+
+
+def done(reply: Reply) -> tuple[bool, str]:
+    """Return what was done, of an answer that says so."""
+    assert reply.status in (200, 202), reply
+    valid("done", reply.body)
+    return reply.body["done"], reply.body["text"]
+
+
+class TestStatus:
+    def test_it_tells_of_the_last_pass_and_how_each_guest_is(
+        self, site: Site, start: Start, path: Path
+    ) -> None:
+        site.declare(RUNNING + "[guest.200.config]\ncores = 1\n[guest.300]\n")
+        agent = start()
+        agent.wait_for("guest 100: done: start")
+        wait_until(lambda: status(path)["counts"]["converged"] == 2)
+        found = status(path)
+        assert (found["node"], found["mode"], found["holds"]) == ("pve1", "enforce", [])
+        assert found["last_pass"]["ok"]
+        assert found["counts"]["declared"] == 3
+        web, dns, missing = found["guests"]
+        assert (web["vmid"], web["kind"], web["name"]) == (100, "qemu", "web")
+        assert (web["outcome"], web["why"], web["activity"]) == ("converged", "", "idle")
+        assert (dns["vmid"], dns["kind"], dns["outcome"]) == (200, "lxc", "converged")
+        assert missing["outcome"] == "blocked"
+        assert missing["why"]
+        assert missing["plan"][0].startswith("withheld: ")
+        assert agent.end() == 0
+
+    def test_what_would_be_done_is_told_in_words_and_without_a_password(
+        self, site: Site, start: Start, path: Path
+    ) -> None:
+        site.declare(
+            RUNNING + '[guest.200]\nstate = "running"\n[guest.101.config]\n'
+            'cipassword = "a-guests-password"\ncores = 2\n'
+        )
+        site.world.add("qemu", 101, {"cores": 1})
+        start(QUICK + 'mode = "observe"\n').wait_for("guest 200: blocked")
+        wait_until(lambda: len(status(path)["guests"]) == 3)
+        found = status(path)
+        assert (found["mode"], [h["name"] for h in found["holds"]]) == ("observe", ["mode"])
+        plans = {guest["vmid"]: guest["plan"] for guest in found["guests"]}
+        assert plans[100] == ["set cores: 1 -> 2", "start"]
+        assert plans[200] == ["start"]
+        assert "set " in plans[101][0]
+        assert "a-guests-password" not in str(found)
+
+    def test_before_the_first_pass_there_is_none_to_tell_of(self, begin: Begin) -> None:
+        found = status_of(begin().daemon.access())
+        valid("status", found)
+        assert (found["last_pass"], found["guests"]) == (None, [])
+
+    def test_who_is_at_work_and_who_waits_for_a_place_is_told(
+        self, site: Site, begin: Begin
+    ) -> None:
+        for vmid in (101, 102):
+            site.world.add("qemu", vmid, {}, behaviour=Behaviour(start_seconds=1000.0))
+        site.declare("".join(f'[guest.{v}]\nstate = "running"\n' for v in (101, 102)))
+        agent = begin(parallel=1)
+        agent.run_pass()
+        agent.scheduler.publish()
+        found = status_of(agent.daemon.access())
+        valid("status", found)
+        assert [guest["activity"] for guest in found["guests"]] == ["running", "queued"]
+        assert (found["counts"]["running"], found["counts"]["queued"]) == (1, 1)
+        agent.pace = 1000.0
+        agent.hear(lambda: agent.scheduler.idle)
+        found = status_of(agent.daemon.access())
+        assert [guest["activity"] for guest in found["guests"]] == ["idle", "idle"]
+
+    def test_a_node_that_is_away_leaves_the_last_plans_and_says_so(
+        self, site: Site, begin: Begin
+    ) -> None:
+        site.declare(RUNNING)
+        agent = begin(mode=Mode.OBSERVE)
+        assert not agent.look()
+        site.devnode.close()
+        assert not agent.look()
+        found = status_of(agent.daemon.access())
+        valid("status", found)
+        assert not found["last_pass"]["ok"]
+        assert found["guests"][0]["plan"] == ["set cores: 1 -> 2", "start"]
+
+
+class TestReconcile:
+    def test_the_node_is_looked_at_at_once(
+        self, site: Site, start: Start, felhom: Felhom, path: Path
+    ) -> None:
+        agent = start(SLOW)
+        wait_until(path.exists)
+        wait_until(lambda: status(path)["last_pass"] is not None)
+        site.declare(RUNNING)
+        code, out, err = felhom("reconcile")
+        assert (code, out, err) == (0, "Every guest is looked at now.\n", "")
+        wait_until(lambda: agent.count("guest 100: done: start") == 1)
+        assert agent.count("every guest is looked at now, by the word of") == 1
+        site.world.stop(100)
+        assert done(asked(path, "POST", "/v1/reconcile")) == (True, "Every guest is looked at now.")
+        agent.wait_for("guest 100: done: start", times=2)
+        assert agent.end() == 0
+
+    def test_who_asks_a_thousand_times_is_answered_by_one_look(self, begin: Begin) -> None:
+        daemon = begin().daemon
+        controls = Controls()
+        with controls.attached(daemon.access()):
+            for _ in range(1000):
+                assert ask(controls, "/v1/reconcile").status == 202
+            assert daemon._inbox.qsize() == 1
+            daemon._inbox.get_nowait()
+            daemon.run_pass()
+            ask(controls, "/v1/reconcile")
+            assert daemon._inbox.qsize() == 1
+
+
+def ask(controls: Controls, path: str, body: str = "") -> ControlAnswer:
+    """Ask without a socket."""
+    route = next(route for route in controls.routes() if route.path == path)
+    headers = {"content-type": "application/json"}
+    return route.handle(ControlRequest(route.method, path, headers, body.encode()), ROOT)
+
+
+@pytest.fixture
+def daemon(begin: Begin) -> Daemon:
+    return begin().daemon
+
+
+@pytest.fixture
+def suspensions(daemon: Daemon) -> Suspensions:
+    return daemon.access().suspensions
+
+
+@pytest.fixture
+def controls(daemon: Daemon) -> Iterator[Controls]:
+    """The routes, attached to an agent."""
+    controls = Controls()
+    with controls.attached(daemon.access()):
+        yield controls
+
+
+class TestFields:
+    @pytest.mark.parametrize(
+        ("path", "body", "words"),
+        [
+            ("/v1/pause", "", "missing: vmid"),
+            ("/v1/pause", "{}", "missing: vmid"),
+            ("/v1/pause", '{"vmid": 100, "vmids": 1, "force": 1}', "unknown: force, vmids"),
+            ("/v1/pause", '{"vmid": 99}', "vmid: "),
+            ("/v1/pause", '{"vmid": 1000000000}', "vmid: "),
+            ("/v1/pause", '{"vmid": -1}', "vmid: "),
+            ("/v1/pause", '{"vmid": true}', "vmid: "),
+            ("/v1/pause", '{"vmid": false}', "vmid: "),
+            ("/v1/pause", '{"vmid": 101.0}', "vmid: "),
+            ("/v1/pause", '{"vmid": 0.0}', "vmid: "),
+            ("/v1/pause", '{"vmid": "101"}', "vmid: "),
+            ("/v1/pause", '{"vmid": "ALL"}', "vmid: "),
+            ("/v1/pause", '{"vmid": null}', "vmid: "),
+            ("/v1/pause", '{"vmid": [101]}', "vmid: "),
+            ("/v1/pause", '{"vmid": 101, "seconds": "2h"}', "seconds: "),
+            ("/v1/pause", '{"vmid": 101, "seconds": true}', "seconds: "),
+            ("/v1/pause", '{"vmid": 101, "seconds": 0}', "seconds: "),
+            ("/v1/pause", '{"vmid": 101, "seconds": -5}', "seconds: "),
+            ("/v1/pause", '{"vmid": 101, "seconds": 1e400}', "seconds: "),
+            ("/v1/pause", f'{{"vmid": 101, "seconds": {MAX_SUSPENSION + 1}}}', "seconds: "),
+            ("/v1/pause", '{"vmid": 101, "why": 1}', "why: "),
+            ("/v1/pause", '{"vmid": 101, "why": "a\\nb"}', "why: "),
+            ("/v1/pause", '{"vmid": 101, "why": "\\u001b[2J"}', "why: "),
+            ("/v1/pause", '{"vmid": 101, "why": "\\u202e"}', "why: "),
+            ("/v1/pause", '{"vmid": 101, "why": "\\ud800"}', "why: "),
+            ("/v1/pause", f'{{"vmid": 101, "why": "{"x" * (MAX_WHY + 1)}"}}', "why: "),
+            ("/v1/resume", '{"vmid": 101, "why": "x"}', "unknown: why"),
+            ("/v1/freeze", '{"seconds": 5}', "missing: why"),
+            ("/v1/freeze", '{"why": ""}', "why: "),
+            ("/v1/freeze", '{"why": "  "}', "why: "),
+            ("/v1/thaw", '{"why": "x"}', "unknown: why"),
+            ("/v1/approve", '{"plan": 5}', "plan: "),
+            ("/v1/approve", '{"plan": "../x"}', "plan: "),
+            ("/v1/reconcile", '{"vmid": 101}', "unknown: vmid"),
+            ("/v1/status", '{"vmid": 101}', "unknown: vmid"),
+        ],
+    )
+    def test_what_is_not_as_it_must_be_is_named_and_nothing_is_done(
+        self, controls: Controls, suspensions: Suspensions, path: str, body: str, words: str
+    ) -> None:
+        with pytest.raises(ControlError, match=f"^{words}") as caught:
+            ask(controls, path, body)
+        assert caught.value.status == 400
+        assert suspensions.all() == ()
+
+    def test_a_pause_takes_a_guest_or_all_for_a_time_or_for_good(
+        self, controls: Controls, suspensions: Suspensions
+    ) -> None:
+        ask(controls, "/v1/pause", '{"vmid": 101, "seconds": 7200, "why": " disk swap "}')
+        ask(controls, "/v1/pause", '{"vmid": 102}')
+        ask(controls, "/v1/pause", '{"vmid": "all", "seconds": null, "why": ""}')
+        everybody, first, second = suspensions.all()
+        assert first.left is not None
+        assert 7000 < first.left <= 7200
+        assert (first.vmid, first.why, first.by) == (101, "disk swap", "root")
+        assert (second.vmid, second.left, second.why) == (102, None, "")
+        assert (everybody.vmid, everybody.freeze, everybody.left) == (0, False, None)
+        ask(controls, "/v1/resume", '{"vmid": 0}')
+        assert [each.vmid for each in suspensions.all()] == [101, 102]
+        ask(controls, "/v1/freeze", '{"seconds": 60, "why": "moving"}')
+        assert suspensions.frozen().startswith("frozen until ")
+
+    def test_an_answer_is_a_sentence_that_says_what_holds(self, controls: Controls) -> None:
+        def said(path: str, body: str = "") -> tuple[bool, str]:
+            answer = ask(controls, path, body)
+            valid("done", answer.body)
+            return answer.body["done"], answer.body["text"]
+
+        assert said("/v1/pause", '{"vmid": 101, "why": "swap"}') == (
+            True, "Guest 101 is left alone until a person ends it (swap).",
+        )  # fmt: skip
+        done, text = said("/v1/pause", '{"vmid": 0, "seconds": 90000}')
+        assert (done, text[:29]) == (True, "All guests are left alone unt")
+        done, text = said("/v1/resume", '{"vmid": 101}')
+        assert (done, text[:73]) == (
+            True, "Guest 101 is paused no more. Nothing is changed all the same: all guests ",
+        )  # fmt: skip
+        assert said("/v1/resume", '{"vmid": 0}') == (True, "The pause of all guests has ended.")
+        assert said("/v1/resume", '{"vmid": 101}') == (False, "Guest 101 was not paused.")
+        assert said("/v1/resume", '{"vmid": 0}') == (False, "There was no pause of all guests.")
+        assert said("/v1/freeze", '{"why": "moving"}') == (
+            True, "Nothing of this host is changed until a person ends it (moving).",
+        )  # fmt: skip
+        assert said("/v1/thaw") == (True, "The freeze has ended.")
+        assert said("/v1/thaw") == (False, "There was no freeze.")
+
+    def test_who_resumes_hears_what_holds_all_the_same(self, begin: Begin) -> None:
+        controls = Controls()
+        with controls.attached(begin(mode=Mode.OBSERVE).daemon.access()):
+            for path, body in (("/v1/resume", '{"vmid": 101}'), ("/v1/thaw", "")):
+                text = ask(controls, path, body).body["text"]
+                assert text.endswith(
+                    " Nothing is changed all the same: nothing is changed in observe mode."
+                )
+
+    def test_more_pauses_than_anybody_needs_are_refused(
+        self, controls: Controls, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(journaled, "MAX_PAUSED", 1)
+        ask(controls, "/v1/pause", '{"vmid": 101}')
+        with pytest.raises(ControlError, match="pause all instead") as caught:
+            ask(controls, "/v1/pause", '{"vmid": 102}')
+        assert caught.value.status == 409
+
+
+class TestSuspensions:
+    """On a running agent, by the commands."""
+
+    def test_a_paused_guest_is_left_alone_until_it_is_resumed(
+        self, site: Site, start: Start, felhom: Felhom, path: Path
+    ) -> None:
+        agent = start(SLOW)
+        wait_until(path.exists)
+        code, out, err = felhom("pause", "100", "--for", "2h", "--why", "disk swap")
+        assert (code, err) == (0, "")
+        first, second = out.splitlines()
+        assert first.startswith("Guest 100 is left alone until ")
+        assert first.endswith(" (disk swap).")
+        assert second == "`felhom-agent resume 100` ends it."
+        site.declare(RUNNING + '[guest.200]\nstate = "running"\n')
+        assert felhom("reconcile")[0] == 0
+        agent.wait_for("guest 200: done: start")
+        agent.wait_for("guest 100: blocked: paused until ")
+        found = status(path)
+        assert [(h["name"], h["vmid"]) for h in found["holds"]] == [("pause", 100)]
+        (paused,) = found["suspensions"]
+        assert (paused["vmid"], paused["why"], paused["freeze"]) == (100, "disk swap", False)
+        assert 7000 < paused["left"] <= 7200
+        assert site.world.config(100)["cores"] == 1
+        code, out, _ = felhom("resume", "100")
+        assert (code, out) == (0, "Guest 100 is paused no more.\n")
+        agent.wait_for("guest 100: done: start")
+        assert felhom("resume", "100")[1] == "Guest 100 was not paused.\n"
+        assert agent.end() == 0
+
+    def test_all_can_be_paused_and_each_guest_by_itself(
+        self, site: Site, start: Start, felhom: Felhom, path: Path
+    ) -> None:
+        agent = start(SLOW)
+        wait_until(path.exists)
+        code, out, _ = felhom("pause", "100", "200", "100")
+        assert (code, out.splitlines()[-1]) == (0, "`felhom-agent resume 100 200` ends it.")
+        assert felhom("pause", "--all")[1].splitlines()[-1] == (
+            "`felhom-agent resume --all` ends it."
+        )
+        assert [s["vmid"] for s in status(path)["suspensions"]] == [0, 100, 200]
+        assert status(path)["mode"] == "observe"
+        assert felhom("resume", "--all")[1] == "The pause of all guests has ended.\n"
+        assert felhom("resume", "100", "200")[0] == 0
+        assert status(path)["suspensions"] == []
+        assert agent.end() == 0
+
+    def test_a_frozen_host_is_not_changed_until_it_is_thawed_and_a_restart_is_no_thaw(
+        self, site: Site, start: Start, felhom: Felhom, path: Path
+    ) -> None:
+        agent = start(SLOW)
+        wait_until(path.exists)
+        code, out, err = felhom("freeze", "--ttl", "1d", "--why", "moving the storage")
+        assert (code, err) == (0, "")
+        first, second = out.splitlines()
+        assert first.startswith("Nothing of this host is changed until ")
+        assert second == "`felhom-agent thaw` ends it."
+        assert agent.end() == 0
+        site.declare(RUNNING)
+        again = start(SLOW)
+        again.wait_for("guest 100: blocked: frozen until ")
+        found = status(path)
+        assert (found["mode"], [h["name"] for h in found["holds"]]) == ("observe", ["freeze"])
+        assert site.devnode.mutations == ()
+        assert felhom("thaw")[:2] == (0, "The freeze has ended.\n")
+        again.wait_for("guest 100: done: start")
+        assert again.end() == 0
+
+    def test_who_said_it_is_logged(
+        self, site: Site, start: Start, felhom: Felhom, path: Path
+    ) -> None:
+        agent = start(SLOW)
+        wait_until(path.exists)
+        felhom("freeze", "--why", "moving")
+        me = "root" if os.geteuid() == 0 else "the agent's own user"
+        agent.wait_for(f"frozen by {me}: moving")
+        assert agent.end() == 0
+
+    def test_what_cannot_be_kept_is_not_said_to_be_done(
+        self, site: Site, start: Start, felhom: Felhom, path: Path
+    ) -> None:
+        start(SLOW)
+        wait_until(lambda: path.exists() and status(path)["last_pass"] is not None)
+        # A journal that is not in its place any more takes nothing.
+        (site.directory / "journal" / NAME).rename(site.directory / "elsewhere")
+        code, out, err = felhom("freeze", "--why", "moving")
+        assert (code, out) == (1, "")
+        assert err.startswith("felhom-agent: ")
+
+
+class TestApprove:
+    def test_without_anything_that_holds_plans_there_is_none(self, controls: Controls) -> None:
+        with pytest.raises(ControlError, match="holds no plan") as caught:
+            ask(controls, "/v1/approve", '{"plan": "3f9c2a71"}')
+        assert caught.value.status == 501
+
+    def test_a_plan_that_is_held_is_let_pass_and_looked_at_at_once(self, begin: Begin) -> None:
+        approved: list[tuple[str, str]] = []
+
+        def approve(plan: str, by: str) -> bool:
+            approved.append((plan, by))
+            return plan == "3f9c2a71"
+
+        daemon = begin().daemon
+        controls = Controls()
+        with controls.attached(replace(daemon.access(), approve=approve)):
+            answer = ask(controls, "/v1/approve", '{"plan": "3f9c2a71"}')
+            assert answer.body == {"done": True, "text": "Plan 3f9c2a71 is approved."}
+            assert daemon._inbox.qsize() == 1
+            with pytest.raises(ControlError, match="no plan 0000 is held") as caught:
+                ask(controls, "/v1/approve", '{"plan": "0000"}')
+        assert caught.value.status == 404
+        assert approved == [("3f9c2a71", "root"), ("0000", "root")]
+
+
+class TestHub:
+    def test_a_running_agents_block_is_ended_and_what_it_desired_forgotten(
+        self, site: Site, start: Start, felhom: Felhom, path: Path
+    ) -> None:
+        config = load(site.write_config(QUICK + HUB))
+        before = HubProvider(config.journal.directory, config.hub)
+        before.accept(7, STATE)
+        before.block(blocked=True)
+        agent = start(QUICK + HUB)
+        agent.wait_for("nothing is changed while the hub blocks this host; would start")
+        code, out, err = felhom("hub", "unblock", "--yes")
+        assert (code, err) == (0, "")
+        assert out.startswith("The hub no longer blocks this host")
+        agent.wait_for("guest 100: done: start")
+        assert felhom("hub", "unblock", "--yes")[0] == 0
+        code, out, err = felhom("hub", "forget", "--yes")
+        assert (code, err) == (0, "")
+        assert out == "Forgotten. The hub is asked again with the next report.\n"
+        wait_until(lambda: status(path)["guests"] == [])
+        assert felhom("hub", "forget", "--yes")[1] == "It is so already; nothing was changed.\n"
+        assert done(asked(path, "POST", "/v1/hub-forget"))[0] is False
+        assert agent.count("what the hub desired is forgotten, by the word of") == 1
+        kept = HubProvider(config.journal.directory, config.hub, keeps=False).kept
+        assert (kept.generation, kept.blocked, kept.may_block) == (0, False, False)
+        assert agent.end() == 0
+
+    def test_without_a_hub_there_is_nothing_to_end(self, controls: Controls) -> None:
+        for path in ("/v1/hub-unblock", "/v1/hub-forget"):
+            with pytest.raises(ControlError, match="no hub is configured") as caught:
+                ask(controls, path)
+            assert caught.value.status == 409
+
+
+class TestRights:
+    def test_what_stops_everything_is_kept_for_root(self) -> None:
+        routes = {route.path: route.owner_only for route in Controls().routes()}
+        assert routes == {
+            "/v1/status": False,
+            "/v1/reconcile": False,
+            "/v1/pause": False,
+            "/v1/resume": False,
+            "/v1/freeze": True,
+            "/v1/thaw": True,
+            "/v1/approve": True,
+            "/v1/hub-unblock": True,
+            "/v1/hub-forget": True,
+        }
+
+
+class TestProcess:
+    def test_between_two_agents_the_socket_says_so(self, begin: Begin, path: Path) -> None:
+        controls = Controls()
+        server = ControlServer(path, controls.routes())
+        server.start()
+        try:
+            reply = asked(path, "GET", "/v1/status")
+            assert (reply.status, "cannot open its journal" in reply.body["error"]) == (503, True)
+            with controls.attached(begin().daemon.access()):
+                assert status(path)["node"] == "pve1"
+            assert asked(path, "POST", "/v1/reconcile").status == 503
+        finally:
+            server.close()
+
+    def test_a_killed_agents_socket_is_replaced_and_a_stopped_one_leaves_none(
+        self, site: Site, start: Start, path: Path
+    ) -> None:
+        first = start()
+        wait_until(path.exists)
+        status(path)
+        first.end(signal.SIGKILL)
+        assert path.exists()
+        second = start()
+        second.wait_for("felhom-agent 0")
+        wait_until(lambda: (path.parent / "journal" / "lock").exists())
+        second.send(signal.SIGHUP)
+        second.wait_for("reloaded")
+        status(path)
+        assert second.end() == 0
+        assert not path.exists()
+        assert second.count("no control socket") == 0
+
+    def test_a_second_agent_takes_nothing_from_the_first(
+        self, site: Site, start: Start, path: Path
+    ) -> None:
+        start()
+        wait_until(path.exists)
+        second = start()
+        second.wait_for("works with")
+        assert second.end(None) == 1
+        assert second.count("control socket") == 0
+        status(path)
+
+    def test_a_socket_that_cannot_be_made_is_one_line_and_the_agent_works(
+        self, site: Site, start: Start
+    ) -> None:
+        site.declare(RUNNING)
+        agent = start(QUICK + '[control]\nsocket = "missing/control.sock"\n')
+        agent.wait_for("guest 100: done: start")
+        assert agent.end() == 0
+        assert agent.count("there is no control socket: ") == 1
+
+    def test_an_empty_path_means_no_socket(
+        self, site: Site, start: Start, path: Path, felhom: Felhom
+    ) -> None:
+        site.declare(RUNNING)
+        agent = start(QUICK + '[control]\nsocket = ""\n')
+        agent.wait_for("guest 100: done: start")
+        assert not path.exists()
+        code, _, err = felhom("reconcile")
+        assert (code, "has no control socket" in err) == (1, True)
+        assert agent.end() == 0
+        assert agent.count("control socket") == 0
+
+    def test_clients_that_send_nothing_do_not_hold_up_a_stop(
+        self, site: Site, start: Start, path: Path
+    ) -> None:
+        agent = start()
+        wait_until(path.exists)
+        with ExitStack() as stack:
+            for _ in range(8):
+                stack.enter_context(connect(path))
+            assert agent.end() == 0
+        assert agent.count("internal error") == 0
