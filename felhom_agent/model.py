@@ -105,7 +105,8 @@ class Problem:
 class DesiredGuest:
     """What the operator declared about one guest; whatever is not named here is unmanaged.
 
-    `identity` confirms which guest is meant where the vmid was given to another one.
+    `identity` confirms which guest is meant where the vmid was given to another one. `source` is
+    whose wish it is: "file" or "hub".
     """
 
     vmid: int
@@ -120,6 +121,7 @@ class DesiredGuest:
     stop: StopPolicy = StopPolicy.GRACEFUL
     restart: RestartPolicy = RestartPolicy.NEVER
     identity: str = ""
+    source: str = "file"
     place: Place = field(default=Place(), compare=False, repr=False)
 
 

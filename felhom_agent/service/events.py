@@ -196,6 +196,13 @@ HUB_JOBS: Final = Event(
     "The hub has a signed job for this host",
     "It is not done: this version cannot check signatures. The hub sees that it is parked.",
 )
+UNUSUALLY_LARGE: Final = Event(
+    "unusually-large",
+    "d73183c6b16d4fe3ba73479f738d8663",
+    "Unusually many guests are changed at once",
+    "Stops and restarts beyond the limits are held, and so is all that a hub asks for. See what it "
+    "is with `felhom-agent plan`; `felhom-agent approve PLAN-ID` lets exactly that pass.",
+)
 STUCK: Final = Event(
     "agent-stuck",
     "4f84223db4cc4bd4882e73f561256962",
