@@ -90,6 +90,21 @@ class ReconcileConfig:
 
 
 @dataclass(frozen=True)
+class LimitsConfig:
+    """How much may be done within an hour before a person has to look."""
+
+    changed: int = _between(1, 100000, 10)
+    """How many guests may be changed for one source of intent in any case. Beyond it and beyond
+    `changed_percent`, what a hub asks for is held, and the files on this host are warned of."""
+    changed_percent: float = _between(0, 100, 30.0)
+    """Share of the guests that a source declares of which may be changed for it."""
+    stopped: int = _between(0, 100000, 5)
+    """How many guests may be shut down for one source; what is beyond is held."""
+    restarted: int = _between(0, 100000, 3)
+    """How many guests may be restarted for one source; what is beyond is held."""
+
+
+@dataclass(frozen=True)
 class JournalConfig:
     """The agent's memory."""
 
@@ -160,6 +175,7 @@ class Config:
     proxmox: ProxmoxConfig
     desired: DesiredConfig = DesiredConfig()
     reconcile: ReconcileConfig = ReconcileConfig()
+    limits: LimitsConfig = LimitsConfig()
     journal: JournalConfig = JournalConfig()
     hub: HubConfig = HubConfig()
     control: ControlConfig = ControlConfig()
@@ -170,6 +186,7 @@ SECTIONS: dict[str, type] = {
     "proxmox": ProxmoxConfig,
     "desired": DesiredConfig,
     "reconcile": ReconcileConfig,
+    "limits": LimitsConfig,
     "journal": JournalConfig,
     "hub": HubConfig,
     "control": ControlConfig,

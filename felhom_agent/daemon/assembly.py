@@ -37,6 +37,7 @@ from felhom_agent.journal.suspensions import Suspensions
 from felhom_agent.model import Desired, Mode
 from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.nodereport import Reporter
+from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds, InForce
 from felhom_agent.reconcile.planner import Planner
@@ -64,6 +65,7 @@ class Parts:
     suspensions: Suspensions
     planner: Planner
     holds: Holds
+    brake: Brake
     quorum: Quorum
     engine: Engine
     journal_opens: Callable[[], bool]
@@ -167,7 +169,8 @@ def assembled(
         suspensions = Suspensions(journal, records, clock, boottime)
         planner, holds = Planner(identities, operations.open_restarts), Holds(clock)
         quorum = Quorum(node.client)
-        engine = Engine(node, operations, planner, LaneQueue(), holds, quorum, settings)
+        brake = Brake(config.limits, monotonic, config.hub.stops_per_hour)
+        engine = Engine(node, operations, planner, LaneQueue(), holds, brake, quorum, settings)
         # What a person said is told first.
         _register_suspensions(holds, suspensions)
         holds.register("mode", lambda _: _observing(engine), by="agent.toml")
@@ -175,7 +178,7 @@ def assembled(
         holds.register("journal", lambda _: _journal_trouble(operations), absolute=True)
         try:
             yield Parts(
-                node, operations, identities, suspensions, planner, holds, quorum, engine,
+                node, operations, identities, suspensions, planner, holds, brake, quorum, engine,
                 lambda: _reopens(journal, config, clock),
             )  # fmt: skip
         finally:

@@ -114,7 +114,7 @@ class Daemon:
             parallel=config.reconcile.parallel,
         )
         self._passes = Passes(
-            parts.node, parts.operations, parts.planner, parts.quorum, self._scheduler,
+            parts.node, parts.operations, parts.planner, parts.quorum, parts.brake, self._scheduler,
             self._health, clock, parts.operations.now, self._hear_ends,
         )  # fmt: skip
         self._started = parts.operations.now()
@@ -237,7 +237,16 @@ class Daemon:
             suspensions=self._parts.suspensions,
             wake=lambda: self.send(WAKE),
             hub=self._hub_provider,
+            approve=self._approve,
         )
+
+    def _approve(self, plan_id: str, by: str) -> bool:
+        """Let what is held under that name pass; return whether anything is."""
+        guests = self._parts.brake.approve(plan_id)
+        if guests:
+            _log.info("%s has approved plan %s: %d guests", by, plan_id, guests)
+            self.send(WAKE)
+        return guests > 0
 
     def send(self, message: str) -> None:
         """Give the loop a message (RELOAD, WAKE or STOP), from any thread or signal handler."""
@@ -389,6 +398,7 @@ class Daemon:
             _log.warning("%s mode from now on", kept.reconcile.mode, extra=fields(AGENT_WARNED))
         self._parts.node.observer.refresh()
         self._parts.engine.adopt(kept.reconcile)
+        self._parts.brake.adopt(kept.limits, kept.hub.stops_per_hour)
         if self._hub_provider is not None:
             self._hub_provider.adopt(hub)
         if kept.desired != old.desired:

@@ -27,6 +27,7 @@ from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Actual, Desired, GuestPlan, RunState, SetConfig
 from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.reconciliation import Seen
@@ -58,6 +59,7 @@ class Passes:
         operations: Operations,
         planner: Planner,
         quorum: Quorum,
+        brake: Brake,
         scheduler: Scheduler,
         health: Health,
         clock: Callable[[], float],
@@ -69,6 +71,7 @@ class Passes:
         self._operations = operations
         self._planner = planner
         self._quorum = quorum
+        self._brake = brake
         self._scheduler = scheduler
         self._health = health
         self._clock = clock
@@ -101,6 +104,7 @@ class Passes:
             self._declared = frozenset(desired.guests.keys() | desired.held.keys())
             self._settles_in = desired.settles_in
             self._scheduler.declare(desired)
+            self._brake.declare(desired.guests)
             self._planner.forget_others(desired.guests.keys())
             self._scheduler.settle_first(self._busy() - self._declared)
             if self._declared:
@@ -139,6 +143,8 @@ class Passes:
             self._planner.remember_planned(desired, actual, untouched)
             self._planner.forget_gone(desired, actual, self._is_gone)
         self._close_restarts(actual, ends)
+        # Under a hold it is not the brake that holds.
+        self._brake.review({} if self._scheduler.is_held else untouched, desired.guests)
         self._consider(desired, actual, untouched, begun)
 
     def _begin_early(

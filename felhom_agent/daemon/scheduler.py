@@ -132,6 +132,11 @@ class Scheduler:
         """Whether nothing runs and nothing waits for a place."""
         return not self._runs and not self._waiting
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a hold keeps all guests from being changed."""
+        return bool(self._holds.may_change(0))
+
     def adopt(self, backoff: Backoff, parallel: int) -> None:
         """Take other settings from now on, and let every guest be due."""
         self.backoff = backoff

@@ -22,6 +22,7 @@ from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Action, Desired
 from felhom_agent.planning.actions import Need, as_desired, describe
 from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.executor import Executor
 from felhom_agent.reconcile.gate import Gate, Proposal
 from felhom_agent.reconcile.holds import Holds
@@ -45,6 +46,7 @@ class Engine:
         planner: Planner,
         queue: LaneQueue,
         holds: Holds,
+        brake: Brake,
         quorum: Quorum,
         settings: ReconcileConfig,
         clock: Callable[[], float] = time.monotonic,
@@ -55,7 +57,7 @@ class Engine:
         self._queue = queue
         self._holds = holds
         self.settings = settings
-        self._executor = Executor(node, operations, Gate(holds), settings)
+        self._executor = Executor(node, operations, Gate(holds, brake), settings)
         self._means = Means(
             node=node,
             operations=operations,

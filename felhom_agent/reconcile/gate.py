@@ -3,12 +3,13 @@
 A lane brings a `Proposal`, what it is about to do and what that rests on, immediately before the
 intent is written and again immediately before the call. The gate asks, in this order: is the
 declaration still in force, does a hold stand in the way (`holds`), can it be undone
-(`planning/gate.py`). Only then it makes a `Permit`, which lets that one action be asked for once.
+(`planning/gate.py`), is it too much at once (`brake`). Only then it makes a `Permit`, which lets
+that one action be asked for once.
 
 What cannot be undone is never done here: it waits for a signature, and the error says what would be
 signed.
 
-Threads: the gate keeps nothing; it answers from any lane under the holds' own rules.
+Threads: the gate keeps nothing; it answers from any lane under the rules of what it asks.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from dataclasses import dataclass, field
 
 from felhom_agent.errors import Changed, Held, Interrupted, Unsigned
 from felhom_agent.model import EMPTY, Action, DesiredGuest, StopPolicy
-from felhom_agent.planning.gate import LOCAL, classify
+from felhom_agent.planning.gate import classify
 from felhom_agent.proxmox.permit import Permit
+from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.holds import Holds
 
 
@@ -44,14 +46,16 @@ class Proposal:
 class Gate:
     """Permits what may be done now."""
 
-    def __init__(self, holds: Holds) -> None:
+    def __init__(self, holds: Holds, brake: Brake) -> None:
         self._holds = holds
+        self._brake = brake
 
     def ask(self, proposal: Proposal) -> Permit:
         """Given what is about to be done, return the permit for it.
 
         Raise Changed if the declaration is not in force any more, Interrupted if the agent is
-        stopping, Held if there is another hold, Unsigned if it cannot be undone.
+        stopping, Held if there is another hold or it is too much at once, Unsigned if it cannot be
+        undone.
         """
         if not proposal.is_in_force():
             raise Changed("its declaration was changed or withdrawn")
@@ -62,6 +66,9 @@ class Gate:
         if why:
             raise Held(f"{why}; would {proposal.would}")
         _raise_if_destructive(proposal)
+        # Last, since what is asked here counts as done.
+        if proposal.declared and (why := self._brake.ask(action, proposal.declared.source)):
+            raise Held(f"{why}; would {proposal.would}")
         return Permit(action)
 
 
@@ -69,8 +76,7 @@ def _raise_if_destructive(proposal: Proposal) -> None:
     declared = proposal.declared
     found = classify(
         proposal.action,
-        # Only a file on this host may say how a guest is stopped (desired/hub.py OWNER_ONLY_KEYS).
-        source=LOCAL if declared else "",
+        source=declared.source if declared else "",
         stop=declared.stop if declared else StopPolicy.GRACEFUL,
         present=proposal.present,
     )

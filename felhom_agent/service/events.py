@@ -236,6 +236,13 @@ CONTROL_LOST: Final = Event(
     "The agent works without it; `felhom-agent pause` and its like do not. The line tells why; "
     "mend it and restart the agent.",
 )
+UNUSUALLY_LARGE: Final = Event(
+    "unusually-large",
+    "d73183c6b16d4fe3ba73479f738d8663",
+    "Unusually many guests are changed at once",
+    "Stops and restarts beyond the limits are held, and so is all that a hub asks for. See what it "
+    "is with `felhom-agent plan`; `felhom-agent approve PLAN-ID` lets exactly that pass.",
+)
 STUCK: Final = Event(
     "agent-stuck",
     "4f84223db4cc4bd4882e73f561256962",

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from felhom_agent.config.settings import LimitsConfig
 from felhom_agent.daemon.assembly import Parts
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.errors import Changed, Held, Interrupted, Unsigned
@@ -26,6 +27,7 @@ from felhom_agent.model import (
     StopPolicy,
 )
 from felhom_agent.proxmox.permit import Permit, PermitError
+from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.gate import Gate, Proposal
 from felhom_agent.reconcile.holds import Holds
 from tests.conftest import Open, Site
@@ -38,7 +40,7 @@ PENDING = f"pending signature: disk_detach of guest 100: scsi0 would lose {DISK}
 
 
 def test_a_permit_is_for_the_action_that_was_proposed_and_a_new_one_each_time() -> None:
-    gate, proposal = Gate(Holds()), Proposal(START, "start")
+    gate, proposal = Gate(Holds(), brake()), Proposal(START, "start")
     first, second = gate.ask(proposal), gate.ask(proposal)
     assert first.action is second.action is START
     assert first is not second
@@ -46,7 +48,7 @@ def test_a_permit_is_for_the_action_that_was_proposed_and_a_new_one_each_time() 
 
 def test_a_withdrawn_declaration_comes_first_and_then_a_hold_and_then_the_signature() -> None:
     holds = Holds()
-    gate, proposal = Gate(holds), Proposal(DETACH, "set scsi0")
+    gate, proposal = Gate(holds, brake()), Proposal(DETACH, "set scsi0")
     with pytest.raises(Unsigned) as caught:
         gate.ask(proposal)
     assert str(caught.value) == PENDING
@@ -62,7 +64,7 @@ def test_a_withdrawn_declaration_comes_first_and_then_a_hold_and_then_the_signat
 
 def test_a_restart_is_ended_under_a_hold_that_is_not_absolute() -> None:
     holds = Holds()
-    gate, proposal = Gate(holds), Proposal(START, "start", ends_restart=True)
+    gate, proposal = Gate(holds, brake()), Proposal(START, "start", ends_restart=True)
     holds.register("hub", lambda _: "blocked")
     assert gate.ask(proposal).action is START
     holds.register("freeze", lambda _: "frozen", absolute=True)
@@ -76,10 +78,10 @@ def test_a_hard_stop_needs_the_local_files_word(stop: StopPolicy | None) -> None
     declared = DesiredGuest(100, stop=stop) if stop else None
     proposal = Proposal(action, "shut down", declared)
     if stop is StopPolicy.POWER_OFF:
-        assert Gate(Holds()).ask(proposal).action is action
+        assert Gate(Holds(), brake()).ask(proposal).action is action
         return
     with pytest.raises(Unsigned, match="pending signature: force_stop of guest 100: "):
-        Gate(Holds()).ask(proposal)
+        Gate(Holds(), brake()).ask(proposal)
 
 
 @pytest.fixture
@@ -141,11 +143,15 @@ def test_a_plan_that_would_lose_a_disk_leaves_its_guest_blocked_with_what_would_
     assert disk.devnode.mutations == ()
 
 
+def brake() -> Brake:
+    return Brake(LimitsConfig(), lambda: 0.0)
+
+
 class BrokenGate(Gate):
     """A gate with a bug: it permits what it is told to, at its second question."""
 
     def __init__(self, permit: Callable[[Action], Permit]) -> None:
-        super().__init__(Holds())
+        super().__init__(Holds(), brake())
         self._permit = permit
 
     def ask(self, proposal: Proposal) -> Permit:

@@ -1,0 +1,261 @@
+"""Too much at once: what goes beyond the usual is held until a person has seen it.
+
+A wrong profile, a bad merge or a stolen hub asks for hundreds of changes that are each allowed. So
+the brake counts, for each source of intent and over a rolling hour, the distinct guests that were
+changed, stopped and restarted. What goes beyond the limits (`[limits]`) is held, and what is held
+together has a name, the plan id: who approves it lets exactly that pass, for an hour; what is new
+is held anew.
+
+* A change counts beyond the limit only if it is of more guests than `changed`, and than
+  `changed_percent` of those that the source declares.
+* The owner's own files are warned of, and held only for stops and restarts: whoever edits them is
+  root on this host.
+* The start of a guest that is declared running never counts: a host that comes back after a power
+  cut must bring its guests up. But one that was stopped for the same source within the hour has
+  been restarted by it, in however many steps.
+* What was asked for counts, whether or not it succeeded.
+
+An approval is kept in memory alone: after a restart of the agent it has to be given again.
+
+Threads: one lock guards the counts, the approvals and what is held; `ask` is called by lanes, right
+before each act, `review` by the main thread at each pass, `approve` by any. Nothing waits under it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from felhom_agent.config.settings import LimitsConfig
+from felhom_agent.model import (
+    ABSENT,
+    Action,
+    DesiredGuest,
+    GuestPlan,
+    SetConfig,
+    Source,
+    Start,
+    Stop,
+)
+from felhom_agent.service.events import UNUSUALLY_LARGE
+from felhom_agent.service.logging import fields
+
+_log = logging.getLogger(__name__)
+
+WINDOW = 3600.0
+"""Seconds for which what was done counts, and for which an approval is good."""
+
+
+class Deed(StrEnum):
+    """What is counted."""
+
+    CHANGED = "changed"
+    STOPPED = "stopped"
+    RESTARTED = "restarted"
+
+
+@dataclass(frozen=True)
+class HeldPlan:
+    """What is held together: its id, a fingerprint of each act, and how many guests it is of."""
+
+    plan_id: str = ""
+    acts: frozenset[str] = frozenset()
+    vmids: frozenset[int] = frozenset()
+
+
+@dataclass
+class _Counts:
+    """The guests of one source by deed, each with when it was last done; `declared` is how many
+    guests the source declares, `warned` of what too much was told.
+    """
+
+    declared: int = 0
+    warned: set[Deed] = field(default_factory=set)
+    seen: dict[Deed, dict[int, float]] = field(default_factory=lambda: {deed: {} for deed in Deed})
+
+    def copy(self) -> _Counts:
+        """Return a copy to try things on; it warns of nothing."""
+        seen = {deed: dict(found) for deed, found in self.seen.items()}
+        return _Counts(self.declared, set(Deed), seen)
+
+
+class Brake:
+    """Holds what goes beyond the limits."""
+
+    def __init__(
+        self, limits: LimitsConfig, clock: Callable[[], float], hub_stops: int | None = None
+    ) -> None:
+        """`clock` tells monotonic seconds; `hub_stops` is how many guests a hub may shut down
+        within an hour, if that is another limit.
+        """
+        self._limits = limits
+        self._hub_stops = hub_stops
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: dict[Source, _Counts] = {}
+        self._approved: dict[str, float] = {}
+        self._held = HeldPlan()
+
+    @property
+    def held(self) -> HeldPlan:
+        """What the latest pass found held."""
+        with self._lock:
+            return self._held
+
+    def adopt(self, limits: LimitsConfig, hub_stops: int | None = None) -> None:
+        """Take other limits from now on."""
+        with self._lock:
+            self._limits, self._hub_stops = limits, hub_stops
+
+    def declare(self, declared: Mapping[int, DesiredGuest]) -> None:
+        """Hear which guests are declared from now on, and by which source."""
+        with self._lock:
+            found = Counter(guest.source for guest in declared.values())
+            for source in found.keys() | self._counts.keys():
+                self._of(source).declared = found[source]
+
+    def ask(self, action: Action, source: Source) -> str:
+        """Given an act that is about to be done and whose wish it is, count it; return why it is
+        held, and then it does not count; empty if it may be done.
+        """
+        with self._lock:
+            counts = self._of(source)
+            self._forget_old(counts, source)
+            return self._judge(counts, action, source)
+
+    def review(
+        self, plans: Mapping[int, GuestPlan], declared: Mapping[int, DesiredGuest]
+    ) -> HeldPlan:
+        """Given a pass's plans and their declarations, return what of it would be held, under its
+        name.
+        """
+        with self._lock:
+            for source, counts in self._counts.items():
+                self._forget_old(counts, source)
+            would = {source: counts.copy() for source, counts in self._counts.items()}
+            held = [
+                (vmid, action)
+                for vmid, plan in sorted(plans.items())
+                for action in plan.actions
+                if (source := declared[vmid].source)
+                and self._judge(would.setdefault(source, _Counts()), action, source)
+            ]
+            before, self._held = self._held, _plan_of(held)
+            if self._held.plan_id and self._held != before:
+                _say_held(self._held, len(declared))
+            return self._held
+
+    def approve(self, plan_id: str) -> int:
+        """Given the id of what is held now, let it pass for an hour; return of how many guests it
+        is, 0 if nothing of that name is held.
+        """
+        with self._lock:
+            if not plan_id or plan_id != self._held.plan_id:
+                return 0
+            until = self._clock() + WINDOW
+            self._approved |= dict.fromkeys(self._held.acts, until)
+            return len(self._held.vmids)
+
+    def _judge(self, counts: _Counts, action: Action, source: Source) -> str:
+        """Count an act, or return why it is held. The caller holds the lock."""
+        now = self._clock()
+        for deed in _deeds(action, counts):
+            guests = counts.seen[deed]
+            is_new = action.vmid not in guests
+            # What ends a restart is never held: that would be an outage.
+            if is_new and not isinstance(action, Start) and self._is_beyond(deed, counts, source):
+                if self._holds(deed, source) and self._approved.get(_print_of(action), 0.0) <= now:
+                    return self._words(deed, counts, source)
+                self._warn(deed, counts, source)
+            guests[action.vmid] = now
+        return ""
+
+    def _is_beyond(self, deed: Deed, counts: _Counts, source: Source) -> bool:
+        """Return whether one more guest would be too many."""
+        more = len(counts.seen[deed]) + 1
+        if deed is Deed.CHANGED:
+            share = counts.declared * self._limits.changed_percent / 100
+            return more > self._limits.changed and more > share
+        most = self._limits.stopped if deed is Deed.STOPPED else self._limits.restarted
+        if deed is Deed.STOPPED and source is Source.HUB and self._hub_stops is not None:
+            most = min(most, self._hub_stops)
+        return more > most
+
+    def _holds(self, deed: Deed, source: Source) -> bool:
+        return source is Source.HUB or deed is not Deed.CHANGED
+
+    def _words(self, deed: Deed, counts: _Counts, source: Source) -> str:
+        done = len(counts.seen[deed])
+        text = f"unusually large: {done} guests were {deed} for the {source} within an hour"
+        if self._held.plan_id:
+            size = f"{len(self._held.vmids)} of {counts.declared} guests"
+            return f"{text}, and {size} are held; felhom-agent approve {self._held.plan_id}"
+        return f"{text}; the next pass names what is held"
+
+    def _warn(self, deed: Deed, counts: _Counts, source: Source) -> None:
+        """Say once that something is beyond the limits and done all the same."""
+        if deed not in counts.warned:
+            counts.warned.add(deed)
+            text = "unusually large: more than %d guests are %s within an hour (%s); going on"
+            extra = fields(UNUSUALLY_LARGE)
+            _log.warning(text, len(counts.seen[deed]), deed, source, extra=extra)
+
+    def _of(self, source: Source) -> _Counts:
+        return self._counts.setdefault(source, _Counts())
+
+    def _forget_old(self, counts: _Counts, source: Source) -> None:
+        """Forget what was done more than an hour ago, and approvals that are over."""
+        now = self._clock()
+        for deed, guests in counts.seen.items():
+            counts.seen[deed] = {v: at for v, at in guests.items() if at > now - WINDOW}
+        self._approved = {act: until for act, until in self._approved.items() if until > now}
+        counts.warned = {deed for deed in counts.warned if self._is_beyond(deed, counts, source)}
+
+
+def _say_held(held: HeldPlan, declared: int) -> None:
+    text = "unusually large: %d of %d guests are held; felhom-agent approve %s"
+    extra = fields(UNUSUALLY_LARGE)
+    _log.warning(text, len(held.vmids), declared, held.plan_id, extra=extra)
+
+
+def _deeds(action: Action, counts: _Counts) -> Iterable[Deed]:
+    """Given an act and what was done before, return what it counts as."""
+    match action:
+        case SetConfig():
+            return (Deed.CHANGED,)
+        case Stop(restart=True):
+            return (Deed.RESTARTED,)
+        case Stop():
+            return (Deed.STOPPED,)
+        case Start():
+            stopped = action.vmid in counts.seen[Deed.STOPPED]
+            return (Deed.RESTARTED,) if stopped else ()
+
+
+def _plan_of(held: list[tuple[int, Action]]) -> HeldPlan:
+    """Given what is held, return it under its name: the same acts have the same one."""
+    if not held:
+        return HeldPlan()
+    acts = frozenset(_print_of(action) for _, action in held)
+    name = hashlib.sha256("\n".join(sorted(acts)).encode()).hexdigest()[:12]
+    return HeldPlan(name, acts, frozenset(vmid for vmid, _ in held))
+
+
+def _print_of(action: Action) -> str:
+    """Return a fingerprint of an act: the guest, what is done, and each key with its new value.
+
+    A hash, since a value may be a secret.
+    """
+    what: list[object] = [action.vmid, type(action).__name__]
+    match action:
+        case SetConfig():
+            what += [[c.key, None if c.after is ABSENT else c.after] for c in action.changes]
+        case Stop():
+            what += [action.policy, action.restart]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
