@@ -17,6 +17,7 @@ from felhom_agent.config.settings import (
     ControlConfig,
     DesiredConfig,
     JournalConfig,
+    LimitsConfig,
     ProxmoxConfig,
     ReconcileConfig,
 )
@@ -80,6 +81,8 @@ class Site:
             proxmox=self.proxmox,
             desired=DesiredConfig(self.guests_directory, settle=0.0),
             reconcile=replace(quick, **settings),  # type: ignore[arg-type]
+            # The brake has tests of its own; in all others a test may stop as many as it likes.
+            limits=LimitsConfig(changed=1000, stopped=1000, restarted=1000),
             journal=JournalConfig(self.directory / "journal"),
             control=ControlConfig(self.directory / "control.sock"),
             path=self.directory / "agent.toml",

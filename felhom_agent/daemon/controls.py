@@ -218,8 +218,6 @@ def _approve(access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
     plan = given["plan"]
     if not isinstance(plan, str) or not _PLAN_ID.fullmatch(plan):
         raise ControlError(400, "plan: must be the id that the held plan names")
-    if access.approve is None:
-        raise ControlError(501, "this agent holds no plan for an approval")
     if not access.approve(plan, by):
         raise ControlError(404, f"no plan {plan} is held")
     _tell(f"plan {plan} is approved", by)

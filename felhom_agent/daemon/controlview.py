@@ -40,8 +40,8 @@ class Access:
     holds: Holds
     suspensions: Suspensions
     wake: Callable[[], None]
+    approve: Approve
     hub: HubProvider | None = None
-    approve: Approve | None = None
 
 
 def status_of(access: Access) -> dict[str, Any]:

@@ -51,6 +51,7 @@ from felhom_agent.service.events import (
     AGENT_STARTED,
     AGENT_WARNED,
     CONFIG_WRONG,
+    CONTROLLED,
     GUEST_PAUSED,
     HOST_FROZEN,
     IN_FLIGHT,
@@ -244,8 +245,8 @@ class Daemon:
         """Let what is held under that name pass; return whether anything is."""
         guests = self._parts.brake.approve(plan_id)
         if guests:
-            _log.info("%s has approved plan %s: %d guests", by, plan_id, guests)
-            self.send(WAKE)
+            extra = fields(CONTROLLED, by=by)
+            _log.info("plan %s lets %d guests pass for an hour", plan_id, guests, extra=extra)
         return guests > 0
 
     def send(self, message: str) -> None:

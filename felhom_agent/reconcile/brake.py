@@ -26,9 +26,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -127,6 +128,9 @@ class Brake:
         with self._lock:
             counts = self._of(source)
             self._forget_old(counts, source)
+            if _print_of(action) in self._held.acts and not self._is_approved(action):
+                # Else those that are held would be others than a person is shown.
+                return self._words(_deeds(action, counts)[0], counts, source)
             return self._judge(counts, action, source)
 
     def review(
@@ -170,11 +174,14 @@ class Brake:
             is_new = action.vmid not in guests
             # What ends a restart is never held: that would be an outage.
             if is_new and not isinstance(action, Start) and self._is_beyond(deed, counts, source):
-                if self._holds(deed, source) and self._approved.get(_print_of(action), 0.0) <= now:
+                if self._holds(deed, source) and not self._is_approved(action):
                     return self._words(deed, counts, source)
                 self._warn(deed, counts, source)
             guests[action.vmid] = now
         return ""
+
+    def _is_approved(self, action: Action) -> bool:
+        return self._approved.get(_print_of(action), -math.inf) > self._clock()
 
     def _is_beyond(self, deed: Deed, counts: _Counts, source: Source) -> bool:
         """Return whether one more guest would be too many."""
@@ -224,7 +231,7 @@ def _say_held(held: HeldPlan, declared: int) -> None:
     _log.warning(text, len(held.vmids), declared, held.plan_id, extra=extra)
 
 
-def _deeds(action: Action, counts: _Counts) -> Iterable[Deed]:
+def _deeds(action: Action, counts: _Counts) -> tuple[Deed, ...]:
     """Given an act and what was done before, return what it counts as."""
     match action:
         case SetConfig():

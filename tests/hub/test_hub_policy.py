@@ -28,7 +28,7 @@ from tests.process import Process
 DISK = "local-lvm:vm-100-disk-0"
 VM = {
     "name": "web", "memory": "1024", "cores": 1, "scsi0": f"{DISK},size=8G", "protection": 1,
-    "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0", "boot": "order=scsi0", "tags": "felhom-pause",
+    "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0", "boot": "order=scsi0", "tags": "felhom-watch",
 }  # fmt: skip
 CONTAINER = {
     "hostname": "dns", "memory": 512, "cores": 1, "unprivileged": 1,
@@ -109,7 +109,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "to give QEMU arguments": of(100, args="-s"),
     "to write lines of LXC itself": of(200, **{"lxc.cap.drop": ""}),
     "to pass a device of the host": of(200, dev0="/dev/sda"),
-    "to pause the agent": of(100, tags=["felhom-pause"]),
+    "to pause the agent": of(100, tags=["felhom-watch"]),
     "to pull the plug": wish(100, state="stopped", stop="power-off"),
     "to restart it": wish(100, state="running", restart="allowed"),
     "to confirm another guest": wish(100, identity="uuid=x"),
@@ -239,7 +239,7 @@ def test_by_the_owners_word_a_hub_shuts_a_guest_down_gracefully(site: Site, push
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "then"), [("onboot", 1, 1), ("tags", ["prod"], "felhom-pause;prod")]
+    ("name", "value", "then"), [("onboot", 1, 1), ("tags", ["prod"], "felhom-watch;prod")]
 )
 def test_by_the_owners_word_a_hub_sets_another_option(
     site: Site, push: Push, name: str, value: object, then: object
@@ -276,7 +276,7 @@ def test_a_tag_that_a_person_set_for_the_agent_stays_when_a_hub_sets_others(
     site: Site, push: Push
 ) -> None:
     assert push(of(100, tags=[]), options=options(tags=True))
-    assert site.world.config(100)["tags"] == "felhom-pause"
+    assert site.world.config(100)["tags"] == "felhom-watch"
     assert site.devnode.mutations == ()
 
 

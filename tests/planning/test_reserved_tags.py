@@ -50,15 +50,15 @@ def changes(
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("sensitive", [False, True])
 def test_one_that_a_person_set_is_no_drift(kind: Kind, sensitive: bool) -> None:
-    for present in ("a;b;felhom-pause", "felhom-pause;b;a", "a,Felhom-Pause b"):
+    for present in ("a;b;felhom-watch", "felhom-watch;b;a", "a,Felhom-Pause b"):
         assert changes(present, ("a", "b"), kind, case_sensitive=sensitive) == ()
-    assert changes("felhom-pause", (), kind, case_sensitive=sensitive) == ()
-    assert changes("felhom-pause", None, kind, case_sensitive=sensitive) == ()
+    assert changes("felhom-watch", (), kind, case_sensitive=sensitive) == ()
+    assert changes("felhom-watch", None, kind, case_sensitive=sensitive) == ()
 
 
 def test_it_is_carried_along_when_others_are_written() -> None:
-    assert changes("a;felhom-pause", ("b",)) == (
-        Change("tags", "a;felhom-pause", "b;felhom-pause"),
+    assert changes("a;felhom-watch", ("b",)) == (
+        Change("tags", "a;felhom-watch", "b;felhom-watch"),
     )
     assert changes("felhom-x;felhom-y", "b") == (
         Change("tags", "felhom-x;felhom-y", "b;felhom-x;felhom-y"),
@@ -67,24 +67,24 @@ def test_it_is_carried_along_when_others_are_written() -> None:
 
 @pytest.mark.parametrize("declared", [(), "", None])
 def test_it_stays_when_no_tags_are_declared(declared: DeclaredValue | None) -> None:
-    assert changes("a;felhom-pause", declared) == (
-        Change("tags", "a;felhom-pause", "felhom-pause"),
+    assert changes("a;felhom-watch", declared) == (
+        Change("tags", "a;felhom-watch", "felhom-watch"),
     )
     assert changes("a", declared) == (Change("tags", "a", ABSENT),)
 
 
 def test_what_was_sent_with_it_is_seen_as_written() -> None:
-    assert is_written("qemu", "tags", "b;felhom-pause", "b;felhom-pause")
-    assert is_written("qemu", "tags", "felhom-pause", "felhom-pause")
+    assert is_written("qemu", "tags", "b;felhom-watch", "b;felhom-watch")
+    assert is_written("qemu", "tags", "felhom-watch", "felhom-watch")
 
 
-@pytest.mark.parametrize("name", ["felhom", "felhom_x", "xfelhom-pause", "felhome-x"])
+@pytest.mark.parametrize("name", ["felhom", "felhom_x", "xfelhom-watch", "felhome-x"])
 def test_others_are_tags_like_any(name: str) -> None:
     assert changes("a", (name,)) == (Change("tags", "a", name),)
 
 
 @pytest.mark.parametrize(
-    "said", ['"felhom-pause"', '["a", "felhom-x"]', '"a;FELHOM-x"', '"a b felhom-"']
+    "said", ['"felhom-watch"', '["a", "felhom-x"]', '"a;FELHOM-x"', '"a b felhom-"']
 )
 @pytest.mark.parametrize("kind", ["", 'kind = "qemu"', 'kind = "lxc"'])
 def test_it_is_never_declared(said: str, kind: str) -> None:
@@ -97,5 +97,5 @@ def test_it_is_never_declared(said: str, kind: str) -> None:
 def test_pve_itself_takes_it_like_any() -> None:
     world = World(node="pve1")
     world.add("qemu", 100, {"name": "web"})
-    world.edit(100, {"tags": "a;felhom-pause"})
-    assert world.config(100)["tags"] == "a;felhom-pause"
+    world.edit(100, {"tags": "a;felhom-watch"})
+    assert world.config(100)["tags"] == "a;felhom-watch"
