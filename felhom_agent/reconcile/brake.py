@@ -189,21 +189,30 @@ class Brake:
         if deed is Deed.CHANGED:
             share = counts.declared * self._limits.changed_percent / 100
             return more > self._limits.changed and more > share
+        return more > self._most(deed, source)
+
+    def _most(self, deed: Deed, source: Source) -> int:
         most = self._limits.stopped if deed is Deed.STOPPED else self._limits.restarted
         if deed is Deed.STOPPED and source is Source.HUB and self._hub_stops is not None:
-            most = min(most, self._hub_stops)
-        return more > most
+            return min(most, self._hub_stops)
+        return most
 
     def _holds(self, deed: Deed, source: Source) -> bool:
         return source is Source.HUB or deed is not Deed.CHANGED
 
     def _words(self, deed: Deed, counts: _Counts, source: Source) -> str:
-        done = len(counts.seen[deed])
-        text = f"unusually large: {done} guests were {deed} for the {source} within an hour"
+        """Return why an act is held; the same words as long as the same is held."""
+        text = f"unusually large: more guests would be {deed} within an hour for the {source} than "
+        text += f"the limit, {self._limit(deed, source)}"
         if self._held.plan_id:
             size = f"{len(self._held.vmids)} of {counts.declared} guests"
-            return f"{text}, and {size} are held; felhom-agent approve {self._held.plan_id}"
+            return f"{text}; {size} are held; felhom-agent approve {self._held.plan_id}"
         return f"{text}; the next pass names what is held"
+
+    def _limit(self, deed: Deed, source: Source) -> str:
+        if deed is Deed.CHANGED:
+            return f"{self._limits.changed} and {self._limits.changed_percent:g} %"
+        return str(self._most(deed, source))
 
     def _warn(self, deed: Deed, counts: _Counts, source: Source) -> None:
         """Say once that something is beyond the limits and done all the same."""
