@@ -45,6 +45,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(_arguments: argparse.Namespace) -> int:
     # Not at the top: the daemon must start without the devnode's own needs.
+    from felhom_agent.cli import demopush
     from felhom_agent.devnode import DevNode
     from felhom_agent.devnode.demo.world import demo_world
 
@@ -56,9 +57,10 @@ def run(_arguments: argparse.Namespace) -> int:
         config = load(path)
         client = Client(config.proxmox, read_secret(config.proxmox))
         try:
-            return _show(node, config, client)
+            healed = _show(node, config, client)
         finally:
             client.close()
+        return 0 if demopush.show(node, path) and healed else 1
 
 
 @contextmanager
@@ -90,7 +92,7 @@ def write_demo(node: DevNode, directory: Path) -> Path:
     return path
 
 
-def _show(node: DevNode, config: Config, client: Client) -> int:
+def _show(node: DevNode, config: Config, client: Client) -> bool:
     title(f"A PVE node with 8 guests listens on {node.endpoint}. What differs:")
     _command(config, "plan")
     title("The agent runs until all is as declared:")
@@ -107,7 +109,7 @@ def _show(node: DevNode, config: Config, client: Client) -> int:
     for line in left or ["every declared value is there; nothing else was touched"]:
         say(f"  {line}")
     say(f"  {len(lines)} lines were logged, {len(node.mutations)} changes were asked for")
-    return 0 if converged and healed and not left else 1
+    return converged and healed and not left
 
 
 def differences(client: Client) -> list[str]:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.out import complain, say, say_json
 from felhom_agent.config.agentfile import load
+from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import desired_now
 from felhom_agent.daemon.history import HistoryReader
+from felhom_agent.durable.line import Record
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.identities import known
-from felhom_agent.model import ABSENT, Action, Change, Desired, GuestPlan, Known, SetConfig
+from felhom_agent.journal.suspensions import Moment, reasons
+from felhom_agent.model import ABSENT, Action, Change, Desired, GuestPlan, Mode, SetConfig
 from felhom_agent.planning.actions import describe
 from felhom_agent.planning.plan import plan
 from felhom_agent.proxmox.node import Node
+from felhom_agent.service.boot import boot_id, since_boot
 
 EX_DRIFT = 2
 EMPTY_REMARKS: Mapping[int, str] = MappingProxyType({})
@@ -42,18 +46,23 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     desired = _only(desired_now(config), arguments.vmid)
+    # Who was managed under each vmid, and what is paused, if an agent has kept a journal here.
+    records = read(config.journal.directory / NAME, absent_ok=True)
+    held = _held(config, records)
     node = Node.connect(config.proxmox)
     try:
         actual = node.observer.snapshot(desired.guests.keys(), desired.raw)
         history = HistoryReader(node.client).read()
-        plans = plan(desired, actual, _identities(config.journal.directory / NAME), history)
+        plans = plan(desired, actual, known(records), history)
     finally:
         node.client.close()
     for problem in desired.problems:
         complain(problem)
     if arguments.json:
-        say_json(as_json(config.proxmox.node, desired, plans))
+        say_json({**as_json(config.proxmox.node, desired, plans), "held": held})
     else:
+        for line in held:
+            say(line)
         for line in as_text(config.proxmox.node, plans, desired.remarks):
             say(line)
     if desired.problems:
@@ -61,9 +70,16 @@ def run(arguments: argparse.Namespace) -> int:
     return EX_DRIFT if any(p.drifted for p in plans.values()) else 0
 
 
-def _identities(journal: Path) -> dict[int, Known]:
-    """Return who was managed under each vmid, if an agent has kept a journal here."""
-    return known(read(journal, absent_ok=True))
+def _held(config: Config, records: Iterable[Record]) -> list[str]:
+    """Return why the agent would not do this now, as far as that can be told without asking it."""
+    now = Moment(time.time(), since_boot(), boot_id())
+    found = [
+        f"guest {said.vmid}: {why}" if said.vmid else why
+        for said, why in reasons(records, now).items()
+    ]
+    if config.reconcile.mode is Mode.OBSERVE:
+        found.append('mode = "observe": nothing is changed')
+    return found
 
 
 def _only(desired: Desired, vmids: list[int]) -> Desired:

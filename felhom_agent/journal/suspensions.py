@@ -287,6 +287,13 @@ def in_force(records: Iterable[Record], now: Moment) -> tuple[Suspension, ...]:
     return _in_force(_table(records, now), now.boottime)
 
 
+def reasons(records: Iterable[Record], now: Moment) -> dict[Suspension, str]:
+    """Given a journal's records and the moment, return what is in force, each with its reason."""
+    table = _table(records, now)
+    found = {(each.vmid, each.freeze): each for each in _in_force(table, now.boottime)}
+    return {each: _text(table[key]) for key, each in found.items()}
+
+
 def _in_force(table: _Table, boottime: float) -> tuple[Suspension, ...]:
     found = [
         replace(entry.said, left=entry.left(boottime))

@@ -42,6 +42,10 @@ backoff_cap = 1
 start_timeout = 5
 stop_timeout = 5
 drain_timeout = 1
+
+[limits]
+stopped = 100000
+restarted = 100000
 """
 _ACTIONS = {"config": "SetConfig", "start": "Start", "shutdown": "Stop"}
 _FAULTS = (

@@ -14,6 +14,7 @@ import pytest
 
 from felhom_agent import __version__
 from felhom_agent.cli.main import main
+from felhom_agent.daemon.assembly import assembled
 from felhom_agent.devnode import World
 from tests.conftest import Clock, Site
 
@@ -102,6 +103,23 @@ def test_plan_as_json_is_made_for_programs(site: Site, felhom: Felhom) -> None:
         {"action": "Start"},
     ]
     assert nobody["withheld"].startswith("there is no such guest")
+
+
+def test_plan_says_first_why_nothing_of_it_is_done_now(site: Site, felhom: Felhom) -> None:
+    site.declare(DRIFTED)
+    with assembled(site.config(), site.clock) as parts:
+        parts.suspensions.pause(100, None, "disk swap", "root")
+        parts.suspensions.freeze(None, "move of the rack", "root")
+    code, out, _ = felhom("plan", "100")
+    assert code == 2
+    frozen, paused, *rest = out.splitlines()
+    assert frozen.startswith("frozen by root")
+    assert "move of the rack" in frozen
+    assert paused.startswith("guest 100: paused")
+    assert "disk swap" in paused
+    assert rest[0].startswith("Node pve1")
+    _, out, _ = felhom("plan", "--json", "100")
+    assert json.loads(out)["held"] == [frozen, paused]
 
 
 def test_plan_with_a_bad_guest_file_is_an_error_and_still_plans_the_rest(

@@ -40,6 +40,8 @@ from tests.soak.report import Report
 # minute, and a run would be spent waiting.
 _PROXMOX = "[proxmox]\nwrite_timeout = 3\n"
 _RECONCILE = "\n[reconcile]\ninterval = {}\nparallel = 4\nbackoff_first = 0.5\nbackoff_cap = 4\n"
+# People stop and spoil far more guests here than the brake would let pass.
+_LIMITS = "[limits]\nstopped = 100000\nrestarted = 100000\n"
 _DONE = ": done: "
 _PATIENCE = 120.0
 _TOLD = 5
@@ -228,7 +230,7 @@ def _grown(held: Sequence[Usage]) -> int:
 def _furnish(node: DevNode, household: Household, directory: Path, course: Course) -> Path:
     path = write_site(node, directory)
     text = path.read_text().replace("[proxmox]\n", _PROXMOX)
-    path.write_text(text + _RECONCILE.format(course.interval))
+    path.write_text(text + _RECONCILE.format(course.interval) + _LIMITS)
     (directory / "guests.d" / "household.toml").write_text(household.text())
     return path
 
