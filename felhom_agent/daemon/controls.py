@@ -218,11 +218,12 @@ def _approve(access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
     plan = given["plan"]
     if not isinstance(plan, str) or not _PLAN_ID.fullmatch(plan):
         raise ControlError(400, "plan: must be the id that the held plan names")
-    if not access.approve(plan, by):
+    guests = access.approve(plan)
+    if not guests:
         raise ControlError(404, f"no plan {plan} is held")
-    _tell(f"plan {plan} is approved", by)
+    _tell(f"plan {plan} is approved; it lets {guests} guests pass for an hour", by)
     access.wake()
-    return _done(f"Plan {plan} is approved.")
+    return _done(f"Plan {plan} is approved; it lets {guests} guests pass for an hour.")
 
 
 def _done(text: str, *, status: int = 200, done: bool = True) -> ControlAnswer:

@@ -25,8 +25,8 @@ from felhom_agent.reconcile.holds import Holds
 _OUTCOMES = ("converged", "retry", "blocked", "refused")
 
 
-Approve = Callable[[str, str], bool]
-"""Given a plan's id and who approves it, lets what it holds pass; returns whether there was one."""
+Approve = Callable[[str], int]
+"""Given a plan's id, lets what is held under it pass; returns of how many guests that is."""
 
 
 @dataclass(frozen=True)

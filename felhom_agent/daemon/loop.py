@@ -51,7 +51,6 @@ from felhom_agent.service.events import (
     AGENT_STARTED,
     AGENT_WARNED,
     CONFIG_WRONG,
-    CONTROLLED,
     GUEST_PAUSED,
     HOST_FROZEN,
     IN_FLIGHT,
@@ -238,16 +237,8 @@ class Daemon:
             suspensions=self._parts.suspensions,
             wake=lambda: self.send(WAKE),
             hub=self._hub_provider,
-            approve=self._approve,
+            approve=lambda plan_id: self._parts.brake.approve(plan_id),
         )
-
-    def _approve(self, plan_id: str, by: str) -> bool:
-        """Let what is held under that name pass; return whether anything is."""
-        guests = self._parts.brake.approve(plan_id)
-        if guests:
-            extra = fields(CONTROLLED, by=by)
-            _log.info("plan %s lets %d guests pass for an hour", plan_id, guests, extra=extra)
-        return guests > 0
 
     def send(self, message: str) -> None:
         """Give the loop a message (RELOAD, WAKE or STOP), from any thread or signal handler."""

@@ -46,8 +46,8 @@ def test_stops_beyond_the_limit_are_held_until_they_are_approved(
     )
     plan_id = outcome.why.partition("felhom-agent approve ")[2].partition(";")[0]
     assert caplog.text.count(f"large: 3 of 5 guests are held; felhom-agent approve {plan_id}") == 1
-    assert not agent.daemon.access().approve("000000000000", "root")
-    assert agent.daemon.access().approve(plan_id, "root")
+    assert not agent.daemon.access().approve("000000000000")
+    assert agent.daemon.access().approve(plan_id)
     agent.look()
     assert sorted(asked(site, "shutdown")) == vmids
     assert agent.outcome(vmids[4]) == Converged()
@@ -60,7 +60,7 @@ def test_what_is_declared_after_an_approval_is_held_anew(site: Site, agent: Runn
     agent.look()
     held = agent.daemon._parts.brake.held
     assert held.vmids == {vmids[2]}
-    assert agent.daemon.access().approve(held.plan_id, "root")
+    assert agent.daemon.access().approve(held.plan_id)
     declare_stopped(site, vmids)
     agent.look()
     agent.look()

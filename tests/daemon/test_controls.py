@@ -417,22 +417,23 @@ class TestSuspensions:
 
 class TestApprove:
     def test_a_plan_that_is_held_is_let_pass_and_looked_at_at_once(self, begin: Begin) -> None:
-        approved: list[tuple[str, str]] = []
+        approved: list[str] = []
 
-        def approve(plan: str, by: str) -> bool:
-            approved.append((plan, by))
-            return plan == "3f9c2a71"
+        def approve(plan: str) -> int:
+            approved.append(plan)
+            return 7 if plan == "3f9c2a71" else 0
 
         daemon = begin().daemon
         controls = Controls()
         with controls.attached(replace(daemon.access(), approve=approve)):
             answer = ask(controls, "/v1/approve", '{"plan": "3f9c2a71"}')
-            assert answer.body == {"done": True, "text": "Plan 3f9c2a71 is approved."}
+            text = "Plan 3f9c2a71 is approved; it lets 7 guests pass for an hour."
+            assert answer.body == {"done": True, "text": text}
             assert daemon._inbox.qsize() == 1
             with pytest.raises(ControlError, match="no plan 0000 is held") as caught:
                 ask(controls, "/v1/approve", '{"plan": "0000"}')
         assert caught.value.status == 404
-        assert approved == [("3f9c2a71", "root"), ("0000", "root")]
+        assert approved == ["3f9c2a71", "0000"]
 
 
 class TestHub:
