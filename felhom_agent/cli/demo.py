@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from felhom_agent.cli import demopush
 from felhom_agent.cli.command import Commands, add_command
-from felhom_agent.cli.out import ReaderLeft, say
+from felhom_agent.cli.demostage import agent, serving, title, wait, words
+from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.secret import read_secret
 from felhom_agent.config.settings import Config
@@ -29,7 +26,6 @@ from felhom_agent.proxmox.client import Client
 if TYPE_CHECKING:
     from felhom_agent.devnode import DevNode
 
-_PATIENCE = 25.0
 _SETTINGS = "\n[reconcile]\ninterval = 1\nparallel = 3\nstop_timeout = 3\nbackoff_first = 1\n"
 
 
@@ -45,7 +41,6 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(_arguments: argparse.Namespace) -> int:
     # Not at the top: the daemon must start without the devnode's own needs.
-    from felhom_agent.cli import demopush
     from felhom_agent.devnode import DevNode
     from felhom_agent.devnode.demo.world import demo_world
 
@@ -61,20 +56,6 @@ def run(_arguments: argparse.Namespace) -> int:
         finally:
             client.close()
         return 0 if demopush.show(node, path) and healed else 1
-
-
-@contextmanager
-def serving(make: Callable[[], DevNode]) -> Iterator[DevNode]:
-    """Hold a node for the length of a block. Raise FelhomError if it cannot be had."""
-    try:
-        node = make()
-    except ImportError as error:
-        words = f"the embedded node needs the Python package {error.name} (python3-{error.name})"
-        raise FelhomError(words) from None
-    except OSError as error:
-        raise FelhomError(f"the embedded node cannot listen: {error.strerror}") from None
-    with node:
-        yield node
 
 
 def write_demo(node: DevNode, directory: Path) -> Path:
@@ -129,61 +110,9 @@ def differences(client: Client) -> list[str]:
     return found
 
 
-@contextmanager
-def agent(config: Config, prefix: str = "") -> Iterator[list[str]]:
-    """Run the daemon for the length of a block; yield the lines it logs, printed as they come."""
-    lines: list[str] = []
-    process = subprocess.Popen(
-        _words(config, "run"), stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    )
-
-    def tell() -> None:
-        for line in process.stderr or ():
-            lines.append(line)
-            # Read on, whoever reads us: the agent must not wait for it.
-            with suppress(ReaderLeft):
-                say(f"  {prefix}{line.rstrip()}")
-
-    teller = threading.Thread(target=tell, name="agent-log")
-    teller.start()
-    try:
-        yield lines
-    finally:
-        process.terminate()
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        teller.join()
-        if process.stderr is not None:
-            process.stderr.close()
-
-
 def _command(config: Config, name: str) -> None:
-    process = subprocess.run(_words(config, name), capture_output=True, text=True, check=False)
+    process = subprocess.run(words(config, name), capture_output=True, text=True, check=False)
     if process.returncode not in (0, 2):
         raise FelhomError(f"{name} failed: {process.stderr.strip()}")
     for line in process.stdout.splitlines():
         say(f"  {line}".rstrip())
-
-
-def _words(config: Config, name: str) -> list[str]:
-    return [sys.executable, "-m", "felhom_agent", "--config", str(config.path), name]
-
-
-def wait(done: Callable[[], bool], patience: float = _PATIENCE) -> bool:
-    """Return whether it came true before patience ended, in seconds."""
-    pause = threading.Event()
-    deadline = time.monotonic() + patience
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(0.3)
-    return True
-
-
-def title(text: str) -> None:
-    """Print a heading."""
-    say()
-    say(f"== {text}")

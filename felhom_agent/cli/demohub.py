@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from felhom_agent.cli.command import Commands, add_command
-from felhom_agent.cli.demo import agent, serving, title, wait
+from felhom_agent.cli.demostage import agent, serving, title, wait
 from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from felhom_agent.cli.demo import agent, title, wait
+from felhom_agent.cli.demostage import agent, title, wait
 from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load
 

@@ -28,7 +28,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     # Not at the top: the daemon must start without the devnode's own needs.
-    from felhom_agent.cli.demo import serving, write_demo
+    from felhom_agent.cli.demo import write_demo
+    from felhom_agent.cli.demostage import serving
     from felhom_agent.devnode import DevNode
     from felhom_agent.devnode.demo.world import demo_world
 

@@ -1,0 +1,87 @@
+"""What the demos have in common: a node that is served, an agent that runs, and headings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from felhom_agent.cli.out import ReaderLeft, say
+from felhom_agent.config.settings import Config
+from felhom_agent.errors import FelhomError
+
+if TYPE_CHECKING:
+    from felhom_agent.devnode import DevNode
+
+PATIENCE = 25.0
+
+
+@contextmanager
+def serving(make: Callable[[], DevNode]) -> Iterator[DevNode]:
+    """Hold a node for the length of a block. Raise FelhomError if it cannot be had."""
+    try:
+        node = make()
+    except ImportError as error:
+        words = f"the embedded node needs the Python package {error.name} (python3-{error.name})"
+        raise FelhomError(words) from None
+    except OSError as error:
+        raise FelhomError(f"the embedded node cannot listen: {error.strerror}") from None
+    with node:
+        yield node
+
+
+@contextmanager
+def agent(config: Config, prefix: str = "") -> Iterator[list[str]]:
+    """Run the daemon for the length of a block; yield the lines it logs, printed as they come."""
+    lines: list[str] = []
+    process = subprocess.Popen(
+        words(config, "run"), stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+
+    def tell() -> None:
+        for line in process.stderr or ():
+            lines.append(line)
+            # Read on, whoever reads us: the agent must not wait for it.
+            with suppress(ReaderLeft):
+                say(f"  {prefix}{line.rstrip()}")
+
+    teller = threading.Thread(target=tell, name="agent-log")
+    teller.start()
+    try:
+        yield lines
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        teller.join()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def words(config: Config, name: str) -> list[str]:
+    """Return the command line of one of our commands."""
+    return [sys.executable, "-m", "felhom_agent", "--config", str(config.path), name]
+
+
+def wait(done: Callable[[], bool], patience: float = PATIENCE) -> bool:
+    """Return whether it came true before patience ended, in seconds."""
+    pause = threading.Event()
+    deadline = time.monotonic() + patience
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(0.3)
+    return True
+
+
+def title(text: str) -> None:
+    """Print a heading."""
+    say()
+    say(f"== {text}")
