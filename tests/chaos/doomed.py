@@ -26,6 +26,7 @@ from felhom_agent.config.agentfile import load
 from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.daemon.loop import Daemon, Inbox
 from felhom_agent.daemon.signals import signals
+from felhom_agent.desired.hub import HubProvider
 from felhom_agent.durable.disk import Disk
 from felhom_agent.errors import FelhomError, JobRefused, JournalError, QueueClosed
 from felhom_agent.journal.suspensions import ALL
@@ -136,10 +137,17 @@ class Jobs:
             os.fsync(file.fileno())
 
 
-def _suspend_at_random(parts: Parts, over: threading.Event) -> None:
-    """Pause, resume, freeze and thaw now and then; each ends by itself after a second, across all
-    deaths, so that an agent that is left alone gets on with its work.
+def _suspend_at_random(parts: Parts, hub: HubProvider, over: threading.Event) -> None:
+    """Pause, resume, freeze, thaw, and let the hub block this host now and then; each ends by
+    itself after a second, or with the next start, so that an agent that is left alone gets on with
+    its work.
     """
+
+    def block() -> None:
+        hub.block(blocked=True)
+        over.wait(1.0)
+        hub.block(blocked=False)
+
     rng, said = Random(), parts.suspensions  # noqa: S311  # no secret
     acts: tuple[Callable[[], object], ...] = (
         lambda: said.freeze(1.0, "chaos", "chaos"),
@@ -147,6 +155,7 @@ def _suspend_at_random(parts: Parts, over: threading.Event) -> None:
         lambda: said.pause(rng.randint(100, 105), 1.0, "chaos", "chaos"),
         lambda: said.thaw("chaos"),
         lambda: said.resume(ALL, "chaos"),
+        block,
     )
     with suppress(JournalError):
         while not over.wait(rng.uniform(0.2, 2.0)):
@@ -174,13 +183,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signals(inbox, shutting_down),
         assembled(config, disk=disk, shutting_down=shutting_down) as parts,
     ):
+        hub = HubProvider(config.journal.directory, config.hub)
+        hub.block(blocked=False)
+        parts.holds.register("hub", lambda _: "the hub blocks" if hub.kept.blocked else "")
         daemon = Daemon(config, parts, inbox)
         daemon.begin()
         jobs = Jobs(parts, given.jobs, given.acks)
         thread = threading.Thread(target=jobs.run, name="jobs", daemon=True)
         thread.start()
         hand = threading.Thread(
-            target=_suspend_at_random, args=(parts, jobs.closed), name="hand", daemon=True
+            target=_suspend_at_random, args=(parts, hub, jobs.closed), name="hand", daemon=True
         )
         hand.start()
         daemon.run()
