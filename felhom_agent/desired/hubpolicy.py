@@ -53,7 +53,7 @@ class HubPolicy:
         if guest.state is RunState.RUNNING and not self._is_given("state"):
             yield _not_allowed("state", "starting guests")
         for key, value in guest.config.items():
-            if why := self._of_option(key) or self._of_value(guest, key, value):
+            if why := self._of_value(guest, key, value):
                 yield f"{key}: {why}"
         if guest.unset and not self._is_given("unset"):
             yield _not_allowed("unset", OWNERS["unset"])
@@ -78,13 +78,17 @@ class HubPolicy:
 
     def _of_value(self, guest: DesiredGuest, key: str, value: DeclaredValue) -> str:
         """Return why a hub may not set an option to that value; empty if it may."""
-        judged = False
-        for option, wire in _understood(guest.kind, key, value):
-            judged = True
-            why = self._out_of_bounds(key, option, wire) or _never(guest.vmid, option, wire)
-            if why:
-                return why
-        return "" if judged else "it cannot be read"
+        refused = self._of_option(key)
+        understood_as = list(_understood(guest.kind, key, value))
+        if class_of(family_of(key)) is not Class.NEVER:
+            # What no grant would allow is said first.
+            for option, wire in understood_as:
+                if why := _never(guest.vmid, option, wire):
+                    return why
+        if refused or not understood_as:
+            return refused or "it cannot be read"
+        found = (self._out_of_bounds(key, option, wire) for option, wire in understood_as)
+        return next(filter(None, found), "")
 
     def _of_unset(self, kind: Kind | None, key: str) -> str:
         """Return why a hub may not take an option away; empty if it may."""

@@ -324,3 +324,9 @@ def test_whatever_it_says_by_default_it_gets_no_more_than_the_defaults(
     assert set(guest.config) <= {grant.option for grant in DEFAULTS}
     assert not guest.unset
     assert guest.state is not RunState.STOPPED
+
+
+def test_what_no_grant_would_allow_is_not_said_to_want_one() -> None:
+    text = setting(BY_DEFAULT, "protection", False)
+    assert "never take a guest's protection away" in text
+    assert "would allow it" not in text
