@@ -132,3 +132,11 @@ def test_a_vm_that_hangs_is_running_to_pve_and_not_to_qemu(world: World, call: C
     world.hang(100, "io-error")
     status = call("GET", "/nodes/pve1/qemu/100/status/current").data
     assert (status["status"], status["qmpstatus"]) == ("running", "io-error")
+
+
+@pytest.mark.parametrize("text", ["{},", "{},,backup=0", ",{}", "{}, ,backup=0"])
+def test_a_blank_part_between_commas_is_passed_over(world: World, call: Caller, text: str) -> None:
+    volume = "local:100/vm-100-disk-0.raw"
+    world.edit(100, {"scsi0": f"{volume},size=1G"})
+    assert call("PUT", VM, {"scsi0": text.format(volume)}).status == 200
+    assert call("GET", VM).data["scsi0"].startswith(f"{volume},")

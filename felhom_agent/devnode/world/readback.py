@@ -166,6 +166,8 @@ def _parts(value: str, default_key: str) -> dict[str, str]:
     parts = {}
     # PVE: JSONSchema.pm parse_property_string: `.+$` leaves a line feed at the end behind
     for part in value.removesuffix("\n").split(","):
+        if not part.strip():
+            continue  # PVE: JSONSchema.pm parse_property_string passes over what is blank
         key, equals, text = part.partition("=")
         parts[key if equals else default_key] = text if equals else part
     return parts
