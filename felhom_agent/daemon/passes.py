@@ -143,8 +143,10 @@ class Passes:
             self._planner.remember_planned(desired, actual, untouched)
             self._planner.forget_gone(desired, actual, self._is_gone)
         self._close_restarts(actual, ends)
-        # Under a hold it is not the brake that holds.
-        self._brake.review({} if self._scheduler.is_held else untouched, desired.guests)
+        # A guest whose lane ran counts, too: it may be the brake that held it. What is under a hold
+        # does not: it would take the place of what may be done.
+        may_be_done = {v: found for v, found in plans.items() if not self._scheduler.may_not(v)}
+        self._brake.review(may_be_done, desired.guests)
         self._consider(desired, actual, untouched, begun)
 
     def _begin_early(

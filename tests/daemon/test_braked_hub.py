@@ -1,0 +1,72 @@
+"""A hub that wants too much of many guests: what is held has one name, and a person can let it go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from felhom_agent.config.settings import HubConfig, LimitsConfig
+from felhom_agent.daemon.assembly import assembled
+from felhom_agent.daemon.loop import Daemon
+from felhom_agent.model import Blocked, Converged
+from tests.conftest import Clock, Site
+from tests.daemon.running import Running, add, asked
+
+LIMITS = LimitsConfig(changed=10, changed_percent=30, stopped=2, restarted=1)
+Wish = Callable[[dict[int, dict[str, Any]]], None]
+
+
+@pytest.fixture
+def agent(site: Site) -> Iterator[Running]:
+    with ExitStack() as stack:
+        hub = HubConfig(url="http://127.0.0.1:1", guests=(range(300, 1000),), may_stop=True)
+        config = replace(site.config(parallel=4), limits=LIMITS, hub=hub)
+        parts = stack.enter_context(assembled(config, site.clock, monotonic=site.clock))
+        monotonic = Clock(1000.0)
+        yield Running(Daemon(config, parts, clock=monotonic, chance=lambda: 0.0), monotonic, site)
+
+
+@pytest.fixture
+def wish(agent: Running) -> Wish:
+    def say(guests: dict[int, dict[str, Any]]) -> None:
+        hub = agent.daemon._hub_provider
+        assert hub is not None
+        state = {"guest": {str(vmid): body for vmid, body in guests.items()}}
+        hub.accept(hub.kept.generation + 1, state)
+
+    return say
+
+
+def test_what_is_held_of_many_guests_keeps_its_name_and_is_all_let_go_at_once(
+    site: Site, agent: Running, wish: Wish, caplog: pytest.LogCaptureFixture
+) -> None:
+    vmids = add(site, 60)
+    wish({vmid: {"config": {"cores": 2}} for vmid in vmids})
+    agent.look()
+    agent.look()
+    assert len(site.devnode.mutations) == 18
+    held = agent.daemon._parts.brake.held
+    assert len(held.vmids) == 42
+    caplog.clear()
+    for _ in range(3):
+        agent.look()
+    assert agent.daemon._parts.brake.held == held
+    assert [record.getMessage() for record in caplog.records] == []
+    assert agent.daemon.access().approve(held.plan_id) == 42
+    agent.look()
+    assert all(agent.outcome(vmid) == Converged() for vmid in vmids)
+
+
+def test_what_a_pause_holds_takes_no_place_from_what_may_be_done(
+    site: Site, agent: Running, wish: Wish
+) -> None:
+    vmids = add(site, 3, running=True)
+    for vmid in vmids[:2]:
+        agent.daemon._parts.suspensions.pause(vmid, None, "a test", "root")
+    wish({vmid: {"state": "stopped"} for vmid in vmids})
+    agent.look()
+    assert asked(site, "shutdown") == vmids[2:]
