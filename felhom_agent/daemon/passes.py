@@ -104,7 +104,7 @@ class Passes:
             self._declared = frozenset(desired.guests.keys() | desired.held.keys())
             self._settles_in = desired.settles_in
             self._scheduler.declare(desired)
-            self._brake.declare(desired.guests)
+            self._brake.declare(desired.guests, self._planner.others or ())
             self._planner.forget_others(desired.guests.keys())
             self._scheduler.settle_first(self._busy() - self._declared)
             if self._declared:
@@ -132,6 +132,7 @@ class Passes:
         self._health.observed(slowly=actual.timed_out)
         self._scheduler.max_workers = actual.facts.max_workers
         self._planner.others = actual.guests
+        self._brake.declare(desired.guests, actual.guests)
         plans = self._with_history(lambda: self._planner.plans(desired, actual), actual)
         self._plans = MappingProxyType(plans)
         untouched = {

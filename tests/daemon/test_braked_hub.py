@@ -61,6 +61,17 @@ def test_what_is_held_of_many_guests_keeps_its_name_and_is_all_let_go_at_once(
     assert all(agent.outcome(vmid) == Converged() for vmid in vmids)
 
 
+def test_guests_that_are_not_there_give_a_hub_no_right_to_change_more_of_those_that_are(
+    site: Site, agent: Running, wish: Wish
+) -> None:
+    vmids = add(site, 20)
+    wish({vmid: {"config": {"cores": 2}} for vmid in range(300, 500)})
+    for _ in range(3):
+        agent.look()
+    assert len(site.devnode.mutations) == 10
+    assert isinstance(agent.outcome(vmids[-1]), Blocked)
+
+
 def test_what_a_pause_holds_takes_no_place_from_what_may_be_done(
     site: Site, agent: Running, wish: Wish
 ) -> None:
