@@ -214,6 +214,8 @@ class Reconciliation:
                 seen = self._act(seen)
             except (Stale, Changed):
                 seen = self._observed()
+            except Held as error:
+                seen = self._start_unchanged(seen, error)
             else:
                 restarted |= restart
         raise NoEffect("somebody else keeps changing this guest")
@@ -273,6 +275,23 @@ class Reconciliation:
             plan = means.planner.plan(declared, actual)
         return Seen(declared, actual, plan, begun)
 
+    def _start_unchanged(self, seen: Seen, error: Held) -> Seen | None:
+        """Given what is seen of a guest whose change is held, start it as it is if it is down and
+        may be started; return what is seen then. Raise that error if not.
+
+        What holds a change must not keep down a guest that a power cut, or we, have stopped.
+        """
+        if not _starts_changed(seen.plan):
+            raise error
+        fresh = self._observed()  # PVE's digest guards a change, and no start
+        if fresh is None or not _starts_changed(fresh.plan):
+            return fresh
+        start = replace(fresh.plan, actions=fresh.plan.actions[1:])
+        try:
+            return self._act(replace(fresh, plan=start))
+        except Held:
+            raise error from None
+
     def _proposal(self, seen: Seen) -> Proposal:
         """Given what is about to be done, return what the gate is asked."""
         action = seen.plan.actions[0]
@@ -285,6 +304,11 @@ class Reconciliation:
             and self._means.operations.has_open_restart(self.vmid),
             is_in_force=lambda: self._means.declared(self.vmid) == seen.declared,
         )
+
+
+def _starts_changed(plan: GuestPlan) -> bool:
+    """Return whether all that is planned is a change, and the start that comes after it."""
+    return tuple(map(type, plan.actions)) == (SetConfig, Start)
 
 
 def _wants_quorum(error: FelhomError) -> bool:

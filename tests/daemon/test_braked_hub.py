@@ -12,7 +12,7 @@ import pytest
 from felhom_agent.config.settings import HubConfig, LimitsConfig
 from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import Daemon
-from felhom_agent.model import Blocked, Converged
+from felhom_agent.model import Blocked, Converged, Kind, Stop
 from tests.conftest import Clock, Site
 from tests.daemon.running import Running, add, asked
 
@@ -81,3 +81,29 @@ def test_what_a_pause_holds_takes_no_place_from_what_may_be_done(
     wish({vmid: {"state": "stopped"} for vmid in vmids})
     agent.look()
     assert asked(site, "shutdown") == vmids[2:]
+
+
+def test_a_guest_that_a_power_cut_stopped_is_started_though_its_change_is_held(
+    site: Site, agent: Running, wish: Wish
+) -> None:
+    vmids = add(site, 12)
+    wish({vmid: {"state": "running", "config": {"cores": 2}} for vmid in vmids})
+    for _ in range(3):
+        agent.look()
+    assert sorted(asked(site, "start")) == vmids
+
+
+def test_a_pause_of_a_guest_that_is_down_for_our_restart_holds_its_change_and_not_its_start(
+    site: Site, agent: Running, wish: Wish
+) -> None:
+    (vmid,) = add(site, 1, running=True)
+    parts = agent.daemon._parts
+    stop = parts.operations.begin(Stop(vmid, Kind.QEMU, restart=True))
+    site.world.stop(vmid)
+    parts.operations.succeeded(stop)
+    parts.suspensions.pause(vmid, None, "a test", "root")
+    wish({vmid: {"state": "running", "config": {"cores": 2}}})
+    agent.look()
+    assert site.world.running(vmid)
+    assert site.world.config(vmid)["cores"] == 1
+    assert isinstance(agent.outcome(vmid), Blocked)
