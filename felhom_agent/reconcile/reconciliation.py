@@ -11,7 +11,8 @@ What it acts on:
 * whether the guest may be changed is asked right before every call (`gate`);
 * what a pass saw counts as the first observation, if nothing was done to the guest since, and for a
   power action only while it is younger than `MAX_AGE`; a configuration write carries the digest
-  of what was seen, so PVE itself refuses it if that is no longer true.
+  of what was seen, so PVE itself refuses it if that is no longer true. What is done only while
+  the guest is stopped is never done by what a pass saw.
 
 Belongs to the guest's lane from the moment it runs.
 """
@@ -47,6 +48,7 @@ from felhom_agent.model import (
     Stop,
 )
 from felhom_agent.planning.actions import Need, as_desired, describe, need_of
+from felhom_agent.planning.lowering import only_while_stopped
 from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.answers import by_words
 from felhom_agent.proxmox.node import Node
@@ -228,6 +230,8 @@ class Reconciliation:
         if declared != seen.declared:
             plan = self._means.planner.plan(declared, seen.actual)
             seen = Seen(declared, seen.actual, plan, seen.begun)
+        if any(only_while_stopped(declared, action) for action in seen.plan.actions):
+            return self._observed()
         fresh = self._means.clock() - seen.begun <= MAX_AGE
         by_digest = bool(seen.plan.actions) and isinstance(seen.plan.actions[0], SetConfig)
         return seen if fresh or by_digest else self._observed()
