@@ -144,10 +144,10 @@ class Passes:
             self._planner.remember_planned(desired, actual, untouched)
             self._planner.forget_gone(desired, actual, self._is_gone)
         self._close_restarts(actual, ends)
-        # A guest whose lane ran counts, too: it may be the brake that held it. What is under a hold
+        # A guest whose lane ran counts, too: it may be the brake that held it. What is not tried
         # does not: it would take the place of what may be done.
-        may_be_done = {v: found for v, found in plans.items() if not self._scheduler.may_not(v)}
-        self._brake.review(may_be_done, desired.guests)
+        tried = {v: found for v, found in plans.items() if self._scheduler.may_try(found)}
+        self._brake.review(tried, desired.guests)
         self._consider(desired, actual, untouched, begun)
 
     def _begin_early(

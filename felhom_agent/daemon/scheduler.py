@@ -193,7 +193,7 @@ class Scheduler:
             del self._retries[vmid]
             record = self._records[vmid]
             # Under a hold the next pass says what would be done.
-            if record.run is None and not self.may_not(vmid):
+            if record.run is None and not self._may_not(vmid):
                 record.seen = None
                 record.need = min(record.need, Need.POWER)
                 self._enqueue(record)
@@ -261,12 +261,13 @@ class Scheduler:
             self._changed = False
             self._statuses = snapshot(self._records)
 
-    def may_not(self, vmid: int) -> str:
-        """Given a guest, return why it must not be changed now; empty if it may be."""
-        why = self._holds.may_change(vmid)
-        if why and self._operations.has_open_restart(vmid):
-            return self._holds.may_change(vmid, ends_restart=True)
-        return why
+    def may_try(self, plan: GuestPlan) -> bool:
+        """Given a guest's plan, return whether it may be tried, at once or in time: no other hold
+        than the brake stands in the way, and the same was not refused before.
+        """
+        record = self._records.get(plan.vmid)
+        refused = record is not None and record.is_refused(plan.actions)
+        return bool(plan.actions) and not refused and not self._may_not(plan.vmid)
 
     def dispatch(self) -> None:
         """Submit those that wait, in order, as long as there are places."""
@@ -291,7 +292,7 @@ class Scheduler:
             else:
                 record.reset()
             return
-        if why := self.may_not(record.vmid):
+        if why := self._may_not(record.vmid):
             would = ["find out what became of what is in flight"] if in_flight else []
             would += [describe(action) for action in plan.actions]
             self._keep(record, Blocked(f"{why}; would {', '.join(would)}"))
@@ -313,6 +314,13 @@ class Scheduler:
         guest = seen.actual.guests.get(record.vmid) if seen else None
         record.need = need
         record.startup = startup_of(seen.declared, guest) if starts and seen and guest else None
+
+    def _may_not(self, vmid: int) -> str:
+        """Return why a guest must not be changed now; empty if it may be."""
+        why = self._holds.may_change(vmid)
+        if why and self._operations.has_open_restart(vmid):
+            return self._holds.may_change(vmid, ends_restart=True)
+        return why
 
     def _record(self, vmid: int) -> GuestRecord:
         """Return the record of a guest; a new one knows of a job that runs already."""

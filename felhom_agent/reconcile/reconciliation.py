@@ -293,6 +293,8 @@ class Reconciliation:
         start = replace(fresh.plan, actions=fresh.plan.actions[1:])
         try:
             return self._act(replace(fresh, plan=start))
+        except (Stale, Changed):
+            return self._observed()
         except Held:
             raise error from None
 

@@ -12,7 +12,9 @@ import pytest
 from felhom_agent.config.settings import HubConfig, LimitsConfig
 from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import Daemon
-from felhom_agent.model import Blocked, Converged, Kind, Stop
+from felhom_agent.devnode import Fault
+from felhom_agent.model import Blocked, Converged, Kind, Refused, Stop
+from felhom_agent.reconcile.brake import WINDOW
 from tests.conftest import Clock, Site
 from tests.daemon.running import Running, add, asked
 
@@ -107,3 +109,19 @@ def test_a_pause_of_a_guest_that_is_down_for_our_restart_holds_its_change_and_no
     assert site.world.running(vmid)
     assert site.world.config(vmid)["cores"] == 1
     assert isinstance(agent.outcome(vmid), Blocked)
+
+
+def test_what_pve_refused_takes_no_place_from_what_may_be_done(
+    site: Site, agent: Running, wish: Wish
+) -> None:
+    """An hour later it counts no more, and it is not tried again."""
+    *refused, other = add(site, 11)
+    site.devnode.faults.add(Fault("POST", "qemu/30[0-9]/config$", "status:400", times=10))
+    wished: dict[int, dict[str, Any]] = {vmid: {"config": {"cores": 2}} for vmid in refused}
+    wish(wished)
+    agent.look()
+    assert all(isinstance(agent.outcome(vmid), Refused) for vmid in refused)
+    site.clock.pass_by(WINDOW + 1)
+    wish({**wished, other: {"config": {"cores": 2}}})
+    agent.look()
+    assert agent.outcome(other) == Converged()
