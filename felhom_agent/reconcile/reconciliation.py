@@ -212,12 +212,13 @@ class Reconciliation:
                 return Reconciled(Retry(0.0, "waits for its place"), wants=need)
             if self._means.planner.others is None and any(map(changes_volume, seen.plan.actions)):
                 return Reconciled(Retry(_FIRST_PASS, "the other guests were not observed yet"))
+            plan = seen.plan
             try:
                 seen = self._act(seen)
             except (Stale, Changed):
                 seen = self._observed()
             except Held as error:
-                seen = self._start_unchanged(seen, error)
+                seen = self._start_unchanged(plan, error)
             else:
                 restarted |= restart
         raise NoEffect("somebody else keeps changing this guest")
@@ -279,13 +280,13 @@ class Reconciliation:
             plan = means.planner.plan(declared, actual)
         return Seen(declared, actual, plan, begun)
 
-    def _start_unchanged(self, seen: Seen, error: Held) -> Seen | None:
-        """Given what is seen of a guest whose change is held, start it as it is if it is down and
-        may be started; return what is seen then. Raise that error if not.
+    def _start_unchanged(self, plan: GuestPlan, error: Held) -> Seen | None:
+        """Given a plan and what holds it, start the guest as it is if the plan is a change and a
+        start, and it may be started; return what is seen then. Raise that error if not.
 
         What holds a change must not keep down a guest that a power cut, or we, have stopped.
         """
-        if not _starts_changed(seen.plan):
+        if not _starts_changed(plan):
             raise error
         fresh = self._observed()  # PVE's digest guards a change, and no start
         if fresh is None or not _starts_changed(fresh.plan):

@@ -1,4 +1,4 @@
-"""A hub that wants too much of many guests: what is held has one name, and a person can let it go."""
+"""A hub that wants too much of many guests: what is held has one name, and can be let go."""
 
 from __future__ import annotations
 
