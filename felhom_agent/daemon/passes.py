@@ -109,9 +109,11 @@ class Passes:
             self._scheduler.settle_first(self._busy() - self._declared)
             if self._declared:
                 self._compare(desired, remember=remember)
-            elif self._node.observer.reporter is not None:
-                # Nobody is declared yet; the hub is told of the node all the same.
-                self._node.observer.snapshot(())
+            else:
+                self._brake.review({}, {})
+                if self._node.observer.reporter is not None:
+                    # Nobody is declared yet; the hub is told of the node all the same.
+                    self._node.observer.snapshot(())
         except Interrupted:
             return False
         except Exception as error:  # a bug of ours must not end the daemon

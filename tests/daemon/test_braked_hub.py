@@ -125,3 +125,17 @@ def test_what_pve_refused_takes_no_place_from_what_may_be_done(
     wish({**wished, other: {"config": {"cores": 2}}})
     agent.look()
     assert agent.outcome(other) == Converged()
+
+
+def test_what_nobody_declares_any_more_cannot_be_approved(
+    site: Site, agent: Running, wish: Wish
+) -> None:
+    vmids = add(site, 12)
+    wish({vmid: {"config": {"cores": 2}} for vmid in vmids})
+    agent.look()
+    agent.look()
+    held = agent.daemon._parts.brake.held
+    assert len(held.vmids) == 2
+    wish({})
+    agent.look()
+    assert not agent.daemon.access().approve(held.plan_id)
