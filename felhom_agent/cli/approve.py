@@ -16,7 +16,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         summary="Let exactly those changes pass that the agent holds under an id.",
         example="approve 3f9c2a71",
     )
-    parser.add_argument("plan", metavar="PLAN-ID", help="as the log and `plan` name it")
+    parser.add_argument(
+        "plan", metavar="PLAN-ID", help="as the log and the guests' reasons name it"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -97,7 +97,8 @@ class LimitsConfig:
     """How many guests may be changed for one source of intent in any case. Beyond it and beyond
     `changed_percent`, what a hub asks for is held, and the files on this host are warned of."""
     changed_percent: float = _between(0, 100, 30.0)
-    """Share of the guests that a source declares of which may be changed for it."""
+    """Share of the guests that a source declares of which may be changed for it; of a hub's, those
+    that are there."""
     stopped: int = _between(0, 100000, 5)
     """How many guests may be shut down for one source; what is beyond is held."""
     restarted: int = _between(0, 100000, 3)

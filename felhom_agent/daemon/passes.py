@@ -104,14 +104,16 @@ class Passes:
             self._declared = frozenset(desired.guests.keys() | desired.held.keys())
             self._settles_in = desired.settles_in
             self._scheduler.declare(desired)
-            self._brake.declare(desired.guests)
+            self._brake.declare(desired.guests, self._planner.others or ())
             self._planner.forget_others(desired.guests.keys())
             self._scheduler.settle_first(self._busy() - self._declared)
             if self._declared:
                 self._compare(desired, remember=remember)
-            elif self._node.observer.reporter is not None:
-                # Nobody is declared yet; the hub is told of the node all the same.
-                self._node.observer.snapshot(())
+            else:
+                self._brake.review({}, {})
+                if self._node.observer.reporter is not None:
+                    # Nobody is declared yet; the hub is told of the node all the same.
+                    self._node.observer.snapshot(())
         except Interrupted:
             return False
         except Exception as error:  # a bug of ours must not end the daemon
@@ -132,6 +134,7 @@ class Passes:
         self._health.observed(slowly=actual.timed_out)
         self._scheduler.max_workers = actual.facts.max_workers
         self._planner.others = actual.guests
+        self._brake.declare(desired.guests, actual.guests)
         plans = self._with_history(lambda: self._planner.plans(desired, actual), actual)
         self._plans = MappingProxyType(plans)
         untouched = {
@@ -143,8 +146,10 @@ class Passes:
             self._planner.remember_planned(desired, actual, untouched)
             self._planner.forget_gone(desired, actual, self._is_gone)
         self._close_restarts(actual, ends)
-        # Under a hold it is not the brake that holds.
-        self._brake.review({} if self._scheduler.is_held else untouched, desired.guests)
+        # A guest whose lane ran counts, too: it may be the brake that held it. What is not tried
+        # does not: it would take the place of what may be done.
+        tried = {v: found for v, found in plans.items() if self._scheduler.may_try(found)}
+        self._brake.review(tried, desired.guests)
         self._consider(desired, actual, untouched, begun)
 
     def _begin_early(

@@ -87,6 +87,10 @@ class GuestRecord:
         """Given what would be done, return whether it shall be tried now."""
         return now >= self.not_before or actions != self.attempted
 
+    def is_refused(self, actions: tuple[Action, ...]) -> bool:
+        """Given what would be done, return whether it was refused, and is not tried again."""
+        return self.not_before == math.inf and actions == self.attempted
+
     def note(self, outcome: Outcome, now: float) -> bool:
         """Given an outcome and the time in seconds since the epoch, keep it; return whether it is
         news.

@@ -132,11 +132,6 @@ class Scheduler:
         """Whether nothing runs and nothing waits for a place."""
         return not self._runs and not self._waiting
 
-    @property
-    def is_held(self) -> bool:
-        """Whether a hold keeps all guests from being changed."""
-        return bool(self._holds.may_change(0))
-
     def adopt(self, backoff: Backoff, parallel: int) -> None:
         """Take other settings from now on, and let every guest be due."""
         self.backoff = backoff
@@ -265,6 +260,14 @@ class Scheduler:
         if self._changed:
             self._changed = False
             self._statuses = snapshot(self._records)
+
+    def may_try(self, plan: GuestPlan) -> bool:
+        """Given a guest's plan, return whether it may be tried, at once or in time: no other hold
+        than the brake stands in the way, and the same was not refused before.
+        """
+        record = self._records.get(plan.vmid)
+        refused = record is not None and record.is_refused(plan.actions)
+        return bool(plan.actions) and not refused and not self._may_not(plan.vmid)
 
     def dispatch(self) -> None:
         """Submit those that wait, in order, as long as there are places."""

@@ -11,11 +11,13 @@ from decimal import Decimal
 from felhom_agent.model import (
     ABSENT,
     EMPTY,
+    Action,
     ActualGuest,
     Change,
     DesiredGuest,
     Kind,
     RunState,
+    SetConfig,
     Source,
 )
 from felhom_agent.options import lookup
@@ -30,6 +32,18 @@ def why_not_lowered(desired: DesiredGuest, guest: ActualGuest, change: Change) -
     if guest.state is RunState.STOPPED or _number(change.after) >= _in_effect(guest):
         return ""
     return "a hub does not lower the memory of a container that runs"
+
+
+def only_while_stopped(desired: DesiredGuest, action: Action) -> bool:
+    """Given an action planned for a declaration, return whether it may be one that is only done
+    while the guest is stopped. PVE's digest does not tell: a start changes no configuration.
+    """
+    return (
+        desired.source is Source.HUB
+        and isinstance(action, SetConfig)
+        and action.kind is Kind.LXC
+        and any(change.key == "memory" for change in action.changes)
+    )
 
 
 def _in_effect(guest: ActualGuest) -> Decimal:

@@ -7,7 +7,7 @@ together has a name, the plan id: who approves it lets exactly that pass, for an
 is held anew.
 
 * A change counts beyond the limit only if it is of more guests than `changed`, and than
-  `changed_percent` of those that the source declares.
+  `changed_percent` of those that the source declares (a hub: of those that are there).
 * The owner's own files are warned of, and held only for stops and restarts: whoever edits them is
   root on this host.
 * The start of a guest that is declared running never counts: a host that comes back after a power
@@ -29,7 +29,7 @@ import logging
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -63,11 +63,14 @@ class Deed(StrEnum):
 
 @dataclass(frozen=True)
 class HeldPlan:
-    """What is held together: its id, a fingerprint of each act, and how many guests it is of."""
+    """What is held together: its id, a fingerprint of each act, and which guests it is of, of how
+    many that are declared.
+    """
 
     plan_id: str = ""
     acts: frozenset[str] = frozenset()
     vmids: frozenset[int] = frozenset()
+    declared: int = 0
 
 
 @dataclass
@@ -114,10 +117,18 @@ class Brake:
         with self._lock:
             self._limits, self._hub_stops = limits, hub_stops
 
-    def declare(self, declared: Mapping[int, DesiredGuest]) -> None:
-        """Hear which guests are declared from now on, and by which source."""
+    def declare(self, declared: Mapping[int, DesiredGuest], here: Container[int]) -> None:
+        """Hear which guests are declared from now on, and by which source.
+
+        `here` are the guests that the node was last seen to have. Of those that a hub declares no
+        others count: else it would raise its limit by declaring what is not there.
+        """
         with self._lock:
-            found = Counter(guest.source for guest in declared.values())
+            found = Counter(
+                guest.source
+                for vmid, guest in declared.items()
+                if guest.source is not Source.HUB or vmid in here
+            )
             for source in found.keys() | self._counts.keys():
                 self._of(source).declared = found[source]
 
@@ -130,7 +141,7 @@ class Brake:
             self._forget_old(counts, source)
             if _print_of(action) in self._held.acts and not self._is_approved(action):
                 # Else those that are held would be others than a person is shown.
-                return self._words(_deeds(action, counts)[0], counts, source)
+                return self._words(_deeds(action, counts)[0], source)
             return self._judge(counts, action, source)
 
     def review(
@@ -150,9 +161,9 @@ class Brake:
                 if (source := declared[vmid].source)
                 and self._judge(would.setdefault(source, _Counts()), action, source)
             ]
-            before, self._held = self._held, _plan_of(held)
-            if self._held.plan_id and self._held != before:
-                _say_held(self._held, len(declared))
+            before, self._held = self._held, _plan_of(held, len(declared))
+            if self._held.plan_id and self._held.plan_id != before.plan_id:
+                _say_held(self._held)
             return self._held
 
     def approve(self, plan_id: str) -> int:
@@ -175,7 +186,7 @@ class Brake:
             # What ends a restart is never held: that would be an outage.
             if is_new and not isinstance(action, Start) and self._is_beyond(deed, counts, source):
                 if self._holds(deed, source) and not self._is_approved(action):
-                    return self._words(deed, counts, source)
+                    return self._words(deed, source)
                 self._warn(deed, counts, source)
             guests[action.vmid] = now
         return ""
@@ -200,12 +211,12 @@ class Brake:
     def _holds(self, deed: Deed, source: Source) -> bool:
         return source is Source.HUB or deed is not Deed.CHANGED
 
-    def _words(self, deed: Deed, counts: _Counts, source: Source) -> str:
+    def _words(self, deed: Deed, source: Source) -> str:
         """Return why an act is held; the same words as long as the same is held."""
         text = f"unusually large: more guests would be {deed} within an hour for the {source} than "
         text += f"the limit, {self._limit(deed, source)}"
         if self._held.plan_id:
-            size = f"{len(self._held.vmids)} of {counts.declared} guests"
+            size = f"{len(self._held.vmids)} of {self._held.declared} guests"
             return f"{text}; {size} are held; felhom-agent approve {self._held.plan_id}"
         return f"{text}; the next pass names what is held"
 
@@ -234,10 +245,10 @@ class Brake:
         counts.warned = {deed for deed in counts.warned if self._is_beyond(deed, counts, source)}
 
 
-def _say_held(held: HeldPlan, declared: int) -> None:
+def _say_held(held: HeldPlan) -> None:
     text = "unusually large: %d of %d guests are held; felhom-agent approve %s"
     extra = fields(UNUSUALLY_LARGE)
-    _log.warning(text, len(held.vmids), declared, held.plan_id, extra=extra)
+    _log.warning(text, len(held.vmids), held.declared, held.plan_id, extra=extra)
 
 
 def _deeds(action: Action, counts: _Counts) -> tuple[Deed, ...]:
@@ -254,13 +265,13 @@ def _deeds(action: Action, counts: _Counts) -> tuple[Deed, ...]:
             return (Deed.RESTARTED,) if stopped else ()
 
 
-def _plan_of(held: list[tuple[int, Action]]) -> HeldPlan:
+def _plan_of(held: list[tuple[int, Action]], declared: int) -> HeldPlan:
     """Given what is held, return it under its name: the same acts have the same one."""
     if not held:
         return HeldPlan()
     acts = frozenset(_print_of(action) for _, action in held)
     name = hashlib.sha256("\n".join(sorted(acts)).encode()).hexdigest()[:12]
-    return HeldPlan(name, acts, frozenset(vmid for vmid, _ in held))
+    return HeldPlan(name, acts, frozenset(vmid for vmid, _ in held), declared)
 
 
 def _print_of(action: Action) -> str:

@@ -11,7 +11,8 @@ What it acts on:
 * whether the guest may be changed is asked right before every call (`gate`);
 * what a pass saw counts as the first observation, if nothing was done to the guest since, and for a
   power action only while it is younger than `MAX_AGE`; a configuration write carries the digest
-  of what was seen, so PVE itself refuses it if that is no longer true.
+  of what was seen, so PVE itself refuses it if that is no longer true. What is done only while
+  the guest is stopped is never done by what a pass saw.
 
 Belongs to the guest's lane from the moment it runs.
 """
@@ -47,6 +48,7 @@ from felhom_agent.model import (
     Stop,
 )
 from felhom_agent.planning.actions import Need, as_desired, describe, need_of
+from felhom_agent.planning.lowering import only_while_stopped
 from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.answers import by_words
 from felhom_agent.proxmox.node import Node
@@ -210,10 +212,13 @@ class Reconciliation:
                 return Reconciled(Retry(0.0, "waits for its place"), wants=need)
             if self._means.planner.others is None and any(map(changes_volume, seen.plan.actions)):
                 return Reconciled(Retry(_FIRST_PASS, "the other guests were not observed yet"))
+            plan = seen.plan
             try:
                 seen = self._act(seen)
             except (Stale, Changed):
                 seen = self._observed()
+            except Held as error:
+                seen = self._start_unchanged(plan, error)
             else:
                 restarted |= restart
         raise NoEffect("somebody else keeps changing this guest")
@@ -226,6 +231,8 @@ class Reconciliation:
         if declared != seen.declared:
             plan = self._means.planner.plan(declared, seen.actual)
             seen = Seen(declared, seen.actual, plan, seen.begun)
+        if any(only_while_stopped(declared, action) for action in seen.plan.actions):
+            return self._observed()
         fresh = self._means.clock() - seen.begun <= MAX_AGE
         by_digest = bool(seen.plan.actions) and isinstance(seen.plan.actions[0], SetConfig)
         return seen if fresh or by_digest else self._observed()
@@ -273,6 +280,25 @@ class Reconciliation:
             plan = means.planner.plan(declared, actual)
         return Seen(declared, actual, plan, begun)
 
+    def _start_unchanged(self, plan: GuestPlan, error: Held) -> Seen | None:
+        """Given a plan and what holds it, start the guest as it is if the plan is a change and a
+        start, and it may be started; return what is seen then. Raise that error if not.
+
+        What holds a change must not keep down a guest that a power cut, or we, have stopped.
+        """
+        if not _starts_changed(plan):
+            raise error
+        fresh = self._observed()  # PVE's digest guards a change, and no start
+        if fresh is None or not _starts_changed(fresh.plan):
+            return fresh
+        start = replace(fresh.plan, actions=fresh.plan.actions[1:])
+        try:
+            return self._act(replace(fresh, plan=start))
+        except (Stale, Changed):
+            return self._observed()
+        except Held:
+            raise error from None
+
     def _proposal(self, seen: Seen) -> Proposal:
         """Given what is about to be done, return what the gate is asked."""
         action = seen.plan.actions[0]
@@ -285,6 +311,11 @@ class Reconciliation:
             and self._means.operations.has_open_restart(self.vmid),
             is_in_force=lambda: self._means.declared(self.vmid) == seen.declared,
         )
+
+
+def _starts_changed(plan: GuestPlan) -> bool:
+    """Return whether all that is planned is a change, and the start that comes after it."""
+    return tuple(map(type, plan.actions)) == (SetConfig, Start)
 
 
 def _wants_quorum(error: FelhomError) -> bool:

@@ -48,7 +48,7 @@ class Hand:
         self.brake = Brake(LimitsConfig(), self.clock)
         self.source = source
         self.declared = {v: DesiredGuest(v, source=source) for v in guests}
-        self.brake.declare(self.declared)
+        self.brake.declare(self.declared, self.declared)
 
     def allowed(self, actions: Iterable[Action]) -> list[int]:
         """Ask for each act; return the guests of which it is allowed."""
