@@ -13,6 +13,7 @@ is held anew.
 * The start of a guest that is declared running never counts: a host that comes back after a power
   cut must bring its guests up. But one that was stopped for the same source within the hour has
   been restarted by it, in however many steps.
+* A guest that was stopped and started again for a source counts anew when it is stopped again.
 * What was asked for counts, whether or not it succeeded.
 
 An approval is kept in memory alone: after a restart of the agent it has to be given again.
@@ -81,12 +82,16 @@ class _Counts:
 
     declared: int = 0
     warned: set[Deed] = field(default_factory=set)
+    started: set[int] = field(default_factory=set)
+    """Of the guests that were stopped, those that were started again."""
+    again: list[float] = field(default_factory=list)
+    """When a guest that had been started again was stopped once more."""
     seen: dict[Deed, dict[int, float]] = field(default_factory=lambda: {deed: {} for deed in Deed})
 
     def copy(self) -> _Counts:
         """Return a copy to try things on; it warns of nothing."""
         seen = {deed: dict(found) for deed, found in self.seen.items()}
-        return _Counts(self.declared, set(Deed), seen)
+        return _Counts(self.declared, set(Deed), set(self.started), [*self.again], seen)
 
 
 class Brake:
@@ -182,13 +187,19 @@ class Brake:
         now = self._clock()
         for deed in _deeds(action, counts):
             guests = counts.seen[deed]
-            is_new = action.vmid not in guests
+            again = deed is Deed.STOPPED and action.vmid in counts.started
+            is_new = action.vmid not in guests or again
             # What ends a restart is never held: that would be an outage.
             if is_new and not isinstance(action, Start) and self._is_beyond(deed, counts, source):
                 if self._holds(deed, source) and not self._is_approved(action):
                     return self._words(deed, source)
                 self._warn(deed, counts, source)
+            if again:
+                counts.again.append(now)
+                counts.started.discard(action.vmid)
             guests[action.vmid] = now
+            if isinstance(action, Start):
+                counts.started.add(action.vmid)
         return ""
 
     def _is_approved(self, action: Action) -> bool:
@@ -196,7 +207,7 @@ class Brake:
 
     def _is_beyond(self, deed: Deed, counts: _Counts, source: Source) -> bool:
         """Return whether one more guest would be too many."""
-        more = len(counts.seen[deed]) + 1
+        more = len(counts.seen[deed]) + 1 + (len(counts.again) if deed is Deed.STOPPED else 0)
         if deed is Deed.CHANGED:
             share = counts.declared * self._limits.changed_percent / 100
             return more > self._limits.changed and more > share
@@ -241,6 +252,8 @@ class Brake:
         now = self._clock()
         for deed, guests in counts.seen.items():
             counts.seen[deed] = {v: at for v, at in guests.items() if at > now - WINDOW}
+        counts.again = [at for at in counts.again if at > now - WINDOW]
+        counts.started &= counts.seen[Deed.STOPPED].keys()
         self._approved = {act: until for act, until in self._approved.items() if until > now}
         counts.warned = {deed for deed in counts.warned if self._is_beyond(deed, counts, source)}
 

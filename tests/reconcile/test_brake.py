@@ -196,3 +196,11 @@ def test_what_is_held_is_said_once_with_its_name(caplog: pytest.LogCaptureFixtur
     for _ in range(3):
         plan_id = hand.review([stop(105), stop(106)])
     assert caplog.text.count(f"2 of 300 guests are held; felhom-agent approve {plan_id}") == 1
+
+
+def test_a_guest_that_is_stopped_and_started_over_and_over_counts_each_time() -> None:
+    hand = Hand()
+    done = [len(hand.allowed([stop(100), stop(100), start(100), start(100)])) for _ in range(7)]
+    assert done == [4, 4, 4, 4, 4, 2, 2]
+    hand.clock.pass_by(WINDOW)
+    assert hand.allowed([stop(100)]) == [100]
