@@ -388,6 +388,11 @@ class Refused:
 Outcome = Converged | Retry | Blocked | Refused
 
 
+def outcome_word(outcome: Outcome) -> str:
+    """Return the word for an outcome: "converged", "retry", "blocked" or "refused"."""
+    return type(outcome).__name__.lower()
+
+
 @dataclass(frozen=True)
 class GuestPlan:
     """What one look at a guest came to.

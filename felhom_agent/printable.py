@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import UTC, datetime
 from typing import Final
 
 MARK: Final = "..."
@@ -28,6 +29,9 @@ _HIDDEN: Final = frozenset(
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MAX_MARKS: Final = 4
 """How many combining marks may stand on one letter; more of them grow over the lines around."""
+
+_MIN_SECONDS: Final = -62_135_596_800.0
+_MAX_SECONDS: Final = 253_402_300_799.0
 
 
 def printable(text: str, max_length: int) -> str:
@@ -44,6 +48,15 @@ def printable(text: str, max_length: int) -> str:
 def one_line(text: str) -> str:
     """Given a text of some lines, return them as parts of one: "first; second"."""
     return re.sub(r"\s*\n\s*", "; ", text.strip(" \r\n"))
+
+
+def moment_text(seconds: float) -> str:
+    """Given seconds since the epoch, return them as RFC 3339 has it, in UTC; a clock that is beyond
+    the years 1 to 9999 is shown as the nearest of these.
+    """
+    known = max(_MIN_SECONDS, min(seconds, _MAX_SECONDS))
+    text = datetime.fromtimestamp(known, UTC).isoformat(timespec="seconds")
+    return text.replace("+00:00", "Z")
 
 
 def encodable(text: str, encoding: str | None) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from felhom_agent.printable import MARK, encodable, one_line, printable
+from felhom_agent.printable import MARK, encodable, moment_text, one_line, printable
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
@@ -74,3 +74,16 @@ def test_lines_become_parts_of_one() -> None:
 def test_every_encoding_can_take_what_was_made_encodable(text: str, encoding: str) -> None:
     encodable(printable(text, 1000), encoding).encode(encoding)
     encodable(text, encoding).encode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00Z"),
+        (1_800_000_000.9, "2027-01-15T08:00:00Z"),
+        (1e30, "9999-12-31T23:59:59Z"),
+        (-1e30, "0001-01-01T00:00:00Z"),
+    ],
+)
+def test_a_moment_is_shown_whatever_a_clock_says(seconds: float, text: str) -> None:
+    assert moment_text(seconds) == text

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from felhom_agent import __version__
@@ -18,8 +17,9 @@ from felhom_agent.daemon.waiting import Activity
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.hub.report import AgentFacts
 from felhom_agent.journal.suspensions import Suspension, Suspensions
-from felhom_agent.model import Converged, GuestPlan, GuestStatus
+from felhom_agent.model import Converged, GuestPlan, GuestStatus, outcome_word
 from felhom_agent.planning.actions import describe
+from felhom_agent.printable import moment_text
 from felhom_agent.reconcile.holds import Holds
 
 _OUTCOMES = ("converged", "retry", "blocked", "refused")
@@ -50,14 +50,14 @@ def status_of(access: Access) -> dict[str, Any]:
     return {
         "version": __version__,
         "node": facts.node,
-        "started": time_of(facts.started),
+        "started": moment_text(facts.started),
         "mode": "enforce" if facts.enforces else "observe",
         "holds": [
             {
                 "name": hold.name,
                 "vmid": hold.vmid,
                 "why": hold.reason,
-                "since": time_of(hold.since),
+                "since": moment_text(hold.since),
                 "by": hold.by,
             }
             for hold in access.holds.listed()
@@ -72,23 +72,18 @@ def status_of(access: Access) -> dict[str, Any]:
     }
 
 
-def time_of(seconds: float) -> str:
-    """Given seconds since the epoch, return them as RFC 3339 has it, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def _pass(passed: Pass) -> dict[str, Any] | None:
     if not passed.begun:
         return None
     return {
-        "at": time_of(passed.begun),
+        "at": moment_text(passed.begun),
         "seconds": round(passed.seconds, 3),
         "ok": passed.good,
     }
 
 
 def _counts(facts: AgentFacts, activity: Activity) -> dict[str, int]:
-    outcomes = Counter(_word(status) for status in facts.statuses.values())
+    outcomes = Counter(outcome_word(status.outcome) for status in facts.statuses.values())
     return {
         "declared": len(facts.managed),
         **{word: outcomes[word] for word in _OUTCOMES},
@@ -108,9 +103,9 @@ def _guest(
         "vmid": vmid,
         "kind": str(plan.kind) if plan and plan.kind else None,
         "name": plan.name if plan else "",
-        "outcome": _word(status) if status else None,
+        "outcome": outcome_word(status.outcome) if status else None,
         "why": "" if outcome is None or isinstance(outcome, Converged) else outcome.why,
-        "since": time_of(status.since) if status else None,
+        "since": moment_text(status.since) if status else None,
         "activity": at_work if vmid in activity.running | activity.queued else "idle",
         "plan": list(_words(plan)) if plan else [],
     }
@@ -126,15 +121,11 @@ def _words(plan: GuestPlan) -> Iterator[str]:
     yield from (f"noted: {note}" for note in plan.notes)
 
 
-def _word(status: GuestStatus) -> str:
-    return type(status.outcome).__name__.lower()
-
-
 def _suspension(found: Suspension) -> dict[str, Any]:
     return {
         "vmid": found.vmid,
         "freeze": found.freeze,
-        "since": time_of(found.since),
+        "since": moment_text(found.since),
         "left": None if found.left is None else round(found.left, 1),
         "why": found.why,
         "by": found.by,

@@ -17,8 +17,9 @@ A guest that turns out to need more than its place allows (to be started, to be 
 place: it is enqueued again, and waits for such a one. Guests that are to be started begin in PVE's
 own order (`startorder`).
 
-Threads: everything here belongs to the main thread. A lane reports its end by `report`, which puts
-an `Ended` into the main loop's inbox; `statuses` may be read from any thread.
+Threads: everything here belongs to the main thread. A lane tells by `report` that it needs its
+place no more (`Released`) and that it has ended (`Ended`), which puts that into the main loop's
+inbox; `statuses` and `activity` may be read from any thread.
 """
 
 from __future__ import annotations

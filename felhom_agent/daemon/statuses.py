@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from felhom_agent.daemon.record import GuestRecord
-from felhom_agent.model import Converged, GuestStatus, Outcome
+from felhom_agent.model import Converged, GuestStatus, Outcome, outcome_word
 from felhom_agent.service.events import (
     GUEST_BLOCKED,
     GUEST_CONVERGED,
@@ -29,7 +29,7 @@ _EVENTS = {
 def announce(vmid: int, outcome: Outcome) -> None:
     """Given a guest and an outcome that is news, log it."""
     level = logging.INFO if isinstance(outcome, Converged) else logging.WARNING
-    name = type(outcome).__name__.lower()
+    name = outcome_word(outcome)
     extra = fields(_EVENTS[name], vmid=vmid, outcome=name)
     _log.log(level, "guest %d: %s", vmid, outcome, extra=extra)
 

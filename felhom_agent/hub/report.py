@@ -13,11 +13,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from felhom_agent import __version__
-from felhom_agent.model import GuestStatus, Outcome
+from felhom_agent.model import GuestStatus, outcome_word
+from felhom_agent.printable import moment_text
 from felhom_agent.proxmox.nodereport import NodeReport, ReportedGuest
 
 SCHEMA = 1
@@ -63,7 +63,7 @@ def report_of(host_id: str, node: NodeReport, agent: AgentFacts) -> dict[str, An
     return {
         "schema": SCHEMA,
         "host_id": host_id,
-        "at": _time(node.at),
+        "at": moment_text(node.at),
         "agent": _agent(agent),
         "host": _host(agent.node, node.status),
         "guests": [_guest(g, agent) for g in sorted(node.guests, key=lambda g: g.vmid)],
@@ -74,15 +74,15 @@ def report_of(host_id: str, node: NodeReport, agent: AgentFacts) -> dict[str, An
 
 
 def _agent(agent: AgentFacts) -> dict[str, Any]:
-    counts = Counter(_state(s.outcome) for s in agent.statuses.values())
+    counts = Counter(outcome_word(s.outcome) for s in agent.statuses.values())
     passed = {
-        "at": _time(agent.passed),
+        "at": moment_text(agent.passed),
         "seconds": round(agent.pass_seconds, 3),
         "ok": agent.pass_good,
     }
     return {
         "version": __version__,
-        "started_at": _time(agent.started),
+        "started_at": moment_text(agent.started),
         "mode": "enforce" if agent.enforces else "observe",
         "generation": agent.generation,
         "last_pass": passed if agent.passed else None,
@@ -168,14 +168,10 @@ def _spec(options: Row) -> dict[str, Any]:
 
 def _outcome(status: GuestStatus) -> dict[str, Any]:
     return {
-        "state": _state(status.outcome),
+        "state": outcome_word(status.outcome),
         "why": plain(str(getattr(status.outcome, "why", ""))),
-        "since": _time(status.since),
+        "since": moment_text(status.since),
     }
-
-
-def _state(outcome: Outcome) -> str:
-    return type(outcome).__name__.lower()
 
 
 def _release(value: object) -> str:
@@ -208,9 +204,3 @@ def plain(text: str, longest: int = 1024, keep: str = "") -> str:
     """Given a text, return what of it can be shown anywhere, cut to a length in characters."""
     cut = text if len(text) <= longest else text[: longest - 3] + "..."
     return "".join(c if c.isprintable() or c in keep else "?" for c in cut)
-
-
-def _time(seconds: float) -> str:
-    # Between the years 1 and 9999, whatever a clock says.
-    known = max(-62_135_596_800.0, min(seconds, 253_402_300_799.0))
-    return datetime.fromtimestamp(known, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

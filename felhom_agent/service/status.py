@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from felhom_agent.model import Converged, Outcome
+from felhom_agent.model import Converged, Outcome, outcome_word
 
 _MAX_NAMED = 3
 _MAX_SECONDS = 240
@@ -18,7 +18,7 @@ def sentence(
     """Given how each guest stands, how many are declared, how many have a turn, and what troubles
     all, return a sentence: "12 guests converged, 1 blocked: 101 blocked: it is locked (backup)".
     """
-    counts = Counter(type(outcome).__name__.lower() for outcome in outcomes.values())
+    counts = Counter(map(outcome_word, outcomes.values()))
     parts = [f"{counts[name]} {name}" for name in _ORDER if counts[name]]
     if declared > len(outcomes):
         parts.append(f"{declared - len(outcomes)} not observed yet")
