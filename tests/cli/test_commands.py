@@ -122,6 +122,13 @@ def test_plan_says_first_why_nothing_of_it_is_done_now(site: Site, felhom: Felho
     assert json.loads(out)["held"] == [frozen, paused]
 
 
+def test_plan_says_that_the_host_is_only_observed(site: Site, felhom: Felhom) -> None:
+    site.declare(DRIFTED)
+    site.write_config('[reconcile]\nmode = "observe"\n')
+    _, out, _ = felhom("plan", "100")
+    assert out.splitlines()[0] == 'mode = "observe": nothing is changed'
+
+
 def test_plan_with_a_bad_guest_file_is_an_error_and_still_plans_the_rest(
     site: Site, felhom: Felhom
 ) -> None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from felhom_agent.config.settings import LimitsConfig
+from felhom_agent.config.settings import HubConfig, LimitsConfig
 from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import Daemon
-from felhom_agent.model import Blocked, Converged
+from felhom_agent.model import Blocked, Converged, Kind, Source, Stop
 from tests.conftest import Clock, Site
 from tests.daemon.running import Running, add, asked, declare_restarted
 
@@ -96,3 +96,17 @@ def test_under_a_freeze_nothing_is_called_unusually_large(
     agent.look()
     assert asked(site, "shutdown") == []
     assert "unusually large" not in caplog.text
+
+
+def test_the_hubs_own_limit_of_stops_counts_and_is_taken_anew_at_a_reload(site: Site) -> None:
+    config = replace(site.config(), hub=HubConfig(stops_per_hour=1))
+    fresh = replace(config, hub=HubConfig(stops_per_hour=2))
+    with assembled(config, site.clock, monotonic=site.clock) as parts:
+        daemon = Daemon(config, parts, reread=lambda: fresh)
+
+        def held(vmid: int) -> bool:
+            return bool(parts.brake.ask(Stop(vmid, Kind.QEMU), Source.HUB))
+
+        assert [held(vmid) for vmid in (300, 301)] == [False, True]
+        daemon._reload()
+        assert [held(vmid) for vmid in (301, 302)] == [False, True]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from felhom_agent.devnode import Fault
 from felhom_agent.devnode.http.message import Answer
 from felhom_agent.devnode.http.request import Request
 from felhom_agent.model import Converged
@@ -72,3 +73,27 @@ def test_nothing_is_begun_early_once_the_agent_is_told_to_stop(site: Site, begin
         agent.run_pass()
     assert agent.scheduler.idle
     assert agent.scheduler.ends == 0
+
+
+def test_a_pass_begins_an_interval_after_the_one_before_has_begun(site: Site, begin: Begin) -> None:
+    site.declare("[guest.100.config]\ncores = 1\n")
+    agent = begin(interval=60.0, backoff_first=5.0)
+    agent.run_pass()
+    now = agent.monotonic.now
+    assert agent.daemon._due(now - 10) == now + 50
+    assert agent.daemon._due(now - 59) == now + 6, "a slow node gets a rest"
+    site.devnode.faults.add(Fault("GET", "cluster/resources", "status:500"))
+    agent.run_pass()
+    assert agent.daemon._due(now - 10) == now + 5, "after a failure it is counted from its end"
+
+
+def test_a_reload_asks_for_what_was_kept_of_the_node(site: Site, begin: Begin) -> None:
+    site.declare("[guest.100.config]\ncores = 1\n")
+    site.write_config()
+    agent = begin()
+    for versions in (1, 1):
+        agent.run_pass()
+        assert sum(request.path == "/version" for request in site.devnode.requests) == versions
+    agent.daemon._reload()
+    agent.run_pass()
+    assert sum(request.path == "/version" for request in site.devnode.requests) == 2

@@ -26,7 +26,7 @@ from felhom_agent.errors import (
     Unanswered,
 )
 from felhom_agent.proxmox import answers
-from felhom_agent.proxmox.client import READS
+from felhom_agent.proxmox.client import READS, WRITES
 from felhom_agent.proxmox.sessions import KEPT
 from felhom_agent.proxmox.transport import IDLE_LIMIT
 from felhom_agent.service.flag import Flag
@@ -295,3 +295,12 @@ def test_a_read_that_waits_for_its_place_hears_of_a_stop(site: Site) -> None:
         node.cancel_waits.set()
         for thread in others:
             thread.join(SOON)
+
+
+def test_a_node_that_is_busy_is_asked_for_fewer_changes_at_once(site: Site) -> None:
+    client = site.connect().client
+    site.world.hold_lock(100)
+    assert client.writes.allowed == WRITES
+    with pytest.raises(Busy):
+        write(client, "PUT", *CONFIG, data={"cores": 2})
+    assert client.writes.allowed < WRITES

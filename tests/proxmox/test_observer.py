@@ -9,8 +9,10 @@ import pytest
 from felhom_agent.devnode import Fault, World
 from felhom_agent.errors import Denied, Interrupted, Unanswered
 from felhom_agent.model import Facts, Kind, RunState
-from felhom_agent.proxmox.observer import READERS
-from tests.conftest import TOKEN_ID, Site
+from felhom_agent.proxmox.observer import FACTS_AGE, READERS, Observer
+from felhom_agent.proxmox.rows import facts_of
+from felhom_agent.service.flag import Flag
+from tests.conftest import TOKEN_ID, Clock, Site
 from tests.permits import write
 
 
@@ -318,3 +320,37 @@ def test_a_listing_that_makes_no_sense_is_an_error_in_words(
     site.devnode.faults.add(Fault("GET", path, action))
     with pytest.raises(Unanswered):
         site.connect().observer.snapshot([100])
+
+
+def test_the_version_and_the_datacenters_options_are_asked_for_again_after_a_while(
+    site: Site, clock: Clock
+) -> None:
+    node = site.connect()
+    observer = Observer(node.client, node.guests, Flag(), clock=clock)
+
+    def asked() -> tuple[int, int]:
+        paths = [request.path for request in site.devnode.requests]
+        return paths.count("/version"), paths.count("/cluster/options")
+
+    for _ in range(3):
+        observer.snapshot([])
+    assert asked() == (1, 1)
+    clock.pass_by(FACTS_AGE - 1)
+    observer.snapshot([])
+    assert asked() == (1, 1)
+    clock.pass_by(1)
+    observer.snapshot([])
+    assert asked() == (2, 2)
+    observer.refresh()
+    observer.snapshot([])
+    assert asked() == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "workers"),
+    [(2, 2), ("8", 8), (64, 64), (999, 64), (0, 4), (-1, 4), ("many", 4), ([3], 4), (True, 4)],
+)
+def test_a_datacenter_that_says_nonsense_of_max_workers_says_nothing(
+    value: object, workers: int
+) -> None:
+    assert facts_of({"version": "9.1.7"}, {"max_workers": value}).max_workers == workers

@@ -33,7 +33,7 @@ from felhom_agent.model import (
     RunState,
     StopPolicy,
 )
-from felhom_agent.proxmox.client import READS
+from felhom_agent.proxmox.client import READS, WRITES
 from felhom_agent.reconcile.reconciliation import Reconciled
 from felhom_agent.service.logging import TailFormatter
 from tests.conftest import Clock, Open, Site
@@ -593,4 +593,38 @@ def test_a_burst_of_turns_does_not_ask_pve_all_at_once(site: Site, agent: Open) 
         wait_until(lambda: parts.node.client._reads.waiting == count - READS)
         gate.set()
         assert [future.result(SOON).outcome for future in futures] == [Converged()] * count
-    assert most == READS
+    assert most == READS == 4
+
+
+def test_no_more_changes_are_asked_for_at_once_than_leave_pve_a_worker(
+    site: Site, agent: Open
+) -> None:
+    """PVE has three workers, and its web page needs one."""
+    count, gate, lock = 3 * WRITES, threading.Event(), threading.Lock()
+    now, most = 0, 0
+    real = site.devnode.answer
+
+    def answer(heard: Request, raw: Mapping[str, Raw], authorization: str) -> Answer:
+        nonlocal now, most
+        if not heard.changes:
+            return real(heard, raw, authorization)
+        with lock:
+            now += 1
+            most = max(most, now)
+        assert gate.wait(SOON), "the others never came to wait"
+        try:
+            return real(heard, raw, authorization)
+        finally:
+            with lock:
+                now -= 1
+
+    for vmid in range(300, 300 + count):
+        site.world.add("qemu", vmid, {"cores": 1})
+    with agent() as parts:
+        parts.engine.desired = Desired({v: wanted(v, cores=2) for v in range(300, 300 + count)})
+        site.devnode.answer = answer  # type: ignore[method-assign]
+        futures = [parts.engine.reconcile(v) for v in range(300, 300 + count)]
+        wait_until(lambda: parts.node.client.writes.waiting == count - WRITES)
+        gate.set()
+        assert [future.result(SOON).outcome for future in futures] == [Converged()] * count
+    assert most == WRITES == 2
