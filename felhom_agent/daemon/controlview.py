@@ -20,6 +20,7 @@ from felhom_agent.journal.suspensions import Suspension, Suspensions
 from felhom_agent.model import Converged, GuestPlan, GuestStatus, outcome_word
 from felhom_agent.planning.actions import describe
 from felhom_agent.printable import moment_text
+from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.holds import Holds
 
 _OUTCOMES = ("converged", "retry", "blocked", "refused")
@@ -41,6 +42,11 @@ class Access:
     suspensions: Suspensions
     wake: Callable[[], None]
     approve: Approve
+    apply: Callable[[Mapping[int, frozenset[str]], str], str]
+    """Given guests with the acts that were agreed to, and who agreed, carries them out; returns the
+    apply's name. Raises TooManyApplies.
+    """
+    applies: Applies
     hub: HubProvider | None = None
 
 
