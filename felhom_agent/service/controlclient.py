@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,18 @@ class NoAgent(FelhomError):
         super().__init__(text)
 
 
+class AgentBusy(NoAgent):
+    """An agent is there, and does not answer in time."""
+
+    temporary = True
+
+
 class ControlRefused(FelhomError):
     """The agent did not do what it was asked; `status` is HTTP's."""
 
     def __init__(self, status: int, text: str) -> None:
         self.status = status
+        self.temporary = status == HTTPStatus.SERVICE_UNAVAILABLE
         super().__init__(text)
 
 
@@ -127,5 +135,5 @@ def _parsed(answer: bytes) -> tuple[int, dict[str, Any]]:
 
 def _broken(path: Path, error: OSError) -> FelhomError:
     if isinstance(error, TimeoutError | BlockingIOError):
-        return NoAgent(f"{path}: the agent does not answer in time")
+        return AgentBusy(f"{path}: the agent does not answer in time")
     return NoAgent(f"{path}: cannot be spoken to: {error.strerror or error}")
