@@ -238,6 +238,7 @@ class Daemon:
             wake=lambda: self.send(WAKE),
             hub=self._hub_provider,
             approve=lambda plan_id: self._parts.brake.approve(plan_id),
+            held=lambda: self._parts.brake.held,
         )
 
     def send(self, message: str) -> None:

@@ -108,12 +108,10 @@ class Ring(logging.Handler):
                 self._entries.append(replace(entry, number=self._newest))
 
     def excerpt(self, after: int = 0, vmid: int | None = None) -> Excerpt:
-        """Return what is kept with a number greater than `after`, and of a guest if one is named."""
+        """Return what is kept beyond the number `after`; with a `vmid` only what is of it."""
         with self._entries_lock:
             kept, newest = tuple(self._entries), self._newest
-        wanted = (
-            entry for entry in kept if entry.number > after and vmid in (None, entry.vmid)
-        )
+        wanted = (entry for entry in kept if entry.number > after and vmid in (None, entry.vmid))
         oldest = kept[0].number if kept else 0
         return Excerpt(self._run, self._started, oldest, newest, tuple(wanted))
 

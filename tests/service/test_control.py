@@ -199,7 +199,8 @@ def test_a_body_is_one_json_object_and_says_so(
 @pytest.mark.parametrize(
     "target",
     ["/", "/v1", "/v1/hello/", "//v1/hello", "/v1//hello", "/v1/./hello", "/v1/x/../hello",
-     "/v1/%68ello", "/v1/none?x=1", "/v1/hello/?x=1", "/v1/hello#x", "?x=1", "/V1/hello", "http://localhost/v1/hello", "*",
+     "/v1/%68ello", "/v1/none?x=1", "/v1/hello/?x=1", "/v1/hello#x", "?x=1", "/V1/hello",
+     "http://localhost/v1/hello", "*",
      "/../../etc/passwd", "/v1/hello%00", "/v2/hello"],
 )  # fmt: skip
 def test_a_path_is_taken_as_it_stands(serve: Serve, path: Path, target: str) -> None:
@@ -239,7 +240,8 @@ def test_a_route_that_has_parameters_takes_them_as_they_stand(
         ("?", "not plain"), ("?&", "not plain"), ("?after", "not plain"), ("?after=", "not plain"),
         ("?=7", "not plain"), ("?after=1&", "not plain"), ("?&after=1", "not plain"),
         ("?after=1&&vmid=2", "not plain"), ("?after=%31", "not plain"), ("?after=1+1", "not plain"),
-        ("?after=1;vmid=2", "not plain"), ("?after==1", "not plain"), ("?after=1?vmid=2", "not plain"),
+        ("?after=1;vmid=2", "not plain"), ("?after==1", "not plain"),
+        ("?after=1?vmid=2", "not plain"),
         ("?after=1#x", "not plain"), ("?after=../x", "not plain"), ("?after=\"1\"", "not plain"),
         ("?after=" + "9" * 101, "not plain"), ("?" + "a" * 21 + "=1", "not plain"),
         ("?AFTER=1", "not plain"), ("?after[]=1", "not plain"),
