@@ -19,7 +19,7 @@ from felhom_agent.cli.terminal import Line, Part, Style, cells
 from felhom_agent.model import ABSENT, Change, Kind, Mode, SetConfig
 from felhom_agent.options import lookup
 from felhom_agent.planning.effects import Effect
-from felhom_agent.planning.foresight import Foresight, ForeseenChange
+from felhom_agent.planning.foresight import ForeseenChange, Foresight
 
 HANG = 6
 """Where a line goes on that is too long."""
@@ -170,7 +170,7 @@ def _body(guest: GuestOutlook, stop_timeout: float) -> Iterator[Line]:
     width = max((cells(each.change.key) for each in seen.changes), default=0)
     if not plan.withheld:
         yield from (_changed(plan.kind, each, width) for each in seen.changes)
-        yield from _power(guest, seen, stop_timeout)
+        yield from _power(seen, stop_timeout)
     if plan.unread:
         yield _sign("x", Style.BAD, f"not observed: {plan.unread}")
     if plan.refused:
@@ -217,7 +217,7 @@ def _values(kind: Kind | None, change: Change) -> str:
     return f"{before} -> none{default}"
 
 
-def _power(guest: GuestOutlook, seen: Foresight, stop_timeout: float) -> Iterator[Line]:
+def _power(seen: Foresight, stop_timeout: float) -> Iterator[Line]:
     if seen.restarts:
         yield _sign(">", Style.BAD, "shut down, then start")
     elif seen.may_restart:

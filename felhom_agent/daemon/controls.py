@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any
 
 from felhom_agent.daemon.applyroutes import applied, apply, withdraw
 from felhom_agent.daemon.controlanswers import done, tell
-from felhom_agent.daemon.controlview import Access, status_of
+from felhom_agent.daemon.controlview import Access, events_of, status_of
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.journal.shape import MAX_SUSPENSION
 from felhom_agent.journal.suspensions import ALL
@@ -40,6 +40,7 @@ from felhom_agent.service.control import (
 from felhom_agent.service.events import CONTROL_LOST, CONTROLLED
 from felhom_agent.service.logging import fields
 from felhom_agent.service.request import ControlError, ControlRequest
+from felhom_agent.service.ring import Ring
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +57,9 @@ Do = Callable[[Access, dict[str, Any], str], ControlAnswer]
 class Controls:
     """The routes, and the agent that they speak of at present."""
 
-    def __init__(self) -> None:
+    def __init__(self, ring: Ring | None = None) -> None:
+        """`ring` has the events of this process."""
+        self._ring = ring or Ring()
         self._lock = threading.Lock()
         self._access: Access | None = None
         self._woken_in: int | None = None
@@ -76,6 +79,7 @@ class Controls:
         """Return what can be asked for."""
         return (
             ControlRoute("GET", "/v1/status", self._handler(self._status, ())),
+            ControlRoute("GET", "/v1/events", self._events, parameters=("after", "vmid")),
             ControlRoute("POST", "/v1/reconcile", self._handler(self._reconcile, ())),
             ControlRoute("POST", "/v1/pause", self._handler(self._pause, ("vmid",), _PAUSE)),
             ControlRoute("POST", "/v1/resume", self._handler(self._resume, ("vmid",))),
@@ -83,7 +87,9 @@ class Controls:
             ControlRoute("POST", "/v1/thaw", self._handler(self._thaw, ()), True),
             ControlRoute("POST", "/v1/approve", self._handler(_approve, ("plan",)), True),
             ControlRoute("POST", "/v1/apply", self._handler(apply, ("guests",)), True),
-            ControlRoute("GET", "/v1/apply", self._handler(applied, ("apply",))),
+            ControlRoute(
+                "GET", "/v1/apply", self._handler(applied, ("apply",)), parameters=("apply",)
+            ),
             ControlRoute("POST", "/v1/withdraw", self._handler(withdraw, ("apply",)), True),
             ControlRoute("POST", "/v1/hub-unblock", self._handler(self._unblock, ()), True),
             ControlRoute("POST", "/v1/hub-forget", self._handler(self._forget, ()), True),
@@ -95,8 +101,9 @@ class Controls:
         """Return a handler that checks which fields are there, and gives them to `do`."""
 
         def handle(request: ControlRequest, caller: Caller) -> ControlAnswer:
-            given = request.fields()
             known = {*needed, *optional}
+            reads = request.method == "GET"
+            given = {**(request.parameters(known) if reads else {}), **request.fields()}
             if unknown := sorted(given.keys() - known):
                 raise ControlError(400, f"unknown: {', '.join(unknown)[:100]}")
             if missing := [name for name in needed if name not in given]:
@@ -111,6 +118,17 @@ class Controls:
 
     def _status(self, access: Access, _given: dict[str, Any], _by: str) -> ControlAnswer:
         return ControlAnswer(200, status_of(access))
+
+    def _events(self, request: ControlRequest, _caller: Caller) -> ControlAnswer:
+        """Answered without an agent, too: why there is none is among the events."""
+        if request.fields():
+            raise ControlError(400, "this takes parameters, and no fields")
+        given = request.parameters(("after", "vmid"))
+        after = _number(given, "after", range(10**15)) or 0
+        found = self._ring.excerpt(after, _number(given, "vmid", _VMIDS))
+        with self._lock:
+            access = self._access
+        return ControlAnswer(200, events_of(found, access))
 
     def _reconcile(self, access: Access, _given: dict[str, Any], by: str) -> ControlAnswer:
         if self._wake(access):
@@ -190,10 +208,10 @@ class Controls:
 class ControlSocket:
     """The control socket of a process, which may assemble one agent after the other."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Without a path there is no socket."""
+    def __init__(self, path: Path | None, ring: Ring | None = None) -> None:
+        """Without a path there is no socket; `ring` has the events of this process."""
         self._path = path
-        self._controls = Controls()
+        self._controls = Controls(ring)
         self._server: ControlServer | None = None
 
     @contextmanager
@@ -235,6 +253,18 @@ def _hub(access: Access) -> HubProvider:
     if access.hub is None:
         raise ControlError(409, "no hub is configured")
     return access.hub
+
+
+def _number(given: Mapping[str, str], name: str, allowed: range) -> int | None:
+    """Return a parameter as a number; None if it is not there."""
+    text = given.get(name)
+    if text is None:
+        return None
+    # Not `int` alone: it takes "1_0", and may take its time for very long ones.
+    if not (text.isdigit() and len(text) <= 15 and int(text) in allowed):
+        words = f"must be a number from {allowed.start} to {allowed.stop - 1}"
+        raise ControlError(400, f"{name}: {words}")
+    return int(text)
 
 
 def _vmid(given: dict[str, Any]) -> int:

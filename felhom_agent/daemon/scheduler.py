@@ -37,7 +37,7 @@ from felhom_agent.daemon.jobs import Job, hand_over
 from felhom_agent.daemon.places import Places, may_restart
 from felhom_agent.daemon.record import GuestRecord, Run
 from felhom_agent.daemon.startorder import StartOrder
-from felhom_agent.daemon.statuses import announce, snapshot
+from felhom_agent.daemon.statuses import announce, next_tries, snapshot
 from felhom_agent.daemon.waiting import Activity, Entry, Waiting
 from felhom_agent.errors import QueueClosed
 from felhom_agent.journal.operation import Operation
@@ -112,6 +112,7 @@ class Scheduler:
         self._now = now
         self._changed = False
         self._statuses: Mapping[int, GuestStatus] = MappingProxyType({})
+        self._due: Mapping[int, float] = MappingProxyType({})
         self._activity = Activity()
         self.backoff = backoff
         self.number = 0
@@ -125,7 +126,7 @@ class Scheduler:
 
     @property
     def activity(self) -> Activity:
-        """Who runs and who waits for a place, as an immutable snapshot."""
+        """Who runs, who waits for a place and who for a time, as an immutable snapshot."""
         return self._activity
 
     @property
@@ -145,6 +146,7 @@ class Scheduler:
         self._retries.clear()
         for record in self._records.values():
             record.reset()
+        self._changed = True
 
     def declare(self, desired: Desired) -> None:
         """Take what is desired from now on, and forget the guests that are no longer declared."""
@@ -298,10 +300,11 @@ class Scheduler:
 
     def publish(self) -> None:
         """Let other threads see the statuses, and who runs and waits, as they are now."""
-        self._activity = Activity(frozenset(self._runs), self._waiting.guests())
         if self._changed:
             self._changed = False
             self._statuses = snapshot(self._records)
+            self._due = next_tries(self._records, self._now() - self._clock())
+        self._activity = Activity(frozenset(self._runs), self._waiting.guests(), self._due)
 
     def may_try(self, plan: GuestPlan) -> bool:
         """Given a guest's plan, return whether it may be tried, at once or in time: no other hold
