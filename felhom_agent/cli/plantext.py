@@ -45,7 +45,7 @@ def lines(outlook: Outlook, stop_timeout: float) -> Iterator[Line]:
         yield from _body(guest, stop_timeout)
         if remark := outlook.desired.remarks.get(guest.plan.vmid):
             yield ("  ", remark)
-        if why := outlook.force.of(guest.plan.vmid):
+        if why := outlook.agent.of(guest.plan.vmid):
             yield ("  ", Part("held  ", Style.WARN), why)
     yield ()
     yield from _sums(outlook)
@@ -98,20 +98,20 @@ def _sums(outlook: Outlook) -> Iterator[Line]:
 
 def what_next(outlook: Outlook) -> Iterator[str]:
     """Given an outlook that was only shown, yield who will do it, and when, in sentences."""
-    force = outlook.force
+    agent = outlook.agent
     vmids = [str(v) for v, guest in outlook.guests.items() if guest.changes]
-    yield from (f"Held: {why}" for why in force.held)
+    yield from (f"Held: {why}" for why in agent.held)
     if not vmids:
         yield "Nothing was changed."
         return
     few = " ".join(vmids) if len(vmids) <= 3 else "[VMID...]"
     command = f"felhom-agent apply {few}"
-    if force.held:
+    if agent.held:
         yield "Nothing was changed, and nothing will be while that holds."
-    elif force.running and not force.observes:
-        at = _clock(force.next_pass)
+    elif agent.running and not agent.observes:
+        at = _clock(agent.next_pass)
         yield f"Nothing was changed. The agent does this itself{at}; at once: {command}"
-    elif force.observes:
+    elif agent.observes:
         yield f"Nothing was changed; the agent only observes. To do it: {command}"
     else:
         yield f"Nothing was changed. To do it: {command}"
