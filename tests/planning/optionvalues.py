@@ -60,10 +60,10 @@ _VALUES: Mapping[str, Mapping[str, list[str]]] = {
     },
 }  # fmt: skip
 
-# Another name of ide2, what a call says besides options, and what PVE alone writes.
+# Other names of ide2 and sockets, what a call says besides options, and what PVE alone writes.
 _NO_KEYS = {
     "cdrom", "digest", "lxc", "meta", "parent", "running-nets-host-mtu", "runningcpu",
-    "runningmachine", "snaptime", "vmstate",
+    "runningmachine", "smp", "snaptime", "vmstate",
 }  # fmt: skip
 
 
