@@ -129,9 +129,9 @@ def _entry(guest: ActualGuest, key: str, *, named: bool) -> Entry:
     if reason := _pves_own(option):
         return _not(key, Why.PVES, reason, None if key == "digest" else text)
     if key in guest.pending:
-        present = guest.pending[key]
-        now = "" if present is None else f"; in effect is {_text(present)}"
-        return _not(key, Why.WAITS, f"waits for a restart{now}", text)
+        present = _text(guest.pending[key] or "").strip()
+        now = f"{present} is in effect" if present else "it is not in effect"
+        return _not(key, Why.WAITS, f"waits for a restart; {now}", text)
     try:
         return _declarable(guest, option, key, text, named=named)
     except Invalid as error:

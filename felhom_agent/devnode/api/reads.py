@@ -109,6 +109,8 @@ def resource(guest: Guest, moment: float) -> Row:
         "diskread": 0,
         "diskwrite": 0,
     }
+    if guest.pool:
+        row["pool"] = guest.pool
     return {**row, "hastate": guest.ha} if guest.ha else row
 
 

@@ -59,6 +59,7 @@ class Guest:
     since: float = 0.0
     run: int = 0
     ha: str = ""
+    pool: str = ""
     sizes: dict[str, str] = field(default_factory=dict)
 
     @property
