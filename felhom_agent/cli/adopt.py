@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -31,7 +31,7 @@ from felhom_agent.desired.guestfile import guests_of
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.identities import known
-from felhom_agent.model import NOBODY, Actual, Desired, History, Known
+from felhom_agent.model import NOBODY, Desired, History, Known
 from felhom_agent.options import keys
 from felhom_agent.planning.adopting import is_known_name
 from felhom_agent.planning.plan import plan
@@ -95,44 +95,25 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.usage_error("name guests (101 200-210), or a --tag, or a --pool, or say --all")
     config = load(arguments.config)
     target = adoptfile.target_of(config, arguments.output)
-    declared = _declared(config)
+    asked = Asked(tuple(arguments.guests), arguments.tag or "", arguments.pool or "")
     node = Node.connect(config.proxmox)
     try:
-        asked = Asked(tuple(arguments.guests), arguments.tag or "", arguments.pool or "")
-        return _adopt(config, node, asked, _wish(arguments, target), declared, target)
+        return adopt_into(target, config, node, asked, _wish(arguments, target))
     finally:
         node.client.close()
 
 
-def _wish(arguments: argparse.Namespace, target: Path | None) -> Wish:
-    only: frozenset[str] = frozenset().union(*(arguments.only or ()))
-    plain = target is None and not _takes_utf8(sys.stdout)
-    return Wish(only, arguments.observe, arguments.state, plain)
+def adopt_into(target: Path | None, config: Config, node: Node, asked: Asked, wish: Wish) -> int:
+    """Given the path of the new file (None: stdout), the configuration, the node, and which guests
+    are to be adopted how, write them and tell what was done; return the exit code.
 
-
-def _takes_utf8(stream: Any) -> bool:
-    return str(getattr(stream, "encoding", "")).lower().replace("-", "") == "utf8"
-
-
-def _declared(config: Config) -> Desired:
-    """Return what is declared. Raise FelhomError if that is not known of each guest."""
-    desired = desired_now(config)
-    if not desired.complete:
-        why = desired.problems[0] if desired.problems else "a guest file cannot be read"
-        raise FelhomError(f"{why}; mend it first: nobody knows which guests it declares")
-    return desired
-
-
-def _adopt(
-    config: Config, node: Node, asked: Asked, wish: Wish, declared: Desired, target: Path | None
-) -> int:
+    Raise FelhomError if nothing was written for want of a guest, a right, or a place.
+    """
     tell: Tell = say if target else complain
-    selected = select(node, asked)
-    vmids = _not_declared(selected, declared, tell)
+    vmids = _not_declared(config, select(node, asked), tell)
     identities = known(read(config.journal.directory / NAME, absent_ok=True))
     history = HistoryReader(node.client).read() if vmids else History()
-    actual = node.observer.snapshot(vmids, vmids) if vmids else None
-    found = [_one(v, actual, wish, identities.get(v, NOBODY), history) for v in vmids if actual]
+    found = list(_looked_at(vmids, node, wish, identities, history))
     left_out = [guest for guest in found if isinstance(guest, LeftOut)]
     adopted = [guest for guest in found if isinstance(guest, AdoptedGuest)]
     _tell_some((f"{_named(g.vmid, g.name)}: left out: {g.why}" for g in left_out), tell)
@@ -145,26 +126,55 @@ def _adopt(
     return ERROR if any(guest.failed for guest in left_out) else OK
 
 
-def _not_declared(selected: Selected, declared: Desired, tell: Tell) -> list[int]:
-    """Return those guests that are not declared yet, and tell of the others."""
+def _wish(arguments: argparse.Namespace, target: Path | None) -> Wish:
+    only: frozenset[str] = frozenset().union(*(arguments.only or ()))
+    plain = target is None and not _takes_utf8(sys.stdout)
+    return Wish(only, arguments.observe, arguments.state, plain)
+
+
+def _takes_utf8(stream: Any) -> bool:
+    return str(getattr(stream, "encoding", "")).lower().replace("-", "") == "utf8"
+
+
+def _not_declared(config: Config, selected: Selected, tell: Tell) -> list[int]:
+    """Return those guests that are not declared yet, and tell of the others.
+
+    Raise FelhomError if that is not known of each guest.
+    """
+    desired = desired_now(config)
+    if not desired.complete:
+        why = desired.problems[0] if desired.problems else "a guest file cannot be read"
+        raise FelhomError(f"{why}; mend it first: nobody knows which guests it declares")
     if selected.elsewhere:
         tell(f"left out: {selected.elsewhere} on other nodes; adopt them there")
-    places = {vmid: str(guest.place) for vmid, guest in declared.guests.items()}
-    places |= dict(declared.held)
-    here = [vmid for vmid in selected.vmids if vmid in places]
+    places = {vmid: str(guest.place) for vmid, guest in desired.guests.items()}
+    places |= dict(desired.held)
+    here = [(v, name) for v, name in selected.names.items() if v in places]
     _tell_some(
-        (f"{v}: left out: declared already: {places[v] or 'by the hub'}" for v in here), tell
+        (f"{_named(*g)}: left out: declared already: {places[g[0]] or 'by the hub'}" for g in here),
+        tell,
     )
-    return [vmid for vmid in selected.vmids if vmid not in places]
+    return [vmid for vmid in selected.names if vmid not in places]
 
 
-def _one(
-    vmid: int, actual: Actual, wish: Wish, who: Known, history: History
-) -> AdoptedGuest | LeftOut:
-    guest = actual.guests.get(vmid)
-    if guest is None:
-        return LeftOut(vmid, "", whereabouts(vmid, actual))
-    return adopt(guest, actual, wish, who, history)
+def _looked_at(
+    vmids: Sequence[int],
+    node: Node,
+    wish: Wish,
+    identities: Mapping[int, Known],
+    history: History,
+) -> Iterator[AdoptedGuest | LeftOut]:
+    """Look at guests, and yield what is to be written of each."""
+    if not vmids:
+        return
+    # The lines of LXC itself are read, too: an operator shall see that they are there.
+    actual = node.observer.snapshot(vmids, vmids)
+    for vmid in vmids:
+        guest = actual.guests.get(vmid)
+        if guest is None:
+            yield LeftOut(vmid, "", whereabouts(vmid, actual))
+        else:
+            yield adopt(guest, actual, wish, identities.get(vmid, NOBODY), history)
 
 
 def _put(texts: Sequence[str], target: Path | None) -> str:
@@ -177,7 +187,7 @@ def _put(texts: Sequence[str], target: Path | None) -> str:
 
 
 def _plan_now(
-    texts: Iterable[str], node: Node, identities: dict[int, Known], history: History
+    texts: Iterable[str], node: Node, identities: Mapping[int, Known], history: History
 ) -> str:
     """Return what a plan says now, after another look at the node."""
     files = [tomlfile.parse(text, Path(adoptfile.NAME)) for text in texts]

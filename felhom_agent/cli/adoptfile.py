@@ -59,7 +59,7 @@ def _write(path: Path, text: str) -> None:
         raise _exists(path) from None
     except OSError as error:
         root = "; run it as root" if isinstance(error, PermissionError) else ""
-        words = f"{path} cannot be written: {error.strerror or error}{root}, or {_ELSE}"
+        words = f"{path} cannot be written: {error.strerror or error}{root}; or {_ELSE}"
         raise FelhomError(words) from None
 
 

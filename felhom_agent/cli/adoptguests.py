@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from felhom_agent.cli.command import vmid
@@ -44,9 +45,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Selected:
-    """The guests of this node that are meant, in order, and how many of them other nodes have."""
+    """The guests of this node that are meant, in order, with their names, and how many of them
+    other nodes have.
+    """
 
-    vmids: tuple[int, ...]
+    names: Mapping[int, str]
     elsewhere: int = 0
 
 
@@ -96,11 +99,11 @@ def _tags(row: Mapping[str, Any], asked: Asked, folded: bool) -> Iterator[str]:
 
 def _chosen(node: Node, asked: Asked, listed: Actual, having: Iterable[int]) -> Selected:
     meant = {v for v in having if not asked.ranges or any(v in r for r in asked.ranges)}
-    here = tuple(sorted(meant & listed.guests.keys()))
+    here = {v: listed.guests[v].name for v in sorted(meant & listed.guests.keys())}
     elsewhere = len(meant & listed.elsewhere.keys())
     if not here:
         raise FelhomError(_nobody(node, asked, listed, elsewhere))
-    return Selected(here, elsewhere)
+    return Selected(MappingProxyType(here), elsewhere)
 
 
 def _nobody(node: Node, asked: Asked, listed: Actual, elsewhere: int) -> str:

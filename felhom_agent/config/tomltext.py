@@ -21,9 +21,9 @@ _PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")
 _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def key_text(key: str) -> str:
+def key_text(key: str, *, plain: bool = False) -> str:
     """Given an option's name, return it as a key; a dot in it stands between tables."""
-    return key if _BARE.fullmatch(key) else one_line(key)
+    return key if _BARE.fullmatch(key) else one_line(key, plain=plain)
 
 
 def value_text(value: DeclaredValue, *, plain: bool = False) -> str:

@@ -202,14 +202,14 @@ class _Adopting:
         said = "; ".join(remark.text for remark in entry.remarks)
         reason = comment(said, MAX_REASON, plain=plain) if said else ""
         if entry.forms:
-            line = f"{key_text(entry.key)} = {value_text(entry.forms[0], plain=plain)}"
+            line = f"{key_text(entry.key, plain=plain)} = {value_text(entry.forms[0], plain=plain)}"
             return f"{line}  {reason}" if reason else line
         if entry.shown is None:
             return comment(f"{entry.key}: {said}", 2 * MAX_REASON, plain=plain)
         value = one_line(entry.shown, plain=plain)
         if len(value) > MAX_SHOWN:
             value = f"{value[:MAX_SHOWN]}..."
-        return f"# {key_text(entry.key)} = {value}  {reason}"
+        return f"# {key_text(entry.key, plain=plain)} = {value}  {reason}"
 
 
 def said(plan: GuestPlan) -> str:

@@ -54,9 +54,7 @@ SAME = [
 ]
 
 
-def guest(
-    kind: str = "qemu", state: RunState | None = STOPPED, **config: object
-) -> ActualGuest:
+def guest(kind: str = "qemu", state: Any = STOPPED, **config: object) -> ActualGuest:
     return ActualGuest(100, Kind(kind), "pve1", state, "web", {"digest": "d1", **config}, "d1")
 
 
@@ -276,7 +274,8 @@ def test_a_container_is_written_with_its_raw_lines_as_comments() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        {"scsi0": "local-lvm:vm-100-disk-0,discard=on,size=32G", "ide2": "local:iso/a.iso,media=cdrom"},
+        {"scsi0": "local-lvm:vm-100-disk-0,discard=on,size=32G", "ide2": "none,media=cdrom"},
+        {"ide2": "local:iso/a.iso,media=cdrom,size=4M"},
         {"efidisk0": "local:vm-100-disk-1,efitype=4m,pre-enrolled-keys=1,size=4M,ms-cert=2023"},
         {"tpmstate0": "local:vm-100-disk-2,size=4M,version=v2.0", "args": "-S"},
         {"ide0": "local:vm-100-cloudinit,media=cdrom,size=4M", "startup": "order=1,up=3"},
