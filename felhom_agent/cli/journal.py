@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from felhom_agent.cli.asowner import run_as_owner
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load
@@ -39,6 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     directory = load(arguments.config).journal.directory
     if arguments.what == "verify":
         return _verify(directory / NAME)
+    code = run_as_owner(directory, arguments.words)
+    if code is not None:
+        return code
     with lock.held(directory):
         return _repair(directory)
 
