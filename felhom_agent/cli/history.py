@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         say_json(_answer(path, tail or Tail()))
     else:
         _say(path, tail)
-    return _complain(path, tail.damage if tail else ())
+    return 0 if tail is None else _complain(path, tail.damage, tail.lost)
 
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:
@@ -111,8 +111,6 @@ def _say(path: Path, tail: Tail | None) -> None:
         say(f"Nothing yet: the agent has changed no guest so far, by its journal {path}.")
     else:
         say("Nothing matches: the journal has other operations; leave out what narrows it down.")
-    if tail is not None and tail.lost:
-        complain(f"{path}: {tail.lost} operations are not shown: their first line is lost")
 
 
 def _answer(path: Path, tail: Tail) -> dict[str, object]:
@@ -125,14 +123,18 @@ def _answer(path: Path, tail: Tail) -> dict[str, object]:
     }
 
 
-def _complain(path: Path, damage: Iterable[Damage]) -> int:
-    """Tell what is damaged, and what a person does about it; return the exit code."""
+def _complain(path: Path, damage: Iterable[Damage], lost: int = 0) -> int:
+    """Tell what is damaged, what a person does about it, and how many operations cannot be told;
+    return the exit code.
+    """
     # A newer version's lines first: a repair would cut out what is good.
     found = sorted(damage, key=lambda each: not each.newer)
     for each in found[:MAX_TOLD]:
         complain(f"{path}:{each.line}: {each.text}; {remedy_of(each)}")
     if more := len(found[MAX_TOLD:]):
         complain(f"{path}: and {more} more lines")
+    if lost:
+        complain(f"{path}: not shown, since the line that says what they are is lost: {lost}")
     return EX_DATAERR if found else 0
 
 
@@ -154,7 +156,7 @@ def _follow(path: Path, wanted: Wanted, *, as_data: bool) -> int:
         if tail.empty and not tail.damage:
             complain(f"nothing yet; waits for {path}")
         tell(tail.operations)
-        _complain(path, tail.damage)
+        _complain(path, tail.damage, tail.lost)
         while True:
             _wait(POLL)
             operations, damage = follower.news()

@@ -62,6 +62,8 @@ class Follower:
 
     def _step(self, record: Record) -> Iterator[Operation]:
         before = self._told.get(str(record.get("op")))
+        if before is not None and not before.in_flight:
+            return  # it has ended; the file was cut, and is written anew
         if (after := take(self._told, record)) is not None:
             yield from _news(before, after)
 
@@ -70,11 +72,13 @@ class Follower:
         found: dict[str, Operation] = {}
         for record in records:
             take(found, record)
-        before = self._told
-        if not found and self._file is None:
-            return []
-        self._told = found
-        return [n for key in sorted(found) for n in _news(before.get(key), found[key])]
+        told: list[Operation] = []
+        for key in sorted(found):
+            before = self._told.get(key)
+            told += _news(before, found[key])
+            if before is None or before.in_flight:  # what has ended stays so
+                self._told[key] = found[key]
+        return told
 
     def _is_replaced(self) -> bool:
         """Return whether the path leads to another file than the open one, or that was cut."""

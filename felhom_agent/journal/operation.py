@@ -211,9 +211,9 @@ def _words(record: Record) -> str:
     """
     text: str = record["text"]
     start = f"{record['action']}(vmid={record['vmid']}"
-    if not (text.startswith(start) and text.endswith(")")):
-        return text
     vmid, kind, rest = record["vmid"], Kind(record["kind"]), text[len(start) : -1]
+    if text != f"{start}{rest})" or rest[:2] not in ("", ", "):
+        return text
     match record["action"]:
         case "Start":
             return Start(vmid, kind).words
