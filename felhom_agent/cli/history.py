@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from felhom_agent.cli.command import Commands, add_command, vmid
+from felhom_agent.cli.codes import DATAERR, OK
+from felhom_agent.cli.command import Commands, add_command, vmid, whole
 from felhom_agent.cli.moment import day_of, since, until
 from felhom_agent.cli.out import ReaderLeft, complain, say, say_json
-from felhom_agent.cli.story import SCHEMA, Story, as_json
+from felhom_agent.cli.story import HANG, Story, as_json
+from felhom_agent.cli.terminal import put
 from felhom_agent.config.agentfile import load
 from felhom_agent.durable.line import Damage
 from felhom_agent.journal.content import NAME, remedy_of
@@ -25,7 +27,7 @@ from felhom_agent.journal.follow import Follower
 from felhom_agent.journal.operation import Operation, State
 from felhom_agent.journal.tail import Tail, Wanted, latest
 
-EX_DATAERR = 65
+SCHEMA = 1
 USUAL = 20
 MAX_TOLD = 10
 """How many damaged lines are told."""
@@ -43,7 +45,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("vmid", nargs="*", type=vmid, help="only these guests")
     parser.add_argument(
-        "-n", dest="limit", type=_limit, default=USUAL, metavar="N",
+        "-n", dest="limit", type=whole(0, 999_999_999), default=USUAL, metavar="N",
         help="only the last N (default: %(default)s; 0: all)",
     )  # fmt: skip
     parser.add_argument(
@@ -73,10 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
     except FileNotFoundError:
         tail = None
     if arguments.json:
-        say_json(_answer(path, tail or Tail()))
+        say_json(_answer(path, tail or Tail()), schema=SCHEMA)
     else:
         _say(path, tail)
-    return 0 if tail is None else _complain(path, tail.damage, tail.lost)
+    return OK if tail is None else _complain(path, tail.damage, tail.lost)
 
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:
@@ -106,7 +108,7 @@ def _say(path: Path, tail: Tail | None) -> None:
         say(f"Nothing yet: the agent has not run here, it would keep its journal in {path}.")
     elif tail.operations:
         for line in _story().lines(tail.operations):
-            say(line)
+            put(line, hang=HANG)
     elif tail.empty:
         say(f"Nothing yet: the agent has changed no guest so far, by its journal {path}.")
     else:
@@ -115,7 +117,6 @@ def _say(path: Path, tail: Tail | None) -> None:
 
 def _answer(path: Path, tail: Tail) -> dict[str, object]:
     return {
-        "schema": SCHEMA,
         "journal": str(path),
         "operations": [as_json(operation) for operation in tail.operations],
         "damage": [{"line": d.line, "text": d.text, "newer": d.newer} for d in tail.damage],
@@ -135,7 +136,7 @@ def _complain(path: Path, damage: Iterable[Damage], lost: int = 0) -> int:
         complain(f"{path}: and {more} more lines")
     if lost:
         complain(f"{path}: not shown, since the line that says what they are is lost: {lost}")
-    return EX_DATAERR if found else 0
+    return DATAERR if found else OK
 
 
 def _follow(path: Path, wanted: Wanted, *, as_data: bool) -> int:
@@ -149,7 +150,7 @@ def _follow(path: Path, wanted: Wanted, *, as_data: bool) -> int:
             return
         story.today = day_of(time.time())
         for line in story.lines(operations):
-            say(line)
+            put(line, hang=HANG)
 
     try:
         tail = follower.start(wanted)
@@ -178,13 +179,6 @@ def _wait(seconds: float) -> None:
 
 def _story() -> Story:
     return Story(day_of(time.time()))
-
-
-def _limit(text: str) -> int:
-    number = text.strip()
-    if not number.isascii() or not number.isdigit() or len(number) > 9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of operations (0: all)")
-    return int(number)
 
 
 def _moment(meaning: Callable[[str, float], float]) -> Callable[[str], float]:

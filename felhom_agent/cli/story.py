@@ -10,19 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import Any
 
 from felhom_agent.cli.moment import day_of, day_text
+from felhom_agent.cli.terminal import Line, Part, Style, cells
 from felhom_agent.journal.operation import Operation, State
 from felhom_agent.printable import printable
 
 MAX_TEXT = 4096
 """The longest that is told of one operation in each of its words, in characters."""
-SCHEMA = 1
+HANG = 12
+"""How far a line is indented that goes on below, on a terminal: to where the guest stands."""
 
 _MAX_PADDED = (32, 44)
 """Up to which width the columns of the guest and of what was done are aligned."""
 _OUTCOME_WIDTH, _SECONDS_WIDTH = 9, 8
+
+_STYLES = MappingProxyType({State.SUCCEEDED: Style.GOOD, State.FAILED: Style.BAD})
 
 Row = Sequence[str]
 
@@ -34,21 +39,21 @@ class Story:
     today: date
     _day: date | None = None
 
-    def lines(self, operations: Iterable[Operation]) -> Iterator[str]:
+    def lines(self, operations: Iterable[Operation]) -> Iterator[Line]:
         """Given operations, yield them as lines, with the days between them."""
         told = list(operations)
         rows = [row(operation) for operation in told]
         widths = [
-            min(max((len(cells[at]) for cells in rows), default=0), most)
+            min(max((cells(each[at]) for each in rows), default=0), most)
             for at, most in enumerate(_MAX_PADDED, start=1)
         ]
-        for operation, cells in zip(told, rows, strict=True):
+        for operation, each in zip(told, rows, strict=True):
             if (day := day_of(operation.begun)) != self._day:
                 if self._day is not None:
-                    yield ""
-                yield day_text(day, self.today)
+                    yield ("",)
+                yield (Part(day_text(day, self.today), Style.STRONG),)
                 self._day = day
-            yield _line(cells, widths)
+            yield _line(operation, each, widths)
 
 
 def row(operation: Operation) -> Row:
@@ -96,13 +101,17 @@ def seconds_of(operation: Operation) -> float | None:
     return round(operation.ended - operation.begun, 3)
 
 
-def _line(cells: Row, widths: Sequence[int]) -> str:
-    clock, guest, text, outcome, seconds, remarks = cells
-    line = (
-        f"  {clock}  {guest:<{widths[0]}}  {text:<{widths[1]}}  {outcome:<{_OUTCOME_WIDTH}}"
-        f"  {seconds:>{_SECONDS_WIDTH}}   {remarks}"
+def _line(operation: Operation, row: Row, widths: Sequence[int]) -> Line:
+    clock, guest, text, outcome, seconds, remarks = row
+    return (
+        f"  {clock}  {_padded(guest, widths[0])}  {_padded(text, widths[1])}  ",
+        Part(outcome, _STYLES.get(operation.state, Style.WARN)),
+        f"{' ' * (_OUTCOME_WIDTH - len(outcome))}  {seconds:>{_SECONDS_WIDTH}}   {remarks}",
     )
-    return line.rstrip()
+
+
+def _padded(text: str, columns: int) -> str:
+    return text + " " * (columns - cells(text))
 
 
 def _shown(text: str) -> str:
