@@ -182,6 +182,9 @@ def test_no_journal_is_another_thing_than_one_that_cannot_be_read(tmp_path: Path
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(JournalClosed, match="is a FIFO and no regular file; move it away"):
         latest(tmp_path / "fifo", LAST)
+    (tmp_path / "link").symlink_to(tmp_path / "fifo")
+    with pytest.raises(JournalClosed, match="it is a symbolic link; put the file itself there"):
+        latest(tmp_path / "link", LAST)
 
 
 def test_who_may_read_it_is_told() -> None:
