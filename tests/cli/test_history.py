@@ -453,6 +453,7 @@ def test_follow_ends_when_nobody_reads_it_any_more(it: Book, config: Path) -> No
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stdout.readline() == "today\n"
+    assert "101 web" in process.stdout.readline()
     process.stdout.close()
     # Nothing more is written to the journal: it must notice by itself.
     assert process.wait(SOON) == 1
