@@ -93,6 +93,6 @@ def _story(content: Content) -> Iterator[str]:
     in_flight = [operation for operation in operations if operation.in_flight]
     yield f"{len(operations)} operations: {ends}, {len(in_flight)} in flight"
     for operation in in_flight:
-        yield f"in flight: {operation.text} op={operation.op_id}"
+        yield f"in flight: {operation.guest}: {operation.text} op={operation.op_id}"
     if jobs := {operation.key for operation in operations if operation.key}:
         yield f"{len(jobs)} one-shot jobs are remembered"
