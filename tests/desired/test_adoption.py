@@ -385,7 +385,8 @@ ODD = st.text(st.characters(), max_size=60) | st.sampled_from(
 KEYS = st.sampled_from(
     ["cores", "memory", "description", "name", "tags", "net0", "scsi0", "boot", "cpu", "smbios1",
      "sshkeys", "nameserver", "ciuser", "args", "startup", "hotplug", "agent", "vga", "features",
-     "rootfs", "mp0", "env", "hostname", "newest", "odd key", "cipassword", "net99", "machine"]
+     "rootfs", "mp0", "env", "hostname", "newest", "odd key", "cipassword", "net99", "machine",
+     "a\n[guest.999]\nstate", 'a"', "\x1b[2J"]
 )  # fmt: skip
 
 
