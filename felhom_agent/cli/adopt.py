@@ -19,7 +19,8 @@ from felhom_agent.cli import adoptfile
 from felhom_agent.cli.adoptguests import MAX_NAMED, Asked, Selected, guests, select
 from felhom_agent.cli.codes import ERROR, OK
 from felhom_agent.cli.command import Commands, add_command
-from felhom_agent.cli.out import complain, say, say_styled
+from felhom_agent.cli.out import complain, say_styled
+from felhom_agent.cli.terminal import put
 from felhom_agent.config import tomlfile
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
@@ -109,7 +110,7 @@ def adopt_into(target: Path | None, config: Config, node: Node, asked: Asked, wi
 
     Raise FelhomError if nothing was written for want of a guest, a right, or a place.
     """
-    tell: Tell = say if target else complain
+    tell: Tell = put if target else complain
     vmids = _not_declared(config, select(node, asked), tell)
     identities = known(read(config.journal.directory / NAME, absent_ok=True))
     history = HistoryReader(node.client).read() if vmids else History()

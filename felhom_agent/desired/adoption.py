@@ -6,7 +6,7 @@
     [guest.101.config]
     cores = 2
     net0 = "virtio,bridge=vmbr0"  # MAC BC:24:11:00:01:02, PVE's own
-    # scsi0 = "local-lvm:vm-101-disk-0"  # a volume; size 32G, PVE's own
+    # args = "-S"  # only root can set 'args' config
 
 It is not trusted to be right: what is written for a guest is read as any guest file is, and planned
 against what PVE answered. A value that would be refused, or taken for a difference, becomes a
@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -75,7 +75,7 @@ class AdoptedGuest:
     name: str
     text: str
     options: int
-    comments: Counter[Why] = field(default_factory=Counter, hash=False)
+    comments: tuple[Why, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class _Adopting:
             return self._left_out(f"of {asked} there is nothing to declare")
         if len(text.encode()) > MAX_FILE:
             return self._left_out("it has more than fits into a guest file")
-        comments = Counter(remark.why for entry in entries for remark in entry.remarks)
+        comments = tuple(remark.why for entry in entries for remark in entry.remarks)
         return AdoptedGuest(self._guest.vmid, self._guest.name, text, options, comments)
 
     def _left_out(self, why: str, *, failed: bool = False) -> LeftOut:
@@ -222,7 +222,7 @@ def said(plan: GuestPlan) -> str:
 def sum_of(guests: Collection[AdoptedGuest]) -> str:
     """Given adopted guests, return how much of them is declared, and how much in comments."""
     options = sum(guest.options for guest in guests)
-    comments = sum((guest.comments for guest in guests), Counter[Why]())
+    comments = Counter(why for guest in guests for why in guest.comments)
     told = [_number(comments[why], why) for why in Why if comments[why]]
     words = f"{_count(len(guests), 'guest')}, {_count(options, 'option')}"
     return f"{words}; as comments: {', '.join(told)}" if told else words

@@ -80,9 +80,10 @@ def entries_of(guest: ActualGuest, only: Collection[str] = ()) -> Iterator[Entry
     """Given a guest that was read, yield its keys in their order; with `only`, the keys of these
     names or families ("net0", "net"). A volume is to be declared only where it is named there.
     """
-    for key in sorted(_present(guest), key=_order):
+    present = _present(guest)
+    for key in sorted(present, key=_order):
         if not only or _is_named(guest, key, only):
-            yield _entry(guest, key, named=bool(only))
+            yield _entry(guest, key, present[key], named=bool(only))
 
 
 def is_known_name(name: str) -> bool:
@@ -114,9 +115,8 @@ def _is_named(guest: ActualGuest, key: str, only: Collection[str]) -> bool:
     return key in only or family in only
 
 
-def _entry(guest: ActualGuest, key: str, *, named: bool) -> Entry:
+def _entry(guest: ActualGuest, key: str, value: object, *, named: bool) -> Entry:
     option = lookup(guest.kind, key)
-    value = _present(guest)[key]
     text = "" if value is ABSENT or value is None else _text(value)
     if option is not None and option.secret:
         return _not(key, Why.SECRET, "a secret; it is never written into a file by this command")
@@ -161,7 +161,8 @@ def _declarable(guest: ActualGuest, option: Option, key: str, text: str, *, name
         return Entry(key, shown=shown, remarks=(remark, *remarks))
     if has_volume(option) and not named:
         said = "; ".join(remark.text for remark in remarks)
-        remark = Remark(Why.VOLUME, f"a volume{f'; {said}' if said else ''}")
+        reason = "its volume is moved and exchanged by hand"
+        remark = Remark(Why.VOLUME, f"{reason}; {said}" if said else reason)
         return Entry(key, shown=shown, remarks=(remark,))
     if not kept and text.strip() and remarks:
         return Entry(key, remarks=remarks)

@@ -232,7 +232,7 @@ description = \"\"\"
 one
 two\"\"\"
 # digest: PVE's own
-# ide2 = "none,media=cdrom"  # a volume
+# ide2 = "none,media=cdrom"  # its volume is moved and exchanged by hand
 memory = 2048
 # meta = "creation-qemu=9.0,ctime=1"  # PVE's own
 name = "web"
@@ -240,7 +240,8 @@ name = "web"
 net0 = "virtio,bridge=vmbr0,firewall=1"  # MAC BC:24:11:00:00:01, PVE's own
 # newkey = "x=1"  # this version of felhom-agent does not know it
 onboot = true
-# scsi0 = "local-lvm:vm-100-disk-0,discard=on"  # a volume; size 32G, PVE's own
+# scsi0 = "local-lvm:vm-100-disk-0,discard=on"  # its volume is moved and exchanged by hand; \
+size 32G, PVE's own
 # smbios1: uuid 0d6f1c1a-3a94-4f11-9a8c-2f50b54d0100, PVE's own
 sshkeys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA== me"]
 # startup = "order=1"  # needs Sys.Modify on / besides; better set by hand
