@@ -19,6 +19,7 @@ from felhom_agent.cli.command import Parser
 from felhom_agent.cli.out import OutputFailed, ReaderLeft, complain, give_up_stdout
 from felhom_agent.config.settings import DEFAULT_PATH
 from felhom_agent.errors import ConfigError, FelhomError, JournalDamaged
+from felhom_agent.service.events import BROKEN, CONFIG_UNUSABLE, JOURNAL_DAMAGED, NOT_DONE
 from felhom_agent.service.logging import log_warnings, uncaught_errors_logged
 from felhom_agent.service.origins import described, trace_of
 
@@ -45,7 +46,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         code: int = parsed.run(parsed)
     except ConfigError as error:
         for problem in error.problems:
-            complain(problem)
+            complain(problem, event=CONFIG_UNUSABLE)
         return EX_CONFIG
     except ReaderLeft:
         give_up_stdout()
@@ -54,10 +55,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         complain(error)
         return EX_ERROR
     except FelhomError as error:
-        complain(error)
-        return EX_DATAERR if isinstance(error, JournalDamaged) else EX_ERROR
+        damaged = isinstance(error, JournalDamaged)
+        complain(error, event=JOURNAL_DAMAGED if damaged else NOT_DONE)
+        return EX_DATAERR if damaged else EX_ERROR
     except Exception as error:  # a bug of ours; an operator gets a line, not a traceback
-        complain(f"internal error, please report it: {described(error)}")
+        complain(f"internal error, please report it: {described(error)}", event=BROKEN)
         _explain(error)
         return EX_SOFTWARE
     return code
