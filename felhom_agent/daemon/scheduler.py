@@ -62,6 +62,7 @@ from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.reconcile.reconciliation import Reconciled, Seen
+from felhom_agent.service.names import Names
 
 _log = logging.getLogger(__name__)
 
@@ -84,12 +85,15 @@ class Scheduler:
         report: Report,
         clock: Callable[[], float],
         now: Callable[[], float],
+        names: Names,
         *,
         parallel: int,
     ) -> None:
-        """`clock` tells monotonic seconds, `now` those since the epoch; at most `parallel` guests
-        are started or stopped at a time (0: as many as the datacenter says, `max_workers`).
+        """`clock` tells monotonic seconds, `now` those since the epoch; `names` are what guests are
+        called in the log. At most `parallel` guests are started or stopped at a time (0: as many as
+        the datacenter says, `max_workers`).
         """
+        self._names = names
         self._engine = engine
         self._operations = operations
         self._holds = holds
@@ -287,7 +291,7 @@ class Scheduler:
         record.seen = seen
         if not plan.actions and not in_flight:
             self._drop(record)
-            self._keep(record, plan.outcome)
+            self._keep(record, self._outcome_of(plan))
             if isinstance(record.status and record.status.outcome, Converged):
                 record.settle()
             else:
@@ -296,7 +300,8 @@ class Scheduler:
         if why := self._may_not(record.vmid):
             would = ["find out what became of what is in flight"] if in_flight else []
             would += [describe(action) for action in plan.actions]
-            self._keep(record, Blocked(f"{why}; would {', '.join(would)}"))
+            observed = self._holds.only_observes(record.vmid)
+            self._keep(record, Blocked(f"{why}; would {', '.join(would)}", observed=observed))
             if not in_flight:
                 self._drop(record)
                 return
@@ -304,6 +309,16 @@ class Scheduler:
             record.attempted = plan.actions
             self._need(record, plan.actions, seen)
             self._enqueue(record)
+
+    def _outcome_of(self, plan: GuestPlan) -> Outcome:
+        """Return what a plan without actions stands for; what is only told of a guest that is only
+        observed waits for nobody.
+        """
+        outcome = plan.outcome
+        if isinstance(outcome, Blocked) and not plan.withheld:
+            only_observed = outcome.observed or self._holds.only_observes(plan.vmid)
+            outcome = replace(outcome, observed=only_observed)
+        return outcome
 
     def _need(self, record: GuestRecord, actions: tuple[Action, ...], seen: Seen | None) -> None:
         """Note what a guest's place must allow, given what would be done."""
@@ -386,7 +401,8 @@ class Scheduler:
         except QueueClosed:
             return False
         except RuntimeError as error:  # the system gives us no thread
-            self._keep(record, Retry(0.0, f"no thread could be had for it: {error}"))
+            why = f"no thread could be had for it ({error}); raise TasksMax of the service"
+            self._keep(record, Retry(0.0, why))
             record.queued = False
             return True
         record.queued = False
@@ -416,7 +432,10 @@ class Scheduler:
                 continue
             # One that is as declared is to stay down.
             if record.status is None or not isinstance(record.status.outcome, Converged):
-                return f"guest {other} was stopped for its restart and is still down; it waits"
+                return (
+                    f"{self._names.guest(other)} was stopped for its restart and is still down; "
+                    "no other guest is restarted before it is up: start it, or see why it is down"
+                )
         return ""
 
     def _start_job(self, job: Job) -> bool:
@@ -451,7 +470,7 @@ class Scheduler:
         """Keep how a guest stands, and say it if it is news."""
         self._changed = True
         if record.note(outcome, self._now()):
-            announce(record.vmid, outcome)
+            announce(self._names.guest(record.vmid), record.vmid, outcome)
 
     def _note(self, record: GuestRecord, result: Reconciled) -> None:
         """Given what came of a guest, keep it, and decide when the guest is tried again."""
@@ -461,7 +480,7 @@ class Scheduler:
             record.need = result.wants
             self._enqueue(record)
             if result.wants is Need.RESTART and not may_restart(self._runs.values()):
-                why = "another guest is being restarted; it waits for that to end"
+                why = "another guest is being restarted, and one is at a time"
                 self._keep(record, Retry(0.0, why))
             return
         match outcome:

@@ -14,6 +14,7 @@ that is lost can make it look as if it had never begun.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,10 @@ from felhom_agent.model import ABSENT, Action, Kind, SetConfig, Stop
 
 ABSENT_MARK = None
 """How a key that shall go is written in a record's `wanted`; no value of PVE's is null."""
+
+
+_CHANGES = re.compile(r"SetConfig\(vmid=\d+, (.*)\)", re.DOTALL)
+"""A change as `model.SetConfig` prints it, which is how the journal keeps it."""
 
 
 class State(StrEnum):
@@ -71,6 +76,15 @@ class Operation:
     @property
     def in_flight(self) -> bool:
         return self.state in IN_FLIGHT
+
+    @property
+    def words(self) -> str:
+        """What is done, as plans say it: "start", "shut down", "set cores: 1 -> 2"."""
+        if self.action == "SetConfig":
+            found = _CHANGES.fullmatch(self.text)
+            return f"set {found[1]}" if found else "set " + ", ".join(self.wanted)
+        known = {"Start": "start", "Stop": "shut down to restart" if self.restart else "shut down"}
+        return known.get(self.action, self.text)
 
     @property
     def spends_its_key(self) -> bool:

@@ -157,7 +157,10 @@ def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> 
     if desired.mode is Mode.OBSERVE:
         would = f"observed only; would {', '.join(describe(a) for a in actions)}"
         notes, actions = ((would, *notes) if actions else notes), ()
-    return GuestPlan(guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes)
+    observed = desired.mode is Mode.OBSERVE
+    return GuestPlan(
+        guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes, observed=observed
+    )
 
 
 def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
@@ -167,10 +170,11 @@ def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
 
 
 def _why_no_restart(desired: DesiredGuest, guest: ActualGuest) -> str:
-    """Return why a restart that was allowed is not done; empty if none was."""
+    """Return why a restart is left to a person, and what that one can do."""
     if desired.restart is RestartPolicy.ALLOWED and guest.ha_state:
         return f"; HA manages it (state {guest.ha_state}), so restart it there"
-    return ""
+    allow = ', or set restart = "allowed" in its file' if desired.state is RunState.RUNNING else ""
+    return f"; restart it{allow}"
 
 
 def _actions(
@@ -193,22 +197,22 @@ def _actions(
 def _whereabouts(vmid: int, actual: Actual) -> str:
     if other := actual.elsewhere.get(vmid):
         state = ", which is offline" if other in actual.offline else ""
-        return f"it is on node {other}{state}, not on {actual.node}"
+        return f"it is on node {other}{state}, not on {actual.node}; declare it there"
     if vmid in actual.hidden:
         return f"the token may not see it, if it exists: it lacks VM.Audit on /vms/{vmid}"
-    return "there is no such guest"
+    return "there is no such guest; create it, or take it out of its file"
 
 
 def _reason_to_withhold(desired: DesiredGuest, guest: ActualGuest) -> str:
     """Return why nothing may be done to a guest that is here; empty if something may."""
     if guest.state is None:
-        return "PVE does not know its state"
+        return "PVE does not know its state; look at it in PVE"
     if desired.kind and desired.kind is not guest.kind:
-        return f"declared as {desired.kind}, but vmid {guest.vmid} is {guest.kind}"
+        return f"declared as {desired.kind}, but vmid {guest.vmid} is {guest.kind}; mend its kind"
     if guest.template:
-        return "it is a template"
+        return "it is a template, which is never changed; take it out of its file"
     if guest.lock:
-        return f"it is locked ({guest.lock})"
+        return f"locked ({guest.lock})"
     if guest.paused:
         return "it is paused; resume or stop it by hand"
     if guest.ha_state and desired.state not in (None, guest.state):

@@ -64,7 +64,8 @@ class Gate:
         if why and self._holds.closing:
             raise Interrupted(why)
         if why:
-            raise Held(f"{why}; would {proposal.would}")
+            observed = self._holds.only_observes(action.vmid)
+            raise Held(f"{why}; would {proposal.would}", observed=observed)
         _raise_if_destructive(proposal)
         # Last, since what is asked here counts as done.
         if proposal.declared and (why := self._brake.ask(action, proposal.declared.source)):

@@ -43,16 +43,16 @@ CONFIG_UNUSABLE: Final = Event(
     "config-unusable",
     "7e1d1c6c5a0b4b0f9c0c5a8de2b64f31",
     "felhom-agent cannot begin: its configuration is wrong (exit code 78)",
-    "The line names file, line and what is wrong. Mend it; `felhom-agent check` tells whether it is "
-    "good. Then, for the service, `systemctl start felhom-agent`: systemd does not try again by "
+    "The line names file, line and what is wrong. Mend it; `felhom-agent check` tells whether it "
+    "is good. Then, for the service, `systemctl start felhom-agent`: systemd does not try again by "
     "itself.",
 )
 JOURNAL_DAMAGED: Final = Event(
     "journal-damaged",
     "b9c2f0a41d7e4c53a1f86be07d35c9a2",
     "felhom-agent cannot begin: its journal is damaged (exit code 65)",
-    "The line names file and line. What was in flight is not known any more, so nothing is done, and "
-    "systemd does not try again by itself. `felhom-agent journal verify` shows the damage, "
+    "The line names file and line. What was in flight is not known any more, so nothing is done, "
+    "and systemd does not try again by itself. `felhom-agent journal verify` shows the damage, "
     "`felhom-agent journal repair` keeps what is good of it and the rest beside it; then "
     "`systemctl start felhom-agent`.",
 )
@@ -61,16 +61,16 @@ NOT_DONE: Final = Event(
     "3d9a6e5b8f2c47d1b0e4a7c61852fd90",
     "felhom-agent ended with an error (exit code 1)",
     "The line says why. Only one agent may run on a host: `systemctl status felhom-agent` tells "
-    "whether one does. A service is started again by systemd, five times in ten minutes; after that "
-    "`systemctl reset-failed felhom-agent` and `systemctl start felhom-agent`.",
+    "whether one does. A service is started again by systemd, five times in ten minutes; after "
+    "that `systemctl reset-failed felhom-agent` and `systemctl start felhom-agent`.",
 )
 BROKEN: Final = Event(
     "agent-broken",
     "c58e07b3a9f64e1d8d2b7f40e6a31c95",
     "felhom-agent ended with a defect of its own (exit code 70)",
-    "Please report it, with the line, which names the place. Guests go on without the agent; systemd "
-    "starts it again, and what was in flight is settled then. `felhom-agent run --verbose` tells how "
-    "it got there, too.",
+    "Please report it, with the line, which names the place. Guests go on without the agent; "
+    "systemd starts it again, and what was in flight is settled then. `felhom-agent run --verbose` "
+    "tells how it got there, too.",
 )
 AGENT_WARNED: Final = Event(
     "agent-warned",

@@ -425,7 +425,7 @@ def test_the_demo_heals_its_guests_and_says_so() -> None:
     )
     assert process.returncode == 0, process.stdout + process.stderr
     assert "every declared value is there; nothing else was touched" in process.stdout
-    assert "guest 200: done: start" in process.stdout
+    assert "guest 200 dns: done: start" in process.stdout
     assert process.stderr == ""
 
 
@@ -488,5 +488,5 @@ def test_a_role_on_one_guest_is_enough_for_it_and_for_no_other(
         timeout=60,
     )
     assert done.returncode == 2
-    assert "guest 200: done: set cores: 1 -> 2" in done.stderr
-    assert "guest 201: blocked: the token may not see it" in done.stderr
+    assert "guest 200 dns: done: set cores: 1 -> 2" in done.stderr
+    assert "guest 201: waits: the token may not see it" in done.stderr

@@ -46,9 +46,9 @@ RUNNING = '[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n'
 def test_it_converges_heals_and_stops_cleanly(site: Site, start: Start) -> None:
     site.declare(RUNNING)
     agent = start()
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     site.world.stop(100)
-    agent.wait_for("guest 100: done: start", times=2)
+    agent.wait_for("guest 100 web: done: start", times=2)
     assert agent.end() == 0
     assert any(line.endswith("stopped drained=yes in_flight=0") for line in agent.lines)
 
@@ -69,7 +69,7 @@ def test_a_hangup_reads_guests_and_settings_anew_at_once(site: Site, start: Star
     site.write_config("[reconcile]\ninterval = 50000\nparallel = 1\n")
     agent.send(signal.SIGHUP)
     agent.wait_for("reloaded")
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     assert agent.end() == 0
 
 
@@ -128,7 +128,7 @@ def test_a_hangup_that_moves_the_guest_files_looks_there(site: Site, start: Star
     path.write_text(path.read_text().replace("guests.d", "other.d").replace('"pve1"', '"pve9"'))
     agent.send(signal.SIGHUP)
     agent.wait_for("takes effect at a restart (systemctl restart felhom-agent): [proxmox] node")
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     assert agent.end() == 0
 
 
@@ -150,8 +150,8 @@ def test_killed_in_the_middle_of_a_task_and_started_again_it_does_nothing_twice(
     assert agent.end(signal.SIGKILL) == -signal.SIGKILL
     site.clock.pass_by(2000)
     again = start()
-    again.wait_for("guest 100: found in flight: Start(vmid=100)")
-    again.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+    again.wait_for("guest 100: found in flight: start")
+    again.wait_for("found out: start: succeeded")
     assert again.end() == 0
     asked = [r.path.rpartition("/")[2] for r in site.devnode.mutations]
     assert asked == ["config", "start"]
@@ -165,7 +165,7 @@ def test_a_stop_during_a_task_leaves_it_in_the_journal(site: Site, start: Start)
     agent = start(settings=QUICK.replace("drain_timeout = 1", "drain_timeout = 0"))
     wait_until(lambda: is_waited_for(site))
     assert agent.end() == 0
-    agent.wait_for("guest 100: left in flight: Start(vmid=100)")
+    agent.wait_for("guest 100 web: left in flight: start")
 
 
 def test_a_node_that_goes_away_is_told_once_and_once_when_it_is_back(
@@ -279,7 +279,7 @@ def test_a_lost_answer_is_settled_even_if_the_guest_is_as_declared_by_then(
     site.declare('[guest.100]\nstate = "running"\n')
     site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
     agent = start(settings=QUICK.replace("backoff_first = 0.1", "backoff_first = 3"))
-    agent.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+    agent.wait_for("found out: start: succeeded")
     assert agent.end() == 0
     assert len(site.devnode.mutations) == 1
 
@@ -300,7 +300,7 @@ def test_a_file_that_is_absurd_stops_neither_the_start_nor_the_others(
     site.declare("x = " + "9" * 5000, name="number.toml")
     site.declare("x = " + "[" * 5000 + "]" * 5000, name="nested.toml")
     agent = start()
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     path = site.directory / "agent.toml"
     path.write_text(path.read_text().replace("interval = 1", f"interval = {'9' * 400}"))
     agent.send(signal.SIGHUP)
@@ -319,7 +319,7 @@ def test_observe_mode_that_a_reload_asks_for_takes_effect_and_is_taken_back(
     agent.send(signal.SIGHUP)
     agent.wait_for("reloaded")
     site.world.stop(100)
-    agent.wait_for("guest 100: blocked: nothing is changed in observe mode; would start")
+    agent.wait_for("guest 100 web: differs: nothing is changed in observe mode; would start")
     assert not site.world.running(100)
     site.write_config(QUICK)
     agent.send(signal.SIGHUP)
@@ -330,7 +330,7 @@ def test_observe_mode_that_a_reload_asks_for_takes_effect_and_is_taken_back(
 def test_a_dry_run_of_the_command_line_outlives_every_reload(site: Site, start: Start) -> None:
     site.declare(RUNNING)
     agent = start("--dry-run")
-    agent.wait_for("guest 100: blocked: nothing is changed in observe mode")
+    agent.wait_for("guest 100 web: differs: nothing is changed in observe mode")
     agent.send(signal.SIGHUP)
     agent.wait_for("reloaded")
     site.world.edit(100, {"cores": 3})

@@ -62,7 +62,7 @@ def test_without_the_package_make_install_puts_the_same_service_in_place(bare: H
     bare.begin_node()
     bare.write_demo()
     bare.start()
-    bare.wait_for("guest 100: done: start")
+    bare.wait_for("guest 100 web: done: start")
     explained = machine.run("journalctl", "-x", "-u", "felhom-agent", "--no-pager").stdout
     assert "Subject: A guest was changed" in explained
     machine.shell("/root/source/packaging/install-files uninstall")

@@ -57,7 +57,7 @@ def test_an_upgrade_restarts_it_once_and_loses_nothing(running: Host) -> None:
     assert machine.shell("cat /etc/felhom-agent/agent.toml") == before
     assert machine.run("felhom-agent", "history").stdout.startswith(operations)
     running.hands("stop", 100)
-    running.wait_for("guest 100: done: start", times=2)
+    running.wait_for("guest 100 web: done: start", times=2)
     assert machine.run("systemctl", "is-enabled", AGENT, check=False).stdout.strip() == "disabled"
 
 

@@ -24,7 +24,7 @@ class TestStart:
             "NotifyAccess": "main",
             "Type": "notify",
         }
-        host.wait_for("guest 100: done: start")
+        host.wait_for("guest 100 web: done: start")
         assert host.hands("looks") > before
         assert host.hands("config", 100)["cores"] == 2
 
@@ -51,7 +51,7 @@ class TestStart:
         host.begin_node()
         host.write_demo()
         host.machine.run("systemctl", "restart", AGENT)
-        host.wait_for("guest 100: done: start")
+        host.wait_for("guest 100 web: done: start")
         host.machine.run("systemctl", "stop", "node")
         host.wait_for("the node cannot be observed", times=2)
         assert len(host.said("FELHOM_EVENT=node-away")) == 2
@@ -101,7 +101,7 @@ class TestStart:
 class TestJournald:
     def test_the_story_of_one_guest_can_be_asked_for(self, running: Host) -> None:
         (done,) = running.said("VMID=100", "ACTION=Start", "FELHOM_EVENT=guest-changed")
-        assert done["MESSAGE"] == "guest 100: done: start"
+        assert done["MESSAGE"] == "guest 100 web: done: start"
         assert done["PRIORITY"] == "6"
         assert done["UPID"].startswith("UPID:pve1:")
         assert len(done["OP_ID"]) == 12
@@ -112,7 +112,7 @@ class TestJournald:
         assert int(done["CODE_LINE"]) > 0
         running.hands("lock", 100, "backup")
         running.hands("stop", 100)
-        running.wait_for("guest 100: blocked")
+        running.wait_for("guest 100 web: blocked")
         assert [e["PRIORITY"] for e in running.said("VMID=100", "OUTCOME=blocked")] == ["4"]
 
     def test_an_entry_is_explained(self, running: Host) -> None:
@@ -134,7 +134,7 @@ class TestReload:
     def test_a_reload_applies_a_new_guest_file(self, host: Host) -> None:
         host.write_demo(AGENT_TOML.replace("interval = 1", "interval = 86400"))
         host.start()
-        host.wait_for("guest 100: done: start")
+        host.wait_for("guest 100 web: done: start")
         host.machine.write("/etc/felhom-agent/guests.d/second.toml", SECOND.partition("\n[")[0])
         host.machine.write(
             "/etc/felhom-agent/guests.d/second.toml", '[guest.101]\nstate = "running"\n'
@@ -151,7 +151,7 @@ class TestReload:
         running.machine.run("systemctl", "reload", AGENT)
         running.wait_for("the configuration has errors; the one in force stays")
         running.hands("stop", 100)
-        running.wait_for("guest 100: done: start", times=2)
+        running.wait_for("guest 100 web: done: start", times=2)
 
 
 class TestDeath:
@@ -161,13 +161,13 @@ class TestDeath:
         host.write_demo()
         host.hands("behave", 100, SLOW)
         host.start()
-        host.wait_for("guest 100: done: set cores")
+        host.wait_for("guest 100 web: done: set cores")
         host.machine.wait_until(lambda: len(host.hands("asked")) == 2, "the start is asked for")
         first = host.pid()
         host.machine.run("kill", "-STOP", str(first))
         host.machine.wait_until(lambda: host.pid() not in (0, first), "systemd restarts it")
-        host.wait_for("guest 100: found in flight: Start(vmid=100)")
-        host.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+        host.wait_for("guest 100: found in flight: start")
+        host.wait_for("found out: start: succeeded")
         assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
         manager = host.machine.journal(f"UNIT={AGENT}.service")
         assert any("Watchdog timeout" in e["MESSAGE"] for e in manager)
@@ -180,7 +180,7 @@ class TestDeath:
         first = host.pid()
         host.machine.run("kill", "-KILL", str(first))
         host.machine.wait_until(lambda: host.pid() not in (0, first), "systemd restarts it")
-        host.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+        host.wait_for("found out: start: succeeded")
         assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
 
     def test_a_stop_during_a_task_ends_in_time_and_the_next_start_finishes_the_operation(
@@ -196,9 +196,9 @@ class TestDeath:
             "ActiveState": "inactive",
         }
         (left,) = host.said("FELHOM_EVENT=operation-in-flight")
-        assert left["MESSAGE"] == "guest 100: left in flight: Start(vmid=100)"
+        assert left["MESSAGE"] == "guest 100 web: left in flight: start"
         host.start()
-        host.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+        host.wait_for("found out: start: succeeded")
         assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
 
 
@@ -232,9 +232,9 @@ class TestControlSocket:
             assert "only root and members of the group felhom-admin" in refused.stderr
         machine.run(AGENT, "freeze", "--why", "moving")
         running.hands("stop", 100)
-        running.wait_for("guest 100: blocked: frozen by root: moving")
+        running.wait_for("guest 100 web: waits: frozen by root: moving")
         machine.run(AGENT, "thaw")
-        running.wait_for("guest 100: done: start", times=2)
+        running.wait_for("guest 100 web: done: start", times=2)
         told = [str(e["MESSAGE"]) for e in running.said("FELHOM_EVENT=control-asked")]
         assert "/v1/thaw was refused to a member of felhom-admin" in " ".join(told)
 
@@ -341,7 +341,7 @@ class TestConfinement:
         )
         machine.run("systemctl", "daemon-reload")
         host.start()
-        host.wait_for("guest 100: done: start")
+        host.wait_for("guest 100 web: done: start")
 
     @staticmethod
     def _inside(host: Host, script: str, *, check: bool = True) -> str:

@@ -261,7 +261,7 @@ def test_a_reload_takes_an_option_back_from_the_hub(site: Site, hub: DevHub) -> 
     config.write_text(f"{before}[hub.options]\nonboot = true\n")
     hub.store.desire("pve1", of(100, onboot=1, cores=2))
     agent = Process(config)
-    agent.wait_for("guest 100: done: set")
+    agent.wait_for("guest 100 web: done: set")
     config.write_text(before)
     agent.send(signal.SIGHUP)
     agent.wait_for("onboot: not the hub's")

@@ -217,7 +217,7 @@ def test_after_a_freeze_or_a_withdrawal_nothing_is_begun_at_all(
             if half_done_restart(found):
                 assert (
                     "it was stopped by us for a restart and is still down" in caplog.text
-                    or ("guest 100: blocked: was stopped by us for a restart and is still down")
+                    or ("guest 100 web: waits: was stopped by us for a restart and is still down")
                     in caplog.text
                 ), moment
                 assert not found.site.world.running(100)
@@ -448,7 +448,7 @@ def test_the_tag_of_a_person_holds_at_the_next_look_and_lets_our_own_restart_end
             assert len(found.later) == begun, moment
             assert configs == [configs_of(found)], moment
             (status,) = found.daemon._scheduler.statuses.values()
-            assert status.outcome == Blocked("paused by the tag felhom-pause in PVE"), moment
+            assert status.outcome == Blocked(PAUSED_BY_TAG), moment
 
 
 def configs_of(found: Stage) -> Mapping[int, object]:

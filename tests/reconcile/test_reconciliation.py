@@ -341,7 +341,7 @@ def test_closing_leaves_what_runs_in_flight_and_says_so(
     with pytest.raises(Interrupted):
         future.result(SOON)
     assert [operation.state for operation in history(site)] == [State.TASK]
-    assert "guest 100: left in flight: Start(vmid=100)" in caplog.text
+    assert "guest 100 web: left in flight: start" in caplog.text
 
 
 def test_a_closed_engine_takes_no_more_turns(agent: Open) -> None:

@@ -167,7 +167,6 @@ class TestJournald:
             monkeypatch.delenv("JOURNAL_STREAM")
             assert not to_journald()
 
-
     def test_what_ends_a_command_is_an_event_with_its_text(self) -> None:
         sent: list[tuple[str, dict[str, object]]] = []
 
