@@ -119,7 +119,9 @@ class Means:
 
     def observe(self, vmid: int) -> Actual:
         """Return a guest as it is now. Raise Unchanged if PVE cannot be asked."""
-        return self.node.observer.observe_guest(vmid)
+        actual = self.node.observer.observe_guest(vmid)
+        self.names.add({vmid: guest.name for vmid, guest in actual.guests.items()})
+        return actual
 
     def settle(self, vmid: int) -> bool:
         """Find out what became of what is in flight; return whether anything was.

@@ -1,16 +1,18 @@
 """What guests are called where people are told of them: "guest 101 web".
 
 A number alone sends its reader to a list. The names are those that PVE showed last: each pass
-brings those of all guests, and the log, the status and the answers to people take them from here. A
-guest whose name is not known is called by its number. A name is whatever somebody typed; it is
-shown as one short printable word.
+brings those of all guests, each look of a lane that of its own, and the log, the status and the
+answers to people take them from here. A guest whose name is not known is called by its number. A
+name is whatever somebody typed; it is shown as one short printable word.
 
-Threads: `_names` is replaced as a whole by the main thread, and read as a whole by any.
+Threads: `_lock` guards a change of `_names`, which is replaced as a whole and read as a whole by
+any thread; nothing waits under it.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -27,19 +29,21 @@ class Names:
     """The names of guests, by vmid."""
 
     def __init__(self, names: Mapping[int, str] | None = None) -> None:
-        self._names: Mapping[int, str] = MappingProxyType({})
-        self.learn(names or {})
+        self._lock = threading.Lock()
+        self._names: Mapping[int, str] = MappingProxyType(dict(names or {}))
 
     def learn(self, names: Mapping[int, str], keep: frozenset[int] = frozenset()) -> None:
         """Given the names of all guests as they are now, take them; the guests of `keep` keep the
         name that they had if they are not among them.
         """
-        kept = {vmid: self._names[vmid] for vmid in keep & self._names.keys()}
-        self._names = MappingProxyType({**kept, **names})
+        with self._lock:
+            kept = {vmid: self._names[vmid] for vmid in keep & self._names.keys()}
+            self._names = MappingProxyType({**kept, **names})
 
     def add(self, names: Mapping[int, str]) -> None:
         """Given the names of some guests as they are now, take them beside the others."""
-        self._names = MappingProxyType({**self._names, **names})
+        with self._lock:
+            self._names = MappingProxyType({**self._names, **names})
 
     def of(self, vmid: int) -> str:
         """Given a guest, return its number and name: "101 web"; only the number if that is all."""

@@ -114,7 +114,7 @@ class TestStatus:
             'cipassword = "a-guests-password"\ncores = 2\n'
         )
         site.world.add("qemu", 101, {"cores": 1})
-        start(QUICK + 'mode = "observe"\n').wait_for("guest 200 dns: blocked")
+        start(QUICK + 'mode = "observe"\n').wait_for("guest 200 dns: differs: ")
         wait_until(lambda: len(status(path)["guests"]) == 3)
         found = status(path)
         assert (found["mode"], [h["name"] for h in found["holds"]]) == ("observe", ["mode"])

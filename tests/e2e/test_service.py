@@ -30,16 +30,18 @@ class TestStart:
 
     def test_its_status_is_a_sentence(self, running: Host) -> None:
         running.machine.wait_until(
-            lambda: running.machine.show(AGENT, "StatusText")["StatusText"] == "1 guest converged",
+            lambda: (
+                running.machine.show(AGENT, "StatusText")["StatusText"] == "1 guest as declared"
+            ),
             "all is well",
         )
         running.hands("lock", 100, "backup")
         running.hands("stop", 100)
         running.machine.wait_until(
-            lambda: "1 blocked: 100 " in running.machine.show(AGENT, "StatusText")["StatusText"],
-            "the status names who is blocked",
+            lambda: "1 waits: 100 web: " in running.machine.show(AGENT, "StatusText")["StatusText"],
+            "the status names who waits",
         )
-        assert "it is locked (backup)" in running.machine.show(AGENT, "StatusText")["StatusText"]
+        assert "locked (backup)" in running.machine.show(AGENT, "StatusText")["StatusText"]
 
     def test_a_node_that_does_not_answer_is_waited_for_and_told_once(self, host: Host) -> None:
         host.write_demo()
@@ -79,7 +81,10 @@ class TestStart:
         status = host.machine.run("systemctl", "status", AGENT, check=False).stdout
         assert words in status
         assert "Traceback" not in status
-        assert [e["PRIORITY"] for e in host.said() if words in e["MESSAGE"]] == ["3"]
+        (said,) = [entry for entry in host.said() if words in entry["MESSAGE"]]
+        assert (said["PRIORITY"], said["FELHOM_EVENT"]) == ("3", "config-unusable")
+        explained = host.machine.run("journalctl", "-x", "-u", AGENT, "--no-pager").stdout
+        assert "felhom-agent cannot begin: its configuration is wrong" in explained
 
     def test_a_damaged_journal_is_not_tried_again_and_repaired_as_its_owner(
         self, running: Host
@@ -90,6 +95,7 @@ class TestStart:
         assert machine.run("systemctl", "start", AGENT, check=False).returncode != 0
         state = machine.show(AGENT, "NRestarts", "ExecMainStatus")
         assert state == {"NRestarts": "0", "ExecMainStatus": "65"}
+        assert len(running.said("FELHOM_EVENT=journal-damaged")) == 1
         repair = ("felhom-agent", "journal", "repair")
         refused = machine.run(*repair, check=False)
         assert refused.returncode == 1
@@ -112,7 +118,7 @@ class TestJournald:
         assert int(done["CODE_LINE"]) > 0
         running.hands("lock", 100, "backup")
         running.hands("stop", 100)
-        running.wait_for("guest 100 web: blocked")
+        running.wait_for("guest 100 web: waits: locked (backup)")
         assert [e["PRIORITY"] for e in running.said("VMID=100", "OUTCOME=blocked")] == ["4"]
 
     def test_an_entry_is_explained(self, running: Host) -> None:
@@ -140,7 +146,8 @@ class TestReload:
             "/etc/felhom-agent/guests.d/second.toml", '[guest.101]\nstate = "running"\n'
         )
         host.machine.run("systemctl", "reload", AGENT)
-        host.wait_for("guest 101: done: start")
+        host.wait_for("reloaded: 2 guests declared; new: 101")
+        host.wait_for("guest 101 dns: done: start")
         assert host.machine.show(AGENT, "ActiveState", "NRestarts") == {
             "ActiveState": "active",
             "NRestarts": "0",
@@ -149,7 +156,9 @@ class TestReload:
     def test_a_reload_of_a_wrong_file_leaves_the_service_up(self, running: Host) -> None:
         running.machine.shell("echo '[nonsense' >> /etc/felhom-agent/agent.toml")
         running.machine.run("systemctl", "reload", AGENT)
-        running.wait_for("the configuration has errors; the one in force stays")
+        running.wait_for(
+            "agent.toml has errors, and the one in force stays; guest files were read: "
+        )
         running.hands("stop", 100)
         running.wait_for("guest 100 web: done: start", times=2)
 
@@ -196,7 +205,9 @@ class TestDeath:
             "ActiveState": "inactive",
         }
         (left,) = host.said("FELHOM_EVENT=operation-in-flight")
-        assert left["MESSAGE"] == "guest 100 web: left in flight: start"
+        assert str(left["MESSAGE"]).startswith("guest 100 web: left in flight: start; ")
+        status = host.machine.show(AGENT, "StatusText")["StatusText"]
+        assert status == "stopped; 1 task goes on in PVE"
         host.start()
         host.wait_for("found out: start: succeeded")
         assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]

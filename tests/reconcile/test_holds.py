@@ -22,6 +22,7 @@ from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.durable.disk import Disk
 from felhom_agent.journal.suspensions import ALL
 from felhom_agent.model import Blocked, Converged, Mode
+from felhom_agent.planning.pausetag import PAUSED_BY_TAG
 from felhom_agent.reconcile.holds import Holds, InForce
 from tests.conftest import Clock, Site, TickingClock, opened_site
 
@@ -216,7 +217,7 @@ def test_after_a_freeze_or_a_withdrawal_nothing_is_begun_at_all(
             assert found.later == [], moment
             if half_done_restart(found):
                 assert (
-                    "it was stopped by us for a restart and is still down" in caplog.text
+                    ": was stopped by us for a restart and is still down" in caplog.text
                     or ("guest 100 web: waits: was stopped by us for a restart and is still down")
                     in caplog.text
                 ), moment

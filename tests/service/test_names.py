@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from felhom_agent.service.names import MAX_NAME, Names, numbered
@@ -45,3 +47,18 @@ def test_an_odd_name_cannot_pass_for_words_of_ours(name: str, shown: str) -> Non
 
 def test_a_long_name_is_cut() -> None:
     assert len(numbered(101, "x" * 5000)) <= len("101 ''") + MAX_NAME
+
+
+def test_lanes_that_learn_names_at_once_lose_none() -> None:
+    names = Names()
+    threads = [
+        threading.Thread(
+            target=lambda low=low: [names.add({v: "x"}) for v in range(low, low + 500)]
+        )  # type: ignore[misc]
+        for low in range(1000, 5000, 500)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30.0)
+    assert all(names.of(vmid) == f"{vmid} x" for vmid in range(1000, 5000))
