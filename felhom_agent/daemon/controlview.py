@@ -21,6 +21,7 @@ from felhom_agent.model import Converged, GuestPlan, GuestStatus, outcome_word
 from felhom_agent.planning.actions import describe
 from felhom_agent.printable import moment_text
 from felhom_agent.reconcile.holds import Holds
+from felhom_agent.service.names import Names
 
 _OUTCOMES = ("converged", "retry", "blocked", "refused")
 
@@ -41,6 +42,7 @@ class Access:
     suspensions: Suspensions
     wake: Callable[[], None]
     approve: Approve
+    names: Names
     hub: HubProvider | None = None
 
 

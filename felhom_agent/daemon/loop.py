@@ -264,6 +264,7 @@ class Daemon:
             number=lambda: self._scheduler.number,
             holds=self._parts.holds,
             suspensions=self._parts.suspensions,
+            names=self._parts.names,
             wake=lambda: self.send(WAKE),
             hub=self._hub_provider,
             approve=lambda plan_id: self._parts.brake.approve(plan_id),

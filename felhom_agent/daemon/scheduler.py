@@ -459,7 +459,7 @@ class Scheduler:
 
     def _lane_ended(self, vmid: int, future: Future[Reconciled]) -> None:
         """Hear, on any thread, that a lane is done with a guest."""
-        self._report(Ended(self, vmid, result_of(future)))
+        self._report(Ended(self, vmid, result_of(future, self._names.guest(vmid))))
 
     def _job_ended(self, job: Job, future: Future[Operation]) -> None:
         """Hear, on any thread, that a one-shot job has ended."""
@@ -480,7 +480,7 @@ class Scheduler:
             record.need = result.wants
             self._enqueue(record)
             if result.wants is Need.RESTART and not may_restart(self._runs.values()):
-                why = "another guest is being restarted, and one is at a time"
+                why = "it waits until the restart of another guest has ended"
                 self._keep(record, Retry(0.0, why))
             return
         match outcome:

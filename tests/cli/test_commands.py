@@ -60,7 +60,7 @@ def test_plan_prints_what_would_be_done_as_a_person_reads_it(site: Site, felhom:
         "       start\n"
         "\n"
         "  300  ?\n"
-        "       withheld: there is no such guest\n"
+        "       withheld: there is no such guest; create it, or take it out of its file\n"
         "\n"
         "  As declared: 200\n"
     )
@@ -225,7 +225,10 @@ def test_selftest_task_restores_what_was_there_and_absent_stays_absent(
         site.world.edit(vmid, {"description": before})
     was = site.world.config(vmid).get("description")
     code, out, _ = felhom("selftest", "task", "--vmid", str(vmid), "--yes")
-    assert (code, out) == (0, "ok    write and read back: converged\nok    restore: converged\n")
+    assert (code, out) == (
+        0,
+        "ok    write and read back: as declared\nok    restore: as declared\n",
+    )
     assert site.world.config(vmid).get("description") == was
     writes = [m.params for m in site.devnode.mutations]
     assert len(writes) == 2
@@ -249,7 +252,7 @@ def test_selftest_task_leaves_a_locked_guest_alone(site: Site, felhom: Felhom) -
     site.world.lock(100, "backup")
     code, _, err = felhom("selftest", "task", "--vmid", "100", "--yes")
     assert code == 1
-    assert "felhom-agent: guest 100: it is locked (backup)\n" in err
+    assert "felhom-agent: guest 100: locked (backup)\n" in err
     assert felhom("selftest", "task")[0] == 1
 
 
@@ -279,7 +282,7 @@ def test_selftest_task_that_cannot_restore_tells_what_was_there(
     code = main(["--config", config, "selftest", "task", "--vmid", "200", "--yes"])
     captured = capsys.readouterr()
     assert code == 1
-    assert "FAIL  restore: blocked: it is locked (backup)" in captured.out
+    assert "FAIL  restore: waits: locked (backup)" in captured.out
     assert r"The description of guest 200 was: 'precious\n'" in captured.err
 
 

@@ -51,12 +51,12 @@ def test_a_long_name_is_cut() -> None:
 
 def test_lanes_that_learn_names_at_once_lose_none() -> None:
     names = Names()
-    threads = [
-        threading.Thread(
-            target=lambda low=low: [names.add({v: "x"}) for v in range(low, low + 500)]
-        )  # type: ignore[misc]
-        for low in range(1000, 5000, 500)
-    ]
+
+    def learn(low: int) -> None:
+        for vmid in range(low, low + 500):
+            names.add({vmid: "x"})
+
+    threads = [threading.Thread(target=learn, args=(low,)) for low in range(1000, 5000, 500)]
     for thread in threads:
         thread.start()
     for thread in threads:
