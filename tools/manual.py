@@ -52,7 +52,8 @@ In journald each line names its kind (FELHOM_EVENT=), and where it belongs to on
 (VMID=), action (ACTION=), operation (OP_ID=), task (UPID=), pass (PASS=) and outcome (OUTCOME=).
 CODE_FILE=, CODE_LINE= and CODE_FUNC= name the place in the agent's code. Control characters are
 shown as escapes, secrets as (secret), and what is too long ends in three dots.
-`journalctl -x` shows what follows here.
+Elsewhere a line is the sentence alone; `felhom-agent run --verbose` puts the fields behind it.
+`journalctl -x` shows what follows here, for a start that failed, too.
 """
 _SETTINGS = """\
 /etc/felhom-agent/agent.toml is checked whole, and every problem is told with its line. Relative

@@ -336,7 +336,7 @@ class TestSuspensions:
         code, out, err = felhom("pause", "100", "--for", "2h", "--why", "disk swap")
         assert (code, err) == (0, "")
         first, second = out.splitlines()
-        assert first.startswith("Guest 100 web is left alone until ")
+        assert first.startswith("Guest 100 is left alone until ")
         assert first.endswith(" (disk swap).")
         assert second == "`felhom-agent resume 100` ends it."
         site.declare(RUNNING + '[guest.200]\nstate = "running"\n')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +18,8 @@ from felhom_agent.daemon.loop import RELOAD, STOP, Daemon
 from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import replay
-from felhom_agent.model import Blocked, Retry
+from felhom_agent.model import Blocked, Mode, Retry
+from felhom_agent.service.events import GUEST_DIFFERS
 from tests.conftest import Site
 from tests.process import SOON, Process, wait_until
 
@@ -51,6 +54,94 @@ def test_it_converges_heals_and_stops_cleanly(site: Site, start: Start) -> None:
     agent.wait_for("guest 100 web: done: start", times=2)
     assert agent.end() == 0
     assert any(line.endswith("stopped; nothing is in flight") for line in agent.lines)
+
+
+def test_it_says_whom_it_keeps_and_what_a_reload_found(site: Site, start: Start) -> None:
+    site.declare(RUNNING)
+    agent = start()
+    agent.wait_for(
+        f"keeps 1 guest of node pve1 ({site.devnode.endpoint}), every 1 s",
+    )
+    agent.wait_for("guest 100 web: done: start")
+    site.declare(RUNNING.replace("cores = 2", "cores = 3"))
+    site.declare('[guest.200]\nstate = "running"\n', "dns.toml")
+    agent.send(signal.SIGHUP)
+    agent.wait_for("reloaded: 2 guests declared")
+    agent.wait_for("guest 200 dns: done: start")
+    (site.guests_directory / "dns.toml").unlink()
+    agent.send(signal.SIGHUP)
+    agent.wait_for("reloaded: 1 guest declared")
+    assert agent.end() == 0
+
+
+def test_a_reload_names_what_it_found_that_was_not_in_force(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    site.declare(RUNNING)
+    config = load(site.write_config(QUICK))
+    with assembled(config) as parts:
+        daemon = Daemon(config, parts)
+        daemon.begin()
+        assert daemon.run_pass()
+        site.declare(RUNNING.replace("cores = 2", "cores = 3"))
+        site.declare("[guest.200.config]\ncores = 1\n", "dns.toml")
+        daemon._reload()
+        assert caplog.messages[-1] == "reloaded: 2 guests declared; new: 200; changed: 100"
+        daemon.run_pass()
+        site.declare("", "guests.toml")
+        site.declare("[guest.200.config]\ncorse = 1\n", "dns.toml")
+        daemon._reload()
+        assert caplog.messages[-1].startswith("reloaded: 2 guests declared; ")
+        assert "files: " in daemon._sentence()
+        path = site.directory / "agent.toml"
+        path.write_text(path.read_text() + "[nonsense]\n")
+        daemon._reload()
+        assert caplog.messages[-1].startswith("agent.toml has errors, and the one in force stays")
+        assert "agent.toml:" in daemon._sentence()
+        site.write_config(QUICK)
+        daemon._reload()
+        assert "agent.toml:" not in daemon._sentence()
+
+
+def test_what_differs_under_observe_mode_is_told_and_warned_of_nowhere(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    site.declare(RUNNING + '[guest.200]\nmode = "observe"\nstate = "running"\n')
+    config = site.config(mode=Mode.OBSERVE)
+    with assembled(config) as parts:
+        daemon = Daemon(config, parts)
+        daemon.begin()
+        assert not daemon.run_pass()
+        told = {r.__dict__["fields"]["vmid"]: r for r in caplog.records if "vmid" in fields_of(r)}
+        assert told.keys() == {100, 200}
+        for record in told.values():
+            assert record.__dict__["event"] is GUEST_DIFFERS
+            assert record.levelno == logging.INFO
+            assert ": differs: " in record.getMessage()
+        assert daemon._sentence().startswith(
+            "nothing is changed in observe mode; 2 only observed: 100 web: "
+        )
+    assert "watches 2 guests of node pve1" in caplog.text
+    assert ", changes nothing" in caplog.text
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    found: dict[str, object] = record.__dict__.get("fields", {})
+    return found
+
+
+def test_a_start_that_fails_is_told_with_its_words_and_where_its_log_is(
+    site: Site, start: Start
+) -> None:
+    site.world.behave(100, Behaviour(start_error="start failed: QEMU exited with code 1"))
+    site.declare(RUNNING)
+    agent = start()
+    agent.wait_for("guest 100 web: start failed: ")
+    assert agent.end() == 0
+    (line,) = [line for line in agent.lines if "start failed" in line]
+    assert re.search(r"; again in \d+ s\. Log: pvenode task log UPID:pve1:\S+:qmstart:100:", line)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
