@@ -350,9 +350,9 @@ class TestSuspensions:
         assert 7000 < paused["left"] <= 7200
         assert site.world.config(100)["cores"] == 1
         code, out, _ = felhom("resume", "100")
-        assert (code, out) == (0, "Guest 100 is paused no more.\n")
+        assert (code, out) == (0, "Guest 100 web is paused no more.\n")
         agent.wait_for("guest 100 web: done: start")
-        assert felhom("resume", "100")[1] == "Guest 100 was not paused.\n"
+        assert felhom("resume", "100")[1] == "Guest 100 web was not paused.\n"
         assert agent.end() == 0
 
     def test_all_can_be_paused_and_each_guest_by_itself(
