@@ -414,7 +414,8 @@ class GuestPlan:
     guest may differ; `refused` says which declared values are wrong, and holds up no other value.
     `notes` are differences that are only reported (observe mode, or nothing that a configuration
     write could mend). `unread` says why the guest could not be observed this time. `observed` tells
-    that the declaration lets the guest be observed only.
+    that the declaration lets the guest be observed only. `then` is what would be done if the reason
+    for which it is withheld passed: told, and never acted on.
     """
 
     vmid: int
@@ -426,6 +427,7 @@ class GuestPlan:
     notes: tuple[str, ...] = ()
     unread: str = ""
     observed: bool = False
+    then: tuple[Action, ...] = field(default=(), compare=False)
 
     @property
     def drifted(self) -> bool:

@@ -30,6 +30,7 @@ from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
 from felhom_agent.service.manager import ServiceManager
 from felhom_agent.service.names import Names
+from felhom_agent.service.ring import Ring
 
 _log = logging.getLogger(__name__)
 
@@ -56,9 +57,9 @@ def run(
     reread = reread or (lambda: load(config.path))
     manager = ServiceManager.present()
     manager.require_watchdog(config.proxmox.connect_timeout + config.proxmox.read_timeout)
-    course, names = _Course(), Names()
-    control = ControlSocket(config.control.socket)
-    with signals(inbox, shutting_down), closing(control):
+    course, names, ring = _Course(), Names(), Ring()
+    control = ControlSocket(config.control.socket, ring)
+    with ring.collecting(), signals(inbox, shutting_down), closing(control):
         while True:
             try:
                 with assembled(

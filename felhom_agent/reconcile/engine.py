@@ -22,6 +22,7 @@ from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Action, Desired
 from felhom_agent.planning.actions import Need, as_desired, describe
 from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.executor import Executor
 from felhom_agent.reconcile.gate import Gate, Proposal
@@ -52,14 +53,18 @@ class Engine:
         settings: ReconcileConfig,
         names: Names,
         clock: Callable[[], float] = time.monotonic,
+        applies: Applies | None = None,
     ) -> None:
-        """`names` are what guests are called in the log; `clock` tells monotonic seconds."""
+        """`names` are what guests are called in the log; `clock` tells monotonic seconds; `applies`
+        is what people have told the agent to do.
+        """
         self._node = node
         self._operations = operations
         self._queue = queue
         self._holds = holds
         self.settings = settings
-        self._executor = Executor(node, operations, Gate(holds, brake), settings, names)
+        gate = Gate(holds, brake, applies)
+        self._executor = Executor(node, operations, gate, settings, names)
         self._means = Means(
             node=node,
             operations=operations,

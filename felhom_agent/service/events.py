@@ -59,7 +59,7 @@ JOURNAL_DAMAGED: Final = Event(
 NOT_DONE: Final = Event(
     "command-failed",
     "3d9a6e5b8f2c47d1b0e4a7c61852fd90",
-    "felhom-agent ended with an error (exit code 1)",
+    "felhom-agent ended with an error (exit code 1 or 75)",
     "The line says why. Only one agent may run on a host: `systemctl status felhom-agent` tells "
     "whether one does. A service is started again by systemd, five times in ten minutes; after "
     "that `systemctl reset-failed felhom-agent` and `systemctl start felhom-agent`.",
