@@ -262,6 +262,6 @@ def _farewell(operations: Operations, names: Names, *, drained: bool) -> None:
     for operation in left:
         extra = fields(IN_FLIGHT, vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
         text = "%s: left in flight: %s; the next start finds out how it ended"
-        _log.warning(text, names.guest(operation.vmid), operation.words, extra=extra)
+        _log.warning(text, names.guest(operation.vmid), operation.text, extra=extra)
     extra = fields(AGENT_STOPPED, drained="yes" if drained else "no", in_flight=len(left))
     _log.info("%s", last_word(operations), extra=extra)

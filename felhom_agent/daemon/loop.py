@@ -137,7 +137,7 @@ class Daemon:
             extra = fields(IN_FLIGHT, vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
             text = "%s: found in flight: %s; how it ended is found out before anything else is done"
             guest = self._parts.names.guest(operation.vmid)
-            _log.warning(text, guest, operation.words, extra=extra)
+            _log.warning(text, guest, operation.text, extra=extra)
         if found:
             self._scheduler.declare(self._intent.load())
             self._scheduler.settle_first({operation.vmid for operation in found})

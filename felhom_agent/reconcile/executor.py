@@ -93,7 +93,7 @@ class Executor:
         """Ask PVE for an action; return the operation and its UPID, if there is one."""
         action = proposal.action
         self._gate.ask(proposal)
-        operation = self._operations.begin(action, key=key, expires=expires)
+        operation = self._operations.begin(action, key=key, expires=expires, name=proposal.name)
         try:
             return operation, self._call(action, self._gate.ask(proposal))
         except (Held, Changed, Interrupted, Unsigned, PermitError) as error:
@@ -160,9 +160,9 @@ class Executor:
 
     def _log_unknown(self, operation: Operation, error: FelhomError) -> None:
         _log.warning(
-            "%s: not known yet what became of: %s: %s; that is looked up before anything is done",
+            "%s: not known yet what became of %s: %s; that is looked up before anything is done",
             self._names.guest(operation.vmid),
-            operation.words,
+            operation.text,
             error,
             extra=_fields(operation, IN_FLIGHT),
         )

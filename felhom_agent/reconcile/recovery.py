@@ -89,7 +89,7 @@ class Recovery:
             level,
             "%s: found out: %s: %s%s",
             self._names.guest(settled.vmid),
-            settled.words,
+            settled.text,
             settled.state,
             f" ({settled.why})" if settled.why else "",
             extra=fields(FOUND_OUT, vmid=settled.vmid, op=settled.op_id, upid=settled.upid),
@@ -149,7 +149,7 @@ class Recovery:
         """Raise StillRunning while PVE may yet work on a request that was cut off."""
         left = self._window - self._operations.waited(operation)
         if left > 0:
-            raise StillRunning(f"PVE may yet begin: {operation.words}", retry_after=left)
+            raise StillRunning(f"PVE may yet {operation.text}", retry_after=left)
 
     @property
     def _window(self) -> float:

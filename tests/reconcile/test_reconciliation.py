@@ -283,7 +283,7 @@ def test_a_lost_request_becomes_unknown_and_is_planned_anew(site: Site, agent: O
     site.devnode.faults.add(Fault("POST", "start$", "reset-before"))
     with agent() as parts:
         assert isinstance(turn(parts, wanted(state=RunState.RUNNING)), Retry)
-        assert "PVE may yet begin: start" in str(turn(parts, wanted(state=RunState.RUNNING)))
+        assert "PVE may yet start" in str(turn(parts, wanted(state=RunState.RUNNING)))
         assert len(site.devnode.mutations) == 1, "PVE may still be working on the first"
         site.clock.pass_by(60)
         assert turn(parts, wanted(state=RunState.RUNNING)) == Converged()
