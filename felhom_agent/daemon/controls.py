@@ -24,6 +24,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from felhom_agent.daemon.applyroutes import applied, apply, withdraw
+from felhom_agent.daemon.controlanswers import done, tell
 from felhom_agent.daemon.controlview import Access, events_of, status_of
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.journal.shape import MAX_SUSPENSION
@@ -84,6 +86,9 @@ class Controls:
             ControlRoute("POST", "/v1/freeze", self._handler(self._freeze, ("why",), _PAUSE), True),
             ControlRoute("POST", "/v1/thaw", self._handler(self._thaw, ()), True),
             ControlRoute("POST", "/v1/approve", self._handler(_approve, ("plan",)), True),
+            ControlRoute("POST", "/v1/apply", self._handler(apply, ("guests",)), True),
+            ControlRoute("GET", "/v1/apply", self._handler(applied, ("apply",))),
+            ControlRoute("POST", "/v1/withdraw", self._handler(withdraw, ("apply",)), True),
             ControlRoute("POST", "/v1/hub-unblock", self._handler(self._unblock, ()), True),
             ControlRoute("POST", "/v1/hub-forget", self._handler(self._forget, ()), True),
         )
@@ -126,7 +131,7 @@ class Controls:
         if self._wake(access):
             text = "every guest is looked at now, by the word of %s"
             _log.info(text, by, extra=fields(CONTROLLED, by=by))
-        return _done("Every guest is looked at now.", status=202)
+        return done("Every guest is looked at now.", status=202)
 
     def _pause(self, access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
         vmid, seconds, why = _vmid(given), _seconds(given), _why(given)
@@ -136,7 +141,7 @@ class Controls:
             raise ControlError(409, str(error)) from None
         self._wake(access)
         subject = f"Guest {vmid} is" if vmid else "All guests are"
-        return _done(f"{subject} left alone {_until(seconds)}{_because(why)}.")
+        return done(f"{subject} left alone {_until(seconds)}{_because(why)}.")
 
     def _resume(self, access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
         vmid = _vmid(given)
@@ -147,7 +152,7 @@ class Controls:
             words = f"Guest {vmid} {'is paused no more' if was else 'was not paused'}."
         else:
             words = "The pause of all guests has ended." if was else _NO_PAUSE
-        return _done(words + _still(access, vmid), done=was)
+        return done(words + _still(access, vmid), done=was)
 
     def _freeze(self, access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
         seconds, why = _seconds(given), _why(given)
@@ -155,23 +160,23 @@ class Controls:
             raise ControlError(400, "why: a freeze needs a reason")
         access.suspensions.freeze(seconds, why, by)
         self._wake(access)
-        return _done(f"Nothing of this host is changed {_until(seconds)}{_because(why)}.")
+        return done(f"Nothing of this host is changed {_until(seconds)}{_because(why)}.")
 
     def _thaw(self, access: Access, _given: dict[str, Any], by: str) -> ControlAnswer:
         was = access.suspensions.thaw(by)
         if was:
             self._wake(access)
         words = "The freeze has ended." if was else "There was no freeze."
-        return _done(words + _still(access, ALL), done=was)
+        return done(words + _still(access, ALL), done=was)
 
     def _unblock(self, access: Access, _given: dict[str, Any], by: str) -> ControlAnswer:
         hub = _hub(access)
         needed = hub.kept.blocked or hub.kept.may_block
         if needed:
             hub.let_block(allowed=False)
-            _tell("the hub's block is ended, and it may block this host no more", by)
+            tell("the hub's block is ended, and it may block this host no more", by)
             self._wake(access)
-        return _done(
+        return done(
             "The hub no longer blocks this host, and cannot until `felhom-agent hub trust`.",
             done=needed,
         )
@@ -181,9 +186,9 @@ class Controls:
         needed = bool(hub.kept.generation) or hub.kept.state is not None
         if needed:
             hub.forget()
-            _tell("what the hub desired is forgotten", by)
+            tell("what the hub desired is forgotten", by)
             self._wake(access)
-        return _done("Forgotten. The hub is asked again with the next report.", done=needed)
+        return done("Forgotten. The hub is asked again with the next report.", done=needed)
 
     def _wake(self, access: Access) -> bool:
         """Let the loop look at once; return whether that was not asked for already."""
@@ -236,17 +241,9 @@ def _approve(access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
     guests = access.approve(plan)
     if not guests:
         raise ControlError(404, f"no plan {plan} is held")
-    _tell(f"plan {plan} is approved; it lets {guests} guests pass for an hour", by)
+    tell(f"plan {plan} is approved; it lets {guests} guests pass for an hour", by)
     access.wake()
-    return _done(f"Plan {plan} is approved; it lets {guests} guests pass for an hour.")
-
-
-def _done(text: str, *, status: int = 200, done: bool = True) -> ControlAnswer:
-    return ControlAnswer(status, {"done": done, "text": text})
-
-
-def _tell(words: str, by: str) -> None:
-    _log.warning("%s, by the word of %s", words, by, extra=fields(CONTROLLED, by=by))
+    return done(f"Plan {plan} is approved; it lets {guests} guests pass for an hour.")
 
 
 def _hub(access: Access) -> HubProvider:

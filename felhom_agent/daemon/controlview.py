@@ -31,6 +31,7 @@ from felhom_agent.model import (
 )
 from felhom_agent.planning.actions import describe
 from felhom_agent.printable import moment_text
+from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.brake import HeldPlan
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.service.ring import EventEntry, Excerpt
@@ -57,6 +58,11 @@ class Access:
     wake: Callable[[], None]
     approve: Approve
     held: Callable[[], HeldPlan]
+    apply: Callable[[Mapping[int, frozenset[str]], str], str]
+    """Given guests with the acts that were agreed to, and who agreed, carries them out; returns the
+    apply's name. Raises TooManyApplies.
+    """
+    applies: Applies
     hub: HubProvider | None = None
 
 

@@ -100,7 +100,7 @@ class Passes:
         self._scheduler.number += 1
         begun, since = self._now(), self._clock()
         with within(**{"pass": self._scheduler.number}):
-            good = self._try(load, remember=remember)
+            good = self._try(load, since, remember=remember)
         seconds = self._clock() - since
         self.latest = Pass(
             begun, seconds, good, self._declared, self._settles_in, self._plans, self._here,
@@ -108,7 +108,7 @@ class Passes:
         )  # fmt: skip
         return good
 
-    def _try(self, load: Callable[[], Desired], *, remember: bool) -> bool:
+    def _try(self, load: Callable[[], Desired], begun: float, *, remember: bool) -> bool:
         try:
             desired = load()
             self._declared = frozenset(desired.guests.keys() | desired.held.keys())
@@ -130,7 +130,9 @@ class Passes:
             return False
         except Exception as error:  # a bug of ours must not end the daemon
             self._health.failed(error)
+            self._scheduler.failed_to_look(f"the node could not be observed: {error}", begun)
             return False
+        self._scheduler.look_at_applied(begun)
         self._health.ended_well()
         return True
 
@@ -190,7 +192,7 @@ class Passes:
             for vmid, found in plans.items()
             if found.actions
         }
-        self._scheduler.consider(plans, seen, self._busy())
+        self._scheduler.consider(plans, seen, self._busy(), begun)
 
     def _busy(self) -> set[int]:
         """Return the guests that have operations in flight."""

@@ -22,7 +22,7 @@ ADMINS = "felhom-admin"
 """The group whose members may open the socket."""
 MAX_HEAD = 16_384
 """The longest request line and headers, in bytes."""
-MAX_BODY = 65_536
+MAX_BODY = 1_048_576
 """The longest body, in bytes."""
 
 # RFC 9112, 3 and 5; of a target only the path form.

@@ -26,7 +26,9 @@ from felhom_agent.journal import suspensions as journaled
 from felhom_agent.journal.content import NAME
 from felhom_agent.journal.shape import MAX_SUSPENSION
 from felhom_agent.journal.suspensions import Suspensions
-from felhom_agent.model import Mode
+from felhom_agent.model import Change, Kind, Mode, SetConfig
+from felhom_agent.model import Start as StartGuest
+from felhom_agent.planning.acts import prints_of
 from felhom_agent.reconcile.brake import HeldPlan
 from felhom_agent.service.control import Caller, ControlAnswer, ControlServer
 from felhom_agent.service.controlclient import MAX_ANSWER, call
@@ -742,3 +744,65 @@ class TestProcess:
                 stack.enter_context(connect(path))
             assert agent.end() == 0
         assert agent.count("internal error") == 0
+
+
+class TestApply:
+    def test_what_was_agreed_to_is_carried_out_and_told_step_by_step(
+        self, site: Site, start: Start, path: Path
+    ) -> None:
+        site.declare(RUNNING)
+        agent = start(QUICK + 'mode = "observe"\n')
+        agent.wait_for("guest 100: blocked")
+        acts = prints_of(
+            [SetConfig(100, Kind.QEMU, (Change("cores", "1", "2"),)), StartGuest(100, Kind.QEMU)]
+        )
+        reply = asked(path, "POST", "/v1/apply", {"guests": {"100": sorted(acts)}})
+        assert reply.status == 202
+        valid("apply", reply.body)
+        assert reply.body["open"]
+
+        def progress() -> dict[str, Any]:
+            found = asked(path, "GET", f"/v1/apply?apply={reply.body['apply']}")
+            assert found.status == 200
+            valid("apply", found.body)
+            return found.body
+
+        wait_until(lambda: not progress()["open"])
+        (guest,) = progress()["guests"]
+        assert (guest["vmid"], guest["outcome"], guest["why"]) == (100, "converged", "")
+        assert [step["state"] for step in guest["steps"]] == ["succeeded", "succeeded"]
+        assert all(step["ended"] for step in guest["steps"])
+        assert guest["steps"][1]["upid"].startswith("UPID:pve1:")
+        assert agent.count("1 guests are applied: 100, by the word of root") == 1
+        assert agent.end() == 0
+
+    def test_what_has_not_begun_is_withdrawn_and_an_unknown_one_is_told(self, begin: Begin) -> None:
+        controls = Controls()
+        with controls.attached(begin().daemon.access()):
+            name = ask(controls, "/v1/apply", '{"guests": {"100": []}}').body["apply"]
+            body = f'{{"apply": "{name}"}}'
+            assert ask(controls, "/v1/withdraw", body).body["done"] is True
+            assert ask(controls, "/v1/withdraw", body).body["done"] is False
+            with pytest.raises(ControlError, match="no such apply"):
+                ask(controls, "/v1/withdraw", '{"apply": "x"}')
+
+    def test_a_guest_that_is_being_applied_is_not_applied_again(self, begin: Begin) -> None:
+        controls = Controls()
+        with controls.attached(begin().daemon.access()):
+            ask(controls, "/v1/apply", '{"guests": {"100": []}}')
+            with pytest.raises(ControlError, match="guest 100 is being applied") as caught:
+                ask(controls, "/v1/apply", '{"guests": {"100": []}}')
+            assert caught.value.status == 409
+
+    @pytest.mark.parametrize(
+        "guests",
+        ["[]", "{}", "null", '{"99": []}', '{"x": []}', '{"1e3": []}', '{"\\u0661\\u0660\\u0660": []}',
+         '{"100": null}', '{"100": [1]}', '{"100": ["x"]}', '{"1000000000": []}',
+         '{"100": ["' + "A" * 32 + '"]}', '{"100": ["' + "a" * 33 + '"]}'],
+    )  # fmt: skip
+    def test_what_is_no_list_of_guests_and_acts_is_refused(self, begin: Begin, guests: str) -> None:
+        controls = Controls()
+        with controls.attached(begin().daemon.access()):
+            with pytest.raises(ControlError) as caught:
+                ask(controls, "/v1/apply", f'{{"guests": {guests}}}')
+            assert caught.value.status == 400
