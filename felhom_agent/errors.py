@@ -35,12 +35,24 @@ other side's words quote one.
 
 from __future__ import annotations
 
-from felhom_agent.model import Problem
+from typing import TYPE_CHECKING
+
 from felhom_agent.redaction import redacted
+
+if TYPE_CHECKING:
+    from felhom_agent.model import Problem
+
+# What a proxy says of a node that does not answer it now; 595 and on are PVE's own proxy's.
+_AWAY = frozenset({502, 503, 504, *range(595, 600)})
 
 
 class FelhomError(Exception):
-    """The root: whatever felhom-agent raises on purpose."""
+    """The root: whatever felhom-agent raises on purpose.
+
+    `temporary` tells that the same may succeed a little later, with nobody changing anything.
+    """
+
+    temporary = False
 
 
 class ConfigError(FelhomError):
@@ -73,6 +85,7 @@ class PveError(FelhomError):
         self.status = status
         self.timed_out = timed_out
         self.cut_off = cut_off
+        self.temporary = type(self).temporary or timed_out or cut_off or status in _AWAY
         super().__init__(self.text)
 
     def __str__(self) -> str:
@@ -125,6 +138,8 @@ class Denied(Rejected):
 class Busy(Unchanged):
     """Somebody else holds the guest's lock."""
 
+    temporary = True
+
 
 class Stale(Unchanged):
     """The configuration changed since it was read; nothing was written."""
@@ -132,6 +147,8 @@ class Stale(Unchanged):
 
 class NoQuorum(Unchanged):
     """The cluster has no quorum, so that PVE can write nothing; observe only until it has."""
+
+    temporary = True
 
 
 class Missing(Unchanged):
@@ -200,6 +217,8 @@ class HubError(FelhomError):
 
 class HubAway(HubError):
     """The hub gave no answer, or not in time."""
+
+    temporary = True
 
 
 class HubRefused(HubError):

@@ -32,7 +32,14 @@ _HEARS_WITHIN = 0.2
 
 
 class NoConnection(OSError):
-    """There is no connection, so nothing was sent; the text goes on after the endpoint's name."""
+    """There is no connection, so nothing was sent; the text goes on after the endpoint's name.
+
+    `temporary` tells that there may be one a little later, with nobody changing anything.
+    """
+
+    def __init__(self, text: str, *, temporary: bool = False) -> None:
+        super().__init__(text)
+        self.temporary = temporary
 
 
 class Bounds:
@@ -151,7 +158,14 @@ def connected(host: str, port: int, bounds: Bounds) -> socket.socket:
         if bounds.overrun:
             raise
         why = error.strerror if isinstance(error, OSError) else "its name is none"
-        raise NoConnection(f"cannot be reached: {why or error}") from None
+        raise NoConnection(f"cannot be reached: {why or error}", temporary=_passes(error)) from None
+
+
+def _passes(error: OSError | UnicodeError) -> bool:
+    """Return whether a node that could not be reached may be later; a wrong name stays wrong."""
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_AGAIN
+    return isinstance(error, OSError)
 
 
 def _first(found: list[Any], bounds: Bounds) -> socket.socket:
