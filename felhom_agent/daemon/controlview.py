@@ -58,6 +58,8 @@ class Access:
     wake: Callable[[], None]
     approve: Approve
     held: Callable[[], HeldPlan]
+    next_pass: Callable[[], float | None]
+    """Returns when the next pass is due (seconds since the epoch); None: at once."""
     apply: Callable[[Mapping[int, frozenset[str]], str], str]
     """Given guests with the acts that were agreed to, and who agreed, carries them out; returns the
     apply's name. Raises TooManyApplies.
@@ -87,6 +89,7 @@ def status_of(access: Access) -> dict[str, Any]:
         ],
         "suspensions": [_suspension(each) for each in access.suspensions.all()],
         "last_pass": _pass(passed),
+        "next_pass": None if (due := access.next_pass()) is None else moment_text(due),
         "counts": _counts(facts, activity),
         "guests": [
             _guest(vmid, facts, passed, activity)

@@ -250,6 +250,13 @@ class TestWhatAPersonAsks:
         assert found["held"] == {"plan": "3f9c2a71", "vmids": [101, 102]}
         assert status_of(daemon.access())["held"] is None
 
+    def test_when_the_node_is_looked_at_next(self, site: Site, begin: Begin) -> None:
+        agent = begin(interval=60.0)
+        assert seen_by(agent)["next_pass"] is None
+        agent.daemon._next_pass = agent.monotonic() + 60.0
+        due = datetime.fromisoformat(seen_by(agent)["next_pass"]).timestamp()
+        assert due == pytest.approx(site.clock() + 60.0, abs=1.0)
+
     def test_how_it_is_with_the_hub(self, site: Site, begin: Begin) -> None:
         config = load(site.write_config(QUICK + HUB))
         hub = HubProvider(config.journal.directory, config.hub, keeps=False)
