@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from felhom_agent.cli.inforce import InForce, in_force
+from felhom_agent.cli.agentstate import AgentState, agent_state
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import desired_now
 from felhom_agent.daemon.history import HistoryReader
@@ -80,7 +80,7 @@ class Outlook:
     desired: Desired
     guests: Mapping[int, GuestOutlook]
     undeclared: int
-    force: InForce
+    agent: AgentState
 
     @property
     def failed(self) -> bool:
@@ -110,7 +110,7 @@ def look(config: Config, node: Node, vmids: Collection[int] = ()) -> Outlook:
             for vmid, found in plans.items()
         },
         undeclared=len(actual.guests.keys() - whole.guests.keys() - whole.held.keys()),
-        force=in_force(config, records),
+        agent=agent_state(config, records),
     )
 
 

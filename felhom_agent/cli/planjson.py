@@ -13,9 +13,8 @@ from felhom_agent.printable import moment_text
 
 def as_json(outlook: Outlook) -> dict[str, Any]:
     """Given an outlook, return it as plain data; an absent value is null, a secret is hidden."""
-    force = outlook.force
+    agent = outlook.agent
     return {
-        "schema": 1,
         "node": outlook.node,
         "observed_at": moment_text(outlook.at),
         "guests": [_guest(guest, outlook) for guest in outlook.guests.values()],
@@ -23,10 +22,10 @@ def as_json(outlook: Outlook) -> dict[str, Any]:
         "not_declared": outlook.undeclared,
         "problems": [str(problem) for problem in outlook.desired.problems],
         "agent": {
-            "running": force.running,
-            "observes": force.observes,
-            "next_pass": force.next_pass or None,
-            "held": list(force.held),
+            "running": agent.running,
+            "observes": agent.observes,
+            "next_pass": agent.next_pass or None,
+            "held": list(agent.held),
         },
     }
 
@@ -52,7 +51,7 @@ def _guest(guest: GuestOutlook, outlook: Outlook) -> dict[str, Any]:
         "withheld": plan.withheld or None,
         "refused": plan.refused or None,
         "notes": list(plan.notes),
-        "held": outlook.force.of(plan.vmid) or None,
+        "held": outlook.agent.of(plan.vmid) or None,
         "remark": outlook.desired.remarks.get(plan.vmid),
     }
 

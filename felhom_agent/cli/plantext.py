@@ -19,7 +19,7 @@ from felhom_agent.cli.terminal import Line, Part, Style, cells
 from felhom_agent.model import ABSENT, Change, Kind, Mode, SetConfig
 from felhom_agent.options import lookup
 from felhom_agent.planning.effects import Effect
-from felhom_agent.planning.foresight import Foresight, ForeseenChange
+from felhom_agent.planning.foresight import ForeseenChange, Foresight
 
 HANG = 6
 """Where a line goes on that is too long."""
@@ -45,7 +45,7 @@ def lines(outlook: Outlook, stop_timeout: float) -> Iterator[Line]:
         yield from _body(guest, stop_timeout)
         if remark := outlook.desired.remarks.get(guest.plan.vmid):
             yield ("  ", remark)
-        if why := outlook.force.of(guest.plan.vmid):
+        if why := outlook.agent.of(guest.plan.vmid):
             yield ("  ", Part("held  ", Style.WARN), why)
     yield ()
     yield from _sums(outlook)
@@ -98,20 +98,20 @@ def _sums(outlook: Outlook) -> Iterator[Line]:
 
 def what_next(outlook: Outlook) -> Iterator[str]:
     """Given an outlook that was only shown, yield who will do it, and when, in sentences."""
-    force = outlook.force
+    agent = outlook.agent
     vmids = [str(v) for v, guest in outlook.guests.items() if guest.changes]
-    yield from (f"Held: {why}" for why in force.held)
+    yield from (f"Held: {why}" for why in agent.held)
     if not vmids:
         yield "Nothing was changed."
         return
     few = " ".join(vmids) if len(vmids) <= 3 else "[VMID...]"
     command = f"felhom-agent apply {few}"
-    if force.held:
+    if agent.held:
         yield "Nothing was changed, and nothing will be while that holds."
-    elif force.running and not force.observes:
-        at = _clock(force.next_pass)
+    elif agent.running and not agent.observes:
+        at = _clock(agent.next_pass)
         yield f"Nothing was changed. The agent does this itself{at}; at once: {command}"
-    elif force.observes:
+    elif agent.observes:
         yield f"Nothing was changed; the agent only observes. To do it: {command}"
     else:
         yield f"Nothing was changed. To do it: {command}"
@@ -170,7 +170,7 @@ def _body(guest: GuestOutlook, stop_timeout: float) -> Iterator[Line]:
     width = max((cells(each.change.key) for each in seen.changes), default=0)
     if not plan.withheld:
         yield from (_changed(plan.kind, each, width) for each in seen.changes)
-        yield from _power(guest, seen, stop_timeout)
+        yield from _power(seen, stop_timeout)
     if plan.unread:
         yield _sign("x", Style.BAD, f"not observed: {plan.unread}")
     if plan.refused:
@@ -217,7 +217,7 @@ def _values(kind: Kind | None, change: Change) -> str:
     return f"{before} -> none{default}"
 
 
-def _power(guest: GuestOutlook, seen: Foresight, stop_timeout: float) -> Iterator[Line]:
+def _power(seen: Foresight, stop_timeout: float) -> Iterator[Line]:
     if seen.restarts:
         yield _sign(">", Style.BAD, "shut down, then start")
     elif seen.may_restart:

@@ -16,7 +16,7 @@ from felhom_agent.daemon.waiting import Activity
 from felhom_agent.journal.operation import Operation
 from felhom_agent.model import Converged, outcome_word
 from felhom_agent.printable import moment_text
-from felhom_agent.reconcile.applies import Part, TooManyApplies
+from felhom_agent.reconcile.applies import AppliedGuest, TooManyApplies
 from felhom_agent.service.control import ControlAnswer
 from felhom_agent.service.request import ControlError
 
@@ -75,7 +75,7 @@ def _progress(access: Access, name: str) -> dict[str, Any]:
     }
 
 
-def _guest(part: Part, activity: Activity) -> dict[str, Any]:
+def _guest(part: AppliedGuest, activity: Activity) -> dict[str, Any]:
     outcome = part.outcome
     at_work = "running" if part.vmid in activity.running else "queued"
     idle = outcome is not None or part.vmid not in activity.running | activity.queued
@@ -95,6 +95,7 @@ def _step(operation: Operation) -> dict[str, Any]:
         "state": str(operation.state),
         "begun": moment_text(operation.begun),
         "ended": moment_text(operation.ended) if operation.ended else None,
+        "seconds": round(operation.ended - operation.begun, 3) if operation.ended else None,
         "upid": operation.upid,
         "why": operation.why,
     }

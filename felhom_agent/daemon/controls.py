@@ -87,7 +87,9 @@ class Controls:
             ControlRoute("POST", "/v1/thaw", self._handler(self._thaw, ()), True),
             ControlRoute("POST", "/v1/approve", self._handler(_approve, ("plan",)), True),
             ControlRoute("POST", "/v1/apply", self._handler(apply, ("guests",)), True),
-            ControlRoute("GET", "/v1/apply", self._handler(applied, ("apply",))),
+            ControlRoute(
+                "GET", "/v1/apply", self._handler(applied, ("apply",)), parameters=("apply",)
+            ),
             ControlRoute("POST", "/v1/withdraw", self._handler(withdraw, ("apply",)), True),
             ControlRoute("POST", "/v1/hub-unblock", self._handler(self._unblock, ()), True),
             ControlRoute("POST", "/v1/hub-forget", self._handler(self._forget, ()), True),
@@ -99,8 +101,9 @@ class Controls:
         """Return a handler that checks which fields are there, and gives them to `do`."""
 
         def handle(request: ControlRequest, caller: Caller) -> ControlAnswer:
-            given = request.fields()
             known = {*needed, *optional}
+            reads = request.method == "GET"
+            given = {**(request.parameters(known) if reads else {}), **request.fields()}
             if unknown := sorted(given.keys() - known):
                 raise ControlError(400, f"unknown: {', '.join(unknown)[:100]}")
             if missing := [name for name in needed if name not in given]:

@@ -57,14 +57,14 @@ class Access:
     suspensions: Suspensions
     wake: Callable[[], None]
     approve: Approve
-    held: Callable[[], HeldPlan]
-    next_pass: Callable[[], float | None]
-    """Returns when the next pass is due (seconds since the epoch); None: at once."""
     apply: Callable[[Mapping[int, frozenset[str]], str], str]
     """Given guests with the acts that were agreed to, and who agreed, carries them out; returns the
     apply's name. Raises TooManyApplies.
     """
     applies: Applies
+    held: Callable[[], HeldPlan]
+    next_pass: Callable[[], float]
+    """Returns when the next pass begins at the latest, in seconds since the epoch."""
     hub: HubProvider | None = None
 
 
@@ -89,7 +89,7 @@ def status_of(access: Access) -> dict[str, Any]:
         ],
         "suspensions": [_suspension(each) for each in access.suspensions.all()],
         "last_pass": _pass(passed),
-        "next_pass": None if (due := access.next_pass()) is None else moment_text(due),
+        "next_pass": moment_text(access.next_pass()),
         "counts": _counts(facts, activity),
         "guests": [
             _guest(vmid, facts, passed, activity)

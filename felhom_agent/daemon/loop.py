@@ -239,16 +239,15 @@ class Daemon:
             wake=lambda: self.send(WAKE),
             hub=self._hub_provider,
             approve=lambda plan_id: self._parts.brake.approve(plan_id),
-            held=lambda: self._parts.brake.held,
-            next_pass=self._next_pass_at,
             apply=self.apply,
             applies=self._parts.applies,
+            held=lambda: self._parts.brake.held,
+            next_pass=self._next_pass_at,
         )
 
-    def _next_pass_at(self) -> float | None:
-        """Return when the next pass is due, in seconds since the epoch; None: at once."""
-        left = self._next_pass - self._clock()
-        return self._parts.operations.now() + left if left > 0 else None
+    def _next_pass_at(self) -> float:
+        """Return when the next pass begins, in seconds since the epoch; asked from any thread."""
+        return self._parts.operations.now() + max(0.0, self._next_pass - self._clock())
 
     def apply(self, acts: Mapping[int, frozenset[str]], by: str) -> str:
         """Given guests, each with the acts that a person agreed to, let the loop carry them out;

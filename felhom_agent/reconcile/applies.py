@@ -39,7 +39,7 @@ class TooManyApplies(FelhomError):
 
 
 @dataclass(frozen=True)
-class Part:
+class AppliedGuest:
     """One guest of an apply: its outcome, None while it is open, and its operations by id."""
 
     vmid: int
@@ -55,7 +55,7 @@ class Apply:
     name: str
     by: str
     told: float
-    parts: dict[int, Part]
+    parts: dict[int, AppliedGuest]
 
     @property
     def open(self) -> bool:
@@ -83,7 +83,7 @@ class Applies:
             if sum(each.open for each in self._applies.values()) >= MAX_OPEN:
                 raise TooManyApplies(f"{MAX_OPEN} applies are under way; wait for the end of one")
             name = secrets.token_hex(6)
-            parts = {vmid: Part(vmid, prints) for vmid, prints in sorted(acts.items())}
+            parts = {vmid: AppliedGuest(vmid, prints) for vmid, prints in sorted(acts.items())}
             found = Apply(name, by, told, parts)
             self._applies[name] = found
             self._open |= dict.fromkeys(parts, found)
@@ -105,7 +105,7 @@ class Applies:
                 self._close(part.vmid, Blocked(WITHDRAWN))
             return len(parts)
 
-    def parts(self, name: str) -> tuple[Part, ...] | None:
+    def parts(self, name: str) -> tuple[AppliedGuest, ...] | None:
         """Given an apply's name, return its guests as they are now; None if there is none."""
         with self._lock:
             found = self._applies.get(name)
@@ -150,7 +150,9 @@ class Applies:
             if found is not None:
                 part = found.parts[operation.vmid]
                 steps = {**part.operations, operation.op_id: operation}
-                found.parts[operation.vmid] = Part(part.vmid, part.acts, part.outcome, steps)
+                found.parts[operation.vmid] = AppliedGuest(
+                    part.vmid, part.acts, part.outcome, steps
+                )
 
     def settle(self, vmid: int, outcome: Outcome, looked: float) -> None:
         """Given a guest, what came of it, and when the look at it began (seconds of the main loop's
@@ -165,4 +167,4 @@ class Applies:
         """End a guest's part. The caller holds the lock."""
         found = self._open.pop(vmid)
         part = found.parts[vmid]
-        found.parts[vmid] = Part(vmid, part.acts, outcome, part.operations)
+        found.parts[vmid] = AppliedGuest(vmid, part.acts, outcome, part.operations)

@@ -27,7 +27,13 @@ from felhom_agent.model import (
     Stop,
 )
 from felhom_agent.planning.acts import prints_of
-from felhom_agent.reconcile.applies import MAX_OPEN, WITHDRAWN, Applies, Part, TooManyApplies
+from felhom_agent.reconcile.applies import (
+    MAX_OPEN,
+    WITHDRAWN,
+    AppliedGuest,
+    Applies,
+    TooManyApplies,
+)
 from tests.conftest import Clock, Site
 from tests.daemon.running import Begin, Running, add, asked, declare_restarted, declare_running
 
@@ -44,7 +50,7 @@ def tell(agent: Running, acts: dict[int, Iterable[Action]]) -> str:
     return name
 
 
-def parts(agent: Running, name: str) -> dict[int, Part]:
+def parts(agent: Running, name: str) -> dict[int, AppliedGuest]:
     found = agent.daemon._parts.applies.parts(name)
     assert found is not None
     return {part.vmid: part for part in found}
@@ -108,8 +114,10 @@ def test_a_restart_is_done_only_if_it_was_shown(
     (vmid,) = add(site, 1, running=True)
     declare_restarted(site, [vmid])
     change = SetConfig(vmid, Kind.QEMU, (Change("cores", "1", "2"),))
-    restart = [Stop(vmid, Kind.QEMU, restart=True), Start(vmid, Kind.QEMU)]
-    name = tell(observing, {vmid: [change, *(restart if shown else [])]})
+    shown_acts: list[Action] = [change]
+    if shown:
+        shown_acts += [Stop(vmid, Kind.QEMU, restart=True), Start(vmid, Kind.QEMU)]
+    name = tell(observing, {vmid: shown_acts})
     observing.look()
     assert isinstance(outcome(observing, name, vmid), Converged if shown else Blocked)
     assert asked(site, "shutdown") == ([vmid] if shown else [])

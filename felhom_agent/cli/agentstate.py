@@ -23,13 +23,13 @@ OBSERVING = 'mode = "observe"'
 
 
 @dataclass(frozen=True)
-class InForce:
+class AgentState:
     """What is in force on this host.
 
     `running` tells whether an agent runs, None if it could not be asked; `why_not_asked` says why.
-    `held` are the reasons for which it changes nothing, `guests` those for single guests. `observes`
-    tells of observe mode. `next_pass` is when it looks at the guests next (RFC 3339; empty: not
-    known).
+    `held` are the reasons for which it changes nothing, `guests` those for single guests.
+    `observes` tells of observe mode. `next_pass` is when it looks at the guests next (RFC 3339;
+    empty: not known).
     """
 
     running: bool | None
@@ -44,7 +44,7 @@ class InForce:
         return "; ".join(why for each, why in self.guests if each == vmid)
 
 
-def in_force(config: Config, records: Iterable[Record]) -> InForce:
+def agent_state(config: Config, records: Iterable[Record]) -> AgentState:
     """Given the configuration and the journal's records, return what is in force."""
     if config.control.socket is not None:
         try:
@@ -56,11 +56,11 @@ def in_force(config: Config, records: Iterable[Record]) -> InForce:
     return _as_written(config, records, running=None, why="it has no control socket")
 
 
-def _as_told(status: dict[str, Any]) -> InForce:
+def _as_told(status: dict[str, Any]) -> AgentState:
     """Return what a running agent tells."""
     holds = [hold for hold in status.get("holds") or [] if isinstance(hold, dict)]
     whole = [hold for hold in holds if not hold.get("vmid")]
-    return InForce(
+    return AgentState(
         running=True,
         observes=any(hold.get("name") == "mode" for hold in whole),
         held=tuple(str(h.get("why")) for h in whole if h.get("name") != "mode"),
@@ -71,10 +71,10 @@ def _as_told(status: dict[str, Any]) -> InForce:
 
 def _as_written(
     config: Config, records: Iterable[Record], *, running: bool | None, why: str
-) -> InForce:
+) -> AgentState:
     """Return what configuration and journal tell."""
     found = reasons(records, Moment(time.time(), since_boot(), boot_id()))
-    return InForce(
+    return AgentState(
         running=running,
         observes=config.reconcile.mode is Mode.OBSERVE,
         held=tuple(text for said, text in found.items() if not said.vmid),
