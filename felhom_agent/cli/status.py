@@ -198,7 +198,8 @@ def drawn(lines: list[str], height: int) -> str:
     room = max(_FEWEST_LINES, height - 1)
     if len(lines) > room:
         lines = [*lines[: room - 1], f"... {len(lines) - room + 1} more lines"]
-    return _HOME + "".join(f"{line}{_END_OF_LINE}\n" for line in lines) + _REST_OF_SCREEN
+    # The line feed that follows must not scroll: the last line has none of its own.
+    return _HOME + "\n".join(line + _END_OF_LINE for line in lines) + _REST_OF_SCREEN
 
 
 def _height() -> int:
