@@ -6,7 +6,8 @@ import pytest
 
 from felhom_agent.cli import answers
 
-ODD = [None, True, False, 0, -1, 5, 1.5, float("nan"), float("inf"), 10**400, "", "x", "\ud800",
+ODD: list[object] = [None, True, False, 0, -1, 5, 1.5, float("nan"), float("inf"),
+       10**400, "", "x", "\ud800",
        "2026-11-26", "2026-11-26T19:30:00",
        "9999-99-99T00:00:00Z", [], [1], [[]], [{}], {}, {"a": 1},
        [{"vmid": True}], [{"vmid": "101"}], [{"vmid": 99}], [{"vmid": 10**9}]]  # fmt: skip

@@ -269,7 +269,20 @@ class TestOthers:
             held={"plan": "x", "vmids": [101]}, hub={"generation": 1, "blocked": True},
             trouble="z",
         )  # fmt: skip
-        odd = [None, True, -1, 10**400, 1e300, float("nan"), "", "\ud800\x1b", [], [[]], [None], {}]
+        odd: list[Any] = [
+            None,
+            True,
+            -1,
+            10**400,
+            1e300,
+            float("nan"),
+            "",
+            "\ud800\x1b",
+            [],
+            [[]],
+            [None],
+            {},
+        ]
         chance = random.Random(16)  # noqa: S311
         for _ in range(3000):
             found = copy.deepcopy(whole)
