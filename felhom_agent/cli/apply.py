@@ -108,7 +108,7 @@ def _agent(config: Config, outlook: Outlook) -> Iterator[Ask]:
     if outlook.agent.running is not False and config.control.socket is not None:
         yield partial(call, config.control.socket)
         return
-    say("No agent runs here: this command does it itself.")
+    complain("no agent runs here: this command does it itself")
     # What it has to say of the other guests is not asked here.
     logging.getLogger("felhom_agent").setLevel(logging.ERROR)
     with temporary_agent(config) as ask:
