@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     page = Page()
     show(first, source, page, as_json=arguments.json)
     if arguments.follow:
-        _follow(source, page, as_json=arguments.json)
+        follow(source, page, threading.Event().wait, as_json=arguments.json)
     return OK
 
 
@@ -168,11 +168,14 @@ def show(events: Sequence[Event], source: Source, page: Page, *, as_json: bool) 
             put(page.line(event), hang=4)
 
 
-def _follow(source: Source, page: Page, *, as_json: bool) -> None:
-    """Print what happens until Ctrl-C; say once when the agent is away, and when it is back."""
-    pause, away = threading.Event(), False
+def follow(source: Source, page: Page, wait: Callable[[float], object], *, as_json: bool) -> None:
+    """Print what happens until Ctrl-C; say once when the agent is away, and when it is back.
+
+    `wait` lets so many seconds go by. Raise as `say` does.
+    """
+    away = False
     while True:
-        pause.wait(_PAUSE)
+        wait(_PAUSE)
         try:
             new, word = source.read()
         except FelhomError as error:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from felhom_agent.cli.codes import ERROR, OK, USAGE
-from felhom_agent.cli.events import Page, Source
+from felhom_agent.cli.events import Page, Source, follow
 from felhom_agent.cli.main import main
 from felhom_agent.errors import FelhomError
 from felhom_agent.service.control import ControlAnswer, ControlRoute, ControlServer
@@ -103,15 +103,15 @@ class Following:
 
 
 @pytest.fixture
-def follow(site: Site) -> Iterator[Callable[..., Following]]:
+def begin(site: Site) -> Iterator[Callable[..., Following]]:
     with ExitStack() as stack:
 
-        def begin(*words: str) -> Following:
+        def run(*words: str) -> Following:
             made = Following(site.directory / "agent.toml", *words)
             stack.callback(made.close)
             return made
 
-        yield begin
+        yield run
 
 
 def event(number: int, vmid: int | None = None, **more: object) -> dict[str, Any]:
@@ -318,12 +318,40 @@ class TestFollowing:
         with answering(socket_path, events=told(event(1), event(2))):
             assert [each["number"] for each in source.read()[0]] == [2]
 
+    def test_an_agent_that_is_away_for_long_is_told_of_once_and_so_is_its_return(
+        self, socket_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        source = Source(socket_path, frozenset())
+        with answering(socket_path, events=told(event(1))):
+            source.read()
+        with ExitStack() as stack:
+            there = answering(socket_path, events=told(event(2), run="b"))
+            steps = iter([None, None, None, lambda: stack.enter_context(there), None, None])
+
+            def wait(seconds: float) -> None:
+                assert 0 < seconds <= 1
+                try:
+                    step = next(steps)
+                except StopIteration:
+                    raise KeyboardInterrupt from None
+                if step is not None:
+                    step()
+
+            with pytest.raises(KeyboardInterrupt):
+                follow(source, Page(), wait, as_json=False)
+        out, err = capsys.readouterr()
+        waiting, back, again = err.splitlines()
+        assert waiting.startswith("felhom-agent: waiting for the agent: no agent runs here")
+        assert back == "felhom-agent: the agent answers again"
+        assert again == "felhom-agent: the agent was started again"
+        assert (out.count("\n"), "event 2" in out) == (1, True)
+
     def test_it_goes_on_across_a_restart_of_the_agent_and_says_each_once(
-        self, site: Site, felhom: Felhom, start: Start, follow: Callable[..., Following]
+        self, site: Site, felhom: Felhom, start: Start, begin: Callable[..., Following]
     ) -> None:
         agent = start()
         wait_until(lambda: "agent-started" in felhom("events")[1])
-        following = follow("-n", "5")
+        following = begin("-n", "5")
         wait_until(lambda: following.says("agent-started"))
         site.declare(DECLARED)
         wait_until(lambda: following.says("done: start"))
@@ -340,12 +368,12 @@ class TestFollowing:
         assert again.end() == 0
 
     def test_json_is_an_object_per_line(
-        self, site: Site, felhom: Felhom, start: Start, follow: Callable[..., Following]
+        self, site: Site, felhom: Felhom, start: Start, begin: Callable[..., Following]
     ) -> None:
         site.declare(DECLARED)
         agent = start()
         agent.wait_for("guest 100: done: start")
-        following = follow("--json", "100")
+        following = begin("--json", "100")
         wait_until(lambda: following.says("done: start"))
         assert following.end() == 130
         for line in following.out:

@@ -99,6 +99,11 @@ class TestHead:
             "held: frozen by root: moving (for 20 m)",
         ]
 
+    def test_after_a_pass_that_failed_nobody_knows_that_all_is_well(self) -> None:
+        passed = {"at": "2026-11-26T19:29:48Z", "seconds": 5.0, "ok": False, "why": "x"}
+        assert statustext.differs(status(guest(101), last_pass=passed), ())
+        assert not statustext.differs(status(guest(101)), ())
+
     def test_before_the_first_pass_and_with_all_paused(self) -> None:
         found = status(last_pass=None, suspensions=[pause(0), pause(0, freeze=True)])
         assert "no pass yet" in head(found)

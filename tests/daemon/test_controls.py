@@ -215,6 +215,13 @@ class TestWhatAPersonAsks:
         assert seen_by(agent)["guests"][0]["next"] is None
         agent.hear(lambda: agent.scheduler.idle)
 
+    def test_who_waits_for_no_time_is_tried_at_no_time(self, site: Site, begin: Begin) -> None:
+        site.declare(RUNNING + "[guest.300]\n")
+        agent = begin(mode=Mode.OBSERVE)
+        agent.look()
+        found = [(each["outcome"], each["next"]) for each in seen_by(agent)["guests"]]
+        assert found == [("blocked", None), ("blocked", None)]
+
     def test_what_is_wrong_with_the_files_and_where(self, site: Site, begin: Begin) -> None:
         site.declare(RUNNING)
         agent = begin()
