@@ -21,7 +21,7 @@ from felhom_agent.cli.main import main
 from felhom_agent.errors import FelhomError
 from felhom_agent.service.control import ControlAnswer, ControlRoute, ControlServer
 from tests.cli.agents import answering, http, sending
-from tests.cli.test_status import DECLARED, SETTINGS, Felhom, Start, valid
+from tests.cli.test_status_command import DECLARED, SETTINGS, Felhom, Start, valid
 from tests.cli.test_statustext import plain
 from tests.conftest import Site
 from tests.process import SOON, Process, wait_until
