@@ -80,7 +80,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    source = Source(ask.socket_of(arguments.config), frozenset(arguments.vmid))
+    source = EventSource(ask.socket_of(arguments.config), frozenset(arguments.vmid))
     found, _ = source.read()
     first = found[-arguments.count :] if arguments.count else []
     if arguments.json and not arguments.follow:
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     return OK
 
 
-class Source:
+class EventSource:
     """The events of an agent, each once; `about` is what was last told of all of them."""
 
     def __init__(self, path: Path, vmids: frozenset[int]) -> None:
@@ -158,7 +158,7 @@ class Page:
         ]
 
 
-def show(events: Sequence[Event], source: Source, page: Page, *, as_json: bool) -> None:
+def show(events: Sequence[Event], source: EventSource, page: Page, *, as_json: bool) -> None:
     """Given events, print them, a line each. Raise as `say` does."""
     for event in events:
         if as_json:
@@ -168,7 +168,9 @@ def show(events: Sequence[Event], source: Source, page: Page, *, as_json: bool) 
             put(page.line(event), hang=4)
 
 
-def follow(source: Source, page: Page, wait: Callable[[float], object], *, as_json: bool) -> None:
+def follow(
+    source: EventSource, page: Page, wait: Callable[[float], object], *, as_json: bool
+) -> None:
     """Print what happens until Ctrl-C; say once when the agent is away, and when it is back.
 
     `wait` lets so many seconds go by. Raise as `say` does.

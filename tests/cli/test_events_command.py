@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from felhom_agent.cli.codes import ERROR, OK, USAGE
-from felhom_agent.cli.events import Page, Source, follow
+from felhom_agent.cli.events import EventSource, Page, follow
 from felhom_agent.cli.main import main
 from felhom_agent.errors import FelhomError
 from felhom_agent.service.control import ControlAnswer, ControlRoute, ControlServer
@@ -258,7 +258,7 @@ class TestFollowing:
     ) -> None:
         answers: list[dict[str, Any]] = []
         with answering(socket_path, events=lambda: answers[0]):
-            source = Source(socket_path, frozenset({101}))
+            source = EventSource(socket_path, frozenset({101}))
             answers[:] = [told(event(1, 101), event(2, 102), event(3, 101))]
             assert [each["number"] for each in source.read()[0]] == [1, 3]
             # A patient server would leave out what is known; one that does not is no matter.
@@ -277,7 +277,7 @@ class TestFollowing:
         server = ControlServer(socket_path, [route])
         server.start()
         try:
-            source = Source(socket_path, frozenset())
+            source = EventSource(socket_path, frozenset())
             source.read()
             source.read()
         finally:
@@ -289,7 +289,7 @@ class TestFollowing:
     ) -> None:
         answers = [told(event(1), event(2))]
         with answering(socket_path, events=lambda: answers[0]):
-            source = Source(socket_path, frozenset())
+            source = EventSource(socket_path, frozenset())
             source.read()
             answers[:] = [told(*(event(n) for n in range(1, 10)), run="b")]
             new, word = source.read()
@@ -302,7 +302,7 @@ class TestFollowing:
     ) -> None:
         answers = [told(event(5))]
         with answering(socket_path, events=lambda: answers[0]):
-            source = Source(socket_path, frozenset())
+            source = EventSource(socket_path, frozenset())
             assert source.read()[1] == ""
             answers[:] = [told(event(20), event(21))]
             new, word = source.read()
@@ -310,7 +310,7 @@ class TestFollowing:
         assert word == "14 events came too fast; journalctl -u felhom-agent has them"
 
     def test_what_cannot_be_read_changes_nothing_of_what_is_known(self, socket_path: Path) -> None:
-        source = Source(socket_path, frozenset())
+        source = EventSource(socket_path, frozenset())
         with answering(socket_path, events=told(event(1))):
             source.read()
         with pytest.raises(FelhomError):
@@ -321,7 +321,7 @@ class TestFollowing:
     def test_an_agent_that_is_away_for_long_is_told_of_once_and_so_is_its_return(
         self, socket_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        source = Source(socket_path, frozenset())
+        source = EventSource(socket_path, frozenset())
         with answering(socket_path, events=told(event(1))):
             source.read()
         with ExitStack() as stack:
