@@ -28,8 +28,8 @@ _felhom-agent() {
     typeset -A opt_args
     local -a felhom_agent_words=($words)
     _arguments -C @OPTIONS@ \
-            '1:command:_felhom_agent_commands' \
-            '*::argument:->argument'
+            '(-)1:command:_felhom_agent_commands' \
+            '(-)*::argument:->argument'
     [[ $state == argument ]] || return
     case $words[1] in
 @CASES@
