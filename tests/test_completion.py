@@ -198,7 +198,8 @@ class Shell:
 def prompt(command: list[str], path: Path, setup: str) -> Iterator[Shell]:
     """Run a shell on a terminal for the length of a block."""
     ours, its = pty.openpty()
-    environment = {"PATH": f"{path}:{os.environ['PATH']}", "TERM": "xterm", "PS1": "=> ", "LANG": "C.UTF-8",
+    search = f"{path}:{os.environ['PATH']}"
+    environment = {"PATH": search, "TERM": "xterm", "PS1": "=> ", "LANG": "C.UTF-8",
                    "COLUMNS": "200", "HOME": str(path)}  # fmt: skip
     with subprocess.Popen(
         command, stdin=its, stdout=its, stderr=its, env=environment, cwd=path,

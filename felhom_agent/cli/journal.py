@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from felhom_agent.cli.codes import ERROR, OK
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load
@@ -20,8 +21,6 @@ from felhom_agent.journal import lock
 from felhom_agent.journal.content import NAME
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.journal.repair import inspect, repair
-
-EX_DAMAGED = 1
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -54,7 +53,7 @@ def _verify(path: Path) -> int:
             "  the agent does not start on it; `felhom-agent journal repair` cuts it out, or put "
             "back a copy of the file"
         )
-    return EX_DAMAGED if content.damage else 0
+    return ERROR if content.damage else OK
 
 
 def _repair(directory: Path) -> int:
