@@ -31,28 +31,16 @@ from tests.conftest import Site
 SOON = 60.0
 COMMANDS = (
     "plan",
-    "plan --json",
     "history",
     "explain qemu tags a b",
     "check",
     "pause 100",
-    "resume --all",
-    "freeze --why x",
-    "thaw",
-    "approve x",
-    "reconcile",
-    "selftest read",
     "selftest task --vmid 100",
-    "journal verify",
     "journal repair",
-    "hub status",
     "hub forget",
     "run --once --dry-run",
     "devnode --dir /proc/none",
-    "devhub --db /nonexistent/x",
     "--help",
-    "--version",
-    "plan --help",
 )
 AROUND = {
     "a full disk": "{} >/dev/full",
@@ -106,7 +94,7 @@ def test_no_command_takes_its_surroundings_for_a_bug_of_ours(config: Path, aroun
 
 def test_a_host_without_memory_is_told_as_that(config: Path) -> None:
     said = ""
-    for kilobytes in range(30_000, 200_000, 10_000):
+    for kilobytes in range(30_000, 250_000, 20_000):
         code, said = run(config, "plan", f"ulimit -v {kilobytes}; {{}}")
         if code == 2:
             return
@@ -155,7 +143,7 @@ class TestCodes:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with pytest.raises(KeyError) as caught:
-            {}["nothing"]
+            dict[str, int]()["nothing"]
         assert told(caught.value, debug=True) == 70
         lines = capsys.readouterr().err.splitlines()
         assert "KeyError: 'nothing' (" in lines[0]
