@@ -24,6 +24,7 @@
     |-- JobRefused           must a one-shot job not be begun (again)?
     |-- Withheld             is the guest not to be touched as it is now?
     |-- Held                 is there a reason to change nothing now?    (see `reconcile.holds`)
+    |   `-- NotShown         ...because it is not what a person agreed to? (see `reconcile.applies`)
     |-- Unsigned             may it be done by nobody's word but a signer's?
     |-- Changed              was the declaration changed or withdrawn meanwhile?
     `-- QueueClosed          was work refused because the queue is closing?
@@ -239,6 +240,10 @@ class Withheld(FelhomError):
 
 class Held(FelhomError):
     """A hold stands in the way of a change; nothing was done."""
+
+
+class NotShown(Held):
+    """What would be done is not what the person was shown who told the agent to do it."""
 
 
 class Unsigned(FelhomError):

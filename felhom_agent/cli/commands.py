@@ -21,6 +21,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "history": (LOOK, "what was done to the guests"),
         "explain": (LOOK, "why a declared value equals PVE's, or does not"),
         "check": (LOOK, "configuration, guest files, connection, token, privileges"),
+        "apply": (ACT, "show the plan, ask, and do exactly that"),
         "pause": (ACT, "leave guests alone, for a time or until resume"),
         "resume": (ACT, "end the pause of guests"),
         "freeze": (ACT, "change nothing on this host, for a time or until thaw"),

@@ -38,9 +38,9 @@ def say(line: object = "", *, end: str = "\n") -> None:
     _put(safe_text(str(line), MAX_LINE) + end)
 
 
-def say_styled(line: str) -> None:
+def say_styled(line: str, *, end: str = "\n") -> None:
     """Given a line that `terminal` made of safe text and colours, print it. Raise as `say` does."""
-    _put(line + "\n")
+    _put(line + end)
 
 
 def say_json(data: Mapping[str, object], *, schema: int = 1) -> None:

@@ -28,7 +28,13 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: [^\r\n]*)?\r\n")
 
 
 class NoAgent(FelhomError):
-    """Nobody answers at the control socket."""
+    """Nobody answers at the control socket; `runs` is false if surely no agent runs, None if that
+    cannot be told.
+    """
+
+    def __init__(self, text: str, *, runs: bool | None = None) -> None:
+        self.runs = runs
+        super().__init__(text)
 
 
 class AgentBusy(NoAgent):
@@ -109,7 +115,7 @@ def _connect(connection: socket.socket, path: Path) -> None:
         raise NoAgent(text) from None
     except (FileNotFoundError, ConnectionRefusedError):
         text = f"no agent runs here ({path}); systemctl start felhom-agent starts it"
-        raise NoAgent(text) from None
+        raise NoAgent(text, runs=False) from None
     except OSError as error:
         raise _broken(path, error) from None
 
