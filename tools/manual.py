@@ -97,7 +97,9 @@ def _page_1() -> Iterator[str]:
     top, commands = parsers()
     yield _head("felhom-agent", 1)
     yield from _section("NAME", "felhom-agent \\- keep the guests of a Proxmox VE host as declared")
-    yield from _section("SYNOPSIS", "\\fBfelhom-agent\\fR [\\fB--config\\fR FILE] COMMAND ...")
+    yield from _section(
+        "SYNOPSIS", "\\fBfelhom-agent\\fR [\\fB--config\\fR FILE] [\\fB--debug\\fR] COMMAND ..."
+    )
     yield from _section("DESCRIPTION", _roff(str(top.description)))
     yield _roff("It does only what can be undone: start, graceful shutdown, set configuration. "
                 "Whatever was not declared is left alone.")  # fmt: skip

@@ -83,6 +83,8 @@ class Parser(argparse.ArgumentParser):
         known = self._option_string_actions
         if len(word) < 2 or word[0] != "-" or " " in word or _NUMBER.fullmatch(word):
             return ""
+        if word[1].isdigit():
+            return f"{word!r} is neither an option nor a value that can stand there"
         if name in known or (word[1] != "-" and word[:2] in known):
             return ""
         return f"there is no option {name!r}{did_you_mean(name, known)}"

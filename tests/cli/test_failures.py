@@ -14,6 +14,7 @@ from types import MappingProxyType
 import pytest
 
 from felhom_agent.cli.failures import told
+from felhom_agent.cli.main import main
 from felhom_agent.errors import (
     Busy,
     FelhomError,
@@ -100,6 +101,18 @@ def test_a_host_without_memory_is_told_as_that(config: Path) -> None:
             return
         assert "internal error" not in said, kilobytes
     raise AssertionError(said)
+
+
+@pytest.mark.parametrize(
+    "value", ["[" * 100_000, "9" * 5000, "1e999", "NaN", "\udcff", "\0", '{"a": ' * 50_000, ""]
+)
+def test_no_value_of_an_option_is_too_odd_to_be_judged(
+    value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key in ("cores", "description", "net0", "tags"):
+        for words in ([value, "1"], ["1", value]):
+            assert main(["explain", "qemu", key, *words]) in (0, 1, 2)
+            assert "internal error" not in capsys.readouterr().err
 
 
 class TestCodes:

@@ -139,6 +139,7 @@ class TestUsage:
             (["run", "-x"], "felhom-agent run: there is no option '-x'; `felhom-agent run"),
             (["run", "101"], "felhom-agent run: takes no further words, and was given '101'"),
             (["--conf", "x", "plan"], "there is no option '--conf'; did you mean '--config'?"),
+            (["pause", "101", "--for", "-5s"], "'-5s' is neither an option nor a value that"),
             (["plan", "-5"], "'-5' is not a vmid (100 to 999999999)"),
             (["plan", "--", "-5"], "'-5' is not a vmid (100 to 999999999)"),
             (["plan", "9" * 5000], "is not a vmid (100 to 999999999)"),
