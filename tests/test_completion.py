@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pty
 import re
@@ -31,7 +32,8 @@ TOP, PARSERS = parsers()
 OPTIONS = [
     (name, option)
     for name, parser in {"": TOP, **PARSERS}.items()
-    for option in parser._option_string_actions
+    for option, action in parser._option_string_actions.items()
+    if action.help != argparse.SUPPRESS or option in ("--config", "--debug")
 ]
 NAMES = "101\tweb\n102\tbuild:er\n200\ta $(touch /nonexistent/x)\n"
 

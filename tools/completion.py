@@ -61,7 +61,16 @@ def _names(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    return [a for a in parser._actions if a.option_strings]  # noqa: SLF001  # no public name
+    return [
+        action
+        for action in parser._actions  # noqa: SLF001  # argparse has no public name for it
+        if action.option_strings and not _hidden(action)
+    ]
+
+
+def _hidden(action: argparse.Action) -> bool:
+    """Return whether an option is for programs alone; those of every command are told once."""
+    return action.help == argparse.SUPPRESS and action.dest not in ("config_after", "debug")
 
 
 def _words(parser: argparse.ArgumentParser) -> list[argparse.Action]:
