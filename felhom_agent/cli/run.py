@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from felhom_agent.cli.asowner import run_as_owner
 from felhom_agent.cli.codes import OK, WOULD_CHANGE
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.config.agentfile import load
@@ -45,6 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     config = reread()
     if arguments.once:
+        # Not at the top: the daemon needs nothing of what this loads.
+        from felhom_agent.cli.asowner import run_as_owner
+
         code = run_as_owner(config.journal.directory, arguments.words)
         if code is not None:
             return code
