@@ -118,14 +118,14 @@ class TestLines:
         expected = r"\x1b[2J\u202e[bold]a[/bold]\n:smile: http://x"
         assert [plain(line) for line in lines] == [expected]
 
-    def test_a_secret_that_spans_two_parts_is_not_shown(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        from felhom_agent import redaction
-
-        redaction.remember("token-of-the-owner")
-        terminal.put([Part("it is token-of", Style.BAD), "-the-owner."])
-        assert capsys.readouterr().out == "it is (secret).\n"
+    def test_a_secret_that_spans_two_parts_is_not_shown(self) -> None:
+        script = (
+            "from felhom_agent import redaction; from felhom_agent.cli.terminal import *; "
+            "redaction.remember('token-of-the-owner'); "
+            "put([Part('it is token-of', Style.BAD), '-the-owner.'])"
+        )
+        code, lines = on_terminal([sys.executable, "-c", script], 80)
+        assert (code, lines) == (0, ["it is (secret)."])
 
 
 COLOURED = {"line": [["good", "good"], " ", ["bad", "bad"], " ", ["warn", "warn"], " and so"]}
