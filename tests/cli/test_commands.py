@@ -48,7 +48,7 @@ def test_an_unreachable_node_is_one_line(site: Site, felhom: Felhom) -> None:
     path = site.directory / "agent.toml"
     path.write_text(path.read_text().replace(site.devnode.endpoint, "https://127.0.0.1:9"))
     code, out, err = felhom("plan")
-    assert (code, out) == (1, "")
+    assert (code, out) == (75, "")
     assert err.startswith("felhom-agent: https://127.0.0.1:9 cannot be reached: ")
     assert err.count("\n") == 1
 
@@ -157,7 +157,9 @@ def test_selftest_task_leaves_a_locked_guest_alone(site: Site, felhom: Felhom) -
     code, _, err = felhom("selftest", "task", "--vmid", "100", "--yes")
     assert code == 1
     assert "felhom-agent: guest 100: locked (backup)\n" in err
-    assert felhom("selftest", "task")[0] == 1
+    with pytest.raises(SystemExit) as left:
+        felhom("selftest", "task")
+    assert left.value.code == 64
 
 
 class LockingClock(Clock):
@@ -277,11 +279,16 @@ def test_history_tells_the_story_from_the_journal(site: Site, felhom: Felhom) ->
 @pytest.mark.parametrize(
     "words", [[], ["nosuch"], ["plan", "99"], ["plan", "x"], ["selftest", "write"]]
 )
-def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_one_line_and_exits_with_64(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as left:
         main(words)
-    assert left.value.code == 2
-    assert "usage: felhom-agent" in capsys.readouterr().err
+    assert left.value.code == 64
+    told = capsys.readouterr().err
+    assert told.startswith("felhom-agent")
+    assert told.endswith("--help` tells how\n")
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize(
