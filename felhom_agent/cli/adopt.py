@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from felhom_agent.cli import adoptfile
-from felhom_agent.cli.adoptguests import MAX_NAMED, Asked, Selected, guests, select
+from felhom_agent.cli.adoptguests import MAX_NAMED, Asked, Selected, guests, select, why_absent
 from felhom_agent.cli.codes import ERROR, OK
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import complain, say_styled
@@ -36,7 +36,6 @@ from felhom_agent.model import NOBODY, Desired, History, Known
 from felhom_agent.options import keys
 from felhom_agent.planning.adopting import is_known_name
 from felhom_agent.planning.plan import plan
-from felhom_agent.planning.withhold import whereabouts
 from felhom_agent.printable import moment_text, printable
 from felhom_agent.proxmox.node import Node
 
@@ -73,6 +72,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "-o",
         "--output",
+        type=Path,
         metavar="FILE",
         help="the new file, - for stdout; default: adopted.toml in the directory of guest files",
     )
@@ -173,7 +173,7 @@ def _looked_at(
     for vmid in vmids:
         guest = actual.guests.get(vmid)
         if guest is None:
-            yield LeftOut(vmid, "", whereabouts(vmid, actual))
+            yield LeftOut(vmid, "", why_absent(vmid, actual))
         else:
             yield adopt(guest, actual, wish, identities.get(vmid, NOBODY), history)
 

@@ -13,12 +13,12 @@ from felhom_agent.durable.disk import DISK
 from felhom_agent.durable.file import write_if_absent
 from felhom_agent.errors import FelhomError
 
-STDOUT: Final = "-"
+STDOUT: Final = Path("-")
 NAME: Final = "adopted.toml"
 _ELSE: Final = "name another file with -o"
 
 
-def target_of(config: Config, output: str | None) -> Path | None:
+def target_of(config: Config, output: Path | None) -> Path | None:
     """Given the configuration and what `-o` says, return the path of the new file; None for stdout.
 
     Raise FelhomError if no file can be made there.
@@ -28,7 +28,7 @@ def target_of(config: Config, output: str | None) -> Path | None:
     directory = config.desired.directory
     if output is None and directory is None:
         raise FelhomError(f"{config.path} names no [desired] directory; name a file with -o")
-    path = Path(output) if output is not None else Path(directory or "", NAME)
+    path = output if output is not None else Path(directory or "", NAME)
     _raise_if_exists(path)
     if not path.parent.is_dir():
         raise FelhomError(f"there is no directory {path.parent}; make it, or {_ELSE}")

@@ -12,7 +12,6 @@ from felhom_agent.cli.command import vmid
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import Actual
 from felhom_agent.options.formats import split_list
-from felhom_agent.planning.withhold import whereabouts
 from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.node import Node
 
@@ -75,10 +74,19 @@ def select(node: Node, asked: Asked) -> Selected:
     named = {r.low for r in asked.ranges if r.low == r.high}
     if absent := sorted(named - listed.guests.keys()):
         seen = node.observer.snapshot(absent)
-        told = "; ".join(f"{v}: {whereabouts(v, seen)}" for v in absent[:MAX_NAMED])
+        told = "; ".join(f"{v}: {why_absent(v, seen)}" for v in absent[:MAX_NAMED])
         more = f"; and {len(absent) - MAX_NAMED} more" if len(absent) > MAX_NAMED else ""
         raise FelhomError(f"{told}{more}; nothing was written")
     return _chosen(node, asked, listed, (*listed.guests, *listed.elsewhere))
+
+
+def why_absent(vmid: int, actual: Actual) -> str:
+    """Given a number that no guest of a snapshot has, return why, as far as that is known."""
+    if other := actual.elsewhere.get(vmid):
+        return f"it is on node {other}; adopt it there"
+    if vmid in actual.hidden:
+        return f"the token may not see it, if it exists: it lacks VM.Audit on /vms/{vmid}"
+    return "there is no such guest"
 
 
 def _marked(node: Node, listed: Actual, asked: Asked) -> Selected:

@@ -40,6 +40,7 @@ from felhom_agent.model import (
 from felhom_agent.planning.actions import describe
 from felhom_agent.planning.adopting import Entry, Remark, Why, entries_of
 from felhom_agent.planning.plan import plan_guest
+from felhom_agent.planning.withhold import passing_reason
 from felhom_agent.regularfile import MAX_BYTES
 
 MAX_FILE: Final = MAX_BYTES * 8 // 10
@@ -130,9 +131,10 @@ class _Adopting:
         self._history = history
 
     def result(self) -> AdoptedGuest | LeftOut:
-        bare = self._plan(DesiredGuest(self._guest.vmid, self._guest.kind))
-        if bare.drifted:
-            return self._left_out(said(bare), failed=bool(bare.unread))
+        bare = DesiredGuest(self._guest.vmid, self._guest.kind)
+        plan = self._plan(bare)
+        if plan.drifted:
+            return self._left_out(self._why_never(bare) or said(plan), failed=bool(plan.unread))
         entries = list(entries_of(self._guest, self._wish.only))
         text = self._text(entries)
         if self._trouble(text):
@@ -151,6 +153,13 @@ class _Adopting:
 
     def _left_out(self, why: str, *, failed: bool = False) -> LeftOut:
         return LeftOut(self._guest.vmid, self._guest.name, why, failed)
+
+    def _why_never(self, bare: DesiredGuest) -> str:
+        """Return why a guest is left out where the words of a plan are for one that is declared."""
+        if self._guest.template:
+            return "it is a template, which is never changed"
+        passing = passing_reason(bare, self._guest)
+        return f"{passing}; adopt it when that is over" if passing else ""
 
     def _plan(self, desired: DesiredGuest) -> GuestPlan:
         return plan_guest(desired, self._actual, self._known, self._history)

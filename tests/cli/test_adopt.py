@@ -195,7 +195,7 @@ def test_wrong_words_are_told_in_one_line(
     ("words", "told"),
     [
         (["100", "999"], "999: there is no such guest; nothing was written"),
-        (["100", "300"], "300: it is on node pve2, not on pve1; nothing was written"),
+        (["100", "300"], "300: it is on node pve2; adopt it there; nothing was written"),
         (["500-600"], "sees no guest in 500-600 on node pve1"),
         (["300-310"], "other nodes have 1: adopt them there"),
         (["--tag", "nobody"], "sees no guest with the tag 'nobody'"),
@@ -251,8 +251,8 @@ def test_guests_that_a_plan_would_not_be_silent_about_are_told_and_left_out(
     site.world.edit(203, {"tags": "felhom-pause"})
     code, out, err = adopt(site, "adopt", "--all")
     assert (code, err) == (0, "")
-    assert "101 web: left out: it is locked (backup)\n" in out
-    assert "102 build: left out: it is a template\n" in out
+    assert "101 web: left out: locked (backup); adopt it when that is over\n" in out
+    assert "102 build: left out: it is a template, which is never changed\n" in out
     assert "103 legacy: left out: it is paused" in out
     assert "203 monitor: left out: paused by the tag felhom-pause" in out
     assert "plan now: all 4 as declared." in out

@@ -343,7 +343,7 @@ def test_a_secret_is_named_and_never_written(password: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"lock": "backup"}, "it is locked (backup)"),
+        ({"lock": "backup"}, "locked (backup); adopt it when that is over"),
         ({"template": True}, "it is a template"),
         ({"paused": True}, "it is paused"),
         ({"state": None}, "PVE does not know its state"),
