@@ -18,6 +18,7 @@ from felhom_agent.options.refusal import (
 from felhom_agent.options.table import Option
 from felhom_agent.options.types import OptionType
 from felhom_agent.options.volume import Volume
+from felhom_agent.options.words import spoken
 
 __all__ = [
     "Invalid",
@@ -34,5 +35,6 @@ __all__ = [
     "lost_by_unset",
     "mask",
     "never_settles",
+    "spoken",
     "understood",
 ]

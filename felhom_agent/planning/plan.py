@@ -255,7 +255,7 @@ def _finding(
         case Verdict.EQUAL | Verdict.INCOMPARABLE:
             return
         case Verdict.REJECT:
-            yield _Note(f"{key}: {comparison.why}", refused=True)
+            yield _Note(spoken(key, comparison.why), refused=True)
         case Verdict.PENDING:
             yield _Waiting(str(_pending_change(guest, key)).replace(": ", " ", 1))
         case Verdict.DRIFT:

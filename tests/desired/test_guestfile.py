@@ -85,8 +85,8 @@ net0 = { bridge = "vmbr0" }
     assert "unknown table [gest]; did you mean 'guest'?" in told
     assert 'kind must be "qemu" or "lxc"' in told
     assert 'state must be "running" or "stopped"' in told
-    assert "unknown key 'cores'; an option of the guest belongs in its config table" in told
-    assert "unknown key 'sate'; did you mean 'state'?" in told
+    assert 'unknown key "cores"; an option of the guest belongs in [guest.101.config]' in told
+    assert "unknown key \"sate\"; did you mean 'state'?" in told
     assert "coers: no such option; did you mean 'cores'?" in told
     assert "unset: nosuch: no such option" in told
     assert "unset: cores: is also declared in config" in told
@@ -113,7 +113,9 @@ def test_what_pve_would_refuse_whoever_asks_is_refused_here(
 ) -> None:
     _, problems = read(f'[guest.101]\nkind = "{kind}"\n[guest.101.config]\n{key} = {value}\n')
     assert len(problems) == 1
-    assert problems[0].startswith(f"g.toml:4: guest 101: {key}: ")
+    assert problems[0].startswith(
+        (f"g.toml:4: guest 101: {key}: ", f"g.toml:4: guest 101: {key} must ")
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_what_only_root_may_set_may_be_declared(kind: str, key: str, value: str)
 
 def test_an_unknown_part_is_told_as_one_that_this_version_does_not_know() -> None:
     _, problems = read('[guest.101]\nkind = "qemu"\nconfig.net0 = "virtio,newpart=7"\n')
-    assert "net0.newpart: this version of felhom-agent does not know it" in problems[0]
+    assert "net0: newpart: this version of felhom-agent does not know it" in problems[0]
 
 
 def test_without_a_kind_an_option_of_either_kind_is_good() -> None:
@@ -184,4 +186,4 @@ def test_a_restart_may_be_allowed_only_for_a_guest_that_shall_run() -> None:
 def test_an_identity_is_a_text() -> None:
     guests, problems = read('[guest.101]\nidentity = "uuid=x"\n[guest.102]\nidentity = 1\n')
     assert guests[101].identity == "uuid=x"
-    assert problems == ["g.toml:4: guest 102: identity must be a string in quotes"]
+    assert problems == ["g.toml:4: guest 102: identity must be text in quotes, not 1"]
