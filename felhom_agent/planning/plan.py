@@ -41,7 +41,7 @@ from felhom_agent.model import (
     Stop,
     TypeOfAbsent,
 )
-from felhom_agent.options import Invalid, lookup
+from felhom_agent.options import Invalid, lookup, spoken
 from felhom_agent.planning.actions import describe
 from felhom_agent.planning.compare import (
     Comparison,
