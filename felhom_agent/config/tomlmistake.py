@@ -23,23 +23,29 @@ from felhom_agent.printable import printable
 MAX_SHOWN: Final = 80
 """How many characters of a line are shown."""
 
+# How many characters of a line, lines above it, and characters of a text are looked at: a guess
+# must cost little, whatever the text.
+_MAX_LINE: Final = 500
+_MAX_LINES: Final = 10_000
+_HEAD: Final = 20_000
+
 _SECRET: Final = re.compile(
     r"passw|token|secret|ssh|key(?!board)|credential|private|\benv\b|\bargs\b|![\w.-]+=|"
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-",
     re.IGNORECASE,
 )
-_KEY: Final = r"""(?:[\w.-]+|"[^"]*"|'[^']*')(?:\.(?:[\w-]+|"[^"]*"|'[^']*'))*"""
+_KEY: Final = r"""(?:[\w.-]++|"[^"]*+"|'[^']*+')++"""
 _SETTING: Final = re.compile(rf"\s*(?P<key>{_KEY})\s*(?P<sep>==|=>|:=|[=:;]|\s)\s*(?P<value>.*)")
 _HEADER: Final = re.compile(r"\s*\[\[?[\w. \"'-]*\]?\]?\s*(?:#.*)?")
-_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
+_QUOTED: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|\'[^\']*+\'')
 _ODD: Final = "\u00a0\u2007\u202f\u200b\u200e\u200f\ufeff\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb\uff1d\uff1a`\u00b4"  # noqa: E501
 _QUOTES: Final = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb`\u00b4"
 _WORDS: Final = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false",
                  "off": "false"}  # fmt: skip
 _NOTHING: Final = frozenset({"none", "null", "nil", "undefined", "~"})
 _DATE: Final = re.compile(r"\d{1,4}[-./:]\d{1,2}(?:[-./:]\d{1,4})?(?:[T ]\d.*)?")
-_YAML: Final = re.compile(r"(?m)^\s*[\w\"'-]+:(?:\s|$)")
-_TOML: Final = re.compile(r"(?m)^\s*(?:\[|[^\s:#]+\s*=)")
+_YAML: Final = re.compile(r"(?m)^[ \t]*[\w\"'-]+:(?:\s|$)")
+_TOML: Final = re.compile(r"(?m)^[ \t]*+(?:\[|[^\s:#]++[ \t]*+=)")
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def mistake(text: str, line: int, column: int, reason: str) -> Mistake:
     """
     if other := _other_format(text):
         return Mistake(1, other)
-    lines = text.split("\n")
+    lines = [raw[:_MAX_LINE] for raw in text.split("\n")]
     if "twice" in reason or "overwrite" in reason or reason.startswith("Duplicate"):
         line = line or _last_line(lines)
         return Mistake(line, _twice(lines, line))
@@ -78,7 +84,8 @@ def _other_format(text: str) -> str:
         return "it is JSON; write it as TOML: [table], then key = value, one a line"
     if start.startswith("<"):
         return "it is XML or HTML; write it as TOML: [table], then key = value, one a line"
-    if not _TOML.search(text) and (start.startswith("---") or len(_YAML.findall(text)) > 1):
+    head = text[:_HEAD]
+    if not _TOML.search(head) and (start.startswith("---") or len(_YAML.findall(head)) > 1):
         return "it is YAML; write it as TOML: [table], then key = value, one a line"
     return ""
 
@@ -113,7 +120,7 @@ def _named(raw: str) -> str:
 def _first(lines: list[str], line: int, is_it: Callable[[str], bool], *, within: bool) -> int:
     """Return the number of the line above that is it, in the same table if `within`; else 0."""
     found = 0
-    for number in range(line - 1, 0, -1):
+    for number in range(line - 1, max(0, line - _MAX_LINES), -1):
         raw = lines[number - 1].strip()
         if is_it(raw):
             found = number
@@ -318,7 +325,7 @@ def _shown(lines: list[str], line: int, column: int) -> str:
 
 def _within_secret(lines: list[str], line: int) -> bool:
     """Return whether a setting above, in the same table, may be a secret that goes on here."""
-    for number in range(line - 1, 0, -1):
+    for number in range(line - 1, max(0, line - _MAX_LINES), -1):
         raw = lines[number - 1]
         if _HEADER.fullmatch(raw) and raw.strip():
             return False

@@ -343,7 +343,9 @@ def _given(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (int, float)):
         return _shown(str(value))
-    return {dict: "a table", list: "a list"}.get(type(value), "a date; put it in quotes")
+    if isinstance(value, (dict, list)):
+        return "a table" if isinstance(value, dict) else "a list"
+    return "a date; put it in quotes"
 
 
 def _kinds_that_know(key: str, kind: Kind | None) -> list[Kind]:

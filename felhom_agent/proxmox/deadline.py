@@ -150,8 +150,24 @@ def connected(host: str, port: int, bounds: Bounds) -> socket.socket:
     except (OSError, UnicodeError) as error:
         if bounds.overrun:
             raise
-        why = error.strerror if isinstance(error, OSError) else "its name is none"
-        raise NoConnection(f"cannot be reached: {why or error}") from None
+        raise NoConnection(f"cannot be reached: {_why_not_reached(host, port, error)}") from None
+
+
+def _why_not_reached(host: str, port: int, error: Exception) -> str:
+    """Return why there is no connection, and what to do."""
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        why = error.strerror if isinstance(error, OSError) else "it is none"
+        return (
+            f'the name "{host[:100]}" cannot be looked up ({why}); set endpoint in [proxmox] of'
+            " agent.toml to a name that DNS or /etc/hosts has, or to an address"
+        )
+    said = error.strerror if isinstance(error, OSError) else None
+    if isinstance(error, ConnectionRefusedError):
+        return (
+            f"nobody listens at port {port} ({said}); PVE's API is at port 8006, see there:"
+            " systemctl status pveproxy"
+        )
+    return f"{said or error}; is endpoint in [proxmox] right, and the host up?"
 
 
 def _first(found: list[Any], bounds: Bounds) -> socket.socket:

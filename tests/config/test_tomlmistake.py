@@ -175,3 +175,17 @@ def test_any_text_is_toml_or_answered_in_one_printable_line(text: str) -> None:
         (problem,) = error.problems
         assert str(problem).isprintable()
         assert 0 < problem.place.line <= text.count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a." * 400_000, "a = " + "\"" * 900_000 + "x", "a = \\" * 150_000, "\n" * 900_000 + "x",
+        " \n" * 400_000 + "x", "a = '" + "''" * 400_001, "x" * 900_000, "- a\n" * 200_000,
+        "a = 1\n" * 40_000, "a:\n" * 300_000, "\u201c" * 300_000,
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_a_large_text_is_answered_at_once(text: str) -> None:
+    # Without bounds each of these takes minutes.
+    assert told(text)
