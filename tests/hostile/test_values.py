@@ -104,7 +104,12 @@ def test_half_a_character_is_refused_in_every_option(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "key", "value", "words"),
     [
-        ("qemu", "cpulimit", "1e9999999999999999999", 'must be a number from 0 to 128, not "1e9999999999999999999"'),
+        (
+            "qemu",
+            "cpulimit",
+            "1e9999999999999999999",
+            'must be a number from 0 to 128, not "1e9999999999999999999"',
+        ),
         ("qemu", "cpulimit", "-1e99999", 'must be a number from 0 to 128, not "-1e99999"'),
         ("qemu", "balloon", HUGE, "must be a number of at most 60 characters"),
         ("qemu", "migrate_downtime", "1e401", "must be a smaller number"),
