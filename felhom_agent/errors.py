@@ -24,6 +24,7 @@
     |-- JobRefused           must a one-shot job not be begun (again)?
     |-- Withheld             is the guest not to be touched as it is now?
     |-- Held                 is there a reason to change nothing now?    (see `reconcile.holds`)
+    |   `-- NotShown         ...because it is not what a person agreed to? (see `reconcile.applies`)
     |-- Unsigned             may it be done by nobody's word but a signer's?
     |-- Changed              was the declaration changed or withdrawn meanwhile?
     `-- QueueClosed          was work refused because the queue is closing?
@@ -34,12 +35,24 @@ other side's words quote one.
 
 from __future__ import annotations
 
-from felhom_agent.model import Problem
+from typing import TYPE_CHECKING
+
 from felhom_agent.redaction import redacted
+
+if TYPE_CHECKING:
+    from felhom_agent.model import Problem
+
+# What a proxy says of a node that does not answer it now; 595 and on are PVE's own proxy's.
+_AWAY = frozenset({502, 503, 504, *range(595, 600)})
 
 
 class FelhomError(Exception):
-    """The root: whatever felhom-agent raises on purpose."""
+    """The root: whatever felhom-agent raises on purpose.
+
+    `temporary` tells that the same may succeed a little later, with nobody changing anything.
+    """
+
+    temporary = False
 
 
 class ConfigError(FelhomError):
@@ -72,6 +85,7 @@ class PveError(FelhomError):
         self.status = status
         self.timed_out = timed_out
         self.cut_off = cut_off
+        self.temporary = type(self).temporary or timed_out or cut_off or status in _AWAY
         super().__init__(self.text)
 
     def __str__(self) -> str:
@@ -124,6 +138,8 @@ class Denied(Rejected):
 class Busy(Unchanged):
     """Somebody else holds the guest's lock."""
 
+    temporary = True
+
 
 class Stale(Unchanged):
     """The configuration changed since it was read; nothing was written."""
@@ -131,6 +147,8 @@ class Stale(Unchanged):
 
 class NoQuorum(Unchanged):
     """The cluster has no quorum, so that PVE can write nothing; observe only until it has."""
+
+    temporary = True
 
 
 class Missing(Unchanged):
@@ -200,6 +218,8 @@ class HubError(FelhomError):
 class HubAway(HubError):
     """The hub gave no answer, or not in time."""
 
+    temporary = True
+
 
 class HubRefused(HubError):
     """The hub said no, or what no hub says; `retry_after` are the seconds it asks to wait."""
@@ -220,6 +240,10 @@ class Withheld(FelhomError):
 
 class Held(FelhomError):
     """A hold stands in the way of a change; nothing was done."""
+
+
+class NotShown(Held):
+    """What would be done is not what the person was shown who told the agent to do it."""
 
 
 class Unsigned(FelhomError):

@@ -400,7 +400,8 @@ class GuestPlan:
     `actions` is what would be done, in order. `withheld` says why nothing is done although the
     guest may differ; `refused` says which declared values are wrong, and holds up no other value.
     `notes` are differences that are only reported (observe mode, or nothing that a configuration
-    write could mend). `unread` says why the guest could not be observed this time.
+    write could mend). `unread` says why the guest could not be observed this time. `then` is what
+    would be done if the reason for which it is withheld passed: told, and never acted on.
     """
 
     vmid: int
@@ -411,6 +412,7 @@ class GuestPlan:
     refused: str = ""
     notes: tuple[str, ...] = ()
     unread: str = ""
+    then: tuple[Action, ...] = field(default=(), compare=False)
 
     @property
     def drifted(self) -> bool:

@@ -13,7 +13,6 @@ from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load_control
 from felhom_agent.service.controlclient import NoAgent, call
 
-EX_ERROR = 1
 _DURATION = re.compile(r"([0-9]{1,9})([smhd]?)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAX_DAYS = 366

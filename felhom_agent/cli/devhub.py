@@ -6,7 +6,7 @@ import argparse
 import signal
 import sqlite3
 
-from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.command import PORT, Commands, add_command
 from felhom_agent.cli.out import say
 from felhom_agent.errors import FelhomError
 
@@ -19,7 +19,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         summary="Serve a hub on the loopback, with a page for a person, until Ctrl-C.",
         example="devhub --port 8080 --db /tmp/hub.sqlite --host pve1",
     )
-    parser.add_argument("--port", type=int, default=0, help="default: any free one")
+    parser.add_argument("--port", type=PORT, default=0, help="default: any free one")
     parser.add_argument("--db", default=":memory:", help="sqlite file (default: in memory)")
     parser.add_argument(
         "--host", action="append", default=[], help="enroll a host and print its key; repeatable"

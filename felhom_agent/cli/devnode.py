@@ -7,7 +7,7 @@ import signal
 import tempfile
 from pathlib import Path
 
-from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.command import PORT, Commands, add_command, whole
 from felhom_agent.cli.out import say
 
 
@@ -19,8 +19,10 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         summary="Serve a PVE node that lives in memory, with guests to play with, until Ctrl-C.",
         example="devnode --dir /tmp/site   (then: felhom-agent --config /tmp/site/agent.toml plan)",
     )
-    parser.add_argument("--port", type=int, default=0, help="default: any free one")
-    parser.add_argument("--guests", type=int, default=8, help="how many (default: %(default)s)")
+    parser.add_argument("--port", type=PORT, default=0, help="default: any free one")
+    parser.add_argument(
+        "--guests", type=whole(1, 100_000), default=8, help="how many (default: %(default)s)"
+    )
     parser.add_argument(
         "--dir", type=Path, help="where to write CA, token, guest files and agent.toml"
     )

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.out import say
 from felhom_agent.config.suggest import did_you_mean
 from felhom_agent.errors import FelhomError
@@ -59,7 +59,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="OPTION=VALUE",
         help="another option of the guest, for defaults that it decides; may be repeated",
     )
-    parser.add_argument("--vmid", type=int, default=0, help="of the guest")
+    parser.add_argument("--vmid", type=vmid, default=0, help="of the guest")
     parser.add_argument(
         "--case-sensitive-tags", action="store_true", help="the datacenter's tag-style says so"
     )

@@ -9,19 +9,18 @@ is asked at its control socket; otherwise it must not run meanwhile, and its loc
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from felhom_agent.cli import ask
 from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.confirm import agreed
 from felhom_agent.cli.out import complain, say
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.hub import HubProvider, HubState
-from felhom_agent.errors import FelhomError
 from felhom_agent.journal import lock
 from felhom_agent.service.controlclient import NoAgent, call
 
@@ -119,21 +118,11 @@ def _do(
     if not deed.needed(hub.kept):
         say("It is so already; nothing was changed.")
         return 0
-    if not (arguments.yes or _agreed(deed.question.format(hub.kept), arguments.what)):
+    if not (arguments.yes or agreed(deed.question.format(hub.kept), f"hub {arguments.what}")):
         say("Nothing was changed.")
         return 1
     act()
     return 0
-
-
-def _agreed(question: str, what: str) -> bool:
-    """Return whether a person says yes. Raise FelhomError if there is none to ask."""
-    if not sys.stdin.isatty():
-        raise FelhomError(f"hub {what} asks first, and there is no terminal; say --yes")
-    for line in question.splitlines():
-        say(line)
-    say("Go on? [y/N] ", end="")
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _status(config: Config) -> Iterator[str]:

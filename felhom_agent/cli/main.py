@@ -1,102 +1,108 @@
-"""The command line: finds the command, runs it, and turns what went wrong into one line.
-
-Exit codes: 0 done, 1 an error, 2 there is drift (or wrong usage), 65 the journal is damaged, 70 a
-bug of ours, 78 the configuration is wrong (EX_DATAERR, EX_SOFTWARE and EX_CONFIG of sysexits(3); 65
-and 78 tell systemd not to try again), 130 interrupted.
-"""
+"""The command line: finds the command, runs it, and returns how it ended (`cli/codes.py`)."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from felhom_agent import __version__
-from felhom_agent.cli.command import Parser
-from felhom_agent.cli.out import OutputFailed, ReaderLeft, complain, give_up_stdout
-from felhom_agent.config.settings import DEFAULT_PATH
-from felhom_agent.errors import ConfigError, FelhomError, JournalDamaged
+from felhom_agent.cli.codes import INTERRUPTED
+from felhom_agent.cli.command import LazyCommands, Parser, add_global
+from felhom_agent.cli.commands import COMMANDS
+from felhom_agent.cli.failures import told
+from felhom_agent.config.place import DEFAULT_PATH
 from felhom_agent.service.logging import log_warnings, uncaught_errors_logged
-from felhom_agent.service.origins import described, trace_of
-
-COMMANDS = ("run", "plan", "check", "explain", "selftest", "history", "reconcile", "pause",
-            "resume", "freeze", "thaw", "approve", "journal", "hub", "demo", "demohub", "devnode",
-            "devhub")  # fmt: skip
-EX_ERROR, EX_DATAERR, EX_SOFTWARE, EX_CONFIG, EX_INTERRUPTED = 1, 65, 70, 78, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Given command line arguments, run the command and return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     with uncaught_errors_logged():
         try:
-            return _run(arguments)
+            return _run(words)
         except KeyboardInterrupt:
-            return EX_INTERRUPTED
+            return INTERRUPTED
+        except Exception as error:
+            return told(error, debug="--debug" in words)
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(words: Sequence[str]) -> int:
     log_warnings()
-    try:
-        words = sys.argv[1:] if arguments is None else list(arguments)
-        parsed = parser(_wanted(words)).parse_args(words)
-        code: int = parsed.run(parsed)
-    except ConfigError as error:
-        for problem in error.problems:
-            complain(problem)
-        return EX_CONFIG
-    except ReaderLeft:
-        give_up_stdout()
-        return EX_ERROR
-    except OutputFailed as error:
-        complain(error)
-        return EX_ERROR
-    except FelhomError as error:
-        complain(error)
-        return EX_DATAERR if isinstance(error, JournalDamaged) else EX_ERROR
-    except Exception as error:  # a bug of ours; an operator gets a line, not a traceback
-        complain(f"internal error, please report it: {described(error)}")
-        _explain(error)
-        return EX_SOFTWARE
+    parsed = parsed_words(words)
+    code: int = parsed.run(parsed)
     return code
 
 
-def _explain(error: Exception) -> None:
-    """Tell where an error came through, if every detail is logged (`--verbose`)."""
-    if logging.getLogger("felhom_agent").isEnabledFor(logging.DEBUG):
-        for line in trace_of(error):
-            complain(line, prefix="  ")
+def parsed_words(words: Sequence[str]) -> argparse.Namespace:
+    """Given the words of a command line, return what they say, the command's module loaded.
 
-
-def _wanted(words: Sequence[str]) -> Sequence[str]:
-    """Given the words of a command line, return the command that it surely names, or all.
-
-    A command brings what it needs, and some need much: what is not asked for is not loaded.
+    Raise SystemExit, told on stderr, if they say nothing that can be done.
     """
-    at = 0
-    if words and words[0].startswith("--config"):
-        at = 1 if "=" in words[0] else 2
-    named = words[at : at + 1]
-    return named if set(named) & set(COMMANDS) else COMMANDS
+    top, commands = _parser()
+    parsed = argparse.Namespace()
+    _, left = top.parse_known_args(words, parsed)
+    if left:
+        words_left = " ".join(map(repr, left[:5]))
+        commands.load(parsed.command).error(f"takes no further words, and was given {words_left}")
+    if hasattr(parsed, "config_after"):
+        if hasattr(parsed, "config"):
+            top.error("argument --config: was given twice, before and after the command")
+        parsed.config = parsed.config_after
+    parsed.config = getattr(parsed, "config", DEFAULT_PATH)
+    return parsed
 
 
-def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
-    """Given the names of commands, return the parser of the command line with these."""
-    top = Parser(
+def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser of the command line, and that of each command, all loaded."""
+    top, commands = _parser()
+    return top, {name: commands.load(name) for name in COMMANDS}
+
+
+class _Top(Parser):
+    """Tells the commands by what a person wants."""
+
+    def format_help(self) -> str:
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, [], [])
+        formatter.add_text(self.description)
+        for group in dict.fromkeys(group for group, _ in COMMANDS.values()):
+            formatter.start_section(group)
+            for name, (its_group, summary) in COMMANDS.items():
+                if its_group == group:
+                    formatter.add_argument(_Row([], name, help=summary, metavar=name))
+            formatter.end_section()
+        formatter.start_section("options")
+        formatter.add_arguments([a for a in self._actions if a.option_strings])
+        formatter.end_section()
+        formatter.add_text("`felhom-agent COMMAND --help` tells more of each command.")
+        formatter.add_text(self.epilog)
+        return formatter.format_help()
+
+
+class _Row(argparse.Action):
+    """A line of `--help`."""
+
+
+def _parser() -> tuple[Parser, LazyCommands]:
+    top = _Top(
         prog="felhom-agent",
+        usage="felhom-agent [--config FILE] [--debug] COMMAND ...",
         description="Keeps the guests of a Proxmox VE host as their operator declared them.",
-        epilog="Example: felhom-agent --config /etc/felhom-agent/agent.toml plan",
+        epilog="Example: felhom-agent plan 101",
     )
     top.add_argument("--version", action="version", version=f"felhom-agent {__version__}")
-    top.add_argument(
-        "--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="default: %(default)s"
+    add_global(top, "config", str(DEFAULT_PATH))
+    commands = top.add_subparsers(
+        metavar="COMMAND",
+        dest="command",
+        required=True,
+        prog="felhom-agent",
+        action=LazyCommands,
+        parser_class=Parser,
     )
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for name in names:
-        importlib.import_module(f"felhom_agent.cli.{name}").add(commands)
-    return top
+    assert isinstance(commands, LazyCommands)  # noqa: S101  # typeshed has no word for it
+    return top, commands
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO
 
@@ -37,9 +38,18 @@ def say(line: object = "", *, end: str = "\n") -> None:
     _put(safe_text(str(line), MAX_LINE) + end)
 
 
-def say_json(data: object) -> None:
-    """Given plain data, print it as JSON, in ASCII alone. Raise as `say` does."""
-    _put(json.dumps(_without_secrets(data), indent=2) + "\n")
+def say_styled(line: str, *, end: str = "\n") -> None:
+    """Given a line that `terminal` made of safe text and colours, print it. Raise as `say` does."""
+    _put(line + end)
+
+
+def say_json(data: Mapping[str, object], *, schema: int = 1) -> None:
+    """Given an answer, print it as JSON in ASCII alone, the number of its form as `schema` first.
+
+    Raise as `say` does.
+    """
+    form = {"schema": schema, **{key: _without_secrets(value) for key, value in data.items()}}
+    _put(json.dumps(form, indent=2) + "\n")
 
 
 def complain(line: object, prefix: str = "felhom-agent: ") -> None:

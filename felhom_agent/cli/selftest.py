@@ -9,13 +9,13 @@ before, where absent stays absent. The daemon must not run meanwhile; its lock s
 from __future__ import annotations
 
 import argparse
-import sys
 from itertools import chain
 from types import MappingProxyType
 
 from felhom_agent.cli import health
 from felhom_agent.cli.check import show
 from felhom_agent.cli.command import Commands, add_command, vmid
+from felhom_agent.cli.confirm import answered
 from felhom_agent.cli.out import complain, say
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
@@ -42,6 +42,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("what", choices=("read", "task"))
     parser.add_argument("--vmid", type=vmid, help="the guest whose description `task` changes")
     parser.add_argument("--yes", action="store_true", help="do not ask before changing")
+    parser.set_defaults(usage_error=parser.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
             chain(health.of_connection(config), health.of_needs(config), health.of_rights(config))
         )
     if arguments.vmid is None:
-        raise FelhomError("selftest task needs --vmid, the guest whose description it changes")
+        arguments.usage_error("task needs --vmid, the guest whose description it changes")
     if not (arguments.yes or _agreed(arguments.vmid)):
         say("Nothing was changed.")
         return 1
@@ -59,12 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _agreed(guest: int) -> bool:
-    say(
+    return answered(
         f"This appends a line to the description of guest {guest}, reads it back and restores "
         f"what was there."
     )
-    say("Go on? [y/N] ", end="")
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _try_task(config: Config, guest: int) -> int:

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 from felhom_agent import regularfile
 from felhom_agent.config import tomlfile
 from felhom_agent.config.huboptions import Grant, granted
+from felhom_agent.config.place import DEFAULT_PATH
 from felhom_agent.config.settings import (
-    DEFAULT_PATH,
     SECTIONS,
     Config,
     ControlConfig,

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from felhom_agent.config.huboptions import DEFAULTS, Grant
+from felhom_agent.config.place import DEFAULT_PATH
 from felhom_agent.model import Mode
-
-DEFAULT_PATH = Path("/etc/felhom-agent/agent.toml")
 
 
 def _between(low: float, high: float, default: Any) -> Any:

@@ -37,6 +37,7 @@ from felhom_agent.journal.suspensions import Suspensions
 from felhom_agent.model import Desired, Mode
 from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.nodereport import Reporter
+from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds, InForce
@@ -67,6 +68,7 @@ class Parts:
     holds: Holds
     brake: Brake
     quorum: Quorum
+    applies: Applies
     engine: Engine
     journal_opens: Callable[[], bool]
     """Tells whether a journal that was closed by a failure could be opened again by now."""
@@ -170,16 +172,20 @@ def assembled(
         planner, holds = Planner(identities, operations.open_restarts), Holds(clock)
         quorum = Quorum(node.client)
         brake = Brake(config.limits, monotonic, config.hub.stops_per_hour)
-        engine = Engine(node, operations, planner, LaneQueue(), holds, brake, quorum, settings)
+        applies = Applies(lambda: engine.settings.mode is Mode.OBSERVE)
+        operations.heard = applies.heard
+        engine = Engine(
+            node, operations, planner, LaneQueue(), holds, brake, quorum, settings, applies=applies
+        )
         # What a person said is told first.
         _register_suspensions(holds, suspensions)
-        holds.register("mode", lambda _: _observing(engine), by="agent.toml")
+        holds.register("mode", lambda vmid: _observing(engine, applies, vmid), by="agent.toml")
         holds.register("quorum", lambda _: quorum.reason(), by="the cluster")
         holds.register("journal", lambda _: _journal_trouble(operations), absolute=True)
         try:
             yield Parts(
-                node, operations, identities, suspensions, planner, holds, brake, quorum, engine,
-                lambda: _reopens(journal, config, clock),
+                node, operations, identities, suspensions, planner, holds, brake, quorum, applies,
+                engine, lambda: _reopens(journal, config, clock),
             )  # fmt: skip
         finally:
             drained = engine.close()
@@ -208,9 +214,12 @@ def _register_suspensions(holds: Holds, suspensions: Suspensions) -> None:
     holds.register("pause", suspensions.reason, each=lambda: listed(freeze=False))
 
 
-def _observing(engine: Engine) -> str:
-    """Return that the host's guests are only observed; empty if they are not."""
-    return OBSERVING if engine.settings.mode is Mode.OBSERVE else ""
+def _observing(engine: Engine, applies: Applies, vmid: int) -> str:
+    """Return that a guest is only observed; empty if it is not, or a person applies what is
+    declared of it.
+    """
+    observes = engine.settings.mode is Mode.OBSERVE and not applies.is_open(vmid)
+    return OBSERVING if observes else ""
 
 
 def _journal_trouble(operations: Operations) -> str:

@@ -18,13 +18,15 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from felhom_agent.daemon.controlview import Access, status_of
+from felhom_agent.daemon.applyroutes import applied, apply, withdraw
+from felhom_agent.daemon.controlanswers import done, tell
+from felhom_agent.daemon.controlview import Access, events_of, status_of
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.journal.shape import MAX_SUSPENSION
 from felhom_agent.journal.suspensions import ALL
@@ -38,6 +40,7 @@ from felhom_agent.service.control import (
 from felhom_agent.service.events import CONTROL_LOST, CONTROLLED
 from felhom_agent.service.logging import fields
 from felhom_agent.service.request import ControlError, ControlRequest
+from felhom_agent.service.ring import Ring
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +57,9 @@ Do = Callable[[Access, dict[str, Any], str], ControlAnswer]
 class Controls:
     """The routes, and the agent that they speak of at present."""
 
-    def __init__(self) -> None:
+    def __init__(self, ring: Ring | None = None) -> None:
+        """`ring` has the events of this process."""
+        self._ring = ring or Ring()
         self._lock = threading.Lock()
         self._access: Access | None = None
         self._woken_in: int | None = None
@@ -74,12 +79,18 @@ class Controls:
         """Return what can be asked for."""
         return (
             ControlRoute("GET", "/v1/status", self._handler(self._status, ())),
+            ControlRoute("GET", "/v1/events", self._events, parameters=("after", "vmid")),
             ControlRoute("POST", "/v1/reconcile", self._handler(self._reconcile, ())),
             ControlRoute("POST", "/v1/pause", self._handler(self._pause, ("vmid",), _PAUSE)),
             ControlRoute("POST", "/v1/resume", self._handler(self._resume, ("vmid",))),
             ControlRoute("POST", "/v1/freeze", self._handler(self._freeze, ("why",), _PAUSE), True),
             ControlRoute("POST", "/v1/thaw", self._handler(self._thaw, ()), True),
             ControlRoute("POST", "/v1/approve", self._handler(_approve, ("plan",)), True),
+            ControlRoute("POST", "/v1/apply", self._handler(apply, ("guests",)), True),
+            ControlRoute(
+                "GET", "/v1/apply", self._handler(applied, ("apply",)), parameters=("apply",)
+            ),
+            ControlRoute("POST", "/v1/withdraw", self._handler(withdraw, ("apply",)), True),
             ControlRoute("POST", "/v1/hub-unblock", self._handler(self._unblock, ()), True),
             ControlRoute("POST", "/v1/hub-forget", self._handler(self._forget, ()), True),
         )
@@ -90,8 +101,9 @@ class Controls:
         """Return a handler that checks which fields are there, and gives them to `do`."""
 
         def handle(request: ControlRequest, caller: Caller) -> ControlAnswer:
-            given = request.fields()
             known = {*needed, *optional}
+            reads = request.method == "GET"
+            given = {**(request.parameters(known) if reads else {}), **request.fields()}
             if unknown := sorted(given.keys() - known):
                 raise ControlError(400, f"unknown: {', '.join(unknown)[:100]}")
             if missing := [name for name in needed if name not in given]:
@@ -107,11 +119,22 @@ class Controls:
     def _status(self, access: Access, _given: dict[str, Any], _by: str) -> ControlAnswer:
         return ControlAnswer(200, status_of(access))
 
+    def _events(self, request: ControlRequest, _caller: Caller) -> ControlAnswer:
+        """Answered without an agent, too: why there is none is among the events."""
+        if request.fields():
+            raise ControlError(400, "this takes parameters, and no fields")
+        given = request.parameters(("after", "vmid"))
+        after = _number(given, "after", range(10**15)) or 0
+        found = self._ring.excerpt(after, _number(given, "vmid", _VMIDS))
+        with self._lock:
+            access = self._access
+        return ControlAnswer(200, events_of(found, access))
+
     def _reconcile(self, access: Access, _given: dict[str, Any], by: str) -> ControlAnswer:
         if self._wake(access):
             text = "every guest is looked at now, by the word of %s"
             _log.info(text, by, extra=fields(CONTROLLED, by=by))
-        return _done("Every guest is looked at now.", status=202)
+        return done("Every guest is looked at now.", status=202)
 
     def _pause(self, access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
         vmid, seconds, why = _vmid(given), _seconds(given), _why(given)
@@ -121,7 +144,7 @@ class Controls:
             raise ControlError(409, str(error)) from None
         self._wake(access)
         subject = f"Guest {vmid} is" if vmid else "All guests are"
-        return _done(f"{subject} left alone {_until(seconds)}{_because(why)}.")
+        return done(f"{subject} left alone {_until(seconds)}{_because(why)}.")
 
     def _resume(self, access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
         vmid = _vmid(given)
@@ -132,7 +155,7 @@ class Controls:
             words = f"Guest {vmid} {'is paused no more' if was else 'was not paused'}."
         else:
             words = "The pause of all guests has ended." if was else _NO_PAUSE
-        return _done(words + _still(access, vmid), done=was)
+        return done(words + _still(access, vmid), done=was)
 
     def _freeze(self, access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
         seconds, why = _seconds(given), _why(given)
@@ -140,23 +163,23 @@ class Controls:
             raise ControlError(400, "why: a freeze needs a reason")
         access.suspensions.freeze(seconds, why, by)
         self._wake(access)
-        return _done(f"Nothing of this host is changed {_until(seconds)}{_because(why)}.")
+        return done(f"Nothing of this host is changed {_until(seconds)}{_because(why)}.")
 
     def _thaw(self, access: Access, _given: dict[str, Any], by: str) -> ControlAnswer:
         was = access.suspensions.thaw(by)
         if was:
             self._wake(access)
         words = "The freeze has ended." if was else "There was no freeze."
-        return _done(words + _still(access, ALL), done=was)
+        return done(words + _still(access, ALL), done=was)
 
     def _unblock(self, access: Access, _given: dict[str, Any], by: str) -> ControlAnswer:
         hub = _hub(access)
         needed = hub.kept.blocked or hub.kept.may_block
         if needed:
             hub.let_block(allowed=False)
-            _tell("the hub's block is ended, and it may block this host no more", by)
+            tell("the hub's block is ended, and it may block this host no more", by)
             self._wake(access)
-        return _done(
+        return done(
             "The hub no longer blocks this host, and cannot until `felhom-agent hub trust`.",
             done=needed,
         )
@@ -166,9 +189,9 @@ class Controls:
         needed = bool(hub.kept.generation) or hub.kept.state is not None
         if needed:
             hub.forget()
-            _tell("what the hub desired is forgotten", by)
+            tell("what the hub desired is forgotten", by)
             self._wake(access)
-        return _done("Forgotten. The hub is asked again with the next report.", done=needed)
+        return done("Forgotten. The hub is asked again with the next report.", done=needed)
 
     def _wake(self, access: Access) -> bool:
         """Let the loop look at once; return whether that was not asked for already."""
@@ -185,10 +208,10 @@ class Controls:
 class ControlSocket:
     """The control socket of a process, which may assemble one agent after the other."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Without a path there is no socket."""
+    def __init__(self, path: Path | None, ring: Ring | None = None) -> None:
+        """Without a path there is no socket; `ring` has the events of this process."""
         self._path = path
-        self._controls = Controls()
+        self._controls = Controls(ring)
         self._server: ControlServer | None = None
 
     @contextmanager
@@ -221,23 +244,27 @@ def _approve(access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
     guests = access.approve(plan)
     if not guests:
         raise ControlError(404, f"no plan {plan} is held")
-    _tell(f"plan {plan} is approved; it lets {guests} guests pass for an hour", by)
+    tell(f"plan {plan} is approved; it lets {guests} guests pass for an hour", by)
     access.wake()
-    return _done(f"Plan {plan} is approved; it lets {guests} guests pass for an hour.")
-
-
-def _done(text: str, *, status: int = 200, done: bool = True) -> ControlAnswer:
-    return ControlAnswer(status, {"done": done, "text": text})
-
-
-def _tell(words: str, by: str) -> None:
-    _log.warning("%s, by the word of %s", words, by, extra=fields(CONTROLLED, by=by))
+    return done(f"Plan {plan} is approved; it lets {guests} guests pass for an hour.")
 
 
 def _hub(access: Access) -> HubProvider:
     if access.hub is None:
         raise ControlError(409, "no hub is configured")
     return access.hub
+
+
+def _number(given: Mapping[str, str], name: str, allowed: range) -> int | None:
+    """Return a parameter as a number; None if it is not there."""
+    text = given.get(name)
+    if text is None:
+        return None
+    # Not `int` alone: it takes "1_0", and may take its time for very long ones.
+    if not (text.isdigit() and len(text) <= 15 and int(text) in allowed):
+        words = f"must be a number from {allowed.start} to {allowed.stop - 1}"
+        raise ControlError(400, f"{name}: {words}")
+    return int(text)
 
 
 def _vmid(given: dict[str, Any]) -> int:

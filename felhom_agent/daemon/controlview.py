@@ -1,7 +1,8 @@
 """What the control socket tells of a running agent, as plain data.
 
 Made on a thread of the server, of snapshots that are replaced as a whole: nothing here waits for
-the main loop, and nothing is asked of the node. `docs/control/status.json` is its schema.
+the main loop, and nothing is asked of the node. `docs/control/status.json` and
+`docs/control/events.json` are its schemas.
 """
 
 from __future__ import annotations
@@ -17,13 +18,28 @@ from felhom_agent.daemon.waiting import Activity
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.hub.report import AgentFacts
 from felhom_agent.journal.suspensions import Suspension, Suspensions
-from felhom_agent.model import Converged, GuestPlan, GuestStatus, outcome_word
+from felhom_agent.model import (
+    ActualGuest,
+    Blocked,
+    Converged,
+    GuestPlan,
+    Mode,
+    Outcome,
+    Problem,
+    Retry,
+    outcome_word,
+)
 from felhom_agent.planning.actions import describe
 from felhom_agent.printable import moment_text
+from felhom_agent.reconcile.applies import Applies
+from felhom_agent.reconcile.brake import HeldPlan
 from felhom_agent.reconcile.holds import Holds
+from felhom_agent.service.ring import EventEntry, Excerpt
+
+SCHEMA = 1
+"""Of both answers; it is another one once a member is taken away or changes its meaning."""
 
 _OUTCOMES = ("converged", "retry", "blocked", "refused")
-
 
 Approve = Callable[[str], int]
 """Given a plan's id, lets what is held under it pass; returns of how many guests that is."""
@@ -41,6 +57,14 @@ class Access:
     suspensions: Suspensions
     wake: Callable[[], None]
     approve: Approve
+    apply: Callable[[Mapping[int, frozenset[str]], str], str]
+    """Given guests with the acts that were agreed to, and who agreed, carries them out; returns the
+    apply's name. Raises TooManyApplies.
+    """
+    applies: Applies
+    held: Callable[[], HeldPlan]
+    next_pass: Callable[[], float]
+    """Returns when the next pass begins at the latest, in seconds since the epoch."""
     hub: HubProvider | None = None
 
 
@@ -48,6 +72,7 @@ def status_of(access: Access) -> dict[str, Any]:
     """Given a running agent, return how it gets on."""
     facts, passed, activity = access.facts(), access.latest(), access.activity()
     return {
+        "schema": SCHEMA,
         "version": __version__,
         "node": facts.node,
         "started": moment_text(facts.started),
@@ -64,11 +89,52 @@ def status_of(access: Access) -> dict[str, Any]:
         ],
         "suspensions": [_suspension(each) for each in access.suspensions.all()],
         "last_pass": _pass(passed),
+        "next_pass": moment_text(access.next_pass()),
         "counts": _counts(facts, activity),
         "guests": [
-            _guest(vmid, facts.statuses.get(vmid), passed.plans.get(vmid), activity)
+            _guest(vmid, facts, passed, activity)
             for vmid in sorted(passed.declared | facts.statuses.keys())
         ],
+        "others": _others(facts, passed),
+        "problems": [_problem(each) for each in passed.desired.problems],
+        "held": _held(access.held()),
+        "hub": _hub(access.hub),
+        "trouble": passed.trouble,
+    }
+
+
+def events_of(found: Excerpt, access: Access | None) -> dict[str, Any]:
+    """Given some events, and the agent that runs at present, return them with the guests' names
+    as they are known now.
+    """
+    names = names_of(access.latest()) if access else {}
+    return {
+        "schema": SCHEMA,
+        "run": found.run,
+        "started": moment_text(found.started),
+        "oldest": found.oldest,
+        "newest": found.newest,
+        "events": [_event(each, names) for each in found.entries],
+    }
+
+
+def names_of(passed: Pass) -> dict[int, str]:
+    """Given a pass, return the names of all guests that it knows, declared or not."""
+    planned = {vmid: plan.name for vmid, plan in passed.plans.items() if plan.name}
+    here = passed.here or {}
+    return planned | {vmid: guest.name for vmid, guest in here.items() if guest.name}
+
+
+def _event(entry: EventEntry, names: Mapping[int, str]) -> dict[str, Any]:
+    return {
+        "number": entry.number,
+        "at": moment_text(entry.at),
+        "level": entry.level,
+        "event": entry.event,
+        "vmid": entry.vmid,
+        "name": names.get(entry.vmid, "") if entry.vmid else "",
+        "text": entry.text,
+        "fields": dict(entry.fields),
     }
 
 
@@ -79,6 +145,7 @@ def _pass(passed: Pass) -> dict[str, Any] | None:
         "at": moment_text(passed.begun),
         "seconds": round(passed.seconds, 3),
         "ok": passed.good,
+        "why": "" if passed.good else passed.trouble,
     }
 
 
@@ -94,21 +161,72 @@ def _counts(facts: AgentFacts, activity: Activity) -> dict[str, int]:
     }
 
 
-def _guest(
-    vmid: int, status: GuestStatus | None, plan: GuestPlan | None, activity: Activity
-) -> dict[str, Any]:
+def _guest(vmid: int, facts: AgentFacts, passed: Pass, activity: Activity) -> dict[str, Any]:
+    status, plan = facts.statuses.get(vmid), passed.plans.get(vmid)
+    declared, here = passed.desired.guests.get(vmid), (passed.here or {}).get(vmid)
     outcome = status.outcome if status else None
     at_work = "running" if vmid in activity.running else "queued"
+    idle = vmid not in activity.running | activity.queued
+    kind = plan.kind if plan and plan.kind else here.kind if here else None
     return {
         "vmid": vmid,
-        "kind": str(plan.kind) if plan and plan.kind else None,
-        "name": plan.name if plan else "",
-        "outcome": outcome_word(status.outcome) if status else None,
+        "kind": str(kind) if kind else None,
+        "name": plan.name if plan and plan.name else here.name if here else "",
+        "state": _state(vmid, facts, passed),
+        "mode": str(declared.mode if declared else Mode.ENFORCE),
+        "outcome": outcome_word(outcome) if outcome else None,
         "why": "" if outcome is None or isinstance(outcome, Converged) else outcome.why,
         "since": moment_text(status.since) if status else None,
-        "activity": at_work if vmid in activity.running | activity.queued else "idle",
+        "activity": "idle" if idle else at_work,
+        "next": _next(outcome, activity.due.get(vmid)) if idle else None,
         "plan": list(_words(plan)) if plan else [],
     }
+
+
+def _state(vmid: int, facts: AgentFacts, passed: Pass) -> str | None:
+    """Return whether a guest runs, as it was seen last."""
+    status, declared = facts.statuses.get(vmid), passed.desired.guests.get(vmid)
+    since_then = (
+        status is not None and status.since > passed.begun and isinstance(status.outcome, Converged)
+    )
+    if since_then and declared and declared.state:
+        # Its lane has read it back after the pass had seen it.
+        return str(declared.state)
+    return _seen((passed.here or {}).get(vmid))
+
+
+def _seen(guest: ActualGuest | None) -> str | None:
+    return str(guest.state) if guest and guest.state else None
+
+
+def _next(outcome: Outcome | None, due: float | None) -> str | None:
+    """Return when a guest is tried again; None if that is not a matter of time."""
+    waits = isinstance(outcome, Retry | Blocked)
+    return moment_text(due) if waits and due is not None else None
+
+
+def _others(facts: AgentFacts, passed: Pass) -> list[dict[str, Any]] | None:
+    """Return the guests of the node that are not declared; None if they are not known."""
+    if passed.here is None:
+        return None
+    declared = passed.declared | facts.statuses.keys()
+    return [
+        {"vmid": vmid, "kind": str(guest.kind), "name": guest.name, "state": _seen(guest)}
+        for vmid, guest in sorted(passed.here.items())
+        if vmid not in declared
+    ]
+
+
+def _problem(found: Problem) -> dict[str, Any]:
+    return {"file": found.place.file, "line": found.place.line, "text": found.text}
+
+
+def _held(found: HeldPlan) -> dict[str, Any] | None:
+    return {"plan": found.plan_id, "vmids": sorted(found.vmids)} if found.plan_id else None
+
+
+def _hub(hub: HubProvider | None) -> dict[str, Any] | None:
+    return {"generation": hub.kept.generation, "blocked": hub.kept.blocked} if hub else None
 
 
 def _words(plan: GuestPlan) -> Iterator[str]:

@@ -22,7 +22,7 @@ import logging
 import queue
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from felhom_agent import __version__
@@ -65,7 +65,7 @@ from felhom_agent.service.status import sentence
 
 _log = logging.getLogger(__name__)
 
-RELOAD, STOP, WAKE = "reload", "stop", "wake"
+RELOAD, STOP, WAKE, APPLY = "reload", "stop", "wake", "apply"
 # Seconds that a stop waits for a report that is under way.
 _HUB_CLOSE_TIMEOUT = 2.0
 # A snapshot is reported to the hub until it is older than so many seconds, or intervals.
@@ -112,6 +112,7 @@ class Daemon:
             clock,
             parts.operations.now,
             parallel=config.reconcile.parallel,
+            applies=parts.applies,
         )
         self._passes = Passes(
             parts.node, parts.operations, parts.planner, parts.quorum, parts.brake, self._scheduler,
@@ -238,10 +239,26 @@ class Daemon:
             wake=lambda: self.send(WAKE),
             hub=self._hub_provider,
             approve=lambda plan_id: self._parts.brake.approve(plan_id),
+            apply=self.apply,
+            applies=self._parts.applies,
+            held=lambda: self._parts.brake.held,
+            next_pass=self._next_pass_at,
         )
 
+    def _next_pass_at(self) -> float:
+        """Return when the next pass begins, in seconds since the epoch; asked from any thread."""
+        return self._parts.operations.now() + max(0.0, self._next_pass - self._clock())
+
+    def apply(self, acts: Mapping[int, frozenset[str]], by: str) -> str:
+        """Given guests, each with the acts that a person agreed to, let the loop carry them out;
+        return the apply's name. May be called from any thread. Raise TooManyApplies.
+        """
+        name = self._parts.applies.begin(acts, by, self._clock())
+        self.send(APPLY)
+        return name
+
     def send(self, message: str) -> None:
-        """Give the loop a message (RELOAD, WAKE or STOP), from any thread or signal handler."""
+        """Give the loop a message, one of the words above, from any thread or signal handler."""
         self._inbox.put(message)
 
     def _register_hub(self) -> None:
@@ -308,8 +325,10 @@ class Daemon:
         # A stop is not kept waiting by the messages that came before it.
         if message == STOP or self._parts.node.shutting_down.is_set():
             return False
-        if message == WAKE:
+        if message in (WAKE, APPLY):
             self._next_pass = 0.0
+        if message == APPLY:
+            self._scheduler.apply(self._parts.applies.open_guests())
         if message == RELOAD:
             try:
                 self._reload()

@@ -24,7 +24,7 @@ from felhom_agent.daemon.history import HistoryReader
 from felhom_agent.daemon.scheduler import Scheduler
 from felhom_agent.errors import Interrupted
 from felhom_agent.journal.operations import Operations
-from felhom_agent.model import Actual, Desired, GuestPlan, RunState, SetConfig
+from felhom_agent.model import Actual, ActualGuest, Desired, GuestPlan, RunState, SetConfig
 from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.brake import Brake
@@ -39,7 +39,9 @@ class Pass:
     """One pass: when it began (seconds since the epoch; 0: none did), how many seconds it took,
     whether the node could be observed, and who was declared. `settles_in` are the seconds after
     which it makes sense to look at the guest files again, which are being written; 0: they are not.
-    `plans` are those of the latest pass that could observe the node.
+    `plans` are those of the latest pass that could observe the node, and `here` are the guests that
+    it saw there, declared or not (None: no pass had to look yet). `desired` is what was last read,
+    with the problems of the files; `trouble` why the pass failed, or what troubles the node.
     """
 
     begun: float = 0.0
@@ -48,6 +50,9 @@ class Pass:
     declared: frozenset[int] = frozenset()
     settles_in: float = 0.0
     plans: Mapping[int, GuestPlan] = field(default_factory=lambda: MappingProxyType({}))
+    here: Mapping[int, ActualGuest] | None = None
+    desired: Desired = field(default_factory=Desired)
+    trouble: str = ""
 
 
 class Passes:
@@ -82,6 +87,8 @@ class Passes:
         self._declared: frozenset[int] = frozenset()
         self._settles_in = 0.0
         self._plans: Mapping[int, GuestPlan] = MappingProxyType({})
+        self._here: Mapping[int, ActualGuest] | None = None
+        self._desired = Desired()
         self.latest = Pass()
 
     def run(self, load: Callable[[], Desired], *, remember: bool) -> bool:
@@ -93,16 +100,20 @@ class Passes:
         self._scheduler.number += 1
         begun, since = self._now(), self._clock()
         with within(**{"pass": self._scheduler.number}):
-            good = self._try(load, remember=remember)
+            good = self._try(load, since, remember=remember)
         seconds = self._clock() - since
-        self.latest = Pass(begun, seconds, good, self._declared, self._settles_in, self._plans)
+        self.latest = Pass(
+            begun, seconds, good, self._declared, self._settles_in, self._plans, self._here,
+            self._desired, self._health.trouble,
+        )  # fmt: skip
         return good
 
-    def _try(self, load: Callable[[], Desired], *, remember: bool) -> bool:
+    def _try(self, load: Callable[[], Desired], begun: float, *, remember: bool) -> bool:
         try:
             desired = load()
             self._declared = frozenset(desired.guests.keys() | desired.held.keys())
             self._settles_in = desired.settles_in
+            self._desired = desired
             self._scheduler.declare(desired)
             self._brake.declare(desired.guests, self._planner.others or ())
             self._planner.forget_others(desired.guests.keys())
@@ -111,14 +122,17 @@ class Passes:
                 self._compare(desired, remember=remember)
             else:
                 self._brake.review({}, {})
+                self._plans = MappingProxyType({})
                 if self._node.observer.reporter is not None:
                     # Nobody is declared yet; the hub is told of the node all the same.
-                    self._node.observer.snapshot(())
+                    self._here = self._node.observer.snapshot(()).guests
         except Interrupted:
             return False
         except Exception as error:  # a bug of ours must not end the daemon
             self._health.failed(error)
+            self._scheduler.failed_to_look(f"the node could not be observed: {error}", begun)
             return False
+        self._scheduler.look_at_applied(begun)
         self._health.ended_well()
         return True
 
@@ -136,7 +150,7 @@ class Passes:
         self._planner.others = actual.guests
         self._brake.declare(desired.guests, actual.guests)
         plans = self._with_history(lambda: self._planner.plans(desired, actual), actual)
-        self._plans = MappingProxyType(plans)
+        self._plans, self._here = MappingProxyType(plans), actual.guests
         untouched = {
             vmid: plan
             for vmid, plan in plans.items()
@@ -178,7 +192,7 @@ class Passes:
             for vmid, found in plans.items()
             if found.actions
         }
-        self._scheduler.consider(plans, seen, self._busy())
+        self._scheduler.consider(plans, seen, self._busy(), begun)
 
     def _busy(self) -> set[int]:
         """Return the guests that have operations in flight."""

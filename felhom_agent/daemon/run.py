@@ -28,6 +28,7 @@ from felhom_agent.service.events import CONFIG_WRONG, JOURNAL_LOST
 from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
 from felhom_agent.service.manager import ServiceManager
+from felhom_agent.service.ring import Ring
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +56,9 @@ def run(
     manager = ServiceManager.present()
     manager.require_watchdog(config.proxmox.connect_timeout + config.proxmox.read_timeout)
     waiting = False
-    control = ControlSocket(config.control.socket)
-    with signals(inbox, shutting_down), closing(control):
+    ring = Ring()
+    control = ControlSocket(config.control.socket, ring)
+    with ring.collecting(), signals(inbox, shutting_down), closing(control):
         while True:
             try:
                 with assembled(

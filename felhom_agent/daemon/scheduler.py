@@ -37,7 +37,7 @@ from felhom_agent.daemon.jobs import Job, hand_over
 from felhom_agent.daemon.places import Places, may_restart
 from felhom_agent.daemon.record import GuestRecord, Run
 from felhom_agent.daemon.startorder import StartOrder
-from felhom_agent.daemon.statuses import announce, snapshot
+from felhom_agent.daemon.statuses import announce, next_tries, snapshot
 from felhom_agent.daemon.waiting import Activity, Entry, Waiting
 from felhom_agent.errors import QueueClosed
 from felhom_agent.journal.operation import Operation
@@ -58,6 +58,7 @@ from felhom_agent.model import (
 )
 from felhom_agent.planning.actions import Need, describe, need_of
 from felhom_agent.planning.startup import startup_of
+from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds
@@ -66,6 +67,7 @@ from felhom_agent.reconcile.reconciliation import Reconciled, Seen
 _log = logging.getLogger(__name__)
 
 _LINES = (Need.CHANGE, Need.POWER)
+UNDECLARED = "it is not declared in any guest file that is in force"
 
 
 class Scheduler:
@@ -86,10 +88,13 @@ class Scheduler:
         now: Callable[[], float],
         *,
         parallel: int,
+        applies: Applies | None = None,
     ) -> None:
         """`clock` tells monotonic seconds, `now` those since the epoch; at most `parallel` guests
         are started or stopped at a time (0: as many as the datacenter says, `max_workers`).
+        `applies` hears what comes of the guests that a person has told the agent to apply.
         """
+        self._applies = applies or Applies()
         self._engine = engine
         self._operations = operations
         self._holds = holds
@@ -107,6 +112,7 @@ class Scheduler:
         self._now = now
         self._changed = False
         self._statuses: Mapping[int, GuestStatus] = MappingProxyType({})
+        self._due: Mapping[int, float] = MappingProxyType({})
         self._activity = Activity()
         self.backoff = backoff
         self.number = 0
@@ -120,7 +126,7 @@ class Scheduler:
 
     @property
     def activity(self) -> Activity:
-        """Who runs and who waits for a place, as an immutable snapshot."""
+        """Who runs, who waits for a place and who for a time, as an immutable snapshot."""
         return self._activity
 
     @property
@@ -140,6 +146,7 @@ class Scheduler:
         self._retries.clear()
         for record in self._records.values():
             record.reset()
+        self._changed = True
 
     def declare(self, desired: Desired) -> None:
         """Take what is desired from now on, and forget the guests that are no longer declared."""
@@ -150,6 +157,8 @@ class Scheduler:
         declared = {**held, **desired.guests}
         for vmid in self._records.keys() - declared.keys():
             self._withdraw(self._records[vmid])
+        for vmid in self._applies.open_guests() - declared.keys():
+            self._applies.settle(vmid, Blocked(UNDECLARED), math.inf)
         for vmid, guest in declared.items():
             record = self._record(vmid)
             if guest != record.declared:
@@ -157,16 +166,48 @@ class Scheduler:
                 record.declare(guest)
 
     def consider(
-        self, plans: Mapping[int, GuestPlan], seen: Mapping[int, Seen], busy: Collection[int]
+        self,
+        plans: Mapping[int, GuestPlan],
+        seen: Mapping[int, Seen],
+        busy: Collection[int],
+        looked: float = math.inf,
     ) -> None:
-        """Given a pass's plans, what it saw of each guest that differs, and the guests that have
-        operations in flight, enqueue whoever is due; then submit whoever has a place.
+        """Given a pass's plans, what it saw of each guest that differs, the guests that have
+        operations in flight, and when the pass began, enqueue whoever is due; then submit whoever
+        has a place.
         """
         for vmid, plan in plans.items():
             record = self._records[vmid]
             if record.run is None:
-                self._consider(record, plan, seen.get(vmid), in_flight=vmid in busy)
+                self._consider(record, plan, seen.get(vmid), looked, in_flight=vmid in busy)
         self.dispatch()
+
+    def look_at_applied(self, begun: float) -> None:
+        """Given when a pass began that has ended, enqueue the guests that are being applied and of
+        which that pass could say nothing, since their lanes ran.
+        """
+        for vmid in self._applies.open_guests() & self._records.keys():
+            record = self._records[vmid]
+            waits = record.queued or record.run is not None or vmid in self._retries
+            if not waits and not self._applies.awaits(vmid, begun):
+                self._enqueue(record)
+        self.dispatch()
+
+    def failed_to_look(self, why: str, begun: float) -> None:
+        """Given why a pass failed, and when it began, end what is applied and waits for it."""
+        for vmid in self._applies.open_guests():
+            record = self._records.get(vmid)
+            if record is None or record.run is None:
+                self._applies.settle(vmid, Retry(0.0, why), begun)
+
+    def apply(self, vmids: Collection[int]) -> None:
+        """Given the guests that a person has told the agent to apply, let them be due, whatever
+        came of them before.
+        """
+        for vmid in vmids:
+            if record := self._records.get(vmid):
+                record.reset()
+                record.restart_in_vain = False
 
     def settle_first(self, vmids: Collection[int]) -> None:
         """Given guests with operations in flight that no pass considers, enqueue them: those from
@@ -237,10 +278,12 @@ class Scheduler:
                 why = self._held[end.vmid]
                 self._keep(record, GuestPlan(end.vmid, withheld=why).outcome)
             elif end.result is not None and run is not None:
-                if run.declared == record.declared:
-                    self._note(record, end.result)
-                else:  # what came of it may speak of the declaration before
+                moved = run.declared != record.declared
+                if moved or self._applies.awaits(end.vmid, run.began):
+                    # What came of it may speak of what was so before.
                     self._enqueue(record)
+                else:
+                    self._note(record, end.result, run.began)
         self.dispatch()
 
     def released(self, word: Released) -> None:
@@ -257,10 +300,11 @@ class Scheduler:
 
     def publish(self) -> None:
         """Let other threads see the statuses, and who runs and waits, as they are now."""
-        self._activity = Activity(frozenset(self._runs), self._waiting.guests())
         if self._changed:
             self._changed = False
             self._statuses = snapshot(self._records)
+            self._due = next_tries(self._records, self._now() - self._clock())
+        self._activity = Activity(frozenset(self._runs), self._waiting.guests(), self._due)
 
     def may_try(self, plan: GuestPlan) -> bool:
         """Given a guest's plan, return whether it may be tried, at once or in time: no other hold
@@ -282,12 +326,19 @@ class Scheduler:
             )
 
     def _consider(
-        self, record: GuestRecord, plan: GuestPlan, seen: Seen | None, *, in_flight: bool
+        self,
+        record: GuestRecord,
+        plan: GuestPlan,
+        seen: Seen | None,
+        looked: float,
+        *,
+        in_flight: bool,
     ) -> None:
         record.seen = seen
         if not plan.actions and not in_flight:
             self._drop(record)
             self._keep(record, plan.outcome)
+            self._applies.settle(record.vmid, plan.outcome, looked)
             if isinstance(record.status and record.status.outcome, Converged):
                 record.settle()
             else:
@@ -296,8 +347,10 @@ class Scheduler:
         if why := self._may_not(record.vmid):
             would = ["find out what became of what is in flight"] if in_flight else []
             would += [describe(action) for action in plan.actions]
-            self._keep(record, Blocked(f"{why}; would {', '.join(would)}"))
+            outcome = Blocked(f"{why}; would {', '.join(would)}")
+            self._keep(record, outcome)
             if not in_flight:
+                self._applies.settle(record.vmid, outcome, looked)
                 self._drop(record)
                 return
         if record.is_due(plan.actions, self._clock()):
@@ -453,8 +506,10 @@ class Scheduler:
         if record.note(outcome, self._now()):
             announce(record.vmid, outcome)
 
-    def _note(self, record: GuestRecord, result: Reconciled) -> None:
-        """Given what came of a guest, keep it, and decide when the guest is tried again."""
+    def _note(self, record: GuestRecord, result: Reconciled, began: float) -> None:
+        """Given what came of a guest whose lane began then, keep it, and decide when the guest is
+        tried again.
+        """
         now, outcome = self._clock(), result.outcome
         record.restart_in_vain |= result.restart_in_vain
         if result.wants is not None:
@@ -464,6 +519,9 @@ class Scheduler:
                 why = "another guest is being restarted; it waits for that to end"
                 self._keep(record, Retry(0.0, why))
             return
+        # A wait that is no failure goes on: for a place, or for a task that takes its time.
+        if not (isinstance(outcome, Retry) and outcome.delay):
+            self._applies.settle(record.vmid, outcome, began)
         match outcome:
             case Converged():
                 record.settle()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -32,6 +33,19 @@ def announce(vmid: int, outcome: Outcome) -> None:
     name = outcome_word(outcome)
     extra = fields(_EVENTS[name], vmid=vmid, outcome=name)
     _log.log(level, "guest %d: %s", vmid, outcome, extra=extra)
+
+
+def next_tries(records: Mapping[int, GuestRecord], since_epoch: float) -> Mapping[int, float]:
+    """Given all records, and what makes seconds since the epoch of the scheduler's clock, return
+    when each declared guest is tried again that waits for that, for other threads to read.
+    """
+    return MappingProxyType(
+        {
+            vmid: since_epoch + r.not_before
+            for vmid, r in records.items()
+            if r.declared and math.isfinite(r.not_before)
+        }
+    )
 
 
 def snapshot(records: Mapping[int, GuestRecord]) -> Mapping[int, GuestStatus]:

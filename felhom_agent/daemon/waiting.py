@@ -9,8 +9,9 @@ Belongs to the main thread.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from felhom_agent.daemon.jobs import Job
 from felhom_agent.planning.actions import Need
@@ -20,10 +21,13 @@ Entry = int | Job
 
 @dataclass(frozen=True)
 class Activity:
-    """The guests that are being reconciled, and those that wait for a place."""
+    """The guests that are being reconciled, those that wait for a place, and when (seconds since
+    the epoch) those are tried again that wait for that.
+    """
 
     running: frozenset[int] = frozenset()
     queued: frozenset[int] = frozenset()
+    due: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Waiting:

@@ -30,6 +30,8 @@ _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 class AlreadyRunning(FelhomError):
     """Another agent holds the journal."""
 
+    temporary = True
+
 
 @contextmanager
 def held(directory: Path) -> Iterator[None]:

@@ -67,6 +67,10 @@ class Operations:
         self._upids: set[str] = set()
         self._unknown: set[str] = set()
         self._open_restarts: set[int] = set()
+        self.heard: Callable[[Operation], None] = lambda _: None
+        """Is given each step of an operation once it is durable, on the thread that did it; set
+        before any thread begins one.
+        """
         records = list(records)
         operations = replay(records)
         self._last_id = watermark_of(records).include(operations).last_id
@@ -230,6 +234,7 @@ class Operations:
         self._log.append(record_of(operation))
         with self._lock:
             self._index(operation)
+        self.heard(operation)
         return operation
 
     def _index(self, operation: Operation) -> None:

@@ -6,7 +6,8 @@ configuration, then the start. Nothing at all is planned where a guest is missin
 template, of another kind than declared, another guest than the one first managed under its number,
 locked, paused, or held by HA in a way that would make two hands pull at it. A guest that carries
 the tag `felhom-pause` is left alone by its people's word; of it nothing is planned but the start
-that ends a restart of ours.
+that ends a restart of ours. Where the reason passes by itself or by a person's hand (a lock, a
+pause, HA) the plan tells what comes after it, which is never acted on.
 
 What is written but waits for a restart is reported in one sentence; only where the declaration
 allows it is a restart planned.
@@ -59,6 +60,12 @@ from felhom_agent.planning.pausetag import PAUSED_BY_TAG, is_paused_by_tag
 from felhom_agent.planning.rawlines import raw_lines
 from felhom_agent.planning.support import unsupported
 from felhom_agent.planning.volumes import has_volume
+from felhom_agent.planning.withhold import (
+    as_let_go,
+    passing_reason,
+    reason_for_good,
+    whereabouts,
+)
 from felhom_agent.service.origins import described
 
 
@@ -107,20 +114,24 @@ def plan_guest(
     """
     guest = actual.guests.get(desired.vmid)
     if guest is None:
-        return GuestPlan(desired.vmid, desired.kind, withheld=_whereabouts(desired.vmid, actual))
+        return GuestPlan(desired.vmid, desired.kind, withheld=whereabouts(desired.vmid, actual))
     if guest.config is None or guest.unread:
         why = f"it could not be read: {guest.unread or 'PVE gave no configuration'}"
         return GuestPlan(desired.vmid, guest.kind, guest.name, unread=why)
-    why = _reason_to_withhold(desired, guest) or identity_mismatch(desired, guest, known, history)
+    mismatch = identity_mismatch(desired, guest, known, history)
+    for_good, passing = reason_for_good(desired, guest), passing_reason(desired, guest)
+    why = for_good or passing or mismatch
     if is_paused_by_tag(guest, actual.facts):
         starts = desired.state is RunState.RUNNING and guest.state is RunState.STOPPED
         if ends_restart and starts and not why and desired.mode is Mode.ENFORCE:
             start = Start(guest.vmid, guest.kind)
             return GuestPlan(guest.vmid, guest.kind, guest.name, (start,))
         why = f"{PAUSED_BY_TAG}; {why}" if why else PAUSED_BY_TAG
-    if why:
-        return GuestPlan(desired.vmid, guest.kind, guest.name, withheld=why)
-    return _plan_present(desired, guest, actual)
+    if not why:
+        return _plan_present(desired, guest, actual)
+    let_go = as_let_go(desired, guest)
+    then = () if for_good or mismatch else _plan_present(desired, let_go, actual).actions
+    return GuestPlan(desired.vmid, guest.kind, guest.name, withheld=why, then=then)
 
 
 @dataclass(frozen=True)
@@ -188,32 +199,6 @@ def _actions(
     if desired.state is RunState.RUNNING and (restart or not running):
         actions.append(Start(guest.vmid, guest.kind))
     return tuple(actions)
-
-
-def _whereabouts(vmid: int, actual: Actual) -> str:
-    if other := actual.elsewhere.get(vmid):
-        state = ", which is offline" if other in actual.offline else ""
-        return f"it is on node {other}{state}, not on {actual.node}"
-    if vmid in actual.hidden:
-        return f"the token may not see it, if it exists: it lacks VM.Audit on /vms/{vmid}"
-    return "there is no such guest"
-
-
-def _reason_to_withhold(desired: DesiredGuest, guest: ActualGuest) -> str:
-    """Return why nothing may be done to a guest that is here; empty if something may."""
-    if guest.state is None:
-        return "PVE does not know its state"
-    if desired.kind and desired.kind is not guest.kind:
-        return f"declared as {desired.kind}, but vmid {guest.vmid} is {guest.kind}"
-    if guest.template:
-        return "it is a template"
-    if guest.lock:
-        return f"it is locked ({guest.lock})"
-    if guest.paused:
-        return "it is paused; resume or stop it by hand"
-    if guest.ha_state and desired.state not in (None, guest.state):
-        return f"HA manages it (state {guest.ha_state}); set its state there, or undeclare it here"
-    return ""
 
 
 def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iterator[_Finding]:

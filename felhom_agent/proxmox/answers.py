@@ -170,7 +170,9 @@ def error_without_answer(call: str, error: Exception, endpoint: str, bounds: Bou
     The error's own text may hold what the node sent; only that of a NoConnection is passed on.
     """
     if isinstance(error, NoConnection):
-        return NotSent(_printable(f"{endpoint} {error}"), call=call)
+        not_sent = NotSent(_printable(f"{endpoint} {error}"), call=call)
+        not_sent.temporary = error.temporary
+        return not_sent
     if bounds.overrun:
         words, timed_out, cut_off = f"{endpoint} {bounds.overrun}", bounds.timed_out, False
     else:

@@ -32,7 +32,14 @@ _HEARS_WITHIN = 0.2
 
 
 class NoConnection(OSError):
-    """There is no connection, so nothing was sent; the text goes on after the endpoint's name."""
+    """There is no connection, so nothing was sent; the text goes on after the endpoint's name.
+
+    `temporary` tells that there may be one a little later, with nobody changing anything.
+    """
+
+    def __init__(self, text: str, *, temporary: bool = False) -> None:
+        super().__init__(text)
+        self.temporary = temporary
 
 
 class Bounds:
@@ -150,7 +157,8 @@ def connected(host: str, port: int, bounds: Bounds) -> socket.socket:
     except (OSError, UnicodeError) as error:
         if bounds.overrun:
             raise
-        raise NoConnection(f"cannot be reached: {_why_not_reached(host, port, error)}") from None
+        why = _why_not_reached(host, port, error)
+        raise NoConnection(f"cannot be reached: {why}", temporary=_passes(error)) from None
 
 
 def _why_not_reached(host: str, port: int, error: Exception) -> str:
@@ -168,6 +176,13 @@ def _why_not_reached(host: str, port: int, error: Exception) -> str:
             " systemctl status pveproxy"
         )
     return f"{said or error}; is endpoint in [proxmox] right, and the host up?"
+
+
+def _passes(error: OSError | UnicodeError) -> bool:
+    """Return whether a node that could not be reached may be later; a wrong name stays wrong."""
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_AGAIN
+    return isinstance(error, OSError)
 
 
 def _first(found: list[Any], bounds: Bounds) -> socket.socket:

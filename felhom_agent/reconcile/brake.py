@@ -25,7 +25,6 @@ before each act, `review` by the main thread at each pass, `approve` by any. Not
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
 import threading
@@ -36,7 +35,6 @@ from enum import StrEnum
 
 from felhom_agent.config.settings import LimitsConfig
 from felhom_agent.model import (
-    ABSENT,
     Action,
     DesiredGuest,
     GuestPlan,
@@ -45,6 +43,7 @@ from felhom_agent.model import (
     Start,
     Stop,
 )
+from felhom_agent.planning.acts import print_of
 from felhom_agent.service.events import UNUSUALLY_LARGE
 from felhom_agent.service.logging import fields
 
@@ -137,17 +136,19 @@ class Brake:
             for source in found.keys() | self._counts.keys():
                 self._of(source).declared = found[source]
 
-    def ask(self, action: Action, source: Source) -> str:
+    def ask(self, action: Action, source: Source, *, applied: bool = False) -> str:
         """Given an act that is about to be done and whose wish it is, count it; return why it is
-        held, and then it does not count; empty if it may be done.
+        held, and then it does not count; empty if it may be done. What a person has seen and
+        `applied` counts, and is not held.
         """
         with self._lock:
             counts = self._of(source)
             self._forget_old(counts, source)
-            if _print_of(action) in self._held.acts and not self._is_approved(action):
+            held = print_of(action) in self._held.acts and not applied
+            if held and not self._is_approved(action):
                 # Else those that are held would be others than a person is shown.
                 return self._words(_deeds(action, counts)[0], source)
-            return self._judge(counts, action, source)
+            return self._judge(counts, action, source, applied=applied)
 
     def review(
         self, plans: Mapping[int, GuestPlan], declared: Mapping[int, DesiredGuest]
@@ -182,7 +183,9 @@ class Brake:
             self._approved |= dict.fromkeys(self._held.acts, until)
             return len(self._held.vmids)
 
-    def _judge(self, counts: _Counts, action: Action, source: Source) -> str:
+    def _judge(
+        self, counts: _Counts, action: Action, source: Source, *, applied: bool = False
+    ) -> str:
         """Count an act, or return why it is held. The caller holds the lock."""
         now = self._clock()
         for deed in _deeds(action, counts):
@@ -191,7 +194,8 @@ class Brake:
             is_new = action.vmid not in guests or again
             # What ends a restart is never held: that would be an outage.
             if is_new and not isinstance(action, Start) and self._is_beyond(deed, counts, source):
-                if self._holds(deed, source) and not self._is_approved(action):
+                passes = applied or self._is_approved(action)
+                if self._holds(deed, source) and not passes:
                     return self._words(deed, source)
                 self._warn(deed, counts, source)
             if again:
@@ -203,7 +207,7 @@ class Brake:
         return ""
 
     def _is_approved(self, action: Action) -> bool:
-        return self._approved.get(_print_of(action), -math.inf) > self._clock()
+        return self._approved.get(print_of(action), -math.inf) > self._clock()
 
     def _is_beyond(self, deed: Deed, counts: _Counts, source: Source) -> bool:
         """Return whether one more guest would be too many."""
@@ -282,20 +286,6 @@ def _plan_of(held: list[tuple[int, Action]], declared: int) -> HeldPlan:
     """Given what is held, return it under its name: the same acts have the same one."""
     if not held:
         return HeldPlan()
-    acts = frozenset(_print_of(action) for _, action in held)
+    acts = frozenset(print_of(action) for _, action in held)
     name = hashlib.sha256("\n".join(sorted(acts)).encode()).hexdigest()[:12]
     return HeldPlan(name, acts, frozenset(vmid for vmid, _ in held), declared)
-
-
-def _print_of(action: Action) -> str:
-    """Return a fingerprint of an act: the guest, what is done, and each key with its new value.
-
-    A hash, since a value may be a secret.
-    """
-    what: list[object] = [action.vmid, type(action).__name__]
-    match action:
-        case SetConfig():
-            what += [[c.key, None if c.after is ABSENT else c.after] for c in action.changes]
-        case Stop():
-            what += [action.policy, action.restart]
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()

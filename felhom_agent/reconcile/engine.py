@@ -22,6 +22,7 @@ from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Action, Desired
 from felhom_agent.planning.actions import Need, as_desired, describe
 from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.executor import Executor
 from felhom_agent.reconcile.gate import Gate, Proposal
@@ -50,14 +51,15 @@ class Engine:
         quorum: Quorum,
         settings: ReconcileConfig,
         clock: Callable[[], float] = time.monotonic,
+        applies: Applies | None = None,
     ) -> None:
-        """`clock` tells monotonic seconds."""
+        """`clock` tells monotonic seconds; `applies` is what people have told the agent to do."""
         self._node = node
         self._operations = operations
         self._queue = queue
         self._holds = holds
         self.settings = settings
-        self._executor = Executor(node, operations, Gate(holds, brake), settings)
+        self._executor = Executor(node, operations, Gate(holds, brake, applies), settings)
         self._means = Means(
             node=node,
             operations=operations,

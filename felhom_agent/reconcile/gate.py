@@ -2,9 +2,9 @@
 
 A lane brings a `Proposal`, what it is about to do and what that rests on, immediately before the
 intent is written and again immediately before the call. The gate asks, in this order: is the
-declaration still in force, does a hold stand in the way (`holds`), can it be undone
-(`planning/gate.py`), is it too much at once (`brake`). Only then it makes a `Permit`, which lets
-that one action be asked for once.
+declaration still in force, does a hold stand in the way (`holds`), was it shown to the person who
+told the agent to apply it (`applies`), can it be undone (`planning/gate.py`), is it too much at
+once (`brake`). Only then it makes a `Permit`, which lets that one action be asked for once.
 
 What cannot be undone is never done here: it waits for a signature, and the error says what would be
 signed.
@@ -17,10 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from felhom_agent.errors import Changed, Held, Interrupted, Unsigned
-from felhom_agent.model import EMPTY, Action, DesiredGuest, StopPolicy
+from felhom_agent.errors import Changed, Held, Interrupted, NotShown, Unsigned
+from felhom_agent.model import EMPTY, Action, DesiredGuest, Source, StopPolicy
 from felhom_agent.planning.gate import classify
 from felhom_agent.proxmox.permit import Permit
+from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.holds import Holds
 
@@ -46,16 +47,17 @@ class Proposal:
 class Gate:
     """Permits what may be done now."""
 
-    def __init__(self, holds: Holds, brake: Brake) -> None:
+    def __init__(self, holds: Holds, brake: Brake, applies: Applies | None = None) -> None:
         self._holds = holds
         self._brake = brake
+        self._applies = applies or Applies()
 
     def ask(self, proposal: Proposal) -> Permit:
         """Given what is about to be done, return the permit for it.
 
         Raise Changed if the declaration is not in force any more, Interrupted if the agent is
-        stopping, Held if there is another hold or it is too much at once, Unsigned if it cannot be
-        undone.
+        stopping, Held if there is another hold or it is too much at once, NotShown if a person has
+        told to apply something else, Unsigned if it cannot be undone.
         """
         if not proposal.is_in_force():
             raise Changed("its declaration was changed or withdrawn")
@@ -65,11 +67,17 @@ class Gate:
             raise Interrupted(why)
         if why:
             raise Held(f"{why}; would {proposal.would}")
+        if not proposal.ends_restart and (why := self._applies.objection(action)):
+            raise NotShown(f"{why}; would {proposal.would}")
         _raise_if_destructive(proposal)
         # Last, since what is asked here counts as done.
-        if proposal.declared and (why := self._brake.ask(action, proposal.declared.source)):
+        if proposal.declared and (why := self._too_much(action, proposal.declared.source)):
             raise Held(f"{why}; would {proposal.would}")
         return Permit(action)
+
+    def _too_much(self, action: Action, source: Source) -> str:
+        """Count what is about to be done; return why it is too much, empty if it is not."""
+        return self._brake.ask(action, source, applied=self._applies.covers(action))
 
 
 def _raise_if_destructive(proposal: Proposal) -> None:

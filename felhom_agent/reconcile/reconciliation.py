@@ -29,6 +29,7 @@ from felhom_agent.errors import (
     Held,
     Interrupted,
     NoQuorum,
+    NotShown,
     Stale,
     TaskFailed,
 )
@@ -286,7 +287,7 @@ class Reconciliation:
 
         What holds a change must not keep down a guest that a power cut, or we, have stopped.
         """
-        if not _starts_changed(plan):
+        if not _starts_changed(plan) or isinstance(error, NotShown):
             raise error
         fresh = self._observed()  # PVE's digest guards a change, and no start
         if fresh is None or not _starts_changed(fresh.plan):

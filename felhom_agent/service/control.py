@@ -80,12 +80,15 @@ cannot do it at present.
 
 @dataclass(frozen=True)
 class ControlRoute:
-    """One thing that can be asked for; `owner_only`: by root and the agent's own user alone."""
+    """One thing that can be asked for; `owner_only`: by root and the agent's own user alone;
+    `parameters`: the names that its query may have.
+    """
 
     method: str
     path: str
     handle: Handler
     owner_only: bool = False
+    parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -299,7 +302,9 @@ class ControlServer:
             return _error(500, "internal error; the log has more")
 
     def _route(self, request: ControlRequest, caller: Caller) -> Handler:
-        """Return who answers a request. Raise ControlError if nobody does, or not this caller."""
+        """Return who answers a request. Raise ControlError if nobody does, or not this caller, or
+        its query has what the route does not know.
+        """
         route = self._routes.get((request.path, request.method))
         if route is None:
             methods = sorted(method for path, method in self._routes if path == request.path)
@@ -310,6 +315,7 @@ class ControlServer:
             text = "control socket: %s was refused to %s; it needs root"
             _log.warning(text, route.path, caller.name, extra=fields(CONTROLLED))
             raise ControlError(403, "this needs root")
+        request.parameters(route.parameters)
         return route.handle
 
 

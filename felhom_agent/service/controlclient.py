@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,19 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: [^\r\n]*)?\r\n")
 
 
 class NoAgent(FelhomError):
-    """Nobody answers at the control socket."""
+    """Nobody answers at the control socket; `runs` is false if surely no agent runs, None if that
+    cannot be told.
+    """
+
+    def __init__(self, text: str, *, runs: bool | None = None) -> None:
+        self.runs = runs
+        super().__init__(text)
+
+
+class AgentBusy(NoAgent):
+    """An agent is there, and does not answer in time."""
+
+    temporary = True
 
 
 class ControlRefused(FelhomError):
@@ -35,6 +48,7 @@ class ControlRefused(FelhomError):
 
     def __init__(self, status: int, text: str) -> None:
         self.status = status
+        self.temporary = status == HTTPStatus.SERVICE_UNAVAILABLE
         super().__init__(text)
 
 
@@ -101,7 +115,7 @@ def _connect(connection: socket.socket, path: Path) -> None:
         raise NoAgent(text) from None
     except (FileNotFoundError, ConnectionRefusedError):
         text = f"no agent runs here ({path}); systemctl start felhom-agent starts it"
-        raise NoAgent(text) from None
+        raise NoAgent(text, runs=False) from None
     except OSError as error:
         raise _broken(path, error) from None
 
@@ -121,5 +135,5 @@ def _parsed(answer: bytes) -> tuple[int, dict[str, Any]]:
 
 def _broken(path: Path, error: OSError) -> FelhomError:
     if isinstance(error, TimeoutError | BlockingIOError):
-        return NoAgent(f"{path}: the agent does not answer in time")
+        return AgentBusy(f"{path}: the agent does not answer in time")
     return NoAgent(f"{path}: cannot be spoken to: {error.strerror or error}")

@@ -145,9 +145,7 @@ class JournaldHandler(logging.Handler):
 
 def journal_fields(record: logging.LogRecord) -> dict[str, str]:
     """Given a record, return what stands beside its message and its place in journald."""
-    event: Event | None = getattr(record, "event", None)
-    if event is None and _error_of(record):
-        event = INTERNAL_ERROR
+    event = event_of(record)
     named = {} if event is None else {"MESSAGE_ID": event.message_id, "FELHOM_EVENT": event.name}
     values = {name: text_of(value) for name, value in (*_context.get().items(), *_fields(record))}
     return {
@@ -156,6 +154,23 @@ def journal_fields(record: logging.LogRecord) -> dict[str, str]:
         "SYSLOG_IDENTIFIER": "felhom-agent",
         "THREAD_NAME": safe_text(str(record.threadName), MAX_FIELD),
         **named,
+    }
+
+
+def event_of(record: logging.LogRecord) -> Event | None:
+    """Given a record, return of which kind of event it tells; None if of none."""
+    event = getattr(record, "event", None)
+    if isinstance(event, Event):
+        return event
+    return INTERNAL_ERROR if _error_of(record) else None
+
+
+def told_by(record: logging.LogRecord) -> tuple[str, dict[str, str]]:
+    """Given a record, return its sentence and its fields with those of its thread, as safe text."""
+    values = {**_context.get(), **dict(_fields(record))}
+    return _sentence(record), {
+        printable(name, MAX_FIELD): safe_text(text_of(value), MAX_FIELD)
+        for name, value in islice(values.items(), MAX_FIELDS)
     }
 
 

@@ -12,7 +12,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,16 @@ ADMINS = "felhom-admin"
 """The group whose members may open the socket."""
 MAX_HEAD = 16_384
 """The longest request line and headers, in bytes."""
-MAX_BODY = 65_536
+MAX_BODY = 1_048_576
 """The longest body, in bytes."""
 
-# RFC 9112, 3 and 5; of a target only the path form, without a query.
+# RFC 9112, 3 and 5; of a target only the path form.
 _REQUEST_LINE = re.compile(r"([A-Z]{1,20}) ([\x21-\x7e]{1,2000}) HTTP/([0-9])\.[0-9]")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 _LENGTH = re.compile(r"[0-9]{1,15}")
+# What our parameters need and no more: numbers and words. Nothing is decoded, so that what was
+# checked is what is used.
+_PARAMETER = re.compile(r"([a-z]{1,20})=([0-9A-Za-z._-]{1,100})")
 
 
 class ControlError(FelhomError):
@@ -41,12 +44,37 @@ class ControlError(FelhomError):
 
 @dataclass(frozen=True)
 class ControlRequest:
-    """What a client asks for; `headers` have lower-case names."""
+    """What a client asks for; `headers` have lower-case names, `query` is what follows the path's
+    "?" (None: there is none).
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes = b""
+    query: str | None = None
+
+    def parameters(self, known: Collection[str]) -> dict[str, str]:
+        """Given the names of parameters that may be there, return those of the query.
+
+        Raise ControlError if it has others, or one twice, or is no plain `name=value&...`.
+        """
+        if self.query is None:
+            return {}
+        if not known:
+            raise ControlError(400, "nothing may follow the path here")
+        found: dict[str, str] = {}
+        for piece in self.query.split("&"):
+            parameter = _PARAMETER.fullmatch(piece)
+            if parameter is None:
+                raise ControlError(400, "the query is not plain name=value&name=value")
+            name, value = parameter.groups()
+            if name not in known:
+                raise ControlError(400, f"unknown: {name}; known are: {', '.join(sorted(known))}")
+            if name in found:
+                raise ControlError(400, f"{name} is there twice")
+            found[name] = value
+        return found
 
     def fields(self) -> dict[str, Any]:
         """Return the body's JSON object; an empty one if there is no body.
@@ -94,7 +122,7 @@ def read_request(
             raise ControlError(400, "lines must end in CR LF")
     if end > MAX_HEAD:
         raise ControlError(431, f"the head is longer than {MAX_HEAD} bytes")
-    method, path, headers = _head(bytes(data[:end]))
+    method, target, headers = _head(bytes(data[:end]))
     length = _length(headers)
     body = data[end + 4 :]
     _expect(connection, headers, until, clock)
@@ -102,7 +130,8 @@ def read_request(
         if not (piece := _receive(connection, until, clock)):
             raise ControlError(400, "the request ended before its body did")
         body += piece
-    return ControlRequest(method, path, headers, bytes(body[:length]))
+    path, mark, query = target.partition("?")
+    return ControlRequest(method, path, headers, bytes(body[:length]), query if mark else None)
 
 
 def _receive(connection: socket.socket, until: float, clock: Callable[[], float]) -> bytes:

@@ -9,7 +9,8 @@ import pytest
 
 from felhom_agent.cli.ask import duration, socket_of
 from felhom_agent.cli.main import main
-from felhom_agent.config.settings import DEFAULT_PATH, ControlConfig
+from felhom_agent.config.place import DEFAULT_PATH
+from felhom_agent.config.settings import ControlConfig
 from felhom_agent.errors import ConfigError
 from tests.conftest import Site
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +26,19 @@ from felhom_agent.journal import suspensions as journaled
 from felhom_agent.journal.content import NAME
 from felhom_agent.journal.shape import MAX_SUSPENSION
 from felhom_agent.journal.suspensions import Suspensions
-from felhom_agent.model import Mode
+from felhom_agent.model import Change, Kind, Mode, SetConfig
+from felhom_agent.model import Start as StartGuest
+from felhom_agent.planning.acts import prints_of
+from felhom_agent.reconcile.brake import HeldPlan
 from felhom_agent.service.control import Caller, ControlAnswer, ControlServer
+from felhom_agent.service.controlclient import MAX_ANSWER, call
+from felhom_agent.service.events import GUEST_CHANGED, Event
+from felhom_agent.service.logging import fields
 from felhom_agent.service.request import ControlError, ControlRequest
+from felhom_agent.service.ring import Ring
 from tests.conftest import Site
 from tests.control import Reply, asked, connect, valid
-from tests.daemon.running import Begin
+from tests.daemon.running import Begin, Running
 from tests.process import Process, wait_until
 
 QUICK = "[reconcile]\ninterval = 1\njitter = 0\nbackoff_first = 0.1\ndrain_timeout = 1\n"
@@ -159,6 +169,180 @@ class TestStatus:
         valid("status", found)
         assert not found["last_pass"]["ok"]
         assert found["guests"][0]["plan"] == ["set cores: 1 -> 2", "start"]
+
+
+class TestWhatAPersonAsks:
+    """What the status tells beside the outcome of each guest."""
+
+    def test_whether_each_guest_runs_and_which_are_not_declared(
+        self, site: Site, begin: Begin
+    ) -> None:
+        site.world.add("lxc", 300, {"hostname": "old"}, running=True)
+        site.declare(RUNNING + '[guest.101]\nmode = "observe"\n')
+        agent = begin()
+        agent.run_pass()
+        first = seen_by(agent)
+        assert first["guests"][0]["state"] == "stopped"
+        agent.hear(lambda: agent.scheduler.idle)
+        site.clock.pass_by(60)
+        web, missing = seen_by(agent)["guests"]
+        assert (web["vmid"], web["name"], web["state"]) == (100, "web", "running")
+        assert (web["outcome"], web["mode"], web["next"]) == ("converged", "enforce", None)
+        assert (missing["state"], missing["mode"]) == (None, "observe")
+        assert [(o["vmid"], o["kind"], o["name"], o["state"]) for o in first["others"]] == [
+            (200, "lxc", "dns", "stopped"), (300, "lxc", "old", "running")
+        ]  # fmt: skip
+
+    def test_without_a_declaration_nobody_has_looked_who_is_there(self, begin: Begin) -> None:
+        agent = begin()
+        agent.look()
+        found = seen_by(agent)
+        assert (found["others"], found["guests"], found["problems"]) == (None, [], [])
+
+    def test_when_a_guest_is_tried_again(self, site: Site, begin: Begin) -> None:
+        site.world.add("qemu", 101, {}, behaviour=Behaviour(start_error="no"))
+        site.declare('[guest.101]\nstate = "running"\n')
+        agent = begin(backoff_first=40.0, backoff_cap=40.0)
+        agent.look()
+        before = site.clock()
+        (guest,) = seen_by(agent)["guests"]
+        assert (guest["outcome"], guest["activity"]) == ("retry", "idle")
+        moment = datetime.fromisoformat(guest["next"]).timestamp()
+        assert 0 < moment - before <= 60
+        agent.monotonic.pass_by(100)
+        agent.scheduler.retry()
+        agent.scheduler.publish()
+        assert seen_by(agent)["guests"][0]["next"] is None
+        agent.hear(lambda: agent.scheduler.idle)
+
+    def test_what_is_wrong_with_the_files_and_where(self, site: Site, begin: Begin) -> None:
+        site.declare(RUNNING)
+        agent = begin()
+        agent.look()
+        site.declare(RUNNING + "corse = 4\n")
+        agent.look()
+        found = seen_by(agent)["problems"]
+        assert found[0]["file"].endswith("guests.toml")
+        assert (found[0]["line"], "corse" in found[0]["text"]) == (5, True)
+        assert any("last good declaration stays in force" in each["text"] for each in found)
+        site.declare(RUNNING)
+        agent.look()
+        assert seen_by(agent)["problems"] == []
+
+    def test_why_the_last_pass_failed(self, site: Site, begin: Begin) -> None:
+        site.declare(RUNNING)
+        agent = begin(mode=Mode.OBSERVE)
+        agent.look()
+        found = seen_by(agent)
+        assert (found["last_pass"]["why"], found["trouble"]) == ("", "")
+        site.devnode.close()
+        agent.look()
+        found = seen_by(agent)
+        assert found["last_pass"]["why"].startswith("the node cannot be observed: ")
+        assert found["trouble"] == found["last_pass"]["why"]
+        assert found["guests"][0]["state"] == "stopped"
+
+    def test_what_is_held_and_waits_for_an_approval(self, site: Site, begin: Begin) -> None:
+        daemon = begin().daemon
+        held = HeldPlan("3f9c2a71", frozenset({"x"}), frozenset({102, 101}), 9)
+        found = status_of(replace(daemon.access(), held=lambda: held))
+        valid("status", found)
+        assert found["held"] == {"plan": "3f9c2a71", "vmids": [101, 102]}
+        assert status_of(daemon.access())["held"] is None
+
+    def test_how_it_is_with_the_hub(self, site: Site, begin: Begin) -> None:
+        config = load(site.write_config(QUICK + HUB))
+        hub = HubProvider(config.journal.directory, config.hub, keeps=False)
+        daemon = begin().daemon
+        assert status_of(daemon.access())["hub"] is None
+        found = status_of(replace(daemon.access(), hub=hub))
+        valid("status", found)
+        assert found["hub"] == {"generation": 0, "blocked": False}
+
+
+def seen_by(agent: Running) -> dict[str, Any]:
+    agent.scheduler.publish()
+    found = status_of(agent.daemon.access())
+    valid("status", found)
+    return found
+
+
+class TestEvents:
+    def test_they_are_told_with_the_guests_names_and_from_a_number_on(
+        self, site: Site, start: Start, path: Path
+    ) -> None:
+        site.declare(RUNNING)
+        agent = start()
+        agent.wait_for("guest 100: done: start")
+        wait_until(lambda: events(path)["newest"] >= 3)
+        found = events(path)
+        kinds = [(each["event"], each["vmid"], each["name"]) for each in found["events"]]
+        assert kinds[0] == ("agent-started", None, "")
+        assert ("guest-changed", 100, "web") in kinds
+        assert [each["number"] for each in found["events"]] == list(range(1, found["newest"] + 1))
+        later = events(path, f"?after={found['newest'] - 1}&vmid=100")
+        assert later["run"] == found["run"]
+        assert all(e["number"] >= found["newest"] and e["vmid"] == 100 for e in later["events"])
+        assert {e["vmid"] for e in events(path, "?vmid=100")["events"]} == {100}
+        assert events(path, "?vmid=999")["events"] == []
+        assert agent.end() == 0
+
+    def test_they_outlive_the_agent_of_the_moment(self, begin: Begin) -> None:
+        ring = Ring()
+        controls = Controls(ring)
+        ring.emit(made(GUEST_CHANGED))
+        alone = ask(controls, "/v1/events").body
+        with controls.attached(begin().daemon.access()):
+            assert ask(controls, "/v1/events").body == alone
+        assert ask(controls, "/v1/events").body == alone
+        valid("events", alone)
+        assert len(alone["events"]) == 1
+
+    @pytest.mark.parametrize(
+        "query",
+        ["after=-1", "after=x", "after=1.0", "after=1_0", "after=1e3", "after=9999999999999999",
+         "vmid=0", "vmid=99", "vmid=all", "vmid=1000000000", "vmid=101-102", "n=1", "after"],
+    )  # fmt: skip
+    def test_what_is_no_number_in_its_bounds_is_refused(
+        self, begin: Begin, path: Path, query: str
+    ) -> None:
+        server = ControlServer(path, Controls().routes())
+        server.start()
+        try:
+            assert asked(path, "GET", f"/v1/events?{query}").status == 400
+            assert asked(path, "GET", "/v1/events", {"after": 1}).status == 400
+            assert asked(path, "POST", "/v1/events?after=1").status == 405
+        finally:
+            server.close()
+
+    def test_a_full_ring_of_the_longest_events_is_an_answer_that_is_bounded(
+        self, begin: Begin, path: Path
+    ) -> None:
+        ring = Ring()
+        longest = {f"name{n}": "\u00e9" * 1000 for n in range(64)}
+        for _ in range(1000):
+            ring.emit(made(GUEST_CHANGED, "\u00e9" * 10_000, **longest))
+        server = ControlServer(path, Controls(ring).routes())
+        server.start()
+        try:
+            found = call(path, "GET", "/v1/events")
+        finally:
+            server.close()
+        assert len(found["events"]) == 1000
+        assert len(json.dumps(found)) < MAX_ANSWER
+
+
+def events(path: Path, query: str = "") -> dict[str, Any]:
+    reply = asked(path, "GET", "/v1/events" + query)
+    assert reply.status == 200
+    valid("events", reply.body)
+    return reply.body
+
+
+def made(event: Event, text: str = "x", **values: str) -> logging.LogRecord:
+    record = logging.LogRecord("felhom_agent.x", logging.INFO, "x.py", 1, text, (), None)
+    record.__dict__.update(fields(event, **values))
+    return record
 
 
 class TestReconcile:
@@ -411,7 +595,7 @@ class TestSuspensions:
         # A journal that is not in its place any more takes nothing.
         (site.directory / "journal" / NAME).rename(site.directory / "elsewhere")
         code, out, err = felhom("freeze", "--why", "moving")
-        assert (code, out) == (1, "")
+        assert (code, out) == (75, "")
         assert err.startswith("felhom-agent: ")
 
 
@@ -471,17 +655,24 @@ class TestHub:
 
 class TestRights:
     def test_what_stops_everything_is_kept_for_root(self) -> None:
-        routes = {route.path: route.owner_only for route in Controls().routes()}
-        assert routes == {
-            "/v1/status": False,
-            "/v1/reconcile": False,
-            "/v1/pause": False,
-            "/v1/resume": False,
-            "/v1/freeze": True,
-            "/v1/thaw": True,
-            "/v1/approve": True,
-            "/v1/hub-unblock": True,
-            "/v1/hub-forget": True,
+        for_root = {(r.method, r.path) for r in Controls().routes() if r.owner_only}
+        for_members = {(r.method, r.path) for r in Controls().routes() if not r.owner_only}
+        assert for_root == {
+            ("POST", "/v1/freeze"),
+            ("POST", "/v1/thaw"),
+            ("POST", "/v1/approve"),
+            ("POST", "/v1/apply"),
+            ("POST", "/v1/withdraw"),
+            ("POST", "/v1/hub-unblock"),
+            ("POST", "/v1/hub-forget"),
+        }
+        assert for_members == {
+            ("GET", "/v1/status"),
+            ("GET", "/v1/events"),
+            ("GET", "/v1/apply"),
+            ("POST", "/v1/reconcile"),
+            ("POST", "/v1/pause"),
+            ("POST", "/v1/resume"),
         }
 
 
@@ -524,7 +715,7 @@ class TestProcess:
         wait_until(path.exists)
         second = start()
         second.wait_for("works with")
-        assert second.end(None) == 1
+        assert second.end(None) == 75
         assert second.count("control socket") == 0
         status(path)
 
@@ -559,3 +750,65 @@ class TestProcess:
                 stack.enter_context(connect(path))
             assert agent.end() == 0
         assert agent.count("internal error") == 0
+
+
+class TestApply:
+    def test_what_was_agreed_to_is_carried_out_and_told_step_by_step(
+        self, site: Site, start: Start, path: Path
+    ) -> None:
+        site.declare(RUNNING)
+        agent = start(QUICK + 'mode = "observe"\n')
+        agent.wait_for("guest 100: blocked")
+        acts = prints_of(
+            [SetConfig(100, Kind.QEMU, (Change("cores", "1", "2"),)), StartGuest(100, Kind.QEMU)]
+        )
+        reply = asked(path, "POST", "/v1/apply", {"guests": {"100": sorted(acts)}})
+        assert reply.status == 202
+        valid("apply", reply.body)
+        assert reply.body["open"]
+
+        def progress() -> dict[str, Any]:
+            found = asked(path, "GET", f"/v1/apply?apply={reply.body['apply']}")
+            assert found.status == 200
+            valid("apply", found.body)
+            return found.body
+
+        wait_until(lambda: not progress()["open"])
+        (guest,) = progress()["guests"]
+        assert (guest["vmid"], guest["outcome"], guest["why"]) == (100, "converged", "")
+        assert [step["state"] for step in guest["steps"]] == ["succeeded", "succeeded"]
+        assert all(step["ended"] for step in guest["steps"])
+        assert guest["steps"][1]["upid"].startswith("UPID:pve1:")
+        assert agent.count("1 guests are applied: 100, by the word of root") == 1
+        assert agent.end() == 0
+
+    def test_what_has_not_begun_is_withdrawn_and_an_unknown_one_is_told(self, begin: Begin) -> None:
+        controls = Controls()
+        with controls.attached(begin().daemon.access()):
+            name = ask(controls, "/v1/apply", '{"guests": {"100": []}}').body["apply"]
+            body = f'{{"apply": "{name}"}}'
+            assert ask(controls, "/v1/withdraw", body).body["done"] is True
+            assert ask(controls, "/v1/withdraw", body).body["done"] is False
+            with pytest.raises(ControlError, match="no such apply"):
+                ask(controls, "/v1/withdraw", '{"apply": "x"}')
+
+    def test_a_guest_that_is_being_applied_is_not_applied_again(self, begin: Begin) -> None:
+        controls = Controls()
+        with controls.attached(begin().daemon.access()):
+            ask(controls, "/v1/apply", '{"guests": {"100": []}}')
+            with pytest.raises(ControlError, match="guest 100 is being applied") as caught:
+                ask(controls, "/v1/apply", '{"guests": {"100": []}}')
+            assert caught.value.status == 409
+
+    @pytest.mark.parametrize(
+        "guests",
+        ["[]", "{}", "null", '{"99": []}', '{"x": []}', '{"1e3": []}', '{"\\u0661\\u0660": []}',
+         '{"100": null}', '{"100": [1]}', '{"100": ["x"]}', '{"1000000000": []}',
+         '{"100": ["' + "A" * 32 + '"]}', '{"100": ["' + "a" * 33 + '"]}'],
+    )  # fmt: skip
+    def test_what_is_no_list_of_guests_and_acts_is_refused(self, begin: Begin, guests: str) -> None:
+        controls = Controls()
+        with controls.attached(begin().daemon.access()):
+            with pytest.raises(ControlError) as caught:
+                ask(controls, "/v1/apply", f'{{"guests": {guests}}}')
+            assert caught.value.status == 400

@@ -306,7 +306,7 @@ def test_what_waited_is_in_force_after_a_stop(world: World, call: Caller) -> Non
 
 
 def test_hotplugged_keys_change_a_running_vm_at_once(world: World, call: Caller) -> None:
-    world.edit(100, {"hotplug": "cpu,memory", "numa": 1, "vcpus": 1})
+    world.edit(100, {"hotplug": "cpu,memory", "numa": 1, "cores": 2, "vcpus": 1})
     world.start(100)
     call("PUT", f"{NODE}/qemu/100/config", {"memory": 1024, "vcpus": 2, "cores": 4})
     waiting = [

@@ -125,7 +125,7 @@ def test_a_password_reads_back_masked_and_changes_the_digest_each_time(call: Cal
 
 def test_a_waiting_password_is_masked_with_one_blank_more(world: World, call: Caller) -> None:
     world.start(100)
-    call("PUT", VM, {"cipassword": "secret"})
+    world.guests[100].conf.postpone("cipassword", "secret")
     rows = {row["key"]: row for row in call("GET", "/nodes/pve1/qemu/100/pending").data}
     assert rows["cipassword"]["pending"] == "********** "
 

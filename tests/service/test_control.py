@@ -199,12 +199,76 @@ def test_a_body_is_one_json_object_and_says_so(
 @pytest.mark.parametrize(
     "target",
     ["/", "/v1", "/v1/hello/", "//v1/hello", "/v1//hello", "/v1/./hello", "/v1/x/../hello",
-     "/v1/%68ello", "/v1/hello?x=1", "/v1/hello#x", "/V1/hello", "http://localhost/v1/hello", "*",
+     "/v1/%68ello", "/v1/none?x=1", "/v1/hello/?x=1", "/v1/hello#x", "?x=1", "/V1/hello",
+     "http://localhost/v1/hello", "*",
      "/../../etc/passwd", "/v1/hello%00", "/v2/hello"],
 )  # fmt: skip
 def test_a_path_is_taken_as_it_stands(serve: Serve, path: Path, target: str) -> None:
     serve()
     assert asked(path, "GET", target).status == 404
+
+
+FOUND = ControlRoute(
+    "GET",
+    "/v1/found",
+    lambda request, caller: ControlAnswer(200, dict(request.parameters(("after", "vmid")))),
+    parameters=("after", "vmid"),
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", {}),
+        ("?after=7", {"after": "7"}),
+        ("?vmid=101&after=0", {"vmid": "101", "after": "0"}),
+        ("?after=-1.5_x", {"after": "-1.5_x"}),
+        ("?after=" + "9" * 100, {"after": "9" * 100}),
+    ],
+)
+def test_a_route_that_has_parameters_takes_them_as_they_stand(
+    serve: Serve, path: Path, query: str, found: dict[str, str]
+) -> None:
+    serve(FOUND)
+    reply = asked(path, "GET", "/v1/found" + query)
+    assert (reply.status, reply.body) == (200, found)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("?", "not plain"), ("?&", "not plain"), ("?after", "not plain"), ("?after=", "not plain"),
+        ("?=7", "not plain"), ("?after=1&", "not plain"), ("?&after=1", "not plain"),
+        ("?after=1&&vmid=2", "not plain"), ("?after=%31", "not plain"), ("?after=1+1", "not plain"),
+        ("?after=1;vmid=2", "not plain"), ("?after==1", "not plain"),
+        ("?after=1?vmid=2", "not plain"),
+        ("?after=1#x", "not plain"), ("?after=../x", "not plain"), ("?after=\"1\"", "not plain"),
+        ("?after=" + "9" * 101, "not plain"), ("?" + "a" * 21 + "=1", "not plain"),
+        ("?AFTER=1", "not plain"), ("?after[]=1", "not plain"),
+        ("?after=1&after=1", "after is there twice"), ("?after=1&after=2", "after is there twice"),
+        ("?other=1", "unknown: other; known are: after, vmid"),
+        ("?after=1&other=1", "unknown: other"), ("?" + "&".join(["x=1"] * 400), "unknown: x"),
+    ],
+)  # fmt: skip
+def test_a_query_that_is_not_plain_or_not_known_is_refused(
+    serve: Serve, path: Path, query: str, words: str
+) -> None:
+    serve(FOUND)
+    reply = asked(path, "GET", "/v1/found" + query)
+    assert (reply.status, words in reply.body["error"]) == (400, True), reply
+    assert asked(path, "GET", "/v1/found").status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "route"), [("GET", "/v1/hello"), ("POST", "/v1/hello"), ("POST", "/v1/owner")]
+)
+@pytest.mark.parametrize("query", ["?", "?after=1", "?x"])
+def test_a_route_without_parameters_takes_no_query(
+    serve: Serve, path: Path, method: str, route: str, query: str
+) -> None:
+    serve(FOUND)
+    reply = asked(path, method, route + query)
+    assert (reply.status, reply.body["error"]) == (400, "nothing may follow the path here")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "X"])

@@ -1,6 +1,9 @@
 """Which keys change a running guest at once, and which wait for its next stop.
 
+A guest here lets go of every device that PVE unplugs. What PVE cannot plug waits.
+
 recorded: 30-running-qemu/004-071, 31-running-lxc/004-028; disks and cards by 120-disks-qemu.
+PVE: qemu-server QemuServer.pm, pve-container LXC/Config.pm vmconfig_hotplug_pending
 """
 
 from __future__ import annotations
@@ -8,50 +11,159 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from felhom_agent.devnode.world.readback import split, split_drive
+
 _AT_ONCE = {
-    "qemu": frozenset(
-        {
-            "onboot", "description", "tags", "protection", "name", "startup", "hotplug", "shares",
-            "cpuunits", "cpulimit", "lock", "hookscript", "vmstatestorage",
-        }
+    "qemu": re.compile(
+        r"onboot|description|tags|protection|name|startup|shares|cpuunits|cpulimit|lock|hookscript"
+        r"|vmstatestorage|migrate_(?:speed|downtime)|ci[a-z]+|ipconfig\d+|nameserver|searchdomain"
+        r"|sshkeys"
     ),
-    "lxc": frozenset(
-        {
-            "onboot", "description", "tags", "protection", "hostname", "memory", "swap", "cores",
-            "cpuunits", "cpulimit", "startup", "lock", "hookscript",
-        }
+    "lxc": re.compile(
+        r"onboot|description|tags|protection|hostname|memory|swap|cores|cpuunits|cpulimit|startup"
+        r"|lock|hookscript"
     ),
-}  # fmt: skip
+}
 
 _DEFAULT_HOTPLUG = "network,disk,usb"
-
-_FEATURE = (
-    ("network", re.compile(r"net\d+")),
-    ("disk", re.compile(r"(scsi|virtio)\d+")),
-    ("usb", re.compile(r"usb\d+")),
-    ("cpu", re.compile(r"vcpus")),
-    ("memory", re.compile(r"memory")),
-)
+_DISK = re.compile(r"(?:scsi|virtio|ide|sata)\d+")
+_WITH_THE_DISK = ("aio", "discard", "iothread", "queues", "product", "cache", "ssd", "vendor", "ro")
+_WITH_THE_CARD = ("queues", "mtu")
+_MODEL = re.compile(r"(?:^|,)(?:model=)?(\w+)=((?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2})")
 
 
 def at_once(kind: str, key: str, value: str | None, config: Mapping[str, str]) -> bool:
-    """Given a key of a running guest and its new value (None: it goes), say if it applies now."""
-    if key in _AT_ONCE[kind] or key.startswith("unused"):
+    """Given a key of a running guest, its new value (None: it goes) and what is in force, say if
+    it applies now.
+    """
+    if _AT_ONCE[kind].fullmatch(key) or (value is None and key.startswith("unused")):
         return True
     if kind == "lxc":
-        return bool(re.fullmatch(r"(net|mp)\d+", key))
-    if key == "balloon":
-        return value not in (None, "0")
-    return _pluggable(key, config)
+        return _container_takes(key, value, new=key not in config)
+    if _DISK.fullmatch(key):
+        return _disk(key, value, config)
+    if re.fullmatch(r"net\d+", key):
+        return _card(config.get(key), value, plug="network" in _allowed(config))
+    return _setting(key, value, config)
 
 
-def _pluggable(key: str, config: Mapping[str, str]) -> bool:
-    feature = next((name for name, keys in _FEATURE if keys.fullmatch(key)), None)
-    if feature is None:
+def _container_takes(key: str, value: str | None, *, new: bool) -> bool:
+    if value is None:
+        return re.fullmatch(r"net\d", key) is not None
+    if re.fullmatch(r"(?:mp|dev)\d+", key):
+        return new
+    return re.fullmatch(r"net\d+", key) is not None
+
+
+def _setting(key: str, value: str | None, config: Mapping[str, str]) -> bool:
+    allowed = _allowed(config)
+    old = config.get(key)
+    match key:
+        case "hotplug":
+            return not re.search("cpu|memory", f"{old} {value}")
+        case "balloon":
+            return (old == "0") == (value == "0")
+        case "tablet":
+            return "usb" in allowed
+        case "vcpus":
+            most = int(config.get("sockets", "1")) * int(config.get("cores", "1"))
+            return "cpu" in allowed and int(value or most) <= most
+        case "memory":
+            return "memory" in allowed and _enough(_mebibytes(old), _mebibytes(value), config)
+        case "agent":
+            return _agent(old or "0", value)
+    return key.startswith("usb") and "usb" in allowed and _has_new_usb(config)
+
+
+def _allowed(config: Mapping[str, str]) -> list[str]:
+    words = config.get("hotplug", "1")
+    return re.split(r"[,;\s]+", {"1": _DEFAULT_HOTPLUG, "0": ""}.get(words, words))
+
+
+def _has_new_usb(config: Mapping[str, str]) -> bool:
+    if config.get("ostype") not in ("l26", "win8", "win10", "win11"):
         return False
-    if feature in ("cpu", "memory") and config.get("numa", "0") != "1":
+    version = re.match(r"(?:type=)?(?:pc(?:-i440fx|-q35)?|virt)-(\d+)\.(\d+)", _machine(config))
+    return version is None or (int(version[1]), int(version[2])) >= (7, 1)
+
+
+def _machine(config: Mapping[str, str]) -> str:
+    parts = split(config.get("machine", ""))
+    return parts.get("type") or parts.get("") or ""
+
+
+def _mebibytes(memory: str | None) -> int:
+    found = re.search(r"\d+", memory or "")
+    return int(found[0]) if found else 512
+
+
+def _enough(before: int, after: int, config: Mapping[str, str]) -> bool:
+    huge = config.get("hugepages") == "1024"
+    fixed = 1024 * (int(config.get("sockets", "1")) if huge else 1)
+    return after == before or after >= fixed
+
+
+def _agent(old: str, value: str | None) -> bool:
+    if value is None or old == "0":
         return False
-    allowed = config.get("hotplug", _DEFAULT_HOTPLUG)
-    if allowed.strip() in ("", "0"):
+    return _agent_parts(old) == _agent_parts(value)
+
+
+def _agent_parts(text: str) -> dict[str, str]:
+    parts = {("enabled" if k == "" else k): v for k, v in split(text).items()}
+    switch = parts.get("enabled", "0").lower()
+    parts.pop("fstrim_cloned_disks", None)
+    on = {**parts, "enabled": "1", **_switch(parts, "freeze-fs-on-backup")}
+    return on if switch in ("1", "on", "yes", "true") else {}
+
+
+def _switch(parts: Mapping[str, str], key: str) -> dict[str, str]:
+    words = {"on": "1", "yes": "1", "true": "1", "off": "0", "no": "0", "false": "0"}
+    return {key: words.get(parts[key].lower(), parts[key])} if key in parts else {}
+
+
+def _card(old: str | None, new: str | None, *, plug: bool) -> bool:
+    if old is None or new is None:
+        return plug
+    was, becomes = split(old), split(new)
+    same = _identity(old) == _identity(new) and all(
+        was.get(part) == becomes.get(part) for part in _WITH_THE_CARD
+    )
+    bridged = bool(was.get("bridge") and becomes.get("bridge"))
+    return plug or (same and bridged)
+
+
+def _identity(card: str) -> tuple[str, str]:
+    found = _MODEL.search(card)
+    if found and found[1] != "macaddr":
+        return found[1], found[2].upper()
+    parts = split(card)
+    return parts.get("model") or parts.get("") or "", parts.get("macaddr", "").upper()
+
+
+def _disk(key: str, new: str | None, config: Mapping[str, str]) -> bool:
+    old = config.get(key)
+    if old is None or new is None:
+        return _plugs(key, config, goes=old is not None)
+    (had, was), (gets, becomes) = split_drive(old), split_drive(new)
+    if was.get("media", "disk") != becomes.get("media", "disk"):
         return False
-    return feature in (_DEFAULT_HOTPLUG if allowed == "1" else allowed).split(",")
+    if was.get("media") == "cdrom":
+        return True
+    if had != gets:
+        return _plugs(key, config, goes=True)
+    return all(was.get(part) == becomes.get(part) for part in _WITH_THE_DISK)
+
+
+def _plugs(key: str, config: Mapping[str, str], *, goes: bool) -> bool:
+    if "disk" not in _allowed(config) or re.match("ide|sata", key):
+        return False
+    return not (goes and key in _booted_from(config))
+
+
+def _booted_from(config: Mapping[str, str]) -> list[str]:
+    boot = config.get("boot", "")
+    if boot and not boot.strip():
+        return []
+    _, ordered, devices = boot.partition("order=")
+    return re.split(r"[;,\s]+", devices) if ordered else [config.get("bootdisk", "")]

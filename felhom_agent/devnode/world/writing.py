@@ -51,15 +51,17 @@ def apply(guest: Guest, change: ConfigWrite, style: TagStyle, mac: Callable[[], 
     """Given a change that was not refused, write it into the guest's file."""
     printer = Printer(guest.kind, style, mac, guest.sizes)
     before = frozenset(guest.conf.merged())
+    # PVE reads what may be plugged before it changes anything.
+    was = dict(guest.conf.values)
     guest.conf.forget(change.reverts)
     for key in change.deletes:
-        _remove(guest, key)
+        _remove(guest, key, was)
     for key, value in change.sets.items():
         printed = printer.stored(key, _allocated(guest, key, value))
         if printed is None:
-            _remove(guest, key)
+            _remove(guest, key, was)
         else:
-            _set(guest, key, printed)
+            _set(guest, key, printed, was)
     if guest.kind == "qemu":
         _side_effects(guest, change, before)
         _old_style(guest)
@@ -191,15 +193,15 @@ def _machine(change: ConfigWrite) -> None:
         raise died(words)
 
 
-def _set(guest: Guest, key: str, value: str) -> None:
-    if not guest.running or at_once(guest.kind, key, value, guest.conf.values):
+def _set(guest: Guest, key: str, value: str, was: Mapping[str, str]) -> None:
+    if not guest.running or at_once(guest.kind, key, value, was):
         guest.conf.put(key, value)
     else:
         guest.conf.postpone(key, value)
 
 
-def _remove(guest: Guest, key: str) -> None:
-    if guest.running and not at_once(guest.kind, key, None, guest.conf.values):
+def _remove(guest: Guest, key: str, was: Mapping[str, str]) -> None:
+    if guest.running and not at_once(guest.kind, key, None, was):
         guest.conf.postpone_drop(key)
         return
     if DISK.fullmatch(key):
@@ -255,16 +257,17 @@ def _side_effects(guest: Guest, change: ConfigWrite, before: Container[str]) -> 
     """ConfigWrite the keys that PVE changes besides those it was asked for (TRAPS)."""
     merged = guest.conf.merged()
     if change.sets.get("ostype") == "win11" and "machine" not in merged:
-        _set(guest, "machine", NEWEST_MACHINE)
+        _set(guest, "machine", NEWEST_MACHINE, guest.conf.values)
     if "order=" in change.sets.get("boot", ""):
-        _remove(guest, "bootdisk")
+        _remove(guest, "bootdisk", guest.conf.values)
     boot = merged.get("boot", "")
     if boot.startswith("order="):
         devices = boot.removeprefix("order=").split(";")
         kept = [device for device in devices if device not in change.deletes]
         kept += [drive for drive in _new_cds(change, before) if drive not in kept]
         if kept != devices:
-            _set(guest, "boot", f"order={';'.join(kept)}" if kept else " ")
+            order = f"order={';'.join(kept)}" if kept else " "
+            _set(guest, "boot", order, guest.conf.values)
 
 
 def _old_style(guest: Guest) -> None:

@@ -1,0 +1,155 @@
+"""`felhom-agent apply`: shows the plan, asks, and has exactly that carried out.
+
+The running agent does it, through its queue; where none runs, an agent that lives as long as this
+command does it, with the agent's lock. What would be done then is compared with what was shown: an
+act that was not shown is not done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+from felhom_agent.cli.codes import DIFFERS, ERROR, OK
+from felhom_agent.cli.command import Commands, add_command, vmid
+from felhom_agent.cli.out import complain, say, say_json
+from felhom_agent.cli.outlook import Outlook, look
+from felhom_agent.cli.plan import code_of, show
+from felhom_agent.cli.plantext import problems
+from felhom_agent.cli.progress import Followed, follow
+from felhom_agent.cli.terminal import Part, Style, put_table
+from felhom_agent.config.agentfile import load
+from felhom_agent.config.settings import Config
+from felhom_agent.daemon.temporary import Ask, temporary_agent
+from felhom_agent.planning.acts import prints_of
+from felhom_agent.proxmox.node import Node
+from felhom_agent.service.controlclient import call
+
+_WORDS = {
+    "converged": Part("done", Style.GOOD),
+    "retry": Part("failed", Style.BAD),
+    "blocked": Part("waits", Style.WARN),
+    "refused": Part("refused", Style.BAD),
+}
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = add_command(
+        commands,
+        "apply",
+        run,
+        summary="Show the plan, ask, and do it; nothing that was not shown. Exit code 0: all are "
+        "as declared; 3: something stands in the way; 1: an error, or something failed.",
+        example="apply 101",
+    )
+    parser.add_argument("vmid", nargs="*", type=vmid, help="only these guests")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="print at the end what came of it")
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    asks = not arguments.yes
+    if asks and (arguments.json or not (_is_terminal(sys.stdin) and _is_terminal(sys.stdout))):
+        arguments.usage_error("asks at a terminal, and here is none; --yes does it without asking")
+    config = load(arguments.config)
+    node = Node.connect(config.proxmox)
+    try:
+        return _apply(arguments, config, node)
+    finally:
+        node.client.close()
+
+
+def _apply(arguments: argparse.Namespace, config: Config, node: Node) -> int:
+    outlook = look(config, node, arguments.vmid)
+    for problem in problems(outlook):
+        complain(problem)
+    if not arguments.json:
+        show(outlook, config.reconcile.stop_timeout)
+    acts = {v: prints_of(g.acts) for v, g in outlook.guests.items() if g.changes}
+    if held := outlook.agent.held:
+        complain(f"nothing can be done now: {'; '.join(held)}")
+        return DIFFERS
+    if not acts:
+        say_json({"guests": []}) if arguments.json else say("Nothing is to be done.")
+        return code_of(outlook)
+    if not arguments.yes and not _agreed():
+        say("Nothing was changed.")
+        return ERROR
+    with _agent(config, outlook) as ask:
+        found = _carried_out(ask, acts, outlook, node, quiet=arguments.json)
+    if arguments.json:
+        say_json({"guests": found.guests})
+    else:
+        _sum_up(found, outlook)
+    return _code(found, outlook)
+
+
+def _carried_out(
+    ask: Ask,
+    acts: Mapping[int, frozenset[str]],
+    outlook: Outlook,
+    node: Node,
+    *,
+    quiet: bool,
+) -> Followed:
+    told = ask("POST", "/v1/apply", {"guests": {str(v): sorted(a) for v, a in acts.items()}})
+    names = {vmid: guest.plan.name for vmid, guest in outlook.guests.items()}
+    return follow(ask, str(told["apply"]), names, node, quiet=quiet)
+
+
+@contextmanager
+def _agent(config: Config, outlook: Outlook) -> Iterator[Ask]:
+    """Hold whoever carries it out: the running agent, or one for the length of a block."""
+    if outlook.agent.running is not False and config.control.socket is not None:
+        yield partial(call, config.control.socket)
+        return
+    complain("no agent runs here: this command does it itself")
+    # What it has to say of the other guests is not asked here.
+    logging.getLogger("felhom_agent").setLevel(logging.ERROR)
+    with temporary_agent(config) as ask:
+        yield ask
+
+
+def _agreed() -> bool:
+    say("Do this? [y/N] ", end="")
+    try:
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except (OSError, ValueError):
+        return False
+
+
+def _is_terminal(stream: object) -> bool:
+    try:
+        return bool(stream is not None and stream.isatty())  # type: ignore[attr-defined]
+    except (OSError, ValueError):
+        return False
+
+
+def _sum_up(found: Followed, outlook: Outlook) -> None:
+    """Print what came of each guest."""
+    rows = [
+        (
+            str(guest["vmid"]),
+            outlook.guests[guest["vmid"]].plan.name,
+            _WORDS.get(guest["outcome"], Part("not known", Style.WARN)),
+            str(guest["why"]),
+        )
+        for guest in found.guests
+    ]
+    say()
+    put_table(("VMID", "NAME", "RESULT", "WHY"), rows)
+    if found.interrupted:
+        say("What had not begun was withdrawn; what had begun goes on: felhom-agent history")
+
+
+def _code(found: Followed, outlook: Outlook) -> int:
+    results = {guest["outcome"] for guest in found.guests}
+    if found.interrupted or results & {"retry", None} or outlook.failed:
+        return ERROR
+    others = [g for v, g in outlook.guests.items() if not g.changes and g.differs]
+    return OK if results == {"converged"} and not others else DIFFERS

@@ -1,0 +1,41 @@
+"""Which commands there are, by what a person wants: known without loading what they need.
+
+Each is a module of this package, of the command's name, with `add` (its arguments) and `run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+LOOK: Final = "look (nothing is changed)"
+ACT: Final = "act"
+SET_UP: Final = "set up and mend"
+SERVE: Final = "the service"
+TRY: Final = "try it without a Proxmox VE host"
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "plan": (LOOK, "what would be done, and what is withheld"),
+        "history": (LOOK, "what was done to the guests"),
+        "explain": (LOOK, "why a declared value equals PVE's, or does not"),
+        "check": (LOOK, "configuration, guest files, connection, token, privileges"),
+        "apply": (ACT, "show the plan, ask, and do exactly that"),
+        "pause": (ACT, "leave guests alone, for a time or until resume"),
+        "resume": (ACT, "end the pause of guests"),
+        "freeze": (ACT, "change nothing on this host, for a time or until thaw"),
+        "thaw": (ACT, "end a freeze"),
+        "approve": (ACT, "let changes pass that the agent holds"),
+        "reconcile": (ACT, "look at every guest now"),
+        "selftest": (SET_UP, "does it work on this host?"),
+        "journal": (SET_UP, "check the journal, or cut out what is damaged"),
+        "hub": (SET_UP, "what is kept of the hub, and who has the last word"),
+        "run": (SERVE, "keep the guests as declared; systemd runs this"),
+        "demo": (TRY, "the agent at work on an embedded node"),
+        "demohub": (TRY, "a hub with two agents on two embedded nodes"),
+        "devnode": (TRY, "serve an embedded node"),
+        "devhub": (TRY, "serve a hub"),
+    }
+)
+"""Each command's group and summary, in the order of `--help`."""

@@ -1,0 +1,38 @@
+"""Asking a person before something is changed; shared by the commands that do."""
+
+from __future__ import annotations
+
+import sys
+
+from felhom_agent.cli.out import say
+from felhom_agent.errors import FelhomError
+
+
+def agreed(question: str, what: str) -> bool:
+    """Given what would be done, and what asks ("hub forget"), return whether a person says yes.
+
+    Raise FelhomError if nobody is there to be asked: stdin is no terminal.
+    """
+    if not _is_terminal():
+        raise FelhomError(f"{what} asks first, and there is no terminal; say --yes")
+    return answered(question)
+
+
+def answered(question: str) -> bool:
+    """Given what would be done, return whether stdin, whatever that is, says yes."""
+    for line in question.splitlines():
+        say(line)
+    say("Go on? [y/N] ", end="")
+    try:
+        answer = sys.stdin.readline() if sys.stdin is not None else ""
+    except (OSError, ValueError):  # it cannot be read, or is no text
+        return False
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _is_terminal() -> bool:
+    try:
+        # Started with its stdin closed (`<&-`), Python has none.
+        return sys.stdin is not None and sys.stdin.isatty()
+    except ValueError:
+        return False

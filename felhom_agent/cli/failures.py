@@ -1,0 +1,70 @@
+"""What went wrong with a command, in a line for a person and a code for a script.
+
+Whatever the system refuses (a disk, a file, memory) is told as that; only a bug of ours is an
+"internal error", with its place and what to report.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from felhom_agent import __version__
+from felhom_agent.cli.codes import CONFIG, DATAERR, ERROR, SOFTWARE, TEMPFAIL
+from felhom_agent.cli.out import OutputFailed, ReaderLeft, complain, give_up_stdout
+from felhom_agent.errors import ConfigError, FelhomError, JournalDamaged
+from felhom_agent.service.origins import described, text_of, trace_of
+
+
+def told(error: Exception, *, debug: bool) -> int:
+    """Given what ended a command, tell it on stderr; return the exit code.
+
+    With `debug`, or where every detail is logged, tell the places that it came through, too.
+    """
+    code = _told(error)
+    if debug or logging.getLogger("felhom_agent").isEnabledFor(logging.DEBUG):
+        for line in trace_of(error):
+            complain(line, prefix="  ")
+    return code
+
+
+def _told(error: Exception) -> int:
+    match error:
+        case ConfigError():
+            for problem in error.problems:
+                complain(problem)
+            return CONFIG
+        case ReaderLeft():
+            give_up_stdout()
+            return ERROR
+        case FelhomError():
+            complain(error)
+            return _code_of(error)
+    if words := _of_the_system(error):
+        complain(words)
+        return ERROR
+    complain(
+        f"internal error, please report it: {described(error)}; this is a bug of felhom-agent "
+        f"{__version__}: send this line, and what the same command says with --debug, to its "
+        f"maintainer (`dpkg -s felhom-agent` names him)"
+    )
+    return SOFTWARE
+
+
+def _code_of(error: FelhomError) -> int:
+    if isinstance(error, JournalDamaged):
+        return DATAERR
+    return TEMPFAIL if error.temporary and not isinstance(error, OutputFailed) else ERROR
+
+
+def _of_the_system(error: Exception) -> str:
+    """Return what the system refused, in words; nothing if it was not the system."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; see `free -h`, and `ulimit -v` of this shell"
+    if isinstance(error, RuntimeError) and text_of(error).startswith("can't start new thread"):
+        return "the system allows no more threads; see `ulimit -u` of this shell"
+    if isinstance(error, ImportError) and not str(error.name).startswith("felhom_agent"):
+        return f"{text_of(error)}: a part of this installation is missing, or cannot be loaded"
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or text_of(error)}"
+    return ""
