@@ -18,7 +18,7 @@ from felhom_agent.options.refusal import (
 from felhom_agent.options.table import Option
 from felhom_agent.options.types import OptionType
 from felhom_agent.options.volume import Volume
-from felhom_agent.options.words import spoken
+from felhom_agent.options.words import may_be_secret, spoken
 
 __all__ = [
     "Invalid",
@@ -34,6 +34,7 @@ __all__ = [
     "lookup",
     "lost_by_unset",
     "mask",
+    "may_be_secret",
     "never_settles",
     "spoken",
     "understood",

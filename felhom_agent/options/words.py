@@ -23,7 +23,7 @@ from felhom_agent.options.types import Boolean, Choice, Number, NumberSet, Optio
 MAX_NAMED: Final = 3
 """How many parts that are wrong are told of one value."""
 
-_MAY_BE_SECRET: Final = frozenset({"cipassword", "sshkeys", "env", "args"})
+_MAY_BE_SECRET: Final = frozenset({"cipassword", "sshkeys", "env"})
 
 _OF_FORMAT: Final[Mapping[Format, str]] = {
     formats.mac_address: "a unicast MAC address like BC:24:11:00:00:01",
@@ -58,6 +58,11 @@ _OF_CLASS: Final[tuple[tuple[type[OptionType], str], ...]] = (
 )
 
 
+def may_be_secret(option: Option) -> bool:
+    """Return whether an option's values are not shown to whoever reads a message or an answer."""
+    return option.secret or option.name in _MAY_BE_SECRET
+
+
 def spoken(key: str, why: str) -> str:
     """Given an option's key and what is wrong with its value, return them as one sentence."""
     return f"{key} {why}" if why.startswith("must ") else f"{key}: {why}"
@@ -74,7 +79,7 @@ def refusal(option: Option, value: DeclaredValue, error: Invalid, wire: str | No
     if isinstance(kind, PropertyString):
         return _of_parts(kind, value, wire) or str(error).strip()
     must = f"must be {must_be(kind)}"
-    if option.name in _MAY_BE_SECRET or option.secret:
+    if may_be_secret(option):
         return must
     return f"{must}, not {_given(kind, value)}{_guess(kind, value)}"
 
