@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 def load(path: Path) -> Config:
     """Given a path, return its configuration. Raise ConfigError with all that is wrong in it."""
-    file = tomlfile.read(path)
+    file = _read(path)
     problems: list[Problem] = []
     for name in file.data:
         if name not in SECTIONS:
@@ -80,6 +80,17 @@ def load(path: Path) -> Config:
     if "key_file" not in file.data.get("hub", {}) and (key := _credential("hub-key")):
         hub = dataclasses.replace(hub, key_file=key)
     return dataclasses.replace(config, proxmox=proxmox, hub=hub)
+
+
+def _read(path: Path) -> tomlfile.TomlFile:
+    try:
+        return tomlfile.read(path)
+    except ConfigError as error:
+        if os.path.lexists(path):
+            raise
+        (problem,) = error.problems
+        text = f"{problem.text}; write it, or name another file with --config"
+        raise ConfigError((dataclasses.replace(problem, text=text),)) from None
 
 
 def load_control(path: Path) -> ControlConfig:

@@ -84,7 +84,10 @@ class Bounds:
         if left <= 0:
             self.timed_out = True
             raise self._over(
-                "gave no answer in time" if self.sent else "does not accept a connection in time"
+                "gave no answer in time"
+                if self.sent
+                else "does not accept a connection in time; is endpoint in [proxmox] right, or is a"
+                " firewall in between?"
             )
         return left if self._abandon is None else min(left, _HEARS_WITHIN)
 
