@@ -305,6 +305,10 @@ class Start:
     vmid: int
     kind: Kind
 
+    @property
+    def words(self) -> str:
+        return "start"
+
     def __str__(self) -> str:
         return f"Start(vmid={self.vmid})"
 
@@ -321,6 +325,12 @@ class Stop:
     policy: StopPolicy = StopPolicy.GRACEFUL
     restart: bool = False
 
+    @property
+    def words(self) -> str:
+        purpose = " to restart" if self.restart else ""
+        hard = " (power-off allowed)" if self.policy is StopPolicy.POWER_OFF else ""
+        return f"shut down{purpose}{hard}"
+
     def __str__(self) -> str:
         how = "restart, " if self.restart else ""
         return f"Stop(vmid={self.vmid}, {how}policy={self.policy})"
@@ -334,6 +344,10 @@ class SetConfig:
     kind: Kind
     changes: tuple[Change, ...]
     digest: str = field(default="", compare=False)
+
+    @property
+    def words(self) -> str:
+        return "set " + ", ".join(map(str, self.changes))
 
     def __str__(self) -> str:
         return f"SetConfig(vmid={self.vmid}, {'; '.join(str(c) for c in self.changes)})"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from felhom_agent.cli.asowner import run_as_owner
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load
@@ -39,6 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     directory = load(arguments.config).journal.directory
     if arguments.what == "verify":
         return _verify(directory / NAME)
+    code = run_as_owner(directory, arguments.words)
+    if code is not None:
+        return code
     with lock.held(directory):
         return _repair(directory)
 
@@ -89,6 +93,6 @@ def _story(content: Content) -> Iterator[str]:
     in_flight = [operation for operation in operations if operation.in_flight]
     yield f"{len(operations)} operations: {ends}, {len(in_flight)} in flight"
     for operation in in_flight:
-        yield f"in flight: {operation.text} op={operation.op_id}"
+        yield f"in flight: {operation.guest}: {operation.text} op={operation.op_id}"
     if jobs := {operation.key for operation in operations if operation.key}:
         yield f"{len(jobs)} one-shot jobs are remembered"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
+from felhom_agent.cli.asowner import run_as_owner
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
@@ -44,5 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
 
     config = reread()
+    if arguments.once:
+        code = run_as_owner(config.journal.directory, arguments.words)
+        if code is not None:
+            return code
     logging.set_up(verbose=arguments.verbose, node=config.proxmox.node)
     return 0 if daemon.run(config, reread, once=arguments.once) else EX_NOT_CONVERGED

@@ -138,8 +138,13 @@ class Engine:
         actual = means.observe(action.vmid)
         if why := means.planner.plan(wanted, actual).withheld:
             raise Withheld(why)
+        guest = actual.guests.get(action.vmid)
         proposal = Proposal(
-            action, describe(action), means.declared(action.vmid), actual.config_of(action.vmid)
+            action,
+            describe(action),
+            means.declared(action.vmid),
+            actual.config_of(action.vmid),
+            name=guest.name if guest else "",
         )
         operation = self._executor.begin(proposal, key=key, expires=expires)
         after = means.planner.plan_after(wanted, means.observe(action.vmid), action)

@@ -85,7 +85,7 @@ class Executor:
         """Ask PVE for an action; return the operation and its UPID, if there is one."""
         action = proposal.action
         self._gate.ask(proposal)
-        operation = self._operations.begin(action, key=key, expires=expires)
+        operation = self._operations.begin(action, key=key, expires=expires, name=proposal.name)
         try:
             return operation, self._call(action, self._gate.ask(proposal))
         except (Held, Changed, Interrupted, Unsigned, PermitError) as error:

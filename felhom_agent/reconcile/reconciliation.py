@@ -311,6 +311,7 @@ class Reconciliation:
             ends_restart=isinstance(action, Start)
             and self._means.operations.has_open_restart(self.vmid),
             is_in_force=lambda: self._means.declared(self.vmid) == seen.declared,
+            name=seen.plan.name,
         )
 
 

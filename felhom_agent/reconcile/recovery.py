@@ -146,7 +146,7 @@ class Recovery:
         """Raise StillRunning while PVE may yet work on a request that was cut off."""
         left = self._window - self._operations.waited(operation)
         if left > 0:
-            raise StillRunning(f"PVE may yet begin {operation.text}", retry_after=left)
+            raise StillRunning(f"PVE may yet {operation.text}", retry_after=left)
 
     @property
     def _window(self) -> float:

@@ -150,8 +150,8 @@ def test_killed_in_the_middle_of_a_task_and_started_again_it_does_nothing_twice(
     assert agent.end(signal.SIGKILL) == -signal.SIGKILL
     site.clock.pass_by(2000)
     again = start()
-    again.wait_for("guest 100: found in flight: Start(vmid=100)")
-    again.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+    again.wait_for("guest 100: found in flight: start")
+    again.wait_for("guest 100: found out: start: succeeded")
     assert again.end() == 0
     asked = [r.path.rpartition("/")[2] for r in site.devnode.mutations]
     assert asked == ["config", "start"]
@@ -165,7 +165,7 @@ def test_a_stop_during_a_task_leaves_it_in_the_journal(site: Site, start: Start)
     agent = start(settings=QUICK.replace("drain_timeout = 1", "drain_timeout = 0"))
     wait_until(lambda: is_waited_for(site))
     assert agent.end() == 0
-    agent.wait_for("guest 100: left in flight: Start(vmid=100)")
+    agent.wait_for("guest 100: left in flight: start")
 
 
 def test_a_node_that_goes_away_is_told_once_and_once_when_it_is_back(
@@ -279,7 +279,7 @@ def test_a_lost_answer_is_settled_even_if_the_guest_is_as_declared_by_then(
     site.declare('[guest.100]\nstate = "running"\n')
     site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
     agent = start(settings=QUICK.replace("backoff_first = 0.1", "backoff_first = 3"))
-    agent.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+    agent.wait_for("guest 100: found out: start: succeeded")
     assert agent.end() == 0
     assert len(site.devnode.mutations) == 1
 

