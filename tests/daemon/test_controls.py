@@ -215,6 +215,13 @@ class TestWhatAPersonAsks:
         assert seen_by(agent)["guests"][0]["next"] is None
         agent.hear(lambda: agent.scheduler.idle)
 
+    def test_who_waits_for_no_time_is_tried_at_no_time(self, site: Site, begin: Begin) -> None:
+        site.declare(RUNNING + "[guest.300]\n")
+        agent = begin(mode=Mode.OBSERVE)
+        agent.look()
+        found = [(each["outcome"], each["next"]) for each in seen_by(agent)["guests"]]
+        assert found == [("blocked", None), ("blocked", None)]
+
     def test_what_is_wrong_with_the_files_and_where(self, site: Site, begin: Begin) -> None:
         site.declare(RUNNING)
         agent = begin()
@@ -249,6 +256,14 @@ class TestWhatAPersonAsks:
         valid("status", found)
         assert found["held"] == {"plan": "3f9c2a71", "vmids": [101, 102]}
         assert status_of(daemon.access())["held"] is None
+
+    def test_when_the_node_is_looked_at_next(self, site: Site, begin: Begin) -> None:
+        agent = begin(interval=60.0)
+        begun = datetime.fromisoformat(seen_by(agent)["next_pass"]).timestamp()
+        assert begun == pytest.approx(site.clock(), abs=1.0)
+        agent.daemon._next_pass = agent.monotonic() + 60.0
+        due = datetime.fromisoformat(seen_by(agent)["next_pass"]).timestamp()
+        assert due == pytest.approx(site.clock() + 60.0, abs=1.0)
 
     def test_how_it_is_with_the_hub(self, site: Site, begin: Begin) -> None:
         config = load(site.write_config(QUICK + HUB))
