@@ -77,7 +77,9 @@ class Executor:
         """
         with self._node.client.writes.held():
             operation, upid = self._ask_for(proposal, key, expires)
-        return self._await(self._operations.task(operation, upid)) if upid else operation
+        if not upid:
+            return operation
+        return self._await(self._operations.task(operation, upid), proposal.action)
 
     def _ask_for(
         self, proposal: Proposal, key: str, expires: float | None
@@ -135,14 +137,23 @@ class Executor:
             case SetConfig():
                 return self._node.guests.set_config(action, permit)
 
-    def _await(self, operation: Operation) -> Operation:
-        """Wait for an operation's task to end well; return the operation."""
+    def _await(self, operation: Operation, action: Action) -> Operation:
+        """Wait for an operation's task to end well; return the operation.
+
+        Raise what PVE refused a change for, where it refused it before it wrote anything: the same
+        words come as an answer or as a task's end (recorded: calls-9.2/200-post-worker).
+        """
         try:
             self._node.tasks.wait(operation.upid, self.timeout(operation.action))
         except TaskFailed as error:
             if already_there(error.text):
                 return operation
-            self._operations.failed(operation, error.text)
+            refused = None
+            if isinstance(action, SetConfig):
+                refused = self._node.guests.refusal_of(action, error.text)
+            self._operations.failed(operation, error.text, untouched=refused is not None)
+            if refused is not None:
+                raise refused from None
             raise
         except (StillRunning, Missing) as error:
             _log_unknown(operation, error)

@@ -19,6 +19,7 @@ Belongs to the guest's lane from the moment it runs.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,8 +31,10 @@ from felhom_agent.errors import (
     Interrupted,
     NoQuorum,
     NotShown,
+    OutcomeUnknown,
     Stale,
     TaskFailed,
+    Unchanged,
 )
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import (
@@ -129,6 +132,17 @@ class Means:
         for operation in found:
             self.recovery.settle(operation, self.executor.timeout(operation.action))
         return bool(found)
+
+    def settle_ended(self, vmid: int, error: OutcomeUnknown) -> None:
+        """Given why nobody knows what became of a change, find out at once if PVE is done with it.
+
+        What cannot be found out now stays in flight.
+        """
+        if not error.ended:
+            return
+        with contextlib.suppress(Unchanged):
+            for operation in self.operations.in_flight(vmid):
+                self.recovery.settle_ended(operation, error.text)
 
 
 class Reconciliation:
@@ -261,7 +275,11 @@ class Reconciliation:
         if seen.plan.begins_restart and (why := means.quorum.why_no_restart()):
             raise Held(f"{why}; would {proposal.would}")
         self._doing = action
-        operation = means.executor.begin(proposal)
+        try:
+            operation = means.executor.begin(proposal)
+        except OutcomeUnknown as error:
+            means.settle_ended(self.vmid, error)
+            raise
         if not isinstance(action, Stop):  # which works without quorum
             means.quorum.note_back()
         self._doing = None

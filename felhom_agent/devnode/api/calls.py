@@ -15,7 +15,7 @@ from felhom_agent.devnode.world import change, writing
 from felhom_agent.devnode.world import power as powering
 from felhom_agent.devnode.world.access import Caller
 from felhom_agent.devnode.world.guest import TASK_PREFIX, Guest, missing
-from felhom_agent.devnode.world.refusal import Died, bad, died
+from felhom_agent.devnode.world.refusal import Died, Refusal, bad, died
 from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.devnode.world.tasks import Task
 from felhom_agent.devnode.world.worker import Steps
@@ -189,6 +189,9 @@ def write_config(call: Call) -> object:
     )
     change.authorize(wanted, call.caller, call.vmid, stored)
     guest = call.guest()
+    if call.method == "POST" and writing.checks_in_worker(world.version):
+        writing.refuse_first(guest, wanted)
+        return _write_by_task(call, guest, wanted)
     writing.refuse(guest, wanted)
     if call.method == "PUT":
         if words := writing.unwritable(wanted):
@@ -210,7 +213,11 @@ def _write_by_task(call: Call, guest: Guest, wanted: change.ConfigWrite) -> obje
         task.log.append(wanted.log_line(guest.vmid))
         yield guest.flock
         yield seconds
+        if writing.checks_in_worker(world.version):
+            _check_again(guest, wanted)
         if guest.behaviour.config_error:
+            part = wanted.only(guest.behaviour.config_written)
+            writing.apply(guest, part, world.tag_style, world.mac)
             raise Died(guest.behaviour.config_error)
         if words := writing.unwritable(wanted):
             raise Died(words)
@@ -225,6 +232,14 @@ def _write_by_task(call: Call, guest: Guest, wanted: change.ConfigWrite) -> obje
         # recorded: calls-9.2/200-post-worker/010-027
         raise died(f"failed to update VM {guest.vmid}: {task.exitstatus}")
     return None  # recorded: 20-writes-qemu/062; a task that ends in time leaves no name.
+
+
+def _check_again(guest: Guest, wanted: change.ConfigWrite) -> None:
+    try:
+        writing.refuse_first(guest, wanted)
+        writing.refuse_by_key(guest, wanted)
+    except Refusal as refusal:
+        raise Died(refusal.reason) from None
 
 
 def power(call: Call) -> object:
