@@ -178,6 +178,11 @@ def denied_by_task(text: str) -> Denied | None:
     return _denied("", words, 403) if words.startswith(_FORBIDDEN) else None
 
 
+def is_held(text: str) -> bool:
+    """Return whether PVE's words say that it waited for a lock that somebody else holds."""
+    return _LOCK.search(text) is not None
+
+
 def already_there(text: str) -> bool:
     """Return whether PVE's words say that a guest is already in the state it shall be in.
 

@@ -20,7 +20,7 @@ from felhom_agent.model import (
     Refused,
     Retry,
 )
-from felhom_agent.proxmox.answers import by_words, denied_by_task
+from felhom_agent.proxmox.answers import by_words, denied_by_task, is_held
 
 # Seconds until a guest is looked at again whose task goes on.
 _STRAGGLER = 5.0
@@ -46,7 +46,7 @@ def of_error(error: FelhomError, *, stopping: bool = False) -> Outcome:
         return Blocked(f"nothing is changed while the journal cannot be written: {error}")
     if isinstance(error, NoQuorum):
         return Blocked(f"nothing is changed while the cluster has no quorum: {error.text}")
-    if isinstance(error, Busy):
+    if isinstance(error, Busy) and is_held(error.text):
         return Retry(_HELD, f"another task holds the guest: {error.text}")
     if isinstance(error, Unsigned):
         return Blocked(str(error))
@@ -60,7 +60,7 @@ def of_error(error: FelhomError, *, stopping: bool = False) -> Outcome:
 def _of_task(error: TaskFailed, *, stopping: bool) -> Outcome:
     if by_words(error.text) is NoQuorum:
         return Blocked(f"nothing is changed while the cluster has no quorum: {error.text}")
-    if by_words(error.text) is Busy:
+    if is_held(error.text):
         return Retry(_HELD, f"another task holds the guest: {error.text}")
     if denied := denied_by_task(error.text):
         return Blocked(_how_to_grant(denied))
