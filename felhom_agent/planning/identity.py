@@ -76,7 +76,9 @@ def identity_mismatch(
     if not known.identity:
         return ""
     agree, differ = _compare(_parse(known.identity), present)
-    if differ and not agree and not _has_volume_alone(_parse(known.identity), present):
+    tells = history.born(guest.vmid) is not None and known.born is not None
+    moved = tells and _has_volume_alone(_parse(known.identity), present)
+    if differ and not agree and not moved:
         return _other(guest, known.identity)
     if differ or known.gone:
         return _by_the_list(guest, known, history, must_tell=True)

@@ -73,7 +73,8 @@ SAME, OTHER_GUEST, A_PERSON_MUST = "", "was given to another guest", "cannot tel
         # Without a card the volume is all that there is: moved, or of another container.
         (ct(VOLUME), ct(OTHER_VOLUME), 5, 5, False, SAME),
         (ct(VOLUME), ct(OTHER_VOLUME), 5, 9, False, OTHER_GUEST),
-        (ct(VOLUME), ct(OTHER_VOLUME), 5, None, False, A_PERSON_MUST),
+        (ct(VOLUME), ct(OTHER_VOLUME), 5, None, False, OTHER_GUEST),
+        (ct(VOLUME), ct(OTHER_VOLUME), None, 5, False, OTHER_GUEST),
         (vm(), vm(OTHER, 1), 5, 5, False, SAME),
         (vm(), vm(OTHER, 1), 5, 9, False, OTHER_GUEST),
         (vm(), vm(UUID, 2), 5, None, False, A_PERSON_MUST),
