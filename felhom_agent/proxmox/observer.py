@@ -134,7 +134,8 @@ class Observer:
         listed = dict(here)
         actual = self._actual(client, resources, here, vmids, blurred=blurred)
         if self.reporter is not None:
-            self._report(client, self.reporter, listed, vmids, reads=not reading.timed_out)
+            reads = not reading.timed_out
+            self._report(client, self.reporter, listed, vmids, reads=reads, cpu=resources.cpu)
         return replace(actual, timed_out=reading.timed_out)
 
     def observe_guest(self, vmid: int) -> Actual:
@@ -265,10 +266,14 @@ class Observer:
         declared: Collection[int],
         *,
         reads: bool,
+        cpu: object,
     ) -> None:
         """Given the guests of the node's listings, leave behind what a hub may be told of them.
 
         Without `reads` no further configuration is asked for: the node did not answer in time.
+        `cpu` is what the cluster's resources tell of the node's load: its status has what one
+        worker saw since it was asked the last time, which is mostly nothing (PVE: pve-common
+        ProcFSTools.pm read_proc_stat).
         """
         others = {vmid for vmid in listed if reporter.named(vmid)}.difference(declared)
         if others and reads:
@@ -278,7 +283,7 @@ class Observer:
         except Unchanged as error:
             reporter.withdraw(str(error))
         else:
-            reporter.publish(status, listed.values())
+            reporter.publish({**status, "cpu": cpu}, listed.values())
 
     def _actual(
         self,

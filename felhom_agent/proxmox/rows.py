@@ -58,11 +58,14 @@ class Listing:
 
 @dataclass
 class Resources:
-    """The cluster's resources: its guests, the nodes that are offline, this node's cgroup mode."""
+    """The cluster's resources: its guests, the nodes that are offline, this node's cgroup mode, and
+    its load of the processors as PVE gives it (None: it does not).
+    """
 
     guests: Listing = field(default_factory=Listing)
     offline: set[str] = field(default_factory=set)
     cgroup: int = 2
+    cpu: object = None
     odd_rows: int = 0
 
     def add(self, row: object, node: str) -> None:
@@ -82,6 +85,8 @@ class Resources:
             return
         if row.get("status") == "offline":
             self.offline.add(str(name))
+        if name == node:
+            self.cpu = row.get("cpu")
         if name == node and "cgroup-mode" in row:
             mode = row["cgroup-mode"]
             if mode in (1, 2, "1", "2") and not isinstance(mode, bool | float):

@@ -205,7 +205,7 @@ def node_status(uptime: int, number: str) -> Row:
         **_MACHINE,
         "pveversion": f"pve-manager/{number}/{_BUILD}",
         "uptime": uptime,
-        "cpu": 0.01,
+        "cpu": 0,  # what this worker saw since it was asked the last time
         "memory": {**memory, "free": memory_free, "available": memory_free},
         "rootfs": {"total": NODE_DISK, "used": NODE_DISK - free, "free": free, "avail": free},
     }
