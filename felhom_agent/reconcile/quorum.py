@@ -20,12 +20,12 @@ import logging
 
 from felhom_agent.errors import PveError
 from felhom_agent.proxmox.client import Client
+from felhom_agent.proxmox.hastatus import ha_status_of
 from felhom_agent.service.events import QUORUM_BACK, QUORUM_LOST
 from felhom_agent.service.logging import fields
 
 _log = logging.getLogger(__name__)
 
-_MEANING = {"1": True, "0": False}
 REASON = "nothing is changed while the cluster has no quorum"
 NO_RESTART = "no restart is begun before the cluster is known to have quorum"
 
@@ -79,7 +79,4 @@ class Quorum:
         except PveError as error:
             _log.debug("the quorum cannot be asked for: %s", error)
             return None
-        for row in rows if isinstance(rows, list) else []:
-            if isinstance(row, dict) and row.get("type") == "quorum":
-                return _MEANING.get(str(row.get("quorate")))
-        return None
+        return ha_status_of(rows).quorate

@@ -231,6 +231,12 @@ class World(Mishaps):
             self.catch_up()
             self.manager.manage(self.guests[vmid], state)
 
+    def disarm_ha(self, mode: str) -> None:
+        """Disarm HA with that resource mode ("freeze", "ignore"); "" arms it again."""
+        with self.guard:
+            self.catch_up()
+            self.manager.disarm(mode)
+
     def here(self, kind: str, vmid: int) -> Guest | None:
         """Given a kind and number, return the guest if this node has it."""
         guest = self.guests.get(vmid)
