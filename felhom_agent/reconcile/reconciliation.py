@@ -44,6 +44,7 @@ from felhom_agent.model import (
     Converged,
     DesiredGuest,
     GuestPlan,
+    Kind,
     Outcome,
     Refused,
     Retry,
@@ -74,6 +75,15 @@ _MAX_ROUNDS = 6
 _FIRST_PASS = 5.0
 MAX_AGE = 5.0
 """Seconds for which what a pass saw is good enough to start or stop a guest."""
+CLEANUP = 1.0
+"""Seconds that are left between our stop of a VM and its start.
+
+PVE cleans up after a process that has ended, some 0.5 s later and with the guest's configuration
+locked. Where the VM runs again by then, it takes that for the old process, and waits for 30 s
+(recorded: calls-9.2/208b-lock-after-restart-tries; qemu-server 9.1.13 adebb971). The lane waits, in
+its place: the guest is down already, nobody else may start one instead, and what begins a restart
+is to end it. The wait ends at once when the agent gives up waiting for tasks.
+"""
 STOPPED_BY_US = "was stopped by us for a restart and is still down"
 IN_VAIN = "it was restarted, and what waits for a restart still does"
 
@@ -168,6 +178,7 @@ class Reconciliation:
         self._granted = granted
         self._release = release
         self._in_vain = restart_in_vain
+        self._may_be_cleaned_up = False
 
     def run(self) -> Reconciled:
         """Return what comes of the guest; whatever stands in the way is an outcome, too.
@@ -212,7 +223,9 @@ class Reconciliation:
         return Reconciled(Converged())
 
     def _reconcile(self) -> Reconciled:
-        seen = self._observed() if self._means.settle(self.vmid) else self._at_first()
+        # What was in flight may have been a stop that has only just ended.
+        self._may_be_cleaned_up = self._means.settle(self.vmid)
+        seen = self._observed() if self._may_be_cleaned_up else self._at_first()
         restarted = False
         for _ in range(_MAX_ROUNDS):
             if seen is None:
@@ -274,6 +287,8 @@ class Reconciliation:
         # Without quorum PVE would shut it down, and not start it again.
         if seen.plan.begins_restart and (why := means.quorum.why_no_restart()):
             raise Held(f"{why}; would {proposal.would}")
+        if isinstance(action, Start):
+            self._leave_to_clean_up(action)
         self._doing = action
         try:
             operation = means.executor.begin(proposal)
@@ -283,6 +298,7 @@ class Reconciliation:
         if not isinstance(action, Stop):  # which works without quorum
             means.quorum.note_back()
         self._doing = None
+        self._may_be_cleaned_up = isinstance(action, Stop)
         if self._granted is Need.POWER and need_of(seen.plan.actions[1:]) is Need.CHANGE:
             # What comes now is only read; the next guest need not wait for that.
             self._granted = Need.CHANGE
@@ -298,6 +314,15 @@ class Reconciliation:
         if declared != seen.declared:
             plan = means.planner.plan(declared, actual)
         return Seen(declared, actual, plan, begun)
+
+    def _leave_to_clean_up(self, start: Start) -> None:
+        """Give PVE the time to clean up after a stop of a VM. Raise Interrupted if that is cut
+        short.
+        """
+        if not self._may_be_cleaned_up or start.kind is not Kind.QEMU:
+            return
+        if self._means.node.cancel_waits.wait(CLEANUP):
+            raise Interrupted("the agent is stopping")
 
     def _start_unchanged(self, plan: GuestPlan, error: Held) -> Seen | None:
         """Given a plan and what holds it, start the guest as it is if the plan is a change and a

@@ -245,6 +245,8 @@ class World(Mishaps):
 
     def changed(self, guest: Guest) -> None:
         """Hear that a guest was started or stopped."""
+        if not guest.running:
+            guest.stopped_at = self.events.moment
         self.manager.watch(guest)
 
     def mac(self) -> str:
