@@ -271,7 +271,8 @@ UNREADABLE: Final = History()
 class Change:
     """One key's difference: what PVE has and what was declared, both in PVE's own wire form.
 
-    `after` is `ABSENT` where the key shall go; `before` is `ABSENT` where it was not there.
+    `after` is `ABSENT` where the key shall go; `before` is `ABSENT` where it was not there. With
+    `reverts` only what waits for a restart goes.
     The values of a secret key are masked in `str` and `repr`.
     """
 
@@ -279,6 +280,7 @@ class Change:
     before: str | TypeOfAbsent
     after: str | TypeOfAbsent
     secret: bool = False
+    reverts: bool = False
 
     def shown(self) -> tuple[str, str]:
         """Return (before, after) as a person may see them."""

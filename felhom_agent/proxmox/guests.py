@@ -118,8 +118,10 @@ class Guests:
         data: dict[str, str | int] = {
             c.key: c.after for c in action.changes if c.after is not ABSENT
         }
-        if gone := [c.key for c in action.changes if c.after is ABSENT]:
-            data["delete"] = ",".join(gone)
+        gone = [c for c in action.changes if c.after is ABSENT]
+        for word, reverts in (("delete", False), ("revert", True)):
+            if keys := [c.key for c in gone if c.reverts is reverts]:
+                data[word] = ",".join(keys)
         data["digest"] = action.digest
         method = "PUT"
         if action.kind is Kind.QEMU:
@@ -131,8 +133,8 @@ class Guests:
         except OutcomeUnknown as error:
             if error.if_untouched is None:
                 raise
-            keys = len(action.changes)
-            if nothing_done(action.kind, keys, error.text) or self._is_untouched(action):
+            number = len(action.changes)
+            if nothing_done(action.kind, number, error.text) or self._is_untouched(action):
                 raise error.if_untouched from None
             raise
         return "" if answer in (None, "") else _upid(answer, action.vmid)

@@ -25,7 +25,7 @@ from felhom_agent.errors import (
 )
 from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.operations import Operations
-from felhom_agent.model import Action, GuestPlan, SetConfig, Start, Stop
+from felhom_agent.model import Action, Change, GuestPlan, SetConfig, Start, Stop
 from felhom_agent.planning.actions import describe
 from felhom_agent.proxmox.answers import already_there
 from felhom_agent.proxmox.node import Node
@@ -185,7 +185,11 @@ def _is_repeated(done: Action, planned: tuple[Action, ...]) -> bool:
     """Return whether an action that was just done is planned again, wholly or in part."""
     match done:
         case SetConfig():
-            keys = {c.key for a in planned if isinstance(a, SetConfig) for c in a.changes}
+            changes = [c for a in planned if isinstance(a, SetConfig) for c in a.changes]
+            # What was in effect beside a value that waited, and was dropped, is to go next.
+            keys = {c.key for c in changes} - {
+                c.key for c in done.changes if c.reverts and c.key not in _reverted(changes)
+            }
             return any(change.key in keys for change in done.changes)
         case Start():
             # The start that ends a restart is another one.
@@ -193,3 +197,7 @@ def _is_repeated(done: Action, planned: tuple[Action, ...]) -> bool:
             return not restarts and any(isinstance(a, Start) for a in planned)
         case Stop():
             return any(isinstance(a, Stop) for a in planned)
+
+
+def _reverted(changes: list[Change]) -> frozenset[str]:
+    return frozenset(change.key for change in changes if change.reverts)

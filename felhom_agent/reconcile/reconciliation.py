@@ -54,6 +54,7 @@ from felhom_agent.model import (
 )
 from felhom_agent.planning.actions import Need, as_desired, describe, need_of
 from felhom_agent.planning.lowering import only_while_stopped
+from felhom_agent.planning.ordering import first_write
 from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.answers import by_words
 from felhom_agent.proxmox.node import Node
@@ -282,8 +283,9 @@ class Reconciliation:
         Raise Stale or Changed if the world or the declaration moved before it, and nothing was
         done; else what stood in the way.
         """
-        means, action = self._means, seen.plan.actions[0]
-        proposal = self._proposal(seen)
+        means = self._means
+        action = first_write(seen.plan.actions[0], seen.actual.config_of(self.vmid))
+        proposal = self._proposal(seen, action)
         # Without quorum PVE would shut it down, and not start it again.
         if seen.plan.begins_restart and (why := means.quorum.why_no_restart()):
             raise Held(f"{why}; would {proposal.would}")
@@ -343,9 +345,8 @@ class Reconciliation:
         except Held:
             raise error from None
 
-    def _proposal(self, seen: Seen) -> Proposal:
-        """Given what is about to be done, return what the gate is asked."""
-        action = seen.plan.actions[0]
+    def _proposal(self, seen: Seen, action: Action) -> Proposal:
+        """Given a plan and what of it is about to be done, return what the gate is asked."""
         return Proposal(
             action,
             ", ".join(describe(each) for each in seen.plan.actions),

@@ -222,6 +222,8 @@ def _set(guest: Guest, key: str, value: str, was: Mapping[str, str]) -> None:
 
 
 def _remove(guest: Guest, key: str, was: Mapping[str, str]) -> None:
+    if guest.kind == "lxc" and key in guest.conf.pending and key not in guest.conf.values:
+        return  # recorded: 9.2 206/025; only a revert drops it
     if guest.running and not at_once(guest.kind, key, None, was):
         guest.conf.postpone_drop(key)
         return
