@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 OLD := .venv-debian12
 
 .PHONY: help demo test lint types unit older chaos soak fuzz mutants bench e2e deb install uninstall
-.PHONY: format docs
+.PHONY: format docs screenshots
 .PHONY: test-debian12 clean demo-hub browser
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make install        put it in place without the package (DESTDIR, PREFIX); make uninstall"
 	@echo "make bench          what all of it costs, beside other tools (a quarter of an hour; PARTS)"
 	@echo "make docs           rewrite what docs/ takes from the code"
+	@echo "make screenshots    the pictures of the README, as SVG"
 	@echo "make format         put the code in shape"
 	@echo "make test-debian12  the tests on the libraries that Debian 12 ships"
 	@echo "make clean          forget everything that was set up"
@@ -161,3 +162,7 @@ test-debian12: $(OLD)/ready
 clean:
 	rm -rf $(VENV) $(OLD) build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
 		.hypothesis ./*.egg-info
+
+# The pictures of the README: what a person sees on a terminal.
+screenshots: $(READY)
+	$(BIN)/python -m tools.screenshots

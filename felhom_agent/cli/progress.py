@@ -86,6 +86,7 @@ class _Shown:
 
     def __init__(self, names: Mapping[int, str], node: Node, *, quiet: bool) -> None:
         self._names = names
+        self._room = max((len(_label(v, name)) for v, name in names.items()), default=0)
         self._last_line = _LastLines(node)
         self._quiet = quiet
         self._told: set[tuple[str, str]] = set()
@@ -98,7 +99,8 @@ class _Shown:
         self.clear()
         live: list[Line] = []
         for guest in guests:
-            label = f"{guest['vmid']} {self._names.get(guest['vmid'], '')}".rstrip()
+            vmid = guest["vmid"]
+            label = _label(vmid, self._names.get(vmid, "")).ljust(self._room)
             for step in guest["steps"]:
                 if step["state"] in _DONE:
                     self._tell(step, "ended", self._ended(label, step))
@@ -142,6 +144,10 @@ class _Shown:
         seconds = _since(step["begun"])
         said = self._last_line.of(step["upid"])
         return (f"  {label}  {step['what']}  ... {seconds} s  ", Part(said, Style.DIM))
+
+
+def _label(vmid: int, name: str) -> str:
+    return f"{vmid} {name}".rstrip()
 
 
 class _LastLines:

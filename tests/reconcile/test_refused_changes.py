@@ -25,17 +25,17 @@ TAG = "403 Permission check failed (/, Sys.Modify for modifying tag 'alpha')"
 REFUSALS = [
     (TAG, Blocked, "the token lacks Sys.Modify on /; "),
     ("403 Permission check failed (/vms/100, VM.Config.Disk)", Blocked, "VM.Config.Disk on /vms"),
-    ("VM is locked (backup)", Blocked, "VM is locked (backup)"),
+    ("VM is locked (backup)", Blocked, "locked (backup)"),
     (LOCK, Retry, "another task holds the guest"),
-    ("cannot set aw-bits if no vIOMMU is configured", Refused, "PVE refuses it: cannot set"),
-    ("EFI base image '/x' not found", Retry, "PVE refuses it: EFI base image '/x' not found"),
+    ("cannot set aw-bits if no vIOMMU is configured", Refused, ": cannot set"),
+    ("EFI base image '/x' not found", Retry, ": EFI base image '/x' not found"),
     (
         (
             "drive 'scsi1' - volume 'a:1/b' - 'format=qcow2' option different from storage format "
             "'raw'"
         ),
         Refused,
-        "PVE refuses it: drive 'scsi1'",
+        ": drive 'scsi1'",
     ),
 ]
 
@@ -139,6 +139,6 @@ def test_a_containers_card_that_is_refused_before_it_is_written_is_a_refusal(
     site.devnode.faults.add(Fault("PUT", "lxc/200/config$", f"refuse:{words}"))
     with agent() as parts:
         found = turn(parts, wanted(200, cores=2))
-        assert found == Retry(0.0, f"PVE refuses it: {words}")
+        assert found == Retry(0.0, f"PVE refuses the change: {words}")
         assert parts.operations.in_flight() == ()
     assert [(o.state, o.untouched) for o in history(site)] == [(State.FAILED, True)]
