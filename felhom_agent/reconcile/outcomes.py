@@ -56,12 +56,16 @@ def of_error(error: FelhomError, doing: Action | None = None) -> Outcome:
     if isinstance(error, StillRunning):
         # A wait of its own, which is no failure: what takes its time is not tried less often.
         return Retry(error.retry_after or _STRAGGLER, str(error))
+    return Retry(0.0, _in_words(error, doing))
+
+
+def _in_words(error: FelhomError, doing: Action | None) -> str:
     text = error.text if isinstance(error, PveError) else str(error)
-    if isinstance(error, OutcomeUnknown) and doing is not None and error.ended:
-        text = f"the {_noun(doing)} failed, and a part of it may be done: {text}"
-    elif isinstance(error, OutcomeUnknown) and doing is not None:
-        text = f"the answer to the {_noun(doing)} was lost, and it is looked up: {text}"
-    return Retry(0.0, text)
+    if not isinstance(error, OutcomeUnknown) or doing is None:
+        return text
+    if error.ended:
+        return f"the {_noun(doing)} failed, and a part of it may be done: {text}"
+    return f"the answer to the {_noun(doing)} was lost, and it is looked up: {text}"
 
 
 def _of_task(error: TaskFailed, doing: Action | None) -> Outcome:
