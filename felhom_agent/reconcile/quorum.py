@@ -1,8 +1,9 @@
 """Whether the node's cluster has quorum: without it nothing is changed.
 
 PVE writes no configuration and starts no guest without quorum, and still shuts guests down
-(recorded: calls-9.2/201-quorum). So a refusal for want of quorum holds all guests, and the shutdown
-that begins a restart asks first. That quorum is back is asked for at each pass.
+(recorded: calls-9.2/201-quorum). So a refusal for want of quorum holds all guests, and each
+shutdown asks first, since nobody could start the guest again. That quorum is back is asked for at
+each pass.
 
 GET /cluster/ha/status/current tells it at once; GET /cluster/status may say otherwise for long
 (recorded: calls-9.2/201-quorum/033, 054). A node of its own has quorum (recorded: 141-ha-running).
@@ -67,13 +68,15 @@ class Quorum:
             self.note_back()
         self._holds = quorate is False
 
-    def why_no_restart(self) -> str:
-        """Ask PVE; return why a guest must not be shut down to be started again; else empty."""
+    def why_no_stop(self, *, restart: bool) -> str:
+        """Ask PVE; return why a guest must not be shut down, to be started again with `restart`;
+        else empty. Where PVE does not tell, a guest that is to stay down may be shut down.
+        """
         quorate = self._told()
         if quorate is False:
             self.note_lost()
-        lacks = self._doubted if quorate is None else not quorate
-        return NO_RESTART if lacks else ""
+            return NO_RESTART if restart else REASON
+        return NO_RESTART if restart and quorate is None and self._doubted else ""
 
     def _told(self) -> bool | None:
         """Return whether PVE says that there is quorum; None if it does not tell."""

@@ -292,7 +292,7 @@ class Reconciliation:
         action = first_write(seen.plan.actions[0], seen.actual.config_of(self.vmid))
         proposal = self._proposal(seen, action)
         # Without quorum PVE would shut it down, and not start it again.
-        if seen.plan.begins_restart and (why := means.quorum.why_no_restart()):
+        if isinstance(action, Stop) and (why := means.quorum.why_no_stop(restart=action.restart)):
             raise Held(f"{why}; would {proposal.would}")
         if isinstance(action, Start):
             self._leave_to_clean_up(action)
