@@ -68,15 +68,23 @@ class Quorum:
             self.note_back()
         self._holds = quorate is False
 
-    def why_no_stop(self, *, restart: bool) -> str:
-        """Ask PVE; return why a guest must not be shut down, to be started again with `restart`;
-        else empty. Where PVE does not tell, a guest that is to stay down may be shut down.
+    def why_no_restart(self) -> str:
+        """Ask PVE; return why a guest must not be shut down to be started again; else empty."""
+        quorate = self._asked()
+        lacks = self._doubted if quorate is None else not quorate
+        return NO_RESTART if lacks else ""
+
+    def why_no_stop(self) -> str:
+        """Ask PVE; return why a guest must not be shut down to stay down: nobody could start it
+        again. Empty if it may be, and where PVE does not tell.
         """
+        return REASON if self._asked() is False else ""
+
+    def _asked(self) -> bool | None:
         quorate = self._told()
         if quorate is False:
             self.note_lost()
-            return NO_RESTART if restart else REASON
-        return NO_RESTART if restart and quorate is None and self._doubted else ""
+        return quorate
 
     def _told(self) -> bool | None:
         """Return whether PVE says that there is quorum; None if it does not tell."""

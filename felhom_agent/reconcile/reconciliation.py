@@ -19,7 +19,6 @@ Belongs to the guest's lane from the moment it runs.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,9 +33,7 @@ from felhom_agent.errors import (
     OutcomeUnknown,
     Stale,
     TaskFailed,
-    Unchanged,
 )
-from felhom_agent.journal.operations import Operations
 from felhom_agent.model import (
     Action,
     Actual,
@@ -57,16 +54,12 @@ from felhom_agent.planning.lowering import only_while_stopped
 from felhom_agent.planning.ordering import first_write
 from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.answers import by_words
-from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
-from felhom_agent.reconcile.executor import Executor, NoEffect
+from felhom_agent.reconcile.executor import NoEffect
 from felhom_agent.reconcile.gate import Proposal
-from felhom_agent.reconcile.planner import Planner
-from felhom_agent.reconcile.quorum import Quorum
-from felhom_agent.reconcile.recovery import Recovery
+from felhom_agent.reconcile.means import Means
 from felhom_agent.service.events import INTERNAL_ERROR
 from felhom_agent.service.logging import fields, within
-from felhom_agent.service.names import Names
 from felhom_agent.service.origins import described
 
 _log = logging.getLogger(__name__)
@@ -115,49 +108,6 @@ class Reconciled:
     held: bool = False
     wants: Need | None = None
     restart_in_vain: bool = False
-
-
-@dataclass(frozen=True)
-class Means:
-    """What all lanes share; each part has its own rules for threads."""
-
-    node: Node
-    operations: Operations
-    planner: Planner
-    quorum: Quorum
-    executor: Executor
-    recovery: Recovery
-    names: Names
-    clock: Callable[[], float]
-    declared: Callable[[int], DesiredGuest | None]
-    """Given a vmid, returns its declaration as it is at this moment."""
-
-    def observe(self, vmid: int) -> Actual:
-        """Return a guest as it is now. Raise Unchanged if PVE cannot be asked."""
-        actual = self.node.observer.observe_guest(vmid)
-        self.names.add({vmid: guest.name for vmid, guest in actual.guests.items()})
-        return actual
-
-    def settle(self, vmid: int) -> bool:
-        """Find out what became of what is in flight; return whether anything was.
-
-        Raise what stands in the way of that.
-        """
-        found = self.operations.in_flight(vmid)
-        for operation in found:
-            self.recovery.settle(operation, self.executor.timeout(operation.action))
-        return bool(found)
-
-    def settle_ended(self, vmid: int, error: OutcomeUnknown) -> None:
-        """Given why nobody knows what became of a change, find out at once if PVE is done with it.
-
-        What cannot be found out now stays in flight.
-        """
-        if not error.ended:
-            return
-        with contextlib.suppress(Unchanged):
-            for operation in self.operations.in_flight(vmid):
-                self.recovery.settle_ended(operation, error.text)
 
 
 class Reconciliation:
@@ -292,8 +242,10 @@ class Reconciliation:
         action = first_write(seen.plan.actions[0], seen.actual.config_of(self.vmid))
         proposal = self._proposal(seen, action)
         # Without quorum PVE would shut it down, and not start it again.
-        if isinstance(action, Stop) and (why := means.quorum.why_no_stop(restart=action.restart)):
-            raise Held(f"{why}; would {proposal.would}")
+        if isinstance(action, Stop):
+            quorum = means.quorum
+            if why := quorum.why_no_restart() if action.restart else quorum.why_no_stop():
+                raise Held(f"{why}; would {proposal.would}")
         if isinstance(action, Start):
             self._leave_to_clean_up(action)
         self._doing = action
