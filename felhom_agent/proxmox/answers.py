@@ -34,7 +34,7 @@ from felhom_agent.errors import (
 from felhom_agent.model import Kind
 from felhom_agent.proxmox import bodies
 from felhom_agent.proxmox.deadline import Bounds, NoConnection
-from felhom_agent.proxmox.refusals import When, proves_nothing_done, refusal
+from felhom_agent.proxmox.refusals import Refusal, When, proves_nothing_done, refusal
 
 # What follows the privilege tells what it was wanted for ("for modifying tag 'a'").
 _PERMISSION = re.compile(
@@ -76,6 +76,7 @@ _WORKER = re.compile(r"(?:500 )?failed to update VM \d+: ")
 _MAX_PREFIXES = 4
 # No worker's end, but somebody's who ended it; or the call is answered, and its work goes on.
 _CUT_OFF = re.compile(r"unexpected status|received interrupt|got timeout$")
+_KIND = re.compile(r"/(qemu|lxc)/\d+(?:/|$)")
 _FORBIDDEN = "403 Permission check failed"
 _MEANINGS: tuple[tuple[re.Pattern[str], type[Unchanged]], ...] = (
     (_BUSY, Busy),
@@ -265,9 +266,9 @@ def _by_words(call: str, status: int, text: str, writes: bool) -> PveError:
         if pattern.search(words):
             return error(_printable(words), call=call, status=status)
     said = _printable(words) or f"status {status}"
-    row = refusal(words)
-    first = row is not None and row.when is When.FIRST
-    if _NEVER.search(words) or (first and row is not None and row.final):
+    rows = _rows_of(call, words)
+    first = bool(rows) and all(row.when is When.FIRST for row in rows)
+    if _NEVER.search(words) or (first and all(row.final for row in rows)):
         return Rejected(said, call=call, status=status, final=True)
     if first or _NOT_NOW.search(words) or not writes:
         return Rejected(said, call=call, status=status)
@@ -279,6 +280,15 @@ def _by_words(call: str, status: int, text: str, writes: bool) -> PveError:
     return OutcomeUnknown(said, call=call, status=status, if_untouched=refused, ended=ended)
 
 
+def _rows_of(call: str, words: str) -> list[Refusal]:
+    """Return what is known of these words; PVE may say the same of a VM and of a container, at
+    another moment.
+    """
+    named = _KIND.search(call)
+    kinds = [Kind(named[1])] if named else list(Kind)
+    return [row for kind in kinds if (row := refusal(words, kind)) is not None]
+
+
 def _refusal(call: str, status: int, words: str) -> Unchanged:
     """Return what a refusal of a change means if the guest's file is the same as before."""
     if words.startswith(_FORBIDDEN):
@@ -286,8 +296,9 @@ def _refusal(call: str, status: int, words: str) -> Unchanged:
     said = _printable(words) or f"status {status}"
     if _LOCK.search(words):
         return Busy(said, call=call, status=status)
-    row = refusal(words)
-    return Rejected(said, call=call, status=status, final=row is not None and row.final)
+    rows = _rows_of(call, words)
+    final = bool(rows) and all(row.final for row in rows)
+    return Rejected(said, call=call, status=status, final=final)
 
 
 def _printable(text: str) -> str:

@@ -303,13 +303,13 @@ REFUSALS: tuple[Refusal, ...] = (
 """What is known; a text is looked up in the order of the rows."""
 
 
-def refusal(words: str, kind: Kind | None = None) -> Refusal | None:
-    """Given PVE's words of a refused change, and the guest's kind if it is known, return the row
-    that they are of, if there is one.
+def refusal(words: str, kind: Kind) -> Refusal | None:
+    """Given PVE's words of a refused change and the guest's kind, return the row that they are of,
+    if there is one.
     """
     line = words.strip()
     for row in REFUSALS:
-        if (kind is None or kind in row.kinds) and row.text.fullmatch(line):
+        if kind in row.kinds and row.text.fullmatch(line):
             return row
     return None
 

@@ -223,3 +223,20 @@ def test_words_of_the_other_kind_prove_nothing() -> None:
     row = refusal("unable to delete required option 'memory'", Kind.LXC)
     assert row is not None
     assert row.when is When.FIRST
+
+
+@pytest.mark.parametrize(
+    ("call", "meaning"),
+    [
+        ("PUT /nodes/n/lxc/9/config", Rejected),
+        ("POST /nodes/n/qemu/9/config", OutcomeUnknown),
+        ("PUT /x", OutcomeUnknown),
+    ],
+)
+@pytest.mark.parametrize(
+    "words", ["storage 'nosuch' does not exist", "unable to parse directory volume name '1'"]
+)
+def test_the_same_words_may_come_first_of_a_container_and_later_of_a_vm(
+    call: str, meaning: type[PveError], words: str
+) -> None:
+    assert type(answers.error_of(call, Answer(500, words))) is meaning
