@@ -115,6 +115,8 @@ def resource(guest: Guest, moment: float, disarmed: str = "") -> Row:
         "diskread": 0,
         "diskwrite": 0,
     }
+    if guest.pool:
+        row["pool"] = guest.pool
     state = "freeze" if guest.managed and disarmed == "freeze" else guest.ha
     return {**row, "hastate": state} if state else row
 

@@ -65,6 +65,7 @@ class Guest:
     stopped_at: float = -math.inf
     run: int = 0
     ha: str = ""
+    pool: str = ""
     sizes: dict[str, str] = field(default_factory=dict)
 
     @property

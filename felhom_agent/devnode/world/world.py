@@ -107,6 +107,8 @@ class World(Mishaps):
                 world.move(int(vmid), guest["node"])
             if guest.get("ha"):
                 world.ha(int(vmid), guest["ha"])
+            if guest.get("pool"):
+                world.pool(int(vmid), guest["pool"])
         return world
 
     def catch_up(self) -> None:
@@ -236,6 +238,12 @@ class World(Mishaps):
         with self.guard:
             self.catch_up()
             self.manager.disarm(mode)
+
+    def pool(self, vmid: int, name: str) -> None:
+        """Put a guest into a pool; an empty name takes it out of the one that it is in."""
+        with self.guard:
+            self.catch_up()
+            self.guests[vmid].pool = name
 
     def here(self, kind: str, vmid: int) -> Guest | None:
         """Given a kind and number, return the guest if this node has it."""
