@@ -233,6 +233,12 @@ class World(Mishaps):
             self.catch_up()
             self.manager.manage(self.guests[vmid], state)
 
+    def disarm_ha(self, mode: str) -> None:
+        """Disarm HA with that resource mode ("freeze", "ignore"); "" arms it again."""
+        with self.guard:
+            self.catch_up()
+            self.manager.disarm(mode)
+
     def pool(self, vmid: int, name: str) -> None:
         """Put a guest into a pool; an empty name takes it out of the one that it is in."""
         with self.guard:
@@ -247,6 +253,8 @@ class World(Mishaps):
 
     def changed(self, guest: Guest) -> None:
         """Hear that a guest was started or stopped."""
+        if not guest.running:
+            guest.stopped_at = self.events.moment
         self.manager.watch(guest)
 
     def mac(self) -> str:
