@@ -8,6 +8,8 @@ Kept whatever the limits:
   that is nobody's in PVE's list must really be nobody's;
 * who is known under each vmid;
 * the latest word on each pause and freeze that has not ended;
+* of signed operations the highest time ever seen, and the nonces for as long as their jobs could be
+  taken for new ones (`signed.py`);
 * every record that is not understood.
 
 Of the rest, the newest are kept, as long as they are younger than `Limits.days` and all together
@@ -31,8 +33,10 @@ from dataclasses import dataclass
 
 from felhom_agent.durable.line import Record, encode_file
 from felhom_agent.journal.operation import Operation, replay
+from felhom_agent.journal.signed import retain_signed
 
 RECENT = 3600.0
+_JUDGED = frozenset({"op", "mark", "identity", "suspend", "signed"})
 _DAY = 86400.0
 
 
@@ -147,5 +151,5 @@ def _others(records: list[Record]) -> list[Record]:
     latest = {r["guest"]: r for r in records if "identity" in r}
     suspended = {(r["suspend"], r["freeze"]): r for r in records if "suspend" in r}
     open_ = [r for r in suspended.values() if "ended" not in r]
-    rest = [r for r in records if not r.keys() & {"op", "mark", "identity", "suspend"}]
-    return [*latest.values(), *open_, *rest]
+    rest = [r for r in records if not r.keys() & _JUDGED]
+    return [*latest.values(), *open_, *retain_signed(records), *rest]

@@ -8,6 +8,7 @@ its records, so it is judged once, where the lines are read, and with the line's
   job, says besides what the operation is;
 * who is *known* under a vmid: `guest` and `identity`;
 * a pause or a freeze, or its end: `suspend` and `freeze` (see `suspensions.py`);
+* a fact on signed operations: `signed` (see `signed.py`);
 * the *mark* that stands for what was let go (see `retention.py`).
 
 A record with none of these words is somebody else's: it is kept, and not judged.
@@ -191,9 +192,50 @@ def _suspension(record: Record) -> _Shape:
     return needs, {}
 
 
+_HASH = re.compile(r"[0-9a-f]{64}")
+_NONCE = re.compile(r"[0-9a-f]{32}")
+
+
+def _matches(pattern: re.Pattern[str], *, or_empty: bool = False) -> _Check:
+    return lambda value: (
+        isinstance(value, str)
+        and ((or_empty and not value) or pattern.fullmatch(value) is not None)
+    )
+
+
+_SIGNED: Mapping[str, Mapping[str, _Check]] = {
+    "time": {"at": is_time},
+    "challenge": {
+        "id": _matches(_NONCE),
+        "vmid": is_vmid,
+        "act": _is_name,
+        "wall": is_time,
+        "boottime": lambda value: _is_seconds(value, _MAX_SECONDS),
+        "boot": is_said,
+    },
+    "nonce": {
+        "nonce": _matches(_NONCE),
+        "blob": _matches(_HASH),
+        "until": is_time,
+        "at": is_time,
+        "challenge": _matches(_NONCE, or_empty=True),
+        "entry": lambda value: _is_number(value, int) and value > 0,
+        "head": _matches(_HASH),
+    },
+}
+
+
+def _signed(record: Record) -> _Shape:
+    """Return what a fact on signed operations must have, by its kind."""
+    kind = record["signed"]
+    known = _SIGNED.get(kind, {}) if isinstance(kind, str) else {}
+    return {"signed": _one_of(frozenset(_SIGNED)), **known}, {}
+
+
 _KINDS: Mapping[str, Callable[[Record], _Shape]] = {
     "op": _step,
     "identity": lambda _: _IDENTITY,
     "suspend": _suspension,
+    "signed": _signed,
     "mark": lambda _: _MARK,
 }

@@ -1,0 +1,218 @@
+"""Decides about jobs, and writes every decision down before anybody acts on it.
+
+`examine` looks at a job when it comes in, and burns nothing; `authorize` looks again, under the
+guest's lane immediately before the act, and is the only way to an `Authorization`. A decision that
+cannot be made durable is an error of the journal, and the act does not happen.
+
+A job that waits is looked at again and again; the audit log has that once.
+
+Threads: one lock guards the few decisions that were last written down of jobs that wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from felhom_agent.authz.check import (
+    STAGES,
+    Means,
+    Observe,
+    Progress,
+    SignedJob,
+    Stage,
+    progress,
+    refused_at,
+)
+from felhom_agent.authz.ledger import Audit
+from felhom_agent.authz.observed import ObservedGuest
+from felhom_agent.authz.blob import SignedOperation
+from felhom_agent.authz.rate import Rate
+from felhom_agent.authz.refusals import NonceSpent, OperationRefused, TooManyJobs
+from felhom_agent.authz.signerline import Role
+from felhom_agent.errors import JournalError
+from felhom_agent.journal.audit import AuditEntry
+from felhom_agent.journal.signed import Decision, NonceTaken, Spent
+
+_MAX_WAITING = 256
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A job that passed every stage: what it says, whose key signed it in which role, the SHA-256
+    of its bytes, until when it is good (seconds since the epoch), and the guest as it was found.
+    """
+
+    operation: SignedOperation
+    role: Role
+    fingerprint: str
+    hash: str
+    until: float
+    guest: ObservedGuest
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """The permission for one act, once: its nonce is burnt, and the decision is in the audit
+    log.
+    """
+
+    examined: Examined
+    decision: Decision
+
+    @property
+    def key(self) -> str:
+        """The key of the one-shot job that carries it out."""
+        return f"signed-{self.examined.operation.nonce}"
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What one stage found: passed, refused (and why), or not reached (`passed` is None)."""
+
+    stage: Stage
+    passed: bool | None
+    text: str = ""
+
+
+class Examiner:
+    """Examines jobs on this host."""
+
+    def __init__(
+        self,
+        means: Means,
+        audit: Audit,
+        now: Callable[[], float],
+        rate: Rate | None = None,
+    ) -> None:
+        self._means = means
+        self._audit = audit
+        self._now = now
+        self._rate = rate or Rate()
+        self._lock = threading.Lock()
+        self._said: dict[str, str] = {}
+
+    def examine(self, job: SignedJob, observe: Observe) -> Examined:
+        """Given a job that came in, return what it says if it would be done now.
+
+        Raise OperationRefused, by its stage; a temporary one may be tried again until it ends.
+        JournalError if the decision cannot be kept; what `observe` raises.
+        """
+        self._refuse_flood(job)
+        found = Progress(job, self._means, observe)
+        examined = self._through(found)
+        self._write(_entry("accepted", found, self._now()))
+        return examined
+
+    def authorize(self, job: SignedJob, observe: Observe) -> Authorization:
+        """Given a job whose guest's lane the caller is in, return the permission to do it now.
+
+        The nonce is burnt from then on, whatever comes of it. Raise as `examine` does; no nonce is
+        burnt then.
+        """
+        found = Progress(job, self._means, observe)
+        examined = self._through(found)
+        operation, now = examined.operation, self._now()
+        spending = Spent(operation.nonce, job.hash, examined.until, now, operation.challenge)
+        entry = _entry("authorized", found, now)
+        try:
+            spent = self._means.facts.burn(spending, lambda: self._audit.append(entry))
+        except NonceTaken as error:
+            refusal = NonceSpent(str(error))
+            self._write_refusal(found, refusal)
+            raise refusal from None
+        except JournalError:
+            # It says "authorized" perhaps, and nobody is.
+            with suppress(JournalError):
+                self._audit.append(_entry("failed", found, now, "it could not be written down"))
+            raise
+        return Authorization(examined, spent.decision)
+
+    def report(self, job: SignedJob, observe: Observe) -> tuple[StageReport, ...]:
+        """Given a job, return what each stage finds. Nothing is written down or burnt.
+
+        Raise what `observe` raises, but for a refusal.
+        """
+        found = Progress(job, self._means, observe)
+        passed: list[StageReport] = []
+        try:
+            passed.extend(StageReport(stage, True) for stage in progress(found))
+        except OperationRefused as error:
+            failed = StageReport(refused_at(error), False, str(error))
+            rest = STAGES[len(passed) + 1 :]
+            return (*passed, failed, *(StageReport(stage, None) for stage in rest))
+        return tuple(passed)
+
+    def settled(
+        self, authorization: Authorization, decision: str, *, why: str = "", upid: str = "",
+        exit_status: str = "",
+    ) -> Decision:  # fmt: skip
+        """Given what was authorized, and what came of it ("done", "failed", "unknown"), write it
+        down. Raise JournalError if it cannot be kept.
+        """
+        e = authorization.examined
+        entry = AuditEntry(
+            self._now(), decision, "", why, e.operation.act, e.operation.vmid, e.operation.name,
+            e.role, e.fingerprint, e.hash, e.operation.nonce, e.operation.digest, e.source,
+            upid, exit_status,
+        )  # fmt: skip
+        return self._audit.append(entry)
+
+    def _through(self, found: Progress) -> Examined:
+        """Go through all stages. Raise OperationRefused once it is written down."""
+        try:
+            for _ in progress(found):
+                pass
+        except OperationRefused as error:
+            self._write_refusal(found, error)
+            raise
+        _, _, signer = found.known()
+        job = found.job
+        return Examined(
+            found.read(), signer.role, signer.key.fingerprint, job.hash, found.until,
+            found.seen(), job.source,
+        )  # fmt: skip
+
+    def _refuse_flood(self, job: SignedJob) -> None:
+        """Raise TooManyJobs; that is not written down, or the log would be flooded instead."""
+        if wait := self._rate.take(job.source):
+            raise TooManyJobs(f"too many signed jobs at once; again in {wait:.0f} s")
+
+    def _write_refusal(self, found: Progress, error: OperationRefused) -> None:
+        word = "waits" if error.temporary else "refused"
+        self._write(replace(_entry(word, found, self._now(), str(error)), stage=error.stage))
+
+    def _write(self, entry: AuditEntry) -> None:
+        said = f"{entry.decision} {entry.stage}"
+        with self._lock:
+            if entry.decision == "waits" and self._said.get(entry.blob) == said:
+                return
+        self._audit.append(entry)
+        with self._lock:
+            self._said.pop(entry.blob, None)
+            self._said[entry.blob] = said
+            while len(self._said) > _MAX_WAITING:
+                del self._said[next(iter(self._said))]
+
+
+def _entry(decision: str, found: Progress, now: float, why: str = "") -> AuditEntry:
+    """Given how far a job came, return the decision with all that is known of it; nothing that it
+    says counts before its signature was found good.
+    """
+    entry = AuditEntry(now, decision, "", why, blob=found.job.hash, source=found.job.source)
+    if found.signer is not None:
+        entry = replace(entry, role=found.signer.role, fingerprint=found.signer.key.fingerprint)
+    operation = found.operation
+    if operation is None:
+        return entry
+    return replace(
+        entry,
+        act=operation.act,
+        vmid=operation.vmid,
+        name=operation.name,
+        nonce=operation.nonce,
+        digest=operation.digest,
+    )
