@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -90,7 +90,7 @@ class SignedOperation:
     nonce: str
     volumes: tuple[SignedVolume, ...] = ()
     snapshots: tuple[SignedSnapshot, ...] = ()
-    params: Mapping[str, Param] = MappingProxyType({})
+    params: Mapping[str, Param] = field(default_factory=lambda: MappingProxyType({}))
     stop: bool = False
     resume: bool = False
     times: SignedTimes | None = None

@@ -91,7 +91,9 @@ class Means:
 
 @dataclass
 class Progress:
-    """What is known of a job by now, stage by stage. Belongs to the thread that examines it."""
+    """What is known of a job by now, stage by stage; `proven` tells that the signature is good.
+    Belongs to the thread that examines it.
+    """
 
     job: SignedJob
     means: Means
@@ -99,6 +101,7 @@ class Progress:
     signature: SshSignature | None = None
     signers: SignerSet | None = None
     signer: Signer | None = None
+    proven: bool = False
     operation: SignedOperation | None = None
     guest: ObservedGuest | None = None
     until: float = 0.0
@@ -173,6 +176,7 @@ def _signature(found: Progress) -> None:
     now = found.means.clock.latest()
     job = found.job
     found.means.verifier.verify(job.blob, job.armor, signer, signers.revoked, now)
+    found.proven = True
 
 
 def _form(found: Progress) -> None:

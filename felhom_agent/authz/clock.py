@@ -2,8 +2,8 @@
 
 * A job whose times the signer chose is good within a window of at most `WINDOW` seconds, whatever
   the signer wrote. `FORGIVEN` seconds are forgiven for one that is not valid yet, for desks whose
-  clock is ahead; none for one that has ended. It waits while this host's clock is behind the highest
-  time that was ever seen here, or is not known to be synchronised: else a clock that is set back
+  clock is ahead; none for one that has ended. It waits while this host's clock is behind the
+  highest time ever seen here, or is not known to be synchronised: else a clock that is set back
   would make old signatures good again.
 * A job with this agent's own challenge is measured by the agent alone, from when it gave that out:
   within one boot by CLOCK_BOOTTIME, which nobody sets; across boots by the wall clock, unless that

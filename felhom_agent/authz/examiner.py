@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from felhom_agent.authz.blob import SignedOperation
 from felhom_agent.authz.check import (
     STAGES,
     Means,
@@ -28,7 +29,6 @@ from felhom_agent.authz.check import (
 )
 from felhom_agent.authz.ledger import Audit
 from felhom_agent.authz.observed import ObservedGuest
-from felhom_agent.authz.blob import SignedOperation
 from felhom_agent.authz.rate import Rate
 from felhom_agent.authz.refusals import NonceSpent, OperationRefused, TooManyJobs
 from felhom_agent.authz.signerline import Role
@@ -203,7 +203,7 @@ def _entry(decision: str, found: Progress, now: float, why: str = "") -> AuditEn
     says counts before its signature was found good.
     """
     entry = AuditEntry(now, decision, "", why, blob=found.job.hash, source=found.job.source)
-    if found.signer is not None:
+    if found.signer is not None and found.proven:
         entry = replace(entry, role=found.signer.role, fingerprint=found.signer.key.fingerprint)
     operation = found.operation
     if operation is None:

@@ -1,5 +1,5 @@
-"""Public keys by their bytes (RFC 4253, 5656, 8709; PROTOCOL.u2f): what a key is, not what a comment
-says of it.
+"""Public keys by their bytes (RFC 4253, 5656, 8709; PROTOCOL.u2f): what a key is, whatever its
+comment says.
 
 A key is the same key wherever it stands if its bytes are the same, and for each key there is one
 sequence of bytes only: others are malformed.

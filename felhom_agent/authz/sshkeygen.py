@@ -29,6 +29,7 @@ from felhom_agent.authz.blob import NAMESPACE
 from felhom_agent.authz.keymaterial import PublicKey
 from felhom_agent.authz.refusals import BadSignature, VerifierFailed
 from felhom_agent.authz.signerline import Signer
+from felhom_agent.printable import one_line
 
 SSH_KEYGEN: Final = Path("/usr/bin/ssh-keygen")
 AT_ONCE: Final = 2
@@ -106,7 +107,9 @@ class SshKeygen:
         if status < 0:
             raise VerifierFailed(f"{self._program} was ended by signal {-status}")
         if status != 0:
-            raise BadSignature(f"ssh-keygen does not find it good: {_last_line(said)}")
+            raise BadSignature(
+                f"ssh-keygen does not find it good as one of {signer.key.fingerprint}: {_text(said)}"
+            )
         # Its exit status is its word; that it speaks of this key is a second one.
         if signer.key.fingerprint.encode("ascii") not in said:
             raise BadSignature("ssh-keygen found it good, and names another key")
@@ -174,6 +177,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def _last_line(said: bytes) -> str:
-    lines = said.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "it says nothing"
+def _text(said: bytes) -> str:
+    return one_line(said.decode("utf-8", "replace")) or "it says nothing"

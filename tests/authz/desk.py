@@ -1,0 +1,302 @@
+"""A desk with keys made by the real ssh-keygen, and a host that examines what is signed there."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import hashlib
+import shutil
+import struct
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from felhom_agent.authz.blob import NAMESPACE, SignedOperation, SignedSnapshot, SignedVolume
+from felhom_agent.authz.challenge import issue
+from felhom_agent.authz.check import Means, SignedJob
+from felhom_agent.authz.clock import SignedClock
+from felhom_agent.authz.examiner import Authorization, Examiner
+from felhom_agent.authz.observed import ObservedGuest
+from felhom_agent.authz.rate import Rate
+from felhom_agent.authz.request import compose, with_times
+from felhom_agent.authz.signerline import Role
+from felhom_agent.authz.signers import ALLOWED, REVOKED, SignerSet, load
+from felhom_agent.authz.sshkeygen import SSH_KEYGEN, SshKeygen
+from felhom_agent.journal.audit import AuditLog
+from felhom_agent.journal.log import JournalLog
+from felhom_agent.journal.retention import Limits, retain
+from felhom_agent.journal.signed import SignedFacts
+from felhom_agent.model import Kind
+from tests.conftest import Clock
+
+needs_ssh_keygen = pytest.mark.skipif(
+    not SSH_KEYGEN.exists(), reason=f"{SSH_KEYGEN} is missing; install openssh-client"
+)
+HOST = "0123456789abcdef0123456789abcdef"
+GUEST = ObservedGuest(
+    vmid=101,
+    kind=Kind.QEMU,
+    name="web",
+    identity="uuid=11111111-2222-3333-4444-555555555555;ctime=1700000000",
+    born=1_700_000_000,
+    digest="a" * 40,
+    running=False,
+    volumes=(
+        SignedVolume("scsi0", "local-lvm:vm-101-disk-0", "32G"),
+        SignedVolume("scsi1", "local-lvm:vm-101-disk-1", "8G"),
+    ),
+    snapshots=(SignedSnapshot("before", 1_790_000_000), SignedSnapshot("weekly", 1_795_000_000)),
+)
+CONTAINER = replace(
+    GUEST,
+    vmid=201,
+    kind=Kind.LXC,
+    name="db",
+    identity="rootfs=local-lvm:vm-201-disk-0;mac=bc:24:11:00:00:01",
+    volumes=(SignedVolume("rootfs", "local-lvm:vm-201-disk-0", "8G"),),
+)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key pair: its public line, and what signs with it."""
+
+    public: str
+    sign: Callable[[bytes, str], bytes]
+
+    @property
+    def line(self) -> str:
+        return " ".join(self.public.split()[:2])
+
+
+def key(kind: str = "ed25519", number: int = 0, bits: int = 0) -> Key:
+    """Make a key pair of a kind that ssh-keygen makes; the same one for the same words."""
+    return _key(kind, number, bits)
+
+
+@cache
+def _key(kind: str, number: int, bits: int) -> Key:
+    directory = _desk() / f"{kind}-{number}-{bits}"
+    directory.mkdir()
+    path = directory / "key"
+    words = ["-q", "-t", kind, "-N", "", "-C", f"{kind} of the desk", "-f", str(path)]
+    subprocess.run([SSH_KEYGEN, *words, *(["-b", str(bits)] if bits else [])], check=True)
+    return Key(path.with_suffix(".pub").read_text(), lambda b, n: _signed(path, b, n))
+
+
+@cache
+def _desk() -> Path:
+    directory = tempfile.mkdtemp(prefix="felhom-desk-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return Path(directory)
+
+
+def _signed(path: Path, blob: bytes, namespace: str) -> bytes:
+    words = [SSH_KEYGEN, "-q", "-Y", "sign", "-n", namespace, "-f", str(path)]
+    done = subprocess.run(words, input=blob, capture_output=True, check=True)
+    return done.stdout
+
+
+def pack(*parts: bytes) -> bytes:
+    """Pack texts as SSH does."""
+    return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+
+
+def armored(data: bytes, width: int = 70) -> bytes:
+    """Put a signature's bytes into their armor."""
+    text = base64.b64encode(data)
+    lines = [text[i : i + width] for i in range(0, len(text), width)]
+    body = b"\n".join(lines)
+    return b"-----BEGIN SSH SIGNATURE-----\n" + body + b"\n-----END SSH SIGNATURE-----\n"
+
+
+@cache
+def security_key(kind: str, *, touch: bool = True) -> Key:
+    """A security key in software: what a hardware key signs (PROTOCOL.u2f), with or without its
+    being touched.
+    """
+    name = f"sk-{kind}@openssh.com".encode()
+    application = b"ssh:"
+    if kind == "ssh-ed25519":
+        private: Any = ed25519.Ed25519PrivateKey.generate()
+        raw = private.public_key().public_bytes(
+            serialization.Encoding.Raw, serialization.PublicFormat.Raw
+        )
+        data = pack(name, raw, application)
+    else:
+        private = ec.generate_private_key(ec.SECP256R1())
+        point = private.public_key().public_bytes(
+            serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+        )
+        data = pack(name, b"nistp256", point, application)
+
+    def sign(blob: bytes, namespace: str) -> bytes:
+        message = b"SSHSIG" + pack(
+            namespace.encode(), b"", b"sha512", hashlib.sha512(blob).digest()
+        )
+        tail = struct.pack(">BI", 1 if touch else 0, 7)
+        told = hashlib.sha256(application).digest() + tail + hashlib.sha256(message).digest()
+        if kind == "ssh-ed25519":
+            signature = private.sign(told)
+        else:
+            r, s = decode_dss_signature(private.sign(told, ec.ECDSA(hashes.SHA256())))
+            signature = pack(_mpint(r), _mpint(s))
+        body = pack(data, namespace.encode(), b"", b"sha512", pack(name, signature) + tail)
+        return armored(b"SSHSIG" + struct.pack(">I", 1) + body)
+
+    public = f"{name.decode()} {base64.b64encode(data).decode()} a security key\n"
+    return Key(public, sign)
+
+
+def _mpint(value: int) -> bytes:
+    return value.to_bytes(value.bit_length() // 8 + 1, "big")
+
+
+@dataclass
+class SignerFiles:
+    """The directory of signers, written as root would."""
+
+    directory: Path
+
+    def allow(self, *lines: str) -> None:
+        self.directory.mkdir(mode=0o755, exist_ok=True)
+        self._write(ALLOWED, "".join(f"{line}\n" for line in lines))
+
+    def revoke(self, text: str) -> None:
+        self._write(REVOKED, text)
+
+    def load(self) -> SignerSet:
+        return load(self.directory, owner=self.directory.parent.stat().st_uid)
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.directory / name
+        path.write_text(text)
+        path.chmod(0o644)
+
+
+@dataclass
+class Host:
+    """A host with a journal, whose clocks, guest and signers a test changes."""
+
+    directory: Path
+    wall: Clock = field(default_factory=Clock)
+    boottime: Clock = field(default_factory=lambda: Clock(1000.0))
+    boot: str = "a" * 32
+    guest: ObservedGuest | None = GUEST
+    synchronised: bool = True
+    looks: int = 0
+
+    def __post_init__(self) -> None:
+        self.signers = SignerFiles(self.directory / "signers")
+        self.verifier = SshKeygen()
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the agent; opening its journal is compaction, too."""
+        journal = self.directory / "journal"
+        self.log, records = JournalLog.open(
+            journal, lambda found: retain(found, self.wall(), Limits())
+        )
+        self.audit = AuditLog.open(journal)
+        self.facts = SignedFacts(self.log, records)
+        self.clock = SignedClock(
+            self.facts, self.wall, lambda: self.synchronised, self.boottime, self.boot
+        )
+        self.examiner = self.examiner_with(Rate(Clock()))
+
+    def examiner_with(self, rate: Rate) -> Examiner:
+        means = Means(HOST, self.signers.load, self.verifier, self.clock, self.facts)
+        return Examiner(means, self.audit, self.wall, rate)
+
+    def end(self) -> None:
+        self.log.close()
+        self.audit.close()
+
+    def restart(self) -> None:
+        self.end()
+        self.begin()
+
+    def reboot(self, off: float = 0.0) -> None:
+        self.wall.pass_by(off)
+        self.boottime.now = 5.0
+        self.boot = f"{int(self.boot, 16) + 1:032x}"
+        self.restart()
+
+    def observe(self, operation: SignedOperation) -> ObservedGuest | None:
+        self.looks += 1
+        return self.guest
+
+    def pass_by(self, seconds: float) -> None:
+        self.wall.pass_by(seconds)
+        self.boottime.pass_by(seconds)
+
+    def request(self, act: str = "guest_destroy", **given: Any) -> SignedOperation:
+        """Return what this host wants to have signed, with its own challenge."""
+        assert self.guest is not None
+        params = given.pop("params", {"purge": True} if act == "guest_destroy" else {})
+        challenge = issue(self.facts, self.clock.moment(), self.guest.vmid, act)
+        return compose(act, self.guest, HOST, challenge.id, params=params, **given)
+
+    def timed(self, seconds: int = 600, **given: Any) -> SignedOperation:
+        """Return an operation whose times the desk has chosen."""
+        return with_times(self.request(**given), int(self.wall()), seconds)
+
+    def authorize(self, job: SignedJob) -> Authorization:
+        return self.examiner.authorize(job, self.observe)
+
+
+@contextmanager
+def a_host(directory: Path, *lines: str) -> Iterator[Host]:
+    """Hold a host for the length of a block; without lines one ed25519 key may sign."""
+    host = Host(directory)
+    host.signers.allow(*(lines or [signer_line(key())]))
+    try:
+        yield host
+    finally:
+        host.end()
+
+
+def signer_line(signer: Key, role: Role = Role.OPERATIONAL) -> str:
+    return f'{role} namespaces="{NAMESPACE}" {signer.line}'
+
+
+def signed(operation: SignedOperation, signer: Key | None = None) -> SignedJob:
+    """Sign an operation at the desk."""
+    return raw(operation.encode(), signer)
+
+
+def raw(blob: bytes, signer: Key | None = None, namespace: str = NAMESPACE) -> SignedJob:
+    """Sign bytes, whatever they are."""
+    return SignedJob(blob, (signer or key()).sign(blob, namespace), "socket")
+
+
+def at_once(*calls: Callable[[], object]) -> list[object]:
+    """Do all at the same time; return what each gave, or raised."""
+    gate = threading.Barrier(len(calls))
+    found: list[object] = [None] * len(calls)
+
+    def run(number: int, call: Callable[[], object]) -> None:
+        gate.wait(30)
+        try:
+            found[number] = call()
+        except Exception as error:
+            found[number] = error
+
+    threads = [threading.Thread(target=run, args=each) for each in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    return found
