@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import secrets
 
-from felhom_agent.authz.ledger import Facts
+from felhom_agent.authz.ledger import Ledger
 from felhom_agent.journal.signed import Challenge
 from felhom_agent.journal.suspensions import Moment
 
 
-def issue(facts: Facts, now: Moment, vmid: int, act: str) -> Challenge:
+def issue(facts: Ledger, now: Moment, vmid: int, act: str) -> Challenge:
     """Given the moment, a guest and a class of acts, return a new challenge once it is durable.
 
     Raise JobRefused if too many are open, JournalError if it cannot be kept.

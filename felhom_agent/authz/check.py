@@ -19,7 +19,7 @@ from felhom_agent.authz.blob import NAMESPACE, SignedOperation, hash_of, parse
 from felhom_agent.authz.canonical import refuse_beyond_bounds
 from felhom_agent.authz.clock import SignedClock
 from felhom_agent.authz.keymaterial import PublicKey
-from felhom_agent.authz.ledger import Facts
+from felhom_agent.authz.ledger import Ledger
 from felhom_agent.authz.observed import (
     ObservedGuest,
     refuse_other_guest,
@@ -77,7 +77,7 @@ class Verifier(Protocol):
 
 
 @dataclass(frozen=True)
-class Means:
+class Dependencies:
     """What an examination rests on: this host's id, who may sign (read anew each time), who checks
     signatures, the clock, and the memory of nonces.
     """
@@ -86,7 +86,7 @@ class Means:
     signers: Callable[[], SignerSet]
     verifier: Verifier
     clock: SignedClock
-    facts: Facts
+    facts: Ledger
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Progress:
     """
 
     job: SignedJob
-    means: Means
+    means: Dependencies
     observe: Observe
     signature: SshSignature | None = None
     signers: SignerSet | None = None

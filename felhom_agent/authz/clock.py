@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final
 
 from felhom_agent.authz.blob import SignedOperation, SignedTimes
-from felhom_agent.authz.ledger import Facts
+from felhom_agent.authz.ledger import Ledger
 from felhom_agent.authz.refusals import ClockUntrusted, OutsideTime, TooEarly
 from felhom_agent.errors import JournalError
 from felhom_agent.journal.signed import CHALLENGE_SECONDS, age_of
@@ -43,7 +43,7 @@ class SignedClock:
 
     def __init__(
         self,
-        facts: Facts,
+        facts: Ledger,
         now: Callable[[], float],
         synchronised: Callable[[], bool],
         boottime: Callable[[], float] = since_boot,

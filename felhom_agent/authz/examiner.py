@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from felhom_agent.authz.blob import SignedOperation
 from felhom_agent.authz.check import (
     STAGES,
-    Means,
+    Dependencies,
     Observe,
     Progress,
     SignedJob,
@@ -83,7 +83,7 @@ class Examiner:
 
     def __init__(
         self,
-        means: Means,
+        means: Dependencies,
         audit: Audit,
         now: Callable[[], float],
         rate: Rate | None = None,

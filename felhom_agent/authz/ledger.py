@@ -13,7 +13,7 @@ from felhom_agent.journal.audit import AuditEntry
 from felhom_agent.journal.signed import Challenge, Decision, Spent
 
 
-class Facts(Protocol):
+class Ledger(Protocol):
     """Nonces, challenges, the highest time ever seen (see `journal.signed.SignedFacts`)."""
 
     def highest(self) -> float:

@@ -107,9 +107,8 @@ class SshKeygen:
         if status < 0:
             raise VerifierFailed(f"{self._program} was ended by signal {-status}")
         if status != 0:
-            raise BadSignature(
-                f"ssh-keygen does not find it good as one of {signer.key.fingerprint}: {_text(said)}"
-            )
+            named = signer.key.fingerprint
+            raise BadSignature(f"ssh-keygen does not find it good for {named}: {_text(said)}")
         # Its exit status is its word; that it speaks of this key is a second one.
         if signer.key.fingerprint.encode("ascii") not in said:
             raise BadSignature("ssh-keygen found it good, and names another key")

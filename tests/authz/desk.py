@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from felhom_agent.authz.blob import NAMESPACE, SignedOperation, SignedSnapshot, SignedVolume
 from felhom_agent.authz.challenge import issue
-from felhom_agent.authz.check import Means, SignedJob
+from felhom_agent.authz.check import Dependencies, SignedJob
 from felhom_agent.authz.clock import SignedClock
 from felhom_agent.authz.examiner import Authorization, Examiner
 from felhom_agent.authz.observed import ObservedGuest
@@ -90,8 +90,9 @@ def _key(kind: str, number: int, bits: int) -> Key:
     directory = _desk() / f"{kind}-{number}-{bits}"
     directory.mkdir()
     path = directory / "key"
-    words = ["-q", "-t", kind, "-N", "", "-C", f"{kind} of the desk", "-f", str(path)]
-    subprocess.run([SSH_KEYGEN, *words, *(["-b", str(bits)] if bits else [])], check=True)
+    words = [str(SSH_KEYGEN), "-q", "-t", kind, "-N", "", "-C", f"{kind} of the desk"]
+    words += ["-f", str(path)]
+    subprocess.run([*words, *(["-b", str(bits)] if bits else [])], check=True)
     return Key(path.with_suffix(".pub").read_text(), lambda b, n: _signed(path, b, n))
 
 
@@ -216,7 +217,7 @@ class Host:
         self.examiner = self.examiner_with(Rate(Clock()))
 
     def examiner_with(self, rate: Rate) -> Examiner:
-        means = Means(HOST, self.signers.load, self.verifier, self.clock, self.facts)
+        means = Dependencies(HOST, self.signers.load, self.verifier, self.clock, self.facts)
         return Examiner(means, self.audit, self.wall, rate)
 
     def end(self) -> None:

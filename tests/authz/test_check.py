@@ -12,6 +12,7 @@ import pytest
 from felhom_agent.authz.blob import SignedOperation, SignedSnapshot, SignedTimes, SignedVolume
 from felhom_agent.authz.canonical import encode
 from felhom_agent.authz.check import STAGES, SignedJob
+from felhom_agent.authz.rate import BURST, Rate
 from felhom_agent.authz.refusals import (
     BadArmor,
     BadSignature,
@@ -35,7 +36,6 @@ from felhom_agent.authz.refusals import (
     WrongParameters,
     WrongRole,
 )
-from felhom_agent.authz.rate import BURST, Rate
 from felhom_agent.authz.signerline import Role
 from felhom_agent.authz.words import with_words
 from felhom_agent.model import Kind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,9 +70,7 @@ def test_of_two_blobs_with_one_nonce_one_is_authorized(host: Host) -> None:
 def test_of_two_jobs_with_one_challenge_one_is_authorized(host: Host) -> None:
     first = host.request()
     second = with_words(replace(host.request(), challenge=first.challenge))
-    found = at_once(
-        lambda: host.authorize(signed(first)), lambda: host.authorize(signed(second))
-    )
+    found = at_once(lambda: host.authorize(signed(first)), lambda: host.authorize(signed(second)))
     assert [type(each) for each in found].count(Authorization) == 1
     host.restart()
     for operation in (first, second):
@@ -250,4 +247,4 @@ def test_no_file_of_a_check_is_left_behind(
     place.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(place))
     host.authorize(signed(host.request()))
-    assert os.listdir(place) == []
+    assert list(place.iterdir()) == []

@@ -35,7 +35,9 @@ def test_no_directory_and_no_list_is_the_normal_first_state(files: SignerFiles) 
 
 
 def test_the_set_of_one_key_has_no_problem(files: SignerFiles) -> None:
-    files.allow("# a comment", "", signer_line(key()) + " anna@desk", f"recovery {key(number=1).line}")
+    files.allow(
+        "# a comment", "", signer_line(key()) + " anna@desk", f"recovery {key(number=1).line}"
+    )
     found = files.load()
     assert found.problems == ()
     assert [str(each.role) for each in found.signers] == ["operational", "recovery"]
@@ -51,10 +53,8 @@ def test_security_keys_may_sign(files: SignerFiles, kind: str) -> None:
 
 def test_a_key_in_two_lines_or_two_roles_is_a_problem(files: SignerFiles) -> None:
     files.allow(signer_line(key()), f"recovery {key().line}")
-    assert problems(files) == [
-        f"{files.directory / ALLOWED}:2: the key is in line 1 already; a key has one role, "
-        f"in one line"
-    ]
+    what = "the key is in line 1 already; a key has one role, in one line"
+    assert problems(files) == [f"{files.directory / ALLOWED}:2: {what}"]
 
 
 @pytest.mark.parametrize(

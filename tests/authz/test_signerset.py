@@ -36,7 +36,7 @@ def test_a_recovery_key_and_an_end_are_written_where_they_are_asked_for() -> Non
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n", "private key"),
         ("two\nlines\n", "2 lines"),
         ("ssh-ed25519 AAAA\n", "cut short"),
-        ('cert-authority {key}', "certificate authority"),
+        ("cert-authority {key}", "certificate authority"),
         ("* {key}", ""),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 import pytest
@@ -137,4 +136,4 @@ def test_the_command_of_the_desk_makes_a_signature_that_is_good(tmp_path: Path) 
     words = sign_command("/home/anna/.ssh/id.pub", "job")
     assert words[0] == "/usr/bin/ssh-keygen"
     assert words[-1] == "job"
-    assert stat.S_IMODE(os.stat(words[0]).st_mode) & 0o111
+    assert os.access(words[0], os.X_OK)
