@@ -325,7 +325,7 @@ def test_a_hub_that_no_request_could_name_is_refused(tmp_path: Path, url: str) -
 
 def test_signers_and_the_clock_that_counts_are_settings(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
-    good = '[proxmox]\ntoken_id = "a@pve!b"\n'
+    good = '[proxmox]\ntoken_id = "a@pve!bc"\n'
     path.write_text(good)
     found = load(path).authz
     assert found.signers == Path("/etc/felhom-agent/signers")
