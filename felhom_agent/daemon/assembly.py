@@ -19,6 +19,7 @@ from felhom_agent.config.settings import Config, JournalConfig
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.hub import HubProvider
+from felhom_agent.desired.lastgood import DIRECTORY, LastGood
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.provider import DesiredProvider, EmptyProvider
 from felhom_agent.desired.settle import load_settled
@@ -75,18 +76,26 @@ class Parts:
 
 
 def provider_for(
-    config: Config, hub: HubProvider | None = None, between: Callable[[], None] = lambda: None
+    config: Config,
+    hub: HubProvider | None = None,
+    between: Callable[[], None] = lambda: None,
+    *,
+    keeps: bool = True,
 ) -> DesiredProvider:
     """Given the configuration, and the hub's desired state if there is a hub, return where its
-    intent comes from; `between` is called between two files that are read.
+    intent comes from; `between` is called between two files that are read. Without `keeps` nothing
+    is written: for who only looks, beside a running agent or not.
     """
     wanted = config.desired
     local: DesiredProvider = EmptyProvider()
     if wanted.directory:
-        local = TomlDirectoryProvider(wanted.directory, wanted.settle, between=between)
+        last_good = LastGood(config.journal.directory / DIRECTORY, wanted.directory, keeps=keeps)
+        local = TomlDirectoryProvider(
+            wanted.directory, wanted.settle, between=between, last_good=last_good
+        )
     if hub is None:
         return local
-    return MergedProvider(local, hub, Claims(config.journal.directory, keeps=hub.keeps))
+    return MergedProvider(local, hub, Claims(config.journal.directory, keeps=keeps))
 
 
 def desired_now(config: Config) -> Desired:
@@ -94,7 +103,7 @@ def desired_now(config: Config) -> Desired:
 
     It writes nothing. Raise FelhomError if what was kept of the hub cannot be read.
     """
-    provider = provider_for(config, hub_provider(config, keeps=False))
+    provider = provider_for(config, hub_provider(config, keeps=False), keeps=False)
     return load_settled(provider, threading.Event().wait)
 
 
