@@ -40,6 +40,7 @@ from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.brake import Brake
+from felhom_agent.reconcile.bulk import BulkTasks
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds, InForce
 from felhom_agent.reconcile.planner import Planner
@@ -69,6 +70,7 @@ class Parts:
     holds: Holds
     brake: Brake
     quorum: Quorum
+    bulk: BulkTasks
     applies: Applies
     engine: Engine
     journal_opens: Callable[[], bool]
@@ -179,22 +181,24 @@ def assembled(
         identities = Identities(journal, records)
         suspensions = Suspensions(journal, records, clock, boottime)
         planner, holds = Planner(identities, operations.open_restarts), Holds(clock)
-        quorum = Quorum(node.client)
+        quorum, bulk = Quorum(node.client), BulkTasks(node.client, monotonic)
         brake = Brake(config.limits, monotonic, config.hub.stops_per_hour)
         applies = Applies(lambda: engine.settings.mode is Mode.OBSERVE)
         operations.heard = applies.heard
         engine = Engine(
-            node, operations, planner, LaneQueue(), holds, brake, quorum, settings, applies=applies
-        )
+            node, operations, planner, LaneQueue(), holds, brake, quorum, bulk, settings,
+            applies=applies,
+        )  # fmt: skip
         # What a person said is told first.
         _register_suspensions(holds, suspensions)
         holds.register("mode", lambda vmid: _observing(engine, applies, vmid), by="agent.toml")
         holds.register("quorum", lambda _: quorum.reason(), by="the cluster")
+        holds.register("bulk", lambda _: bulk.reason(), by="the node")
         holds.register("journal", lambda _: _journal_trouble(operations), absolute=True)
         try:
             yield Parts(
-                node, operations, identities, suspensions, planner, holds, brake, quorum, applies,
-                engine, lambda: _reopens(journal, config, clock),
+                node, operations, identities, suspensions, planner, holds, brake, quorum, bulk,
+                applies, engine, lambda: _reopens(journal, config, clock),
             )  # fmt: skip
         finally:
             drained = engine.close()

@@ -122,7 +122,8 @@ class LastGood:
         for path, state in files.items():
             copy = GoodCopy(path, self._versions(path, state, by_path.get(path, {})))
             if copy != self._copies.get(path, GoodCopy(path)) or path in self._unwritten:
-                between()
+                if self._store is not None and self._keeps:
+                    between()
                 self._write(copy)
         for path in [path for path in self._copies if path not in files]:
             self._drop(path)

@@ -54,6 +54,7 @@ from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.answers import by_words
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
+from felhom_agent.reconcile.bulk import BulkTasks, wants_power
 from felhom_agent.reconcile.executor import Executor, NoEffect
 from felhom_agent.reconcile.gate import Proposal
 from felhom_agent.reconcile.planner import Planner
@@ -110,6 +111,7 @@ class Means:
     operations: Operations
     planner: Planner
     quorum: Quorum
+    bulk: BulkTasks
     executor: Executor
     recovery: Recovery
     clock: Callable[[], float]
@@ -259,6 +261,8 @@ class Reconciliation:
         proposal = self._proposal(seen)
         # Without quorum PVE would shut it down, and not start it again.
         if seen.plan.begins_restart and (why := means.quorum.why_no_restart()):
+            raise Held(f"{why}; would {proposal.would}")
+        if wants_power([action]) and not proposal.ends_restart and (why := means.bulk.why_not()):
             raise Held(f"{why}; would {proposal.would}")
         self._doing = action
         operation = means.executor.begin(proposal)
