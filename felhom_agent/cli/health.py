@@ -58,7 +58,8 @@ def of_connection(config: Config) -> Iterator[Finding]:
         names = [str(row.get("node")) for row in node.client.get("nodes") or []]
         known = pve.node in names
         text = f"node {pve.node} is known" if known else (
-            f"node {pve.node} is not one of: {', '.join(names)}; set node in [proxmox]"
+            f'the cluster has no node "{pve.node}" (it has: {", ".join(names[:10])}); set node in'
+            " [proxmox] of agent.toml"
         )  # fmt: skip
         yield Finding(known, text)
     except PveError as error:
@@ -96,7 +97,12 @@ def of_rights(config: Config) -> Iterator[Finding]:
     except ConfigError:
         return
     try:
-        yield from _guests(node, desired, node.observer.snapshot(()))
+        actual = node.observer.snapshot(())
+        if not desired.guests and not desired.problems:
+            where = config.desired.directory or "any file: [desired] in agent.toml has no directory"
+            text = f"note: node {config.proxmox.node} has {len(actual.guests)} guests, and none is"
+            yield Finding(True, f"{text} declared in {where}")
+        yield from _guests(node, desired, actual)
     except FelhomError as error:
         yield Finding(False, str(error))
     finally:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from felhom_agent.cli.asowner import run_as_owner
+from felhom_agent.cli.codes import ERROR, OK
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load
@@ -21,8 +22,6 @@ from felhom_agent.journal import lock
 from felhom_agent.journal.content import NAME
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.journal.repair import inspect, repair
-
-EX_DAMAGED = 1
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -58,7 +57,7 @@ def _verify(path: Path) -> int:
             "  the agent does not start on it; `felhom-agent journal repair` cuts it out, or put "
             "back a copy of the file"
         )
-    return EX_DAMAGED if content.damage else 0
+    return ERROR if content.damage else OK
 
 
 def _repair(directory: Path) -> int:

@@ -102,10 +102,11 @@ class TomlDirectoryProvider:
             return self._kept_whole(error)
         first, self._begun = not self._begun, True
         waits: dict[Path, float] = {}
+        there = frozenset(paths)
         if first:
             # What was removed while no agent ran is removed as it is at any other time.
-            self._files = self._last_good.states(lambda path: path not in frozenset(paths))
-        gone = self._files.keys() - frozenset(paths)
+            self._files = self._last_good.states(lambda path: path not in there)
+        gone = self._files.keys() - there
         self._files = {**self._gone(gone, waits), **self._present(paths, waits)}
         merge = Merge(self._files, self._before)
         news = self._news(merge)
@@ -168,7 +169,9 @@ class TomlDirectoryProvider:
         try:
             names = sorted(self._listed())
         except OSError as error:
-            text = f"cannot be listed: {error.strerror}; {kept}"
+            text = (
+                f"cannot be listed: {error.strerror}; {kept}; see [desired] directory in agent.toml"
+            )
             raise ConfigError((Problem(self._place, text),)) from None
         except ValueError as error:
             raise ConfigError((Problem(self._place, f"{error}; {kept}"),)) from None

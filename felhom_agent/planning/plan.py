@@ -42,7 +42,7 @@ from felhom_agent.model import (
     Stop,
     TypeOfAbsent,
 )
-from felhom_agent.options import Invalid, lookup
+from felhom_agent.options import Invalid, lookup, spoken
 from felhom_agent.planning.actions import describe
 from felhom_agent.planning.compare import (
     Comparison,
@@ -168,7 +168,10 @@ def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> 
     if desired.mode is Mode.OBSERVE:
         would = f"observed only; would {', '.join(describe(a) for a in actions)}"
         notes, actions = ((would, *notes) if actions else notes), ()
-    return GuestPlan(guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes)
+    observed = desired.mode is Mode.OBSERVE
+    return GuestPlan(
+        guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes, observed=observed
+    )
 
 
 def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
@@ -178,10 +181,11 @@ def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
 
 
 def _why_no_restart(desired: DesiredGuest, guest: ActualGuest) -> str:
-    """Return why a restart that was allowed is not done; empty if none was."""
+    """Return why a restart is left to a person, and what that one can do."""
     if desired.restart is RestartPolicy.ALLOWED and guest.ha_state:
         return f"; HA manages it (state {guest.ha_state}), so restart it there"
-    return ""
+    allow = ', or set restart = "allowed" in its file' if desired.state is RunState.RUNNING else ""
+    return f"; restart it{allow}"
 
 
 def _actions(
@@ -240,7 +244,7 @@ def _finding(
         case Verdict.EQUAL | Verdict.INCOMPARABLE:
             return
         case Verdict.REJECT:
-            yield _Note(f"{key}: {comparison.why}", refused=True)
+            yield _Note(spoken(key, comparison.why), refused=True)
         case Verdict.PENDING:
             yield _Waiting(str(_pending_change(guest, key)).replace(": ", " ", 1))
         case Verdict.DRIFT:

@@ -33,6 +33,7 @@ from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.reconciliation import Means, Reconciled, Reconciliation, Seen
 from felhom_agent.reconcile.recovery import Recovery
+from felhom_agent.service.names import Names
 
 # Seconds for lanes to notice that nobody waits for tasks any more.
 _CANCEL_TIMEOUT = 5.0
@@ -52,16 +53,20 @@ class Engine:
         quorum: Quorum,
         bulk: BulkTasks,
         settings: ReconcileConfig,
+        names: Names,
         clock: Callable[[], float] = time.monotonic,
         applies: Applies | None = None,
     ) -> None:
-        """`clock` tells monotonic seconds; `applies` is what people have told the agent to do."""
+        """`names` are what guests are called in the log; `clock` tells monotonic seconds; `applies`
+        is what people have told the agent to do.
+        """
         self._node = node
         self._operations = operations
         self._queue = queue
         self._holds = holds
         self.settings = settings
-        self._executor = Executor(node, operations, Gate(holds, brake, applies), settings)
+        gate = Gate(holds, brake, applies)
+        self._executor = Executor(node, operations, gate, settings, names)
         self._means = Means(
             node=node,
             operations=operations,
@@ -69,7 +74,8 @@ class Engine:
             quorum=quorum,
             bulk=bulk,
             executor=self._executor,
-            recovery=Recovery(node, operations),
+            recovery=Recovery(node, operations, names),
+            names=names,
             clock=clock,
             declared=lambda vmid: self.desired.guests.get(vmid),
         )

@@ -67,7 +67,8 @@ class Gate:
         if why and self._holds.closing:
             raise Interrupted(why)
         if why:
-            raise Held(f"{why}; would {proposal.would}")
+            observed = self._holds.only_observes(action.vmid)
+            raise Held(f"{why}; would {proposal.would}", observed=observed)
         if not proposal.ends_restart and (why := self._applies.objection(action)):
             raise NotShown(f"{why}; would {proposal.would}")
         _raise_if_destructive(proposal)

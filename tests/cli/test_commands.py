@@ -48,7 +48,7 @@ def test_an_unreachable_node_is_one_line(site: Site, felhom: Felhom) -> None:
     path = site.directory / "agent.toml"
     path.write_text(path.read_text().replace(site.devnode.endpoint, "https://127.0.0.1:9"))
     code, out, err = felhom("plan")
-    assert (code, out) == (1, "")
+    assert (code, out) == (75, "")
     assert err.startswith("felhom-agent: https://127.0.0.1:9 cannot be reached: ")
     assert err.count("\n") == 1
 
@@ -79,8 +79,10 @@ def test_check_tells_each_thing_that_is_wrong(site: Site, felhom: Felhom) -> Non
     code, out, _ = felhom("check")
     assert code == 1
     assert "FAIL  " in out
-    assert "unknown key 'sate'; did you mean 'state'?" in out
-    assert "node other is not one of: pve1; set node in [proxmox]" in out
+    assert "unknown key \"sate\"; did you mean 'state'?" in out
+    assert (
+        'the cluster has no node "other" (it has: pve1); set node in [proxmox] of agent.toml' in out
+    )
 
 
 def test_check_tells_of_a_bad_token(site: Site, felhom: Felhom) -> None:
@@ -129,7 +131,10 @@ def test_selftest_task_restores_what_was_there_and_absent_stays_absent(
         site.world.edit(vmid, {"description": before})
     was = site.world.config(vmid).get("description")
     code, out, _ = felhom("selftest", "task", "--vmid", str(vmid), "--yes")
-    assert (code, out) == (0, "ok    write and read back: converged\nok    restore: converged\n")
+    assert (code, out) == (
+        0,
+        "ok    write and read back: as declared\nok    restore: as declared\n",
+    )
     assert site.world.config(vmid).get("description") == was
     writes = [m.params for m in site.devnode.mutations]
     assert len(writes) == 2
@@ -153,8 +158,10 @@ def test_selftest_task_leaves_a_locked_guest_alone(site: Site, felhom: Felhom) -
     site.world.lock(100, "backup")
     code, _, err = felhom("selftest", "task", "--vmid", "100", "--yes")
     assert code == 1
-    assert "felhom-agent: guest 100: it is locked (backup)\n" in err
-    assert felhom("selftest", "task")[0] == 1
+    assert "felhom-agent: guest 100: locked (backup)\n" in err
+    with pytest.raises(SystemExit) as left:
+        felhom("selftest", "task")
+    assert left.value.code == 64
 
 
 class LockingClock(Clock):
@@ -183,7 +190,7 @@ def test_selftest_task_that_cannot_restore_tells_what_was_there(
     code = main(["--config", config, "selftest", "task", "--vmid", "200", "--yes"])
     captured = capsys.readouterr()
     assert code == 1
-    assert "FAIL  restore: blocked: it is locked (backup)" in captured.out
+    assert "FAIL  restore: waits: locked (backup)" in captured.out
     assert r"The description of guest 200 was: 'precious\n'" in captured.err
 
 
@@ -198,25 +205,37 @@ def test_a_vms_startup_needs_a_privilege_on_the_root(site: Site, felhom: Felhom)
 @pytest.mark.parametrize(
     ("words", "told", "exits"),
     [
-        (("qemu", "tags", "b;A", "a;b"), "equal\n", 0),
-        (("qemu", "tags", '["b","A"]', "a;b"), "equal\n", 0),
+        (("qemu", "tags", "b;A", "a;b"), "equal: a set: order does not count (", 0),
+        (("qemu", "tags", '["b","A"]', "a;b"), "equal: a set: ", 0),
         (("qemu", "tags", "b;A", "a;b", "--case-sensitive-tags"), "drift: ", 2),
         (
             ("qemu", "memory", "2048", "absent"),
-            "drift: is not set\nwould be sent: memory=2048\n",
+            "drift: memory: is not set\nwould be sent: memory=2048\n",
             2,
         ),
-        (("qemu", "onboot", "false", "absent"), "equal\nwhen absent, PVE uses: 0\n", 0),
-        (("lxc", "cpuunits", "1", "2", "--cgroup", "1"), "equal\n", 0),
+        (("qemu", "onboot", "false", "absent"), "equal: where it is absent, PVE uses 0, ", 0),
+        (("lxc", "cpuunits", "1", "2", "--cgroup", "1"), "equal: ", 0),
         (("qemu", "cores", "4", "4", "--pending"), "pending: ", 0),
         (("qemu", "scsi0", "local:32", "lvm:vm-1-disk-0,size=32G"), "forbidden: ", 2),
-        (("qemu", "args", "x", "absent"), "drift: is not set\nwould not be sent: only root", 2),
-        (("qemu", "cores", "absent", "4"), "equal\n", 0),
-        (("qemu", "cores", "null", "4"), "reject: ", 1),
+        (
+            ("qemu", "args", "x", "absent"),
+            "drift: args: is not set\nwould not be sent: only root",
+            2,
+        ),
+        (("qemu", "cores", "absent", "4"), "equal: what is not declared makes no difference", 0),
+        (
+            ("qemu", "cores", "null", "4"),
+            'reject: cores must be a whole number from 1, not "null"',
+            1,
+        ),
         (("qemu", "cores", "unset", "4"), "drift: ", 2),
-        (("qemu", "tablet", "0", "absent", "--with", "vga=qxl"), "equal\n", 0),
+        (("qemu", "tablet", "0", "absent", "--with", "vga=qxl"), "equal: ", 0),
         (("qemu", "tablet", "0", "absent"), "drift: ", 2),
-        (("lxc", "hostname", "CT105", "absent", "--vmid", "105"), "equal\n", 0),
+        (
+            ("lxc", "hostname", "CT105", "absent", "--vmid", "105"),
+            "equal: where it is absent, PVE uses CT105",
+            0,
+        ),
     ],
 )
 def test_explain_tells_a_verdict_and_why(
@@ -274,11 +293,16 @@ def test_history_tells_the_story_from_the_journal(site: Site, felhom: Felhom) ->
 @pytest.mark.parametrize(
     "words", [[], ["nosuch"], ["plan", "99"], ["plan", "x"], ["selftest", "write"]]
 )
-def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_one_line_and_exits_with_64(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as left:
         main(words)
-    assert left.value.code == 2
-    assert "usage: felhom-agent" in capsys.readouterr().err
+    assert left.value.code == 64
+    told = capsys.readouterr().err
+    assert told.startswith("felhom-agent")
+    assert told.endswith("--help` tells how\n")
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -325,7 +349,7 @@ def test_the_demo_heals_its_guests_and_says_so() -> None:
     )
     assert process.returncode == 0, process.stdout + process.stderr
     assert "every declared value is there; nothing else was touched" in process.stdout
-    assert "guest 200: done: start" in process.stdout
+    assert "guest 200 dns: done: start" in process.stdout
     assert process.stderr == ""
 
 
@@ -388,5 +412,5 @@ def test_a_role_on_one_guest_is_enough_for_it_and_for_no_other(
         timeout=60,
     )
     assert done.returncode == 2
-    assert "guest 200: done: set cores: 1 -> 2" in done.stderr
-    assert "guest 201: blocked: the token may not see it" in done.stderr
+    assert "guest 200 dns: done: set cores: 1 -> 2" in done.stderr
+    assert "guest 201: waits: the token may not see it" in done.stderr

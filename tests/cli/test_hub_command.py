@@ -89,7 +89,7 @@ def test_beside_a_running_agent_nothing_is_changed(
     before = kept(directory)
     with lock.held(directory):
         code, out, err = felhom(what, "--yes")
-    assert (code, out) == (1, "")
+    assert (code, out) == (75, "")
     assert "another felhom-agent (pid" in err
     assert "stop it first" in err
     assert kept(directory) == before

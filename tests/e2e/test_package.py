@@ -60,7 +60,7 @@ def test_an_upgrade_restarts_it_once_and_loses_nothing(running: Host) -> None:
     assert machine.shell("cat /etc/felhom-agent/agent.toml") == before
     assert _history(machine)[: len(operations)] == operations
     running.hands("stop", 100)
-    running.wait_for("guest 100: done: start", times=2)
+    running.wait_for("guest 100 web: done: start", times=2)
     assert machine.run("systemctl", "is-enabled", AGENT, check=False).stdout.strip() == "disabled"
 
 

@@ -27,8 +27,8 @@ SETTINGS = (
     "drain_timeout = 1\n"
 )
 MAY_BEGIN = "PVE may yet start"
-FOUND = "guest 100: found out: start: unknown"
-DONE = "guest 100: done: start"
+FOUND = "found out: start: unknown"
+DONE = "guest 100 web: done: start"
 
 
 class Faked:

@@ -34,6 +34,7 @@ from felhom_agent.model import (
     TypeOfAbsent,
 )
 from felhom_agent.reconcile.recovery import Recovery
+from felhom_agent.service.names import Names
 from tests.conftest import Clock, Open, Site
 from tests.permits import ask
 
@@ -147,7 +148,7 @@ class Lost:
         )
         self.log = log
         self.operations = Operations(log, records, self.clock, limits, self.passed)
-        self.recovery = Recovery(self.node, self.operations)
+        self.recovery = Recovery(self.node, self.operations, Names())
 
     def restart(self) -> None:
         self.log.close()
