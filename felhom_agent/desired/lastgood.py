@@ -272,11 +272,14 @@ class LastGood:
         self._remove(self._place(path))
 
     def _remove(self, place: Path) -> None:
-        """Remove a copy. One that stays is of no harm: it is dropped when the agent starts."""
+        """Remove a copy, with what a crash or damage has left of it. One that stays is of no harm:
+        it is dropped when the agent starts.
+        """
         if self._store is None or not self._keeps:
             return
         try:
-            self._disk.remove(place)
+            for name in (place.name, f"{place.name}.new", f"{place.name}.damaged"):
+                self._disk.remove(place.with_name(name))
             self._disk.sync_directory(place.parent)
         except OSError as error:
             self._trouble = f"{place}: cannot be removed: {error.strerror}"

@@ -15,7 +15,6 @@ from felhom_agent.cli.main import main
 from felhom_agent.config.agentfile import load
 from felhom_agent.devnode import DevNode, World
 from felhom_agent.errors import NotSent
-from felhom_agent.proxmox.certificate import where_on_this_host
 from felhom_agent.proxmox.node import Node
 from tests.conftest import Site
 
@@ -133,9 +132,3 @@ def test_insecure_is_told_to_contradict_it(site: Site, capsys: pytest.CaptureFix
     path.write_text(text.replace("[proxmox]\n", "[proxmox]\ninsecure = true\n"))
     assert trust(path, "--yes") == 1
     assert "insecure contradicts" in capsys.readouterr().err
-
-
-def test_a_certificate_of_this_host_is_known_by_its_file(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "damaged.pem").write_text("-----BEGIN CERTIFICATE-----\n!\n")
-    places = (tmp_path / "absent", tmp_path / "damaged.pem", site.devnode.ca_file)
-    assert where_on_this_host(site.devnode.fingerprint, places) is None

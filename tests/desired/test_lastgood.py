@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.goodcopy import MAX_VERSIONS
 from felhom_agent.desired.lastgood import LastGood
+from felhom_agent.desired.merged import MergedProvider
+from felhom_agent.desired.provider import StaticProvider
 from felhom_agent.desired.told import told
-from felhom_agent.model import Desired
+from felhom_agent.model import Desired, DesiredGuest, Source
 from felhom_agent.printable import local_text
 from tests.conftest import Clock
 from tests.journal.disks import PowerLoss, WatchedDisk, failing
@@ -196,7 +199,10 @@ def test_a_file_that_was_removed_takes_its_copy_along(agents: Agents, while_it_r
     agents.write(GOOD)
     agents.write(guest(103, 1), "b.toml")
     agents.load()
+    (copy,) = (path for path in agents.copies() if _is_of(path, "a.toml"))
     assert len(agents.copies()) == 2
+    for left in (".new", ".damaged"):
+        copy.with_name(copy.name + left).write_text("left by a crash")
     (agents.files / "a.toml").unlink()
     if not while_it_runs:
         agents.restart()
@@ -411,6 +417,16 @@ def test_a_name_as_long_as_a_name_may_be_and_one_that_is_no_text_are_kept_too(
         agents.write("[", name)
     agents.restart()
     assert cores(agents.load()) == cores(before) == {101: 1, 102: 1, 103: 1}
+
+
+def test_a_hub_never_gets_a_guest_of_a_file_that_is_wrong_at_the_start(agents: Agents) -> None:
+    agents.write(guest(101, 2))
+    agents.load()
+    agents.write("[guest.101\n")
+    agents.restart()
+    hub = StaticProvider([DesiredGuest(101), DesiredGuest(102)])
+    found = MergedProvider(agents.provider, hub, Claims(agents.root / "claims")).load()
+    assert (cores(found)[101], found.guests[101].source) == (2, Source.FILE)
 
 
 def test_a_repr_shows_no_text_of_a_file(agents: Agents) -> None:
