@@ -151,6 +151,36 @@ def test_each_guest_keeps_the_text_by_which_it_was_last_good(agents: Agents) -> 
         assert desired.held == {}
 
 
+def test_a_guest_that_came_with_a_text_that_was_not_good_as_a_whole_stays_too(
+    agents: Agents,
+) -> None:
+    agents.write(guest(101, 1))
+    agents.load()
+    agents.write("[gest.101]\n" + guest(102, 2))
+    assert cores(agents.load()) == {101: 1, 102: 2}
+    agents.write("[")
+    for _ in range(2):
+        agents.restart()
+        assert cores(agents.load()) == {101: 1, 102: 2}
+
+
+def test_what_is_removed_after_a_restart_does_not_come_back(agents: Agents) -> None:
+    agents.write(guest(101, 1))
+    agents.load()
+    agents.restart()
+    agents.load()
+    (agents.files / "a.toml").unlink()
+    assert cores(agents.load()) == {}
+    agents.write(guest(101, '"x"'))
+    desired = agents.load()
+    assert (cores(desired), set(desired.held)) == ({}, {101})
+    (agents.files / "a.toml").unlink()
+    assert agents.load().held == {}
+    agents.write("[guest.101")
+    desired = agents.load()
+    assert (cores(desired), desired.complete) == ({}, False)
+
+
 def test_a_guest_that_was_never_good_is_held_after_a_restart_as_before_it(agents: Agents) -> None:
     agents.write(guest(101, '"x"') + guest(102, 2))
     assert set(agents.load().held) == {101}

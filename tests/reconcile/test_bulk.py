@@ -38,6 +38,7 @@ def test_nothing_is_started_or_changed_until_the_nodes_own_task_has_ended(
         assert isinstance(outcome, Blocked)
         assert outcome.why == f"nothing is changed while the node's task {verb} runs; would start"
         assert not site.world.running(100)
+        assert site.devnode.mutations == (), "no configuration is written either"
         clock.pass_by(120)
         assert daemon.run_pass()
         assert daemon._scheduler.statuses[100].outcome == Converged()
