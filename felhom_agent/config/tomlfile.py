@@ -36,6 +36,7 @@ MAX_TEXT = 400
 MAX_NAME = 300
 """How many characters of a file's path are shown."""
 
+_NOBODYS = 65534  # user_namespaces(7), overflowgid
 _AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)| \(at end of document\)")
 
 
@@ -80,9 +81,12 @@ def unreadable(path: Path, error: regularfile.FileUnreadable) -> ConfigError:
 
 def _to_open(path: Path) -> str:
     """Given the path of a file that we must not read, return the command that lets us."""
-    # The directory's group is the service's, so that a file need not be open to everybody.
+    # The directory's group is the service's, so that a file need not be open to everybody. The
+    # service itself sees no group but its own (systemd.exec(5), PrivateUsers=).
     try:
-        group = path.parent.stat().st_gid or pwd.getpwuid(os.geteuid()).pw_gid
+        group = path.parent.stat().st_gid
+        if group in (0, _NOBODYS):
+            group = pwd.getpwuid(os.geteuid()).pw_gid
         name = grp.getgrgid(group).gr_name
     except (OSError, KeyError):
         name = "felhom-agent"

@@ -27,6 +27,7 @@ BEFORE = {
     "plan 101 --json": 2,
     'explain qemu tags "b;A" "a;b"': 0,
     "trust": 0,
+    "adopt 101 200-210 --observe": 0,
     "run --once --dry-run": 2,
     "selftest task --vmid 101": 0,
     "hub status": 0,

@@ -48,7 +48,10 @@ def types() -> Iterator[tuple[str, OptionType]]:
                 yield f"{kind} {key}.{part}", spec.type
 
 
-@pytest.mark.parametrize(("kind", "key", "option"), list(options()), ids=str)
+@pytest.mark.parametrize(
+    ("kind", "key", "option"),
+    [pytest.param(*each, id=f"{each[0]}-{each[1]}") for each in options()],
+)
 def test_whatever_is_refused_is_told_in_one_sentence_without_an_internal_word(
     kind: str, key: str, option: Option
 ) -> None:
