@@ -143,7 +143,9 @@ class Desired:
 
     `unsettled` names the files that changed just now, whose new text is not believed yet, and
     `settles_in` is in how many seconds the source is worth reading again for them (0: none is).
-    `news` is what happened since it was read before: no problem, and said once.
+    `news` is what happened since it was read before: no problem, and said once. `kept` names the
+    files of which an earlier version is in force, each with the time of it (seconds since the
+    epoch).
     """
 
     guests: Mapping[int, DesiredGuest] = field(default_factory=lambda: MappingProxyType({}))
@@ -154,6 +156,7 @@ class Desired:
     unsettled: tuple[str, ...] = ()
     settles_in: float = 0.0
     news: tuple[Problem, ...] = field(default=(), compare=False)
+    kept: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def raw(self) -> frozenset[int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import desired_now
+from felhom_agent.desired.told import told
 from felhom_agent.errors import ConfigError, FelhomError, JournalError, PveError
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import replay
@@ -36,7 +37,7 @@ def of_files(config: Config) -> Iterator[Finding]:
     desired = desired_now(config)
     if config.desired.directory is None:
         yield Finding(True, "no [desired] directory is configured: nothing is desired")
-    for problem in desired.problems:
+    for problem in told(desired):
         yield Finding(False, str(problem))
     if not desired.problems:
         yield Finding(True, f"guest files declare {len(desired.guests)} guests")

@@ -55,6 +55,7 @@ from felhom_agent.planning.ordering import first_write
 from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.answers import by_words
 from felhom_agent.reconcile import outcomes
+from felhom_agent.reconcile.bulk import wants_power
 from felhom_agent.reconcile.executor import NoEffect
 from felhom_agent.reconcile.gate import Proposal
 from felhom_agent.reconcile.means import Means
@@ -246,6 +247,8 @@ class Reconciliation:
             quorum = means.quorum
             if why := quorum.why_no_restart() if action.restart else quorum.why_no_stop():
                 raise Held(f"{why}; would {proposal.would}")
+        if wants_power([action]) and not proposal.ends_restart and (why := means.bulk.why_not()):
+            raise Held(f"{why}; would {proposal.would}")
         if isinstance(action, Start):
             self._leave_to_clean_up(action)
         self._doing = action

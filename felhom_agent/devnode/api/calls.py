@@ -6,6 +6,7 @@ and returns the data of the answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from felhom_agent.devnode.api.tasklist import Page
 from felhom_agent.devnode.world import change, writing
 from felhom_agent.devnode.world import power as powering
 from felhom_agent.devnode.world.access import Caller
+from felhom_agent.devnode.world.bulk import DEFAULT_TIMEOUT, BulkOrder, start_all, stop_all
 from felhom_agent.devnode.world.guest import TASK_PREFIX, Guest, missing
 from felhom_agent.devnode.world.refusal import Died, Refusal, bad, died
 from felhom_agent.devnode.world.schema import Raw
@@ -273,6 +275,24 @@ def power(call: Call) -> object:
         return powering.work(world, verb, order, task)
 
     return world.tasks.start(kind, call.vmid, call.caller.name, work).upid
+
+
+def bulk(call: Call) -> object:
+    """POST /nodes/N/startall, stopall: a task about no guest. recorded: 170-bulk."""
+    world, params = call.world, call.params
+    vmids = frozenset(int(v) for v in re.split(r"[,; ]+", params.get("vms", "")) if v)
+    for path in [f"/vms/{vmid}" for vmid in sorted(vmids)] or ["/"]:
+        call.caller.need(path, "VM.PowerMgmt")
+    starts = call.place["verb"] == "startall"
+    order = BulkOrder(
+        call.caller.name,
+        vmids,
+        force=params.get("force", "0") == "1" if starts else params.get("force-stop", "1") == "1",
+        timeout=float(params.get("timeout", DEFAULT_TIMEOUT)),
+    )
+    steps = start_all if starts else stop_all
+    name = order.user
+    return world.tasks.start(call.place["verb"], "", name, lambda t: steps(world, order, t)).upid
 
 
 def _declared(call: Call, guest: Guest, patience: float) -> str:

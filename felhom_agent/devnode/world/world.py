@@ -17,6 +17,7 @@ from typing import Any
 
 from felhom_agent.devnode.world.access import Tokens
 from felhom_agent.devnode.world.broadcast import Broadcasts
+from felhom_agent.devnode.world.bulk import BulkOrder, start_all, stop_all
 from felhom_agent.devnode.world.conf import Conf, Json
 from felhom_agent.devnode.world.guest import (
     NOUN,
@@ -184,6 +185,16 @@ class World(Mishaps):
         """Let a person (root@pam) stop a guest; it is off at once."""
         self._by_hand("stop", vmid, Guest.stopped)
 
+    def bulk(self, verb: str, user: str = ROOT) -> None:
+        """Let the node "startall" or "stopall" its guests, as it does when it is booted or shut
+        down; the task goes on for as long as its guests take.
+        """
+        with self.guard:
+            self.catch_up()
+            steps = start_all if verb == "startall" else stop_all
+            order = BulkOrder(user, force=verb == "stopall")
+            self.tasks.start(verb, "", user, lambda task: steps(self, order, task))
+
     def suspend(self, vmid: int) -> None:
         """Let a person pause a guest: it is still `running`, its QEMU says `paused`."""
         self._by_hand("pause", vmid, _pause)
@@ -250,6 +261,10 @@ class World(Mishaps):
         guest = self.guests.get(vmid)
         found = guest is not None and guest.kind == kind and guest.node == self.node
         return guest if found else None
+
+    def all_here(self) -> list[Guest]:
+        """Return this node's guests."""
+        return [guest for guest in self.guests.values() if guest.node == self.node]
 
     def changed(self, guest: Guest) -> None:
         """Hear that a guest was started or stopped."""
