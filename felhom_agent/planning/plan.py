@@ -57,6 +57,7 @@ from felhom_agent.planning.compare import (
 from felhom_agent.planning.identity import identity_mismatch
 from felhom_agent.planning.lowering import why_not_lowered
 from felhom_agent.planning.pausetag import PAUSED_BY_TAG, is_paused_by_tag
+from felhom_agent.planning.privileges import lacking, power_of, required, told
 from felhom_agent.planning.rawlines import raw_lines
 from felhom_agent.planning.support import unsupported
 from felhom_agent.planning.volumes import has_volume
@@ -165,10 +166,23 @@ def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> 
     # another kind is not this guest's at all.
     fits = all(lookup(guest.kind, key) for key in (*desired.config, *desired.unset))
     actions = _actions(desired, guest, changes, restart=restart) if fits else ()
+    actions, denied = _permitted(actions, actual.facts)
+    notes = (*notes, *denied)
     if desired.mode is Mode.OBSERVE:
         would = f"observed only; would {', '.join(describe(a) for a in actions)}"
         notes, actions = ((would, *notes) if actions else notes), ()
     return GuestPlan(guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes)
+
+
+def _permitted(
+    actions: tuple[Action, ...], facts: Facts
+) -> tuple[tuple[Action, ...], tuple[str, ...]]:
+    """Given actions, return those that the token may do, and why not of the others."""
+    power = [action for action in actions if not isinstance(action, SetConfig)]
+    if not power or not (why := told(lacking(power_of(power[0].vmid), facts))):
+        return actions, ()
+    left = tuple(action for action in actions if action not in power)
+    return left, tuple(f"{describe(action)}: {why}" for action in power)
 
 
 def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
@@ -213,7 +227,8 @@ def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iter
         waits = _waits(guest, key, value, context)
         here = replace(context, pending=True) if waits else context
         for finding in _finding(guest, key, value, here):
-            yield _unless_lowered(desired, guest, _if_known(guest, finding, facts))
+            known = _if_known(guest, finding, facts)
+            yield _unless_denied(guest, _unless_lowered(desired, guest, known), facts)
 
 
 def _if_known(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:
@@ -229,6 +244,16 @@ def _if_known(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:
 def _unless_lowered(desired: DesiredGuest, guest: ActualGuest, finding: _Finding) -> _Finding:
     why = why_not_lowered(desired, guest, finding) if isinstance(finding, Change) else ""
     return _Note(f"{finding}: {why}") if why else finding
+
+
+def _unless_denied(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:
+    """Given a finding, return it, or what the token lacks for the change."""
+    if not isinstance(finding, Change):
+        return finding
+    kind, key = guest.kind, finding.key
+    needs = required(kind, key, finding.after, finding.before, guest.vmid, facts)
+    why = told(lacking(needs, facts))
+    return _Note(f"{key}: {why}") if why else finding
 
 
 def _finding(

@@ -274,12 +274,14 @@ def test_a_waiting_deletion_of_a_false_value_is_still_shown(world: World, call: 
     ],
 )
 def test_each_key_wants_its_own_right(
+    world: World,
     callers: Callable[..., Caller],
     path: str,
     params: dict[str, object],
     status: int,
     reason: str,
 ) -> None:
+    world.edit(200, {"unprivileged": 1})
     limited = callers("limited@pve!t", privileges={"/": ("VM.Config.Options", "VM.Config.Disk")})
     reply = limited("PUT", path, params)
     assert reply.status == status

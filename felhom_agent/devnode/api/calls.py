@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from felhom_agent.devnode.api import reads, tasklist
 from felhom_agent.devnode.api.tasklist import Page
-from felhom_agent.devnode.world import change, writing
+from felhom_agent.devnode.world import authorize, change, writing
 from felhom_agent.devnode.world import power as powering
 from felhom_agent.devnode.world.access import Caller
 from felhom_agent.devnode.world.guest import TASK_PREFIX, Guest, missing
@@ -106,7 +106,12 @@ def cluster_options(call: Call) -> object:
     if style.keep_order:
         tag_style["ordering"] = "config"
     options: dict[str, object] = {"keyboard": "en-us", "mac_prefix": "BC:24:11"}
-    options |= {"description": "", "allowed-tags": []}
+    datacenter = call.world.datacenter()
+    options |= {"description": "", "allowed-tags": sorted(datacenter.allowed)}
+    if datacenter.registered:
+        options["registered-tags"] = sorted(datacenter.registered)
+    if datacenter.user_allow != "free":
+        options["user-tag-access"] = {"user-allow": datacenter.user_allow}
     if call.world.max_workers is not None:
         # PVE: DataCenterConfig.pm has it as a number.
         options["max_workers"] = call.world.max_workers
@@ -175,6 +180,15 @@ def current(call: Call) -> object:
     return reads.current(call.guest(), call.world.events.moment)
 
 
+def vnets(call: Call) -> object:
+    """GET /cluster/sdn/vnets: those that the caller may see."""
+    return [
+        {"vnet": vnet, "zone": zone, "type": "vnet"}
+        for vnet, zone in sorted(call.world.zones.items())
+        if call.caller.may(f"/sdn/zones/{zone}/{vnet}", "SDN.Audit", "SDN.Allocate")
+    ]
+
+
 def write_config(call: Call) -> object:
     """PUT config, which is synchronous, and POST config, which is a task."""
     world = call.world
@@ -187,7 +201,9 @@ def write_config(call: Call) -> object:
         version=call.world.version,
         newer=call.world.newer_parts | change.unknown_parts(call.kind, stored),
     )
-    change.authorize(wanted, call.caller, call.vmid, stored)
+    asked = authorize.Asked(wanted, call.caller, call.vmid, stored, world.datacenter())
+    authorize.first_round(asked)
+    authorize.second_round(asked)
     guest = call.guest()
     writing.refuse(guest, wanted)
     if call.method == "PUT":
