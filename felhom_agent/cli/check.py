@@ -9,6 +9,7 @@ from itertools import chain
 from felhom_agent.cli import health
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say
+from felhom_agent.cli.privileges import of_privileges
 from felhom_agent.config.agentfile import load
 
 
@@ -25,9 +26,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     say(health.Finding(True, f"{config.path} is good"))
-    return show(
-        chain(health.of_files(config), health.of_connection(config), health.of_rights(config))
-    )
+    return show(chain(health.of_files(config), health.of_connection(config), of_privileges(config)))
 
 
 def show(findings: Iterable[health.Finding]) -> int:

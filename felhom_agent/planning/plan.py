@@ -46,7 +46,6 @@ from felhom_agent.options import Invalid, lookup
 from felhom_agent.planning.actions import describe
 from felhom_agent.planning.compare import (
     Comparison,
-    Context,
     Verdict,
     blank_is_absence,
     compare,
@@ -54,11 +53,12 @@ from felhom_agent.planning.compare import (
     to_wire,
     unset_wire,
 )
+from felhom_agent.planning.context import Context, context_of
 from felhom_agent.planning.identity import identity_mismatch
 from felhom_agent.planning.lowering import why_not_lowered
 from felhom_agent.planning.pausetag import PAUSED_BY_TAG, is_paused_by_tag
 from felhom_agent.planning.privileges import lacking, power_of, required, told
-from felhom_agent.planning.rawlines import raw_lines
+from felhom_agent.planning.rawlines import present_value
 from felhom_agent.planning.support import unsupported
 from felhom_agent.planning.volumes import has_volume
 from felhom_agent.planning.withhold import (
@@ -216,7 +216,7 @@ def _actions(
 
 
 def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iterator[_Finding]:
-    context, facts = _context(desired, guest, actual), actual.facts
+    context, facts = context_of(desired, guest, actual), actual.facts
     if guest.hung and desired.state is not RunState.STOPPED:
         yield _Note(f"it hangs, though PVE calls it running ({guest.hung})")
     declared: dict[str, DeclaredValue | TypeOfAbsent] = {
@@ -260,7 +260,7 @@ def _finding(
     guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
 ) -> Iterator[_Finding]:
     """Given a declared value, yield what comes of it: a change, a note, or nothing."""
-    comparison = _compare(guest, key, value, _present(guest, key), context)
+    comparison = _compare(guest, key, value, present_value(guest, key), context)
     match comparison.verdict:
         case Verdict.EQUAL | Verdict.INCOMPARABLE:
             return
@@ -311,7 +311,7 @@ def _change_or_note(
 ) -> Change | _Note:
     if why := _protected(guest, key):
         return _Note(f"{key}: {why}")
-    present = _present(guest, key)
+    present = present_value(guest, key)
     try:
         if value is ABSENT:
             after = unset_wire(guest.kind, key, present)
@@ -328,7 +328,7 @@ def _change_or_note(
 
 
 def _pending_change(guest: ActualGuest, key: str) -> Change:
-    present = _present(guest, key)
+    present = present_value(guest, key)
     after = ABSENT if present is ABSENT else str(present)
     return _as_change(guest, key, _in_effect(guest, key), after)
 
@@ -345,23 +345,3 @@ def _protected(guest: ActualGuest, key: str) -> str:
     if option is None or not has_volume(option) or not (guest.config or EMPTY).get("protection"):
         return ""
     return "the guest is protected; its volumes are left as they are"
-
-
-def _present(guest: ActualGuest, key: str) -> object:
-    config = guest.config or EMPTY
-    return raw_lines(guest, key) if key.startswith("lxc.") else config.get(key, ABSENT)
-
-
-def _context(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Context:
-    config, facts = guest.config or EMPTY, actual.facts
-    return Context(
-        vmid=guest.vmid,
-        config=config,
-        declared=desired.config,
-        others=actual.guests,
-        arch=facts.arch,
-        version=facts.version,
-        devices=frozenset(config) | frozenset(desired.config),
-        case_sensitive_tags=facts.case_sensitive_tags,
-        cgroup=facts.cgroup,
-    )

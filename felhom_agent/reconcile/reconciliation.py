@@ -212,14 +212,8 @@ class Reconciliation:
             plan = self._denials.left(seen.plan)
             if not plan.actions:
                 return Reconciled(plan.outcome)
-            restart = plan.begins_restart
-            if restart and (restarted or self._in_vain):
-                # Else it would be restarted over and over for what no restart mends.
-                return Reconciled(Refused(IN_VAIN), restart_in_vain=True)
-            if (need := need_of(plan.actions)) > self._granted:
-                return Reconciled(Retry(0.0, "waits for its place"), wants=need)
-            if self._means.planner.others is None and any(map(changes_volume, plan.actions)):
-                return Reconciled(Retry(_FIRST_PASS, "the other guests were not observed yet"))
+            if stands := self._stands(plan, restarted=restarted):
+                return stands
             try:
                 seen = self._act(replace(seen, plan=plan))
             except (Stale, Changed):
@@ -229,8 +223,19 @@ class Reconciliation:
             except Held as error:
                 seen = self._start_unchanged(plan, error)
             else:
-                restarted |= restart
+                restarted |= plan.begins_restart
         raise NoEffect("somebody else keeps changing this guest")
+
+    def _stands(self, plan: GuestPlan, *, restarted: bool) -> Reconciled | None:
+        """Given a plan, return what stands in its way before anything is tried; None if nothing."""
+        if plan.begins_restart and (restarted or self._in_vain):
+            # Else it would be restarted over and over for what no restart mends.
+            return Reconciled(Refused(IN_VAIN), restart_in_vain=True)
+        if (need := need_of(plan.actions)) > self._granted:
+            return Reconciled(Retry(0.0, "waits for its place"), wants=need)
+        if self._means.planner.others is None and any(map(changes_volume, plan.actions)):
+            return Reconciled(Retry(_FIRST_PASS, "the other guests were not observed yet"))
+        return None
 
     def _at_first(self) -> Seen | None:
         """Return what the pass saw where that is good enough, else observe."""

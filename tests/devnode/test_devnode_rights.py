@@ -18,7 +18,11 @@ RECORDED = [
 ]
 VM, CT = "/nodes/pve1/qemu/100/config", "/nodes/pve1/lxc/200/config"
 WRITERS = tuple(
-    f"VM.Config.{word}" for word in "Options CPU Memory Network HWType Disk CDROM Cloudinit".split()
+    f"VM.Config.{word}"
+    for word in (
+        *("Options", "CPU", "Memory", "Network"),
+        *("HWType", "Disk", "CDROM", "Cloudinit"),
+    )
 )
 MAC = "BC:24:11:00:00:01"
 
@@ -40,7 +44,8 @@ def test_a_change_is_taken_or_denied_as_it_was(
 @pytest.mark.parametrize(
     ("path", "present", "params", "held", "denied"),
     [
-        (VM, {"usb0": "mapping=one"}, {"usb0": "mapping=two"}, {"/mapping/usb/two": ["Mapping.Use"]},
+        (VM, {"usb0": "mapping=one"}, {"usb0": "mapping=two"},
+         {"/mapping/usb/two": ["Mapping.Use"]},
          "/mapping/usb/one, Mapping.Use"),
         (VM, {}, {"usb0": "mapping=two"}, {"/mapping/usb": ["Mapping.Use"]}, ""),
         (VM, {}, {"usb0": "spice"}, {}, ""),

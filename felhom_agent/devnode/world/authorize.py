@@ -67,7 +67,7 @@ def first_round(asked: Asked) -> None:
     """Raise `Refusal` (403, or 500 where only root may) for what the request alone shows."""
     change = asked.change
     for key in (*change.deletes, *change.reverts, *change.sets):
-        _plain(asked, key, change.sets.get(key, asked.present.get(key, "")))
+        _plain(asked, key)
     if not asked.is_qemu:
         return
     for key, value in change.sets.items():
@@ -110,7 +110,7 @@ def allowed_tags(
     return allowed - registered
 
 
-def _plain(asked: Asked, key: str, value: str) -> None:
+def _plain(asked: Asked, key: str) -> None:
     option = lookup(asked.change.kind, key)
     if option is None:
         return
@@ -130,31 +130,43 @@ def _device(asked: Asked, key: str, value: str, new: str = "") -> None:
     """Judge one value of a key of a VM: the one that comes, or the one that goes."""
     option = lookup("qemu", key)
     family = option.family if option else ""
-    parts = split(value)
     if DISK.fullmatch(key):
         _drive(asked, value)
     elif family == "net":
         _bridge(asked, value)
     elif key == "tags":
         _tags(asked, asked.present.get(key, ""), new)
-    elif family in {"serial", "usb", "hostpci"} and option is not None:
-        words = beyond_token(option, key, value)
-        if family == "usb":
-            asked.on_guest(_HWTYPE)
-        if words and "romfile" not in words:
-            raise died(words)
-        _mapped(asked, family, parts)
-        asked.on_guest(_HWTYPE)
-        if words:
-            raise bad({key: words})  # recorded: 9.2 202/427-438
+    elif family in {"serial", "usb", "hostpci"}:
+        _host_device(asked, key, family, value)
     elif family == "rng0":
         asked.on_guest(_HWTYPE)
-        if value.startswith("/dev/hwrng") or parts.get("source") == "/dev/hwrng":
+        if value.startswith("/dev/hwrng") or split(value).get("source") == "/dev/hwrng":
             asked.caller.need("/mapping/hwrng", "Mapping.Use")
     elif family == "virtiofs":
         asked.on_guest(_DISKS)
-        name = parts.get("dirid") or value.partition(",")[0]
+        name = split(value).get("dirid") or value.partition(",")[0]
         asked.caller.need(f"/mapping/dir/{name}", "Mapping.Use")
+    elif family == "unused":
+        _unused(asked, value)
+
+
+def _host_device(asked: Asked, key: str, family: str, value: str) -> None:
+    option = lookup("qemu", key)
+    words = beyond_token(option, key, value) if option else ""
+    if family == "usb":
+        asked.on_guest(_HWTYPE)
+    if words and "romfile" not in words:
+        raise died(words)
+    _mapped(asked, family, split(value))
+    asked.on_guest(_HWTYPE)
+    if words:
+        raise bad({key: words})  # recorded: 9.2 202/427-438
+
+
+def _unused(asked: Asked, volume: str) -> None:
+    asked.on_guest(_DISKS)
+    # recorded: 9.2 200b/009-010
+    asked.caller.need(f"/storage/{volume.partition(':')[0]}", "Datastore.AllocateSpace")
 
 
 def _mapped(asked: Asked, family: str, parts: Mapping[str, str]) -> None:
