@@ -239,7 +239,14 @@ class Withheld(FelhomError):
 
 
 class Held(FelhomError):
-    """A hold stands in the way of a change; nothing was done."""
+    """A hold stands in the way of a change; nothing was done.
+
+    `observed` tells that the host is to be observed only, and nothing else stands in the way.
+    """
+
+    def __init__(self, text: str, *, observed: bool = False) -> None:
+        self.observed = observed
+        super().__init__(text)
 
 
 class NotShown(Held):

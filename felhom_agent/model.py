@@ -333,6 +333,10 @@ class Start:
     vmid: int
     kind: Kind
 
+    @property
+    def words(self) -> str:
+        return "start"
+
     def __str__(self) -> str:
         return f"Start(vmid={self.vmid})"
 
@@ -349,6 +353,12 @@ class Stop:
     policy: StopPolicy = StopPolicy.GRACEFUL
     restart: bool = False
 
+    @property
+    def words(self) -> str:
+        purpose = " to restart" if self.restart else ""
+        hard = " (power-off allowed)" if self.policy is StopPolicy.POWER_OFF else ""
+        return f"shut down{purpose}{hard}"
+
     def __str__(self) -> str:
         how = "restart, " if self.restart else ""
         return f"Stop(vmid={self.vmid}, {how}policy={self.policy})"
@@ -363,6 +373,10 @@ class SetConfig:
     changes: tuple[Change, ...]
     digest: str = field(default="", compare=False)
 
+    @property
+    def words(self) -> str:
+        return "set " + ", ".join(map(str, self.changes))
+
     def __str__(self) -> str:
         return f"SetConfig(vmid={self.vmid}, {'; '.join(str(c) for c in self.changes)})"
 
@@ -375,7 +389,7 @@ class Converged:
     """The guest is as declared."""
 
     def __str__(self) -> str:
-        return "converged"
+        return "as declared"
 
 
 @dataclass(frozen=True)
@@ -383,24 +397,33 @@ class Retry:
     """Not yet; look again after `delay` seconds.
 
     0 leaves the time to the back-off, which counts a failure; a wait for something that takes its
-    time names its own delay, and is no failure.
+    time names its own delay, and is no failure. `upid` names the task that failed, if one did.
     """
 
     delay: float
     why: str
+    upid: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        return f"retry in {self.delay:.0f} s: {self.why}" if self.delay else f"retry: {self.why}"
+        again = f"in {max(1.0, self.delay):.0f} s" if self.delay else "at the next pass"
+        return f"{self.why}; again {again}{_log_of(self.upid)}"
 
 
 @dataclass(frozen=True)
 class Blocked:
-    """A person must act first."""
+    """A person must act first.
+
+    `observed` tells that the guest differs and is to be observed only, so that nobody is waited
+    for. `upid` names the task that failed, if one did.
+    """
 
     why: str
+    observed: bool = False
+    upid: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        return f"blocked: {self.why}"
+        word = "differs" if self.observed else "waits"
+        return f"{word}: {self.why}{_log_of(self.upid)}"
 
 
 @dataclass(frozen=True)
@@ -410,7 +433,11 @@ class Refused:
     why: str
 
     def __str__(self) -> str:
-        return f"refused: {self.why}"
+        return f"refused: {self.why}; not tried again until its declaration changes"
+
+
+def _log_of(upid: str) -> str:
+    return f". Log: pvenode task log {upid}" if upid else ""
 
 
 Outcome = Converged | Retry | Blocked | Refused
@@ -428,8 +455,9 @@ class GuestPlan:
     `actions` is what would be done, in order. `withheld` says why nothing is done although the
     guest may differ; `refused` says which declared values are wrong, and holds up no other value.
     `notes` are differences that are only reported (observe mode, or nothing that a configuration
-    write could mend). `unread` says why the guest could not be observed this time. `then` is what
-    would be done if the reason for which it is withheld passed: told, and never acted on.
+    write could mend). `unread` says why the guest could not be observed this time. `observed` tells
+    that the declaration lets the guest be observed only. `then` is what would be done if the reason
+    for which it is withheld passed: told, and never acted on.
     """
 
     vmid: int
@@ -440,6 +468,7 @@ class GuestPlan:
     refused: str = ""
     notes: tuple[str, ...] = ()
     unread: str = ""
+    observed: bool = False
     then: tuple[Action, ...] = field(default=(), compare=False)
 
     @property
@@ -462,7 +491,7 @@ class GuestPlan:
         if self.withheld:
             return Blocked(self.withheld)
         if self.notes:
-            return Blocked("; ".join(self.notes))
+            return Blocked("; ".join(self.notes), observed=self.observed)
         return Converged()
 
 

@@ -15,13 +15,11 @@ whole.
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 import threading
 from collections.abc import Iterator
 from typing import Final
-from urllib.parse import quote, quote_plus
 
 from felhom_agent.printable import MARK, printable
 
@@ -65,6 +63,8 @@ def safe_text(text: str, max_length: int) -> str:
 
 def _forms(secret: str) -> Iterator[str]:
     """Yield a secret as it may stand in a text."""
+    import html  # not at the top: most commands read no secret, and start sooner without it
+
     for plain in (secret, secret.lower(), secret.upper()):
         yield plain
         for quoted in _quoted(plain):
@@ -83,6 +83,8 @@ def _forms(secret: str) -> Iterator[str]:
 
 def _quoted(text: str) -> tuple[str, ...]:
     """Return a text as it may stand in a URL."""
+    from urllib.parse import quote, quote_plus  # as in `_forms`
+
     every = "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "backslashreplace"))
     return (quote(text, safe="", errors="backslashreplace"), quote(text, errors="backslashreplace"),
             quote_plus(text, errors="backslashreplace"), every)  # fmt: skip

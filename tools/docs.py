@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from felhom_agent.cli.codes import MEANINGS
 from felhom_agent.config import settings as config
 from felhom_agent.options import Option, PropertyString, keys, lookup
 from felhom_agent.options.rules import rules_of
@@ -33,6 +34,17 @@ taken from the file's own directory. A file is checked whole, and every problem 
 line.
 """
 
+_CODES = """\
+# Exit codes
+
+Generated from `felhom_agent/cli/codes.py`; `make docs` rewrites it. They are the same for every
+command. Wrong usage and errors are one line on stderr each: what, where, and what to do.
+`--debug` adds where in the program an error came from.
+
+| code | meaning |
+|---|---|
+"""
+
 _EQUALITY = """\
 # What counts as equal
 
@@ -51,8 +63,13 @@ def pages() -> dict[Path, str]:
     return {
         **files(),
         DOCS / "agent.toml.md": "\n".join([_SETTINGS, *_settings()]) + "\n",
+        DOCS / "exit-codes.md": _CODES + "\n".join(_codes()) + "\n",
         DOCS / "equality.md": "\n".join([_EQUALITY, KINDS.read_text(), *_options()]) + "\n",
     }
+
+
+def _codes() -> Iterator[str]:
+    yield from (f"| {code} | {text} |" for code, text in MEANINGS.items())
 
 
 def _settings() -> Iterator[str]:

@@ -11,24 +11,15 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-import shtab
-
-from felhom_agent.cli.main import parser
+from felhom_agent.cli.codes import MEANINGS
+from felhom_agent.cli.main import parsers
 from felhom_agent.config import settings as config
 from felhom_agent.service.events import EVENTS, catalog
+from tools import completion
 from tools.settings import default_of, texts_of
 
 PACKAGING = Path(__file__).parent.parent / "packaging"
 
-_EXITS = {
-    "0": "done; for plan and run --once: all is as declared",
-    "1": "an error, told on stderr",
-    "2": "there is drift, or something could not be brought in line; or wrong usage",
-    "65": "the journal is damaged (journal verify tells where); systemd does not try again",
-    "70": "a defect of the agent; please report it",
-    "78": "the configuration is wrong, told with file and line; systemd does not try again",
-    "130": "interrupted",
-}
 _FILES = {
     "/etc/felhom-agent/agent.toml": "how the agent reaches its node, see felhom-agent.toml(5)",
     "/etc/felhom-agent/token": "the API token's secret; for root only (0600)",
@@ -52,7 +43,8 @@ In journald each line names its kind (FELHOM_EVENT=), and where it belongs to on
 (VMID=), action (ACTION=), operation (OP_ID=), task (UPID=), pass (PASS=) and outcome (OUTCOME=).
 CODE_FILE=, CODE_LINE= and CODE_FUNC= name the place in the agent's code. Control characters are
 shown as escapes, secrets as (secret), and what is too long ends in three dots.
-`journalctl -x` shows what follows here.
+Elsewhere a line is the sentence alone; `felhom-agent run --verbose` puts the fields behind it.
+`journalctl -x` shows what follows here, for a start that failed, too.
 """
 _SETTINGS = """\
 /etc/felhom-agent/agent.toml is checked whole, and every problem is told with its line. Relative
@@ -82,16 +74,10 @@ def files() -> dict[Path, str]:
         PACKAGING / "agent.toml": "\n".join(_sample()) + "\n",
         PACKAGING / "man" / "felhom-agent.1": "\n".join(_page_1()) + "\n",
         PACKAGING / "man" / "felhom-agent.toml.5": "\n".join(_page_5()) + "\n",
-        PACKAGING / "completion" / "felhom-agent": _completion("bash"),
-        PACKAGING / "completion" / "_felhom-agent": _completion("zsh"),
+        PACKAGING / "completion" / "felhom-agent": completion.bash(),
+        PACKAGING / "completion" / "_felhom-agent": completion.zsh(),
         PACKAGING / "systemd" / "felhom-agent.catalog": catalog(),
     }
-
-
-def _completion(shell: str) -> str:
-    text = shtab.complete(parser(), shell=shell).rstrip() + "\n"
-    # Which version wrote it is no news, and would change the file with each.
-    return re.sub(r"^# AUTOMATICALLY GENERATED.*\n", "", text, flags=re.MULTILINE)
 
 
 def _sample() -> Iterator[str]:
@@ -109,25 +95,29 @@ def _sample() -> Iterator[str]:
 
 
 def _page_1() -> Iterator[str]:
-    top = parser()
+    top, commands = parsers()
     yield _head("felhom-agent", 1)
     yield from _section("NAME", "felhom-agent \\- keep the guests of a Proxmox VE host as declared")
-    yield from _section("SYNOPSIS", "\\fBfelhom-agent\\fR [\\fB--config\\fR FILE] COMMAND ...")
+    yield from _section(
+        "SYNOPSIS", "\\fBfelhom-agent\\fR [\\fB--config\\fR FILE] [\\fB--debug\\fR] COMMAND ..."
+    )
     yield from _section("DESCRIPTION", _roff(str(top.description)))
     yield _roff("It does only what can be undone: start, graceful shutdown, set configuration. "
                 "Whatever was not declared is left alone.")  # fmt: skip
+    yield ".PP"
+    yield _roff("Options of every command, before and after its name:")
+    yield from _options(top, "felhom-agent")
     yield ".SH COMMANDS"
-    for name, command in _commands(top).items():
+    for name, command in commands.items():
         usage = " ".join(command.format_usage().removeprefix("usage: ").split())
         yield f".SS {_roff(usage)}"
         yield _roff(str(command.description))
-        for action in command._actions:  # noqa: SLF001  # argparse has no public name for it
-            if action.help and action.dest != "help":
-                words = ", ".join(action.option_strings) or action.dest
-                yield from _item(words, action.help % {"default": action.default, "prog": name})
+        yield from _options(command, name)
+        yield ".PP"
+        yield _roff(str(command.epilog))
     yield ".SH EXIT STATUS"
-    for code, text in _EXITS.items():
-        yield from _item(code, text)
+    for code, text in MEANINGS.items():
+        yield from _item(str(code), text)
     yield ".SH FILES"
     for path, text in _FILES.items():
         yield from _item(path, text)
@@ -160,11 +150,11 @@ def _page_5() -> Iterator[str]:
     yield from _section("SEE ALSO", "\\fBfelhom-agent\\fR(1)")
 
 
-def _commands(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    for action in top._actions:  # noqa: SLF001  # argparse has no public name for it
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            return dict(action.choices)
-    raise AssertionError("there are no commands")
+def _options(command: argparse.ArgumentParser, name: str) -> Iterator[str]:
+    for action in command._actions:  # noqa: SLF001  # argparse has no public name for it
+        if action.help not in (None, argparse.SUPPRESS) and action.dest not in ("help", "command"):
+            words = ", ".join(action.option_strings) or action.dest
+            yield from _item(words, str(action.help) % {"default": action.default, "prog": name})
 
 
 def _head(name: str, section: int) -> str:

@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
+from felhom_agent.cli.asowner import run_as_owner
 from felhom_agent.cli.codes import DIFFERS, ERROR, OK
 from felhom_agent.cli.command import Commands, add_command, vmid
+from felhom_agent.cli.confirm import answered, is_terminal
 from felhom_agent.cli.out import complain, say, say_json
 from felhom_agent.cli.outlook import Outlook, look
 from felhom_agent.cli.plan import code_of, show
@@ -25,9 +27,10 @@ from felhom_agent.cli.terminal import Part, Style, put_table
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon.temporary import Ask, temporary_agent
+from felhom_agent.errors import FelhomError
 from felhom_agent.planning.acts import prints_of
 from felhom_agent.proxmox.node import Node
-from felhom_agent.service.controlclient import call
+from felhom_agent.service.controlclient import NoAgent, call
 
 _WORDS = {
     "converged": Part("done", Style.GOOD),
@@ -54,9 +57,13 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     asks = not arguments.yes
-    if asks and (arguments.json or not (_is_terminal(sys.stdin) and _is_terminal(sys.stdout))):
+    if asks and (arguments.json or not (is_terminal(sys.stdin) and is_terminal(sys.stdout))):
         arguments.usage_error("asks at a terminal, and here is none; --yes does it without asking")
     config = load(arguments.config)
+    if not _agent_runs(config):
+        code = run_as_owner(config.journal.directory, arguments.words)
+        if code is not None:
+            return code
     node = Node.connect(config.proxmox)
     try:
         return _apply(arguments, config, node)
@@ -77,7 +84,7 @@ def _apply(arguments: argparse.Namespace, config: Config, node: Node) -> int:
     if not acts:
         say_json({"guests": []}) if arguments.json else say("Nothing is to be done.")
         return code_of(outlook)
-    if not arguments.yes and not _agreed():
+    if not arguments.yes and not answered(""):
         say("Nothing was changed.")
         return ERROR
     with _agent(config, outlook) as ask:
@@ -102,6 +109,19 @@ def _carried_out(
     return follow(ask, str(told["apply"]), names, node, quiet=quiet)
 
 
+def _agent_runs(config: Config) -> bool:
+    """Return whether an agent answers here, or may."""
+    if config.control.socket is None:
+        return False
+    try:
+        call(config.control.socket, "GET", "/v1/status")
+    except NoAgent as error:
+        return error.runs is not False
+    except FelhomError:
+        return True
+    return True
+
+
 @contextmanager
 def _agent(config: Config, outlook: Outlook) -> Iterator[Ask]:
     """Hold whoever carries it out: the running agent, or one for the length of a block."""
@@ -113,21 +133,6 @@ def _agent(config: Config, outlook: Outlook) -> Iterator[Ask]:
     logging.getLogger("felhom_agent").setLevel(logging.ERROR)
     with temporary_agent(config) as ask:
         yield ask
-
-
-def _agreed() -> bool:
-    say("Do this? [y/N] ", end="")
-    try:
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
-    except (OSError, ValueError):
-        return False
-
-
-def _is_terminal(stream: object) -> bool:
-    try:
-        return bool(stream is not None and stream.isatty())  # type: ignore[attr-defined]
-    except (OSError, ValueError):
-        return False
 
 
 def _sum_up(found: Followed, outlook: Outlook) -> None:

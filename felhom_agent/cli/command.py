@@ -27,6 +27,17 @@ _NUMBER = re.compile(r"-[0-9.]+")
 class Formatter(argparse.HelpFormatter):
     """Wraps to the terminal, and breaks no word at a hyphen: it may be an option or a command."""
 
+    def _format_usage(self, *arguments: Any) -> str:
+        room, self._width = self._width, 10_000
+        whole = " ".join(super()._format_usage(*arguments).split())
+        self._width = room
+        # What stands in brackets stays together.
+        glued = re.sub(r"\[[^\[\]]*\]", lambda found: found[0].replace(" ", "\xa0"), whole)
+        lines = textwrap.wrap(
+            glued, room, subsequent_indent=" " * 4, break_on_hyphens=False, break_long_words=False
+        )
+        return "\n".join(lines).replace("\xa0", " ") + "\n\n"
+
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
@@ -72,6 +83,8 @@ class Parser(argparse.ArgumentParser):
         known = self._option_string_actions
         if len(word) < 2 or word[0] != "-" or " " in word or _NUMBER.fullmatch(word):
             return ""
+        if word[1].isdigit():
+            return f"{word!r} is neither an option nor a value that can stand there"
         if name in known or (word[1] != "-" and word[:2] in known):
             return ""
         return f"there is no option {name!r}{did_you_mean(name, known)}"

@@ -18,6 +18,8 @@ TRY: Final = "try it without a Proxmox VE host"
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "plan": (LOOK, "what would be done, and what is withheld"),
+        "status": (LOOK, "how the running agent and its guests are"),
+        "events": (LOOK, "what happened lately, and what happens now (-f)"),
         "history": (LOOK, "what was done to the guests"),
         "explain": (LOOK, "why a declared value equals PVE's, or does not"),
         "check": (LOOK, "configuration, guest files, connection, token, privileges"),

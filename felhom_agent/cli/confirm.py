@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TextIO
 
 from felhom_agent.cli.out import say
 from felhom_agent.errors import FelhomError
@@ -13,7 +14,7 @@ def agreed(question: str, what: str) -> bool:
 
     Raise FelhomError if nobody is there to be asked: stdin is no terminal.
     """
-    if not _is_terminal():
+    if not is_terminal(sys.stdin):
         raise FelhomError(f"{what} asks first, and there is no terminal; say --yes")
     return answered(question)
 
@@ -22,7 +23,7 @@ def answered(question: str) -> bool:
     """Given what would be done, return whether stdin, whatever that is, says yes."""
     for line in question.splitlines():
         say(line)
-    say("Go on? [y/N] ", end="")
+    say("Do this? [y/N] ", end="")
     try:
         answer = sys.stdin.readline() if sys.stdin is not None else ""
     except (OSError, ValueError):  # it cannot be read, or is no text
@@ -30,9 +31,10 @@ def answered(question: str) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def _is_terminal() -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
+    """Given stdin or stdout, return whether a person is there."""
     try:
         # Started with its stdin closed (`<&-`), Python has none.
-        return sys.stdin is not None and sys.stdin.isatty()
+        return stream is not None and stream.isatty()
     except ValueError:
         return False

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from felhom_agent.cli import demopush
+from felhom_agent.cli.codes import DIFFERS, OK, WOULD_CHANGE
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.demostage import agent, serving, title, wait, words
 from felhom_agent.cli.out import say
@@ -76,6 +77,8 @@ def write_demo(node: DevNode, directory: Path) -> Path:
 def _show(node: DevNode, config: Config, client: Client) -> bool:
     title(f"A PVE node with 8 guests listens on {node.endpoint}. What differs:")
     _command(config, "plan")
+    title("A person has one guest changed, and nothing that was not shown:")
+    _command(config, "apply", "102", "--yes")
     title("The agent runs until all is as declared:")
     with agent(config) as lines:
         converged = wait(lambda: not differences(client))
@@ -83,6 +86,8 @@ def _show(node: DevNode, config: Config, client: Client) -> bool:
         node.world.stop(200)
         node.world.edit(101, {"description": "out of order", "tags": "odd", "onboot": "0"})
         healed = wait(lambda: not differences(client))
+        title("What a person asks it:")
+        _command(config, "status")
     title("What was done, from the journal:")
     _command(config, "history")
     left = differences(client)
@@ -110,9 +115,10 @@ def differences(client: Client) -> list[str]:
     return found
 
 
-def _command(config: Config, name: str) -> None:
-    process = subprocess.run(words(config, name), capture_output=True, text=True, check=False)
-    if process.returncode not in (0, 2):
-        raise FelhomError(f"{name} failed: {process.stderr.strip()}")
+def _command(config: Config, *given: str) -> None:
+    say(f"  $ felhom-agent {' '.join(given)}")
+    process = subprocess.run(words(config, *given), capture_output=True, text=True, check=False)
+    if process.returncode not in (OK, WOULD_CHANGE, DIFFERS):
+        raise FelhomError(f"{given[0]} failed: {process.stderr.strip()}")
     for line in process.stdout.splitlines():
         say(f"  {line}".rstrip())

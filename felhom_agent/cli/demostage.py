@@ -65,9 +65,9 @@ def agent(config: Config, prefix: str = "") -> Iterator[list[str]]:
             process.stderr.close()
 
 
-def words(config: Config, name: str) -> list[str]:
+def words(config: Config, *given: str) -> list[str]:
     """Return the command line of one of our commands."""
-    return [sys.executable, "-m", "felhom_agent", "--config", str(config.path), name]
+    return [sys.executable, "-m", "felhom_agent", "--config", str(config.path), *given]
 
 
 def wait(done: Callable[[], bool], patience: float = PATIENCE) -> bool:

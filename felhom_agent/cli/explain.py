@@ -135,6 +135,6 @@ def _value(text: str) -> object:
         return ABSENT
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return text if value is None or isinstance(value, dict) else value

@@ -12,6 +12,7 @@ from felhom_agent import __version__
 from felhom_agent.cli.codes import CONFIG, DATAERR, ERROR, SOFTWARE, TEMPFAIL
 from felhom_agent.cli.out import OutputFailed, ReaderLeft, complain, give_up_stdout
 from felhom_agent.errors import ConfigError, FelhomError, JournalDamaged
+from felhom_agent.service.events import BROKEN, CONFIG_UNUSABLE, JOURNAL_DAMAGED, NOT_DONE
 from felhom_agent.service.origins import described, text_of, trace_of
 
 
@@ -31,21 +32,23 @@ def _told(error: Exception) -> int:
     match error:
         case ConfigError():
             for problem in error.problems:
-                complain(problem)
+                complain(problem, event=CONFIG_UNUSABLE)
             return CONFIG
         case ReaderLeft():
             give_up_stdout()
             return ERROR
         case FelhomError():
-            complain(error)
-            return _code_of(error)
+            code = _code_of(error)
+            complain(error, event=JOURNAL_DAMAGED if code == DATAERR else NOT_DONE)
+            return code
     if words := _of_the_system(error):
-        complain(words)
+        complain(words, event=NOT_DONE)
         return ERROR
     complain(
         f"internal error, please report it: {described(error)}; this is a bug of felhom-agent "
         f"{__version__}: send this line, and what the same command says with --debug, to its "
-        f"maintainer (`dpkg -s felhom-agent` names him)"
+        f"maintainer (`dpkg -s felhom-agent` names him)",
+        event=BROKEN,
     )
     return SOFTWARE
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from felhom_agent.cli import ask
+from felhom_agent.cli.asowner import run_as_owner
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.confirm import agreed
 from felhom_agent.cli.out import complain, say
@@ -89,6 +90,9 @@ def run(arguments: argparse.Namespace) -> int:
     if deed.route and _runs(config):
         hub = HubProvider(directory, config.hub, keeps=False)
         return _do(deed, hub, arguments, lambda: ask.tell(arguments.config, deed.route))
+    code = run_as_owner(directory, arguments.words)
+    if code is not None:
+        return code
     with lock.held(directory):
         hub = HubProvider(directory, config.hub)
         return _do(deed, hub, arguments, lambda: _act(deed, hub))

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from felhom_agent.cli.asowner import run_as_owner
+from felhom_agent.cli.codes import ERROR, OK
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load
@@ -20,8 +22,6 @@ from felhom_agent.journal import lock
 from felhom_agent.journal.content import NAME
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.journal.repair import inspect, repair
-
-EX_DAMAGED = 1
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -39,6 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     directory = load(arguments.config).journal.directory
     if arguments.what == "verify":
         return _verify(directory / NAME)
+    code = run_as_owner(directory, arguments.words)
+    if code is not None:
+        return code
     with lock.held(directory):
         return _repair(directory)
 
@@ -54,7 +57,7 @@ def _verify(path: Path) -> int:
             "  the agent does not start on it; `felhom-agent journal repair` cuts it out, or put "
             "back a copy of the file"
         )
-    return EX_DAMAGED if content.damage else 0
+    return ERROR if content.damage else OK
 
 
 def _repair(directory: Path) -> int:
@@ -89,6 +92,6 @@ def _story(content: Content) -> Iterator[str]:
     in_flight = [operation for operation in operations if operation.in_flight]
     yield f"{len(operations)} operations: {ends}, {len(in_flight)} in flight"
     for operation in in_flight:
-        yield f"in flight: {operation.text} op={operation.op_id}"
+        yield f"in flight: {operation.guest}: {operation.text} op={operation.op_id}"
     if jobs := {operation.key for operation in operations if operation.key}:
         yield f"{len(jobs)} one-shot jobs are remembered"

@@ -50,6 +50,7 @@ def parsed_words(words: Sequence[str]) -> argparse.Namespace:
             top.error("argument --config: was given twice, before and after the command")
         parsed.config = parsed.config_after
     parsed.config = getattr(parsed, "config", DEFAULT_PATH)
+    parsed.words = list(words)
     return parsed
 
 

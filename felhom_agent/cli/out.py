@@ -16,7 +16,8 @@ from typing import TextIO
 from felhom_agent.errors import FelhomError
 from felhom_agent.printable import encodable, one_line
 from felhom_agent.redaction import redacted, safe_text
-from felhom_agent.service.logging import to_journald
+from felhom_agent.service.events import Event
+from felhom_agent.service.logging import complain_to_journald, to_journald
 
 MAX_LINE = 65536
 """The longest line, in characters; a guest's description in escapes must fit."""
@@ -52,8 +53,12 @@ def say_json(data: Mapping[str, object], *, schema: int = 1) -> None:
     _put(json.dumps(form, indent=2) + "\n")
 
 
-def complain(line: object, prefix: str = "felhom-agent: ") -> None:
-    """Given a line, print it to stderr if that can be done."""
+def complain(line: object, prefix: str = "felhom-agent: ", event: Event | None = None) -> None:
+    """Given a line, print it to stderr if that can be done; as an event of that kind, if one is
+    given, where stderr is journald's.
+    """
+    if event is not None and complain_to_journald(one_line(str(line)), event):
+        return
     # For journald an error is one by its priority.
     mark = "<3>" if to_journald() else ""
     _try(sys.stderr, f"{mark}{prefix}{safe_text(one_line(str(line)), MAX_LINE)}\n")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
+from felhom_agent.cli.codes import OK, WOULD_CHANGE
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon import run as daemon
 from felhom_agent.model import Mode
 from felhom_agent.service import logging
-
-EX_NOT_CONVERGED = 2
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -44,5 +43,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
 
     config = reread()
+    if arguments.once:
+        # Not at the top: the daemon needs nothing of what this loads.
+        from felhom_agent.cli.asowner import run_as_owner
+
+        code = run_as_owner(config.journal.directory, arguments.words)
+        if code is not None:
+            return code
     logging.set_up(verbose=arguments.verbose, node=config.proxmox.node)
-    return 0 if daemon.run(config, reread, once=arguments.once) else EX_NOT_CONVERGED
+    return OK if daemon.run(config, reread, once=arguments.once) else WOULD_CHANGE

@@ -13,6 +13,7 @@ from itertools import chain
 from types import MappingProxyType
 
 from felhom_agent.cli import health
+from felhom_agent.cli.asowner import run_as_owner
 from felhom_agent.cli.check import show
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.confirm import answered
@@ -54,6 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.vmid is None:
         arguments.usage_error("task needs --vmid, the guest whose description it changes")
+    code = run_as_owner(config.journal.directory, arguments.words)
+    if code is not None:
+        return code
     if not (arguments.yes or _agreed(arguments.vmid)):
         say("Nothing was changed.")
         return 1

@@ -112,7 +112,7 @@ def wrapped(line: Sequence[Part], columns: int, hang: int = 0) -> Iterator[list[
 
     It is broken at blanks, which go; a word that is too long for a line is broken anywhere.
     """
-    hang = min(hang, columns // 2)
+    hang = min(hang, columns - min(MIN_LAST, columns // 2))
     row: list[Part] = []
     used = 0
     for gap, word in _words(line, columns - hang):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import socket
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -260,7 +259,7 @@ def _token_id_advice(token_id: str) -> str:
 
 def _completed(proxmox: ProxmoxConfig, declared: Mapping[str, Any]) -> ProxmoxConfig:
     """Return the settings with what this host and its systemd know."""
-    known: dict[str, Any] = {"node": proxmox.node or socket.gethostname().split(".")[0]}
+    known: dict[str, Any] = {"node": proxmox.node or os.uname().nodename.split(".")[0]}
     for setting, name in _CREDENTIALS.items():
         if setting not in declared and (credential := _credential(name)):
             known[setting] = credential

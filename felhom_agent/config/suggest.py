@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -10,5 +9,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Given a wrong word and the right ones, return `"; did you mean ...?"` or nothing."""
     if len(word) > 60:  # longer than any known word, and long to compare
         return ""
+    import difflib  # not at the top: who makes no mistake need not wait for it
+
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -49,6 +49,7 @@ from felhom_agent.service.events import AGENT_STOPPED, IN_FLIGHT
 from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
 from felhom_agent.service.manager import ServiceManager
+from felhom_agent.service.names import Names
 from felhom_agent.service.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Parts:
     quorum: Quorum
     applies: Applies
     engine: Engine
+    names: Names
     journal_opens: Callable[[], bool]
     """Tells whether a journal that was closed by a failure could be opened again by now."""
 
@@ -151,47 +153,57 @@ def assembled(
     manager: ServiceManager | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     boottime: Callable[[], float] = since_boot,
+    names: Names | None = None,
+    goes_on: Callable[[], bool] = lambda: False,
 ) -> Iterator[Parts]:
     """Hold a running agent's parts for the length of a block; drain and close on the way out.
 
     `clock` tells the seconds since the epoch at which operations begin and end; the journal lives
     on `disk`; once `shutting_down` is set, no look is begun any more. `manager` hears how it
     goes. `monotonic` tells how long operations have been in flight, `boottime` the seconds since
-    this boot.
+    this boot. `names` are what guests are called; `goes_on` tells, when all is taken apart, whether
+    the process puts it together again, so that nothing has ended that people must hear of.
 
     Raise ConfigError, AlreadyRunning or JournalError if the agent cannot begin.
     """
     settings = config.reconcile
-    manager = manager or ServiceManager()
+    manager, names = manager or ServiceManager(), names or Names()
     node = Node.connect(config.proxmox, shutting_down, manager)
     with lock.held(config.journal.directory):
         journal, records = open_journal(config.journal, clock, disk, manager.watchdog)
         operations = Operations(journal, records, clock, limits_of(config.journal), monotonic)
         identities = Identities(journal, records)
-        suspensions = Suspensions(journal, records, clock, boottime)
+        suspensions = Suspensions(journal, records, clock, boottime, names=names)
         planner, holds = Planner(identities, operations.open_restarts), Holds(clock)
         quorum = Quorum(node.client)
         brake = Brake(config.limits, monotonic, config.hub.stops_per_hour)
         applies = Applies(lambda: engine.settings.mode is Mode.OBSERVE)
         operations.heard = applies.heard
         engine = Engine(
-            node, operations, planner, LaneQueue(), holds, brake, quorum, settings, applies=applies
-        )
+            node, operations, planner, LaneQueue(), holds, brake, quorum, settings, names,
+            applies=applies,
+        )  # fmt: skip
         # What a person said is told first.
         _register_suspensions(holds, suspensions)
-        holds.register("mode", lambda vmid: _observing(engine, applies, vmid), by="agent.toml")
+        holds.register(
+            "mode",
+            lambda vmid: _observing(engine, applies, vmid),
+            by="agent.toml",
+            observes=True,
+        )
         holds.register("quorum", lambda _: quorum.reason(), by="the cluster")
         holds.register("journal", lambda _: _journal_trouble(operations), absolute=True)
         try:
             yield Parts(
                 node, operations, identities, suspensions, planner, holds, brake, quorum, applies,
-                engine, lambda: _reopens(journal, config, clock),
+                engine, names, lambda: _reopens(journal, config, clock),
             )  # fmt: skip
         finally:
             drained = engine.close()
             journal.close()
             node.client.close()
-            _farewell(operations, drained=drained)
+            if not goes_on():
+                _farewell(operations, names, drained=drained)
 
 
 def _register_suspensions(holds: Holds, suspensions: Suspensions) -> None:
@@ -236,10 +248,20 @@ def _reopens(journal: JournalLog, config: Config, clock: Callable[[], float]) ->
     return journal.reopens(lambda found: retain(found, clock(), limits))
 
 
-def _farewell(operations: Operations, *, drained: bool) -> None:
+def last_word(operations: Operations) -> str:
+    """Given what is known of operations, return how it stands when the agent stops."""
+    left = len(operations.in_flight())
+    if not left:
+        return "stopped; nothing is in flight"
+    tasks = "task goes" if left == 1 else "tasks go"
+    return f"stopped; {left} {tasks} on in PVE"
+
+
+def _farewell(operations: Operations, names: Names, *, drained: bool) -> None:
     left = operations.in_flight()
     for operation in left:
         extra = fields(IN_FLIGHT, vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
-        _log.warning("guest %d: left in flight: %s", operation.vmid, operation.text, extra=extra)
+        text = "%s: left in flight: %s; the next start finds out how it ended"
+        _log.warning(text, names.guest(operation.vmid), operation.text, extra=extra)
     extra = fields(AGENT_STOPPED, drained="yes" if drained else "no", in_flight=len(left))
-    _log.info("stopped", extra=extra)
+    _log.info("%s", last_word(operations), extra=extra)

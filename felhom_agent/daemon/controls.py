@@ -143,7 +143,7 @@ class Controls:
         except ValueError as error:  # there are too many
             raise ControlError(409, str(error)) from None
         self._wake(access)
-        subject = f"Guest {vmid} is" if vmid else "All guests are"
+        subject = f"Guest {access.names.of(vmid)} is" if vmid else "All guests are"
         return done(f"{subject} left alone {_until(seconds)}{_because(why)}.")
 
     def _resume(self, access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
@@ -152,7 +152,9 @@ class Controls:
         if was:
             self._wake(access)
         if vmid:
-            words = f"Guest {vmid} {'is paused no more' if was else 'was not paused'}."
+            words = (
+                f"Guest {access.names.of(vmid)} {'is paused no more' if was else 'was not paused'}."
+            )
         else:
             words = "The pause of all guests has ended." if was else _NO_PAUSE
         return done(words + _still(access, vmid), done=was)
@@ -223,7 +225,7 @@ class ControlSocket:
                 try:
                     self._server.start()
                 except ControlUnavailable as error:
-                    text = "there is no control socket: %s"
+                    text = "there is no control socket: %s; mend that, then restart the agent"
                     _log.warning(text, error, extra=fields(CONTROL_LOST))
             yield
 

@@ -34,6 +34,7 @@ from felhom_agent.printable import moment_text
 from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.brake import HeldPlan
 from felhom_agent.reconcile.holds import Holds
+from felhom_agent.service.names import Names
 from felhom_agent.service.ring import EventEntry, Excerpt
 
 SCHEMA = 1
@@ -57,6 +58,7 @@ class Access:
     suspensions: Suspensions
     wake: Callable[[], None]
     approve: Approve
+    names: Names
     apply: Callable[[Mapping[int, frozenset[str]], str], str]
     """Given guests with the acts that were agreed to, and who agreed, carries them out; returns the
     apply's name. Raises TooManyApplies.

@@ -40,13 +40,16 @@ class Released:
 Report = Callable[[Ended | Released], None]
 
 
-def result_of(future: Future[Reconciled]) -> Reconciled | None:
-    """Return what came of a guest; None if its lane was interrupted."""
+def result_of(future: Future[Reconciled], guest: str) -> Reconciled | None:
+    """Given a lane's future and what its guest is called, return what came of the guest; None if
+    the lane was interrupted.
+    """
     try:
         return future.result(timeout=0)
     except (Interrupted, QueueClosed, CancelledError):
         return None
     except BaseException as error:  # whatever it is, the guest's place must become free
         why = f"internal error: {described(error)}"
-        _log.error("a guest's outcome was lost: %s", why, extra=fields(INTERNAL_ERROR))
+        text = "%s: its outcome was lost, and it is tried again: %s; please report it"
+        _log.error(text, guest, why, extra=fields(INTERNAL_ERROR))
         return Reconciled(Retry(0.0, why))

@@ -33,6 +33,7 @@ from felhom_agent.daemon.controlview import Access
 from felhom_agent.daemon.ended import Ended, Released
 from felhom_agent.daemon.health import Health
 from felhom_agent.daemon.passes import Passes
+from felhom_agent.daemon.reloaded import counted, summary
 from felhom_agent.daemon.scheduler import Scheduler
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.settle import load_settled
@@ -44,7 +45,7 @@ from felhom_agent.errors import (
     JournalError,
 )
 from felhom_agent.hub.report import AgentFacts
-from felhom_agent.model import Converged, Desired, Mode
+from felhom_agent.model import Converged, Desired, Mode, Problem
 from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.service.events import (
@@ -54,13 +55,13 @@ from felhom_agent.service.events import (
     GUEST_PAUSED,
     HOST_FROZEN,
     IN_FLIGHT,
-    JOURNAL_BACK,
     JOURNAL_COMPACTED,
     JOURNAL_LOST,
     RELOADED,
 )
 from felhom_agent.service.logging import fields
 from felhom_agent.service.manager import ServiceManager
+from felhom_agent.service.origins import described
 from felhom_agent.service.status import sentence
 
 _log = logging.getLogger(__name__)
@@ -111,36 +112,66 @@ class Daemon:
             self._inbox.put,
             clock,
             parts.operations.now,
+            parts.names,
             parallel=config.reconcile.parallel,
             applies=parts.applies,
         )
         self._passes = Passes(
             parts.node, parts.operations, parts.planner, parts.quorum, parts.brake, self._scheduler,
-            self._health, clock, parts.operations.now, self._hear_ends,
+            self._health, clock, parts.operations.now, parts.names, self._hear_ends,
         )  # fmt: skip
         self._started = parts.operations.now()
         self._next_pass = 0.0
         self._journal_lost = False
+        self._config_problems: tuple[Problem, ...] = ()
         self._register_hub()
 
-    def begin(self) -> None:
-        """Say who we are and what holds from before, and settle first what an earlier process left
-        in flight.
+    def begin(self, *, greets: bool = True) -> None:
+        """Say who we are and what holds from before, unless that was said, and settle first what an
+        earlier process left in flight.
         """
-        _greet(self.config)
+        if greets:
+            self._greet()
+        found = self._parts.operations.in_flight()
+        for operation in found:
+            extra = fields(IN_FLIGHT, vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
+            text = "%s: found in flight: %s; how it ended is found out before anything else is done"
+            guest = self._parts.names.guest(operation.vmid)
+            _log.warning(text, guest, operation.text, extra=extra)
+        if found:
+            self._scheduler.declare(self._intent.load())
+            self._scheduler.settle_first({operation.vmid for operation in found})
+
+    def _greet(self) -> None:
+        """Say who we are, for whom, and what holds from before."""
+        pve, reconcile = self.config.proxmox, self.config.reconcile
+        found = self._read()
+        guests = "the guests"
+        # What is being written just now is not read yet, so nobody knows how many there are.
+        if found is not None and not found.unsettled:
+            guests = counted(len(found.guests.keys() | found.held.keys()))
+        observes = reconcile.mode is Mode.OBSERVE
+        verb, end = ("watches", ", changes nothing") if observes else ("keeps", "")
+        text = "felhom-agent %s %s %s of node %s (%s), every %g s%s"
+        extra = fields(AGENT_STARTED, node=pve.node, endpoint=pve.endpoint)
+        _log.info(
+            text, __version__, verb, guests, pve.node, pve.endpoint, reconcile.interval, end,
+            extra=extra,
+        )  # fmt: skip
+        for text in _weaknesses(self.config):
+            _log.warning(text, extra=fields(AGENT_WARNED))
         suspensions = self._parts.suspensions
         if suspended := suspensions.summary():
             event = HOST_FROZEN if suspensions.frozen() else GUEST_PAUSED
             _log.warning("%s", suspended, extra=fields(event))
-        found = self._parts.operations.in_flight()
-        for operation in found:
-            extra = fields(IN_FLIGHT, vmid=operation.vmid, op=operation.op_id, upid=operation.upid)
-            _log.warning(
-                "guest %d: found in flight: %s", operation.vmid, operation.text, extra=extra
-            )
-        if found:
-            self._scheduler.declare(self._intent.load())
-            self._scheduler.settle_first({operation.vmid for operation in found})
+
+    def _read(self) -> Desired | None:
+        """Return what is desired now; None if it cannot be read, which the next pass tells."""
+        try:
+            return self._intent.load()
+        except Exception as error:  # neither trouble nor a bug of ours may end the daemon here
+            _log.debug("what is desired cannot be read yet: %s", described(error))
+            return None
 
     def run(self) -> bool:
         """Work until told to stop, or until a journal that was lost can be written again; return
@@ -148,8 +179,6 @@ class Daemon:
         """
         while self._step():
             if self._journal_lost and self._parts.journal_opens():
-                text = "the journal can be written again; going on from what it has"
-                _log.info(text, extra=fields(JOURNAL_BACK))
                 return False
         return True
 
@@ -236,6 +265,7 @@ class Daemon:
             number=lambda: self._scheduler.number,
             holds=self._parts.holds,
             suspensions=self._parts.suspensions,
+            names=self._parts.names,
             wake=lambda: self.send(WAKE),
             hub=self._hub_provider,
             approve=lambda plan_id: self._parts.brake.approve(plan_id),
@@ -291,6 +321,8 @@ class Daemon:
             declared=len(self._passes.latest.declared),
             running=self._scheduler.running,
             trouble="; ".join(filter(None, [holds, paused, self._health.trouble])),
+            problems=(*self._config_problems, *self._intent.problems),
+            names=self._parts.names,
         )
 
     def _watch_journal(self) -> None:
@@ -302,7 +334,7 @@ class Daemon:
                 _log.info(text, extra=fields(JOURNAL_COMPACTED))
         except JournalClosed as error:
             if not self._journal_lost:
-                text = "%s; from now on guests are only observed"
+                text = "%s; from now on guests are only observed; make room, or mend the disk"
                 _log.error(text, error, extra=fields(JOURNAL_LOST))
             self._journal_lost = True
         except JournalError as error:
@@ -383,16 +415,29 @@ class Daemon:
         try:
             fresh = self._reread()
         except ConfigError as error:
+            self._config_problems = error.problems
             for problem in error.problems:
                 _log.error("%s", problem, extra=fields(CONFIG_WRONG))
-            text = "the configuration has errors; the one in force stays"
-            _log.error(text, extra=fields(CONFIG_WRONG))
         else:
+            self._config_problems = ()
             self._adopt(fresh)
         if isinstance(self._intent.provider, MergedProvider):
             self._intent.provider.release()
         backoff = Backoff.of(self.config.reconcile, self._chance)
         self._scheduler.adopt(backoff, self.config.reconcile.parallel)
+        self._say_reloaded()
+
+    def _say_reloaded(self) -> None:
+        """Read what is desired, and say what is new in it."""
+        before, now = self._parts.engine.desired, self._read()
+        found = (
+            summary(before, now) if now else "what is desired cannot be read; see the next lines"
+        )
+        if self._config_problems:
+            text = "agent.toml has errors, and the one in force stays; guest files were read: %s"
+            _log.error(text, found, extra=fields(CONFIG_WRONG))
+        else:
+            _log.info("reloaded: %s", found, extra=fields(RELOADED, config=self.config.path))
 
     def _adopt(self, fresh: Config) -> None:
         old = self.config
@@ -406,7 +451,8 @@ class Daemon:
             _log.warning(text, ", ".join(waiting), extra=fields(AGENT_WARNED))
         self.config = kept
         if kept.reconcile.mode is not old.reconcile.mode:
-            _log.warning("%s mode from now on", kept.reconcile.mode, extra=fields(AGENT_WARNED))
+            text = "%s mode from now on, by [reconcile] mode of agent.toml"
+            _log.warning(text, kept.reconcile.mode, extra=fields(AGENT_WARNED))
         self._parts.node.observer.refresh()
         self._parts.engine.adopt(kept.reconcile)
         self._parts.brake.adopt(kept.limits, kept.hub.stops_per_hour)
@@ -416,7 +462,6 @@ class Daemon:
             self._intent.provider = provider_for(
                 kept, self._hub_provider, self._manager.ping_watchdog
             )
-        _log.info("reloaded", extra=fields(RELOADED, config=kept.path))
 
 
 def _need_restart(old: Config, fresh: Config) -> list[str]:
@@ -436,14 +481,12 @@ def _need_restart(old: Config, fresh: Config) -> list[str]:
     ]
 
 
-def _greet(config: Config) -> None:
-    pve = config.proxmox
-    extra = fields(AGENT_STARTED, node=pve.node, endpoint=pve.endpoint)
-    _log.info("felhom-agent %s", __version__, extra=extra)
-    warnings = {
-        "insecure = true: whoever answers in the node's place gets the token": pve.insecure,
-        "no [desired] directory is configured; nothing will be done": not config.desired.directory,
-        "observe mode: nothing will be changed": config.reconcile.mode is Mode.OBSERVE,
+def _weaknesses(config: Config) -> list[str]:
+    """Return what of a configuration weakens the agent, and what to do about it."""
+    nothing = not (config.desired.directory or config.hub.url)
+    found = {
+        "insecure = true: whoever answers in the node's place gets the token; "
+        "set ca_file or fingerprint in [proxmox] of agent.toml": config.proxmox.insecure,
+        "no [desired] directory is configured; nothing will be done; set it in agent.toml": nothing,
     }
-    for text in (text for text, applies in warnings.items() if applies):
-        _log.warning(text, extra=fields(AGENT_WARNED))
+    return [text for text, applies in found.items() if applies]

@@ -32,6 +32,7 @@ from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.reconciliation import Seen
 from felhom_agent.service.logging import within
+from felhom_agent.service.names import Names
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,13 @@ class Passes:
         health: Health,
         clock: Callable[[], float],
         now: Callable[[], float],
+        names: Names,
         between: Callable[[], None] = lambda: None,
     ) -> None:
-        """`between` is called now and then while guests are read, to take in lanes that ended."""
+        """`names` hear what guests are called; `between` is called now and then while guests are
+        read, to take in lanes that ended.
+        """
+        self._names = names
         self._node = node
         self._operations = operations
         self._planner = planner
@@ -146,6 +151,8 @@ class Passes:
             lambda part: self._begin_early(desired, part, begun, ends, remember=remember),
         )
         self._health.observed(slowly=actual.timed_out)
+        found = {vmid: guest.name for vmid, guest in actual.guests.items()}
+        self._names.learn(found, keep=self._declared)
         self._scheduler.max_workers = actual.facts.max_workers
         self._planner.others = actual.guests
         self._brake.declare(desired.guests, actual.guests)
@@ -171,6 +178,8 @@ class Passes:
     ) -> None:
         """Given a part of what is there, enqueue whose configuration alone is to be written."""
         self._between()
+        found = {vmid: guest.name for vmid, guest in part.guests.items()}
+        self._names.add(found)
         if self._planner.others is not None:
             self._planner.others = {**self._planner.others, **part.guests}
         wanted = {

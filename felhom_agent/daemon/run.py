@@ -15,19 +15,21 @@ import logging
 import queue
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
-from felhom_agent.daemon.assembly import assembled
+from felhom_agent.daemon.assembly import assembled, last_word
 from felhom_agent.daemon.controls import ControlSocket
 from felhom_agent.daemon.loop import RELOAD, STOP, Daemon, Inbox, Message
 from felhom_agent.daemon.signals import signals
 from felhom_agent.durable.disk import DISK, Disk
 from felhom_agent.errors import ConfigError, JournalClosed
-from felhom_agent.service.events import CONFIG_WRONG, JOURNAL_LOST
+from felhom_agent.service.events import AGENT_STOPPED, CONFIG_WRONG, JOURNAL_BACK, JOURNAL_LOST
 from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
 from felhom_agent.service.manager import ServiceManager
+from felhom_agent.service.names import Names
 from felhom_agent.service.ring import Ring
 
 _log = logging.getLogger(__name__)
@@ -55,32 +57,68 @@ def run(
     reread = reread or (lambda: load(config.path))
     manager = ServiceManager.present()
     manager.require_watchdog(config.proxmox.connect_timeout + config.proxmox.read_timeout)
-    waiting = False
-    ring = Ring()
+    course, names, ring = _Course(), Names(), Ring()
     control = ControlSocket(config.control.socket, ring)
     with ring.collecting(), signals(inbox, shutting_down), closing(control):
         while True:
             try:
                 with assembled(
-                    config, disk=disk, shutting_down=shutting_down, manager=manager
-                ) as parts:
+                    config, disk=disk, shutting_down=shutting_down, manager=manager, names=names,
+                    goes_on=lambda: course.goes_on,
+                ) as parts:  # fmt: skip
                     daemon = Daemon(config, parts, inbox, manager, reread=reread)
-                    daemon.begin()
+                    course.begin(daemon)
                     if once:
                         return daemon.run_pass()
-                    with daemon.hub(), control.serving(daemon.access()):
-                        told_to_stop = daemon.run()
-                waiting, config = False, daemon.config
+                    told_to_stop = course.work(daemon, control)
+                config = daemon.config
+                said = last_word(parts.operations)
             except JournalClosed as error:
                 if once:
                     raise
-                message = _wait_for_the_disk(error, inbox, manager, news=not waiting)
-                told_to_stop, waiting = message == STOP, True
+                message = _wait_for_the_disk(error, inbox, manager, news=not course.waits)
+                told_to_stop, course.waits = message == STOP, True
+                said = f"stopped; {error}"
+                if told_to_stop:
+                    _log.info("%s", said, extra=fields(AGENT_STOPPED))
                 if message == RELOAD:
                     config = _reloaded(config, reread)
             if told_to_stop:
-                manager.stopping()
+                manager.stopping(said)
                 return True
+
+
+@dataclass
+class _Course:
+    """How the process gets on: whether an agent has begun in it, whether the present one is
+    followed by another, and whether a disk is waited for.
+    """
+
+    has_begun: bool = False
+    goes_on: bool = False
+    waits: bool = False
+
+    def begin(self, daemon: Daemon) -> None:
+        """Let an agent begin: a process that goes on has neither stopped nor started."""
+        if self.waits or self.goes_on:
+            text = "the journal can be written again; going on from what it has"
+            _log.info(text, extra=fields(JOURNAL_BACK))
+        self.goes_on = False
+        daemon.begin(greets=not self.has_begun)
+        self.has_begun, self.waits = True, False
+
+    def work(self, daemon: Daemon, control: ControlSocket) -> bool:
+        """Let an agent work until told to stop, or until it is put together again; return whether
+        it was told to stop. Raise JournalClosed as it does.
+        """
+        try:
+            with daemon.hub(), control.serving(daemon.access()):
+                told_to_stop = daemon.run()
+        except JournalClosed:
+            self.goes_on = True
+            raise
+        self.goes_on = not told_to_stop
+        return told_to_stop
 
 
 def _reloaded(config: Config, reread: Callable[[], Config]) -> Config:
@@ -101,7 +139,8 @@ def _wait_for_the_disk(
     A service that gave up would still be down when somebody has made room.
     """
     if news:
-        _log.error("%s; trying on, and nothing is done", error, extra=fields(JOURNAL_LOST))
+        text = "%s; trying on, and nothing is done; make room, or mend the disk"
+        _log.error(text, error, extra=fields(JOURNAL_LOST))
     manager.ready()
     manager.status(str(error))
     manager.ping_watchdog()

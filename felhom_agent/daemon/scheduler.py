@@ -63,6 +63,7 @@ from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.reconcile.reconciliation import Reconciled, Seen
+from felhom_agent.service.names import Names
 
 _log = logging.getLogger(__name__)
 
@@ -86,14 +87,17 @@ class Scheduler:
         report: Report,
         clock: Callable[[], float],
         now: Callable[[], float],
+        names: Names,
         *,
         parallel: int,
         applies: Applies | None = None,
     ) -> None:
-        """`clock` tells monotonic seconds, `now` those since the epoch; at most `parallel` guests
-        are started or stopped at a time (0: as many as the datacenter says, `max_workers`).
-        `applies` hears what comes of the guests that a person has told the agent to apply.
+        """`clock` tells monotonic seconds, `now` those since the epoch; `names` are what guests are
+        called in the log. At most `parallel` guests are started or stopped at a time (0: as many as
+        the datacenter says, `max_workers`). `applies` hears what comes of the guests that a person
+        has told the agent to apply.
         """
+        self._names = names
         self._applies = applies or Applies()
         self._engine = engine
         self._operations = operations
@@ -337,8 +341,9 @@ class Scheduler:
         record.seen = seen
         if not plan.actions and not in_flight:
             self._drop(record)
-            self._keep(record, plan.outcome)
-            self._applies.settle(record.vmid, plan.outcome, looked)
+            outcome = self._outcome_of(plan)
+            self._keep(record, outcome)
+            self._applies.settle(record.vmid, outcome, looked)
             if isinstance(record.status and record.status.outcome, Converged):
                 record.settle()
             else:
@@ -347,7 +352,8 @@ class Scheduler:
         if why := self._may_not(record.vmid):
             would = ["find out what became of what is in flight"] if in_flight else []
             would += [describe(action) for action in plan.actions]
-            outcome = Blocked(f"{why}; would {', '.join(would)}")
+            observed = self._holds.only_observes(record.vmid)
+            outcome = Blocked(f"{why}; would {', '.join(would)}", observed=observed)
             self._keep(record, outcome)
             if not in_flight:
                 self._applies.settle(record.vmid, outcome, looked)
@@ -357,6 +363,16 @@ class Scheduler:
             record.attempted = plan.actions
             self._need(record, plan.actions, seen)
             self._enqueue(record)
+
+    def _outcome_of(self, plan: GuestPlan) -> Outcome:
+        """Return what a plan without actions stands for; what is only told of a guest that is only
+        observed waits for nobody.
+        """
+        outcome = plan.outcome
+        if isinstance(outcome, Blocked) and not plan.withheld:
+            only_observed = outcome.observed or self._holds.only_observes(plan.vmid)
+            outcome = replace(outcome, observed=only_observed)
+        return outcome
 
     def _need(self, record: GuestRecord, actions: tuple[Action, ...], seen: Seen | None) -> None:
         """Note what a guest's place must allow, given what would be done."""
@@ -439,7 +455,8 @@ class Scheduler:
         except QueueClosed:
             return False
         except RuntimeError as error:  # the system gives us no thread
-            self._keep(record, Retry(0.0, f"no thread could be had for it: {error}"))
+            why = f"no thread could be had for it ({error}); raise TasksMax of the service"
+            self._keep(record, Retry(0.0, why))
             record.queued = False
             return True
         record.queued = False
@@ -469,7 +486,10 @@ class Scheduler:
                 continue
             # One that is as declared is to stay down.
             if record.status is None or not isinstance(record.status.outcome, Converged):
-                return f"guest {other} was stopped for its restart and is still down; it waits"
+                return (
+                    f"{self._names.guest(other)} was stopped for its restart and is still down; "
+                    "no other guest is restarted before it is up: start it, or see why it is down"
+                )
         return ""
 
     def _start_job(self, job: Job) -> bool:
@@ -493,7 +513,7 @@ class Scheduler:
 
     def _lane_ended(self, vmid: int, future: Future[Reconciled]) -> None:
         """Hear, on any thread, that a lane is done with a guest."""
-        self._report(Ended(self, vmid, result_of(future)))
+        self._report(Ended(self, vmid, result_of(future, self._names.guest(vmid))))
 
     def _job_ended(self, job: Job, future: Future[Operation]) -> None:
         """Hear, on any thread, that a one-shot job has ended."""
@@ -504,7 +524,7 @@ class Scheduler:
         """Keep how a guest stands, and say it if it is news."""
         self._changed = True
         if record.note(outcome, self._now()):
-            announce(record.vmid, outcome)
+            announce(self._names.guest(record.vmid), record.vmid, outcome)
 
     def _note(self, record: GuestRecord, result: Reconciled, began: float) -> None:
         """Given what came of a guest whose lane began then, keep it, and decide when the guest is
@@ -516,7 +536,7 @@ class Scheduler:
             record.need = result.wants
             self._enqueue(record)
             if result.wants is Need.RESTART and not may_restart(self._runs.values()):
-                why = "another guest is being restarted; it waits for that to end"
+                why = "it waits until the restart of another guest has ended"
                 self._keep(record, Retry(0.0, why))
             return
         # A wait that is no failure goes on: for a place, or for a task that takes its time.

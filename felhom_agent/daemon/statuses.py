@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from felhom_agent.daemon.record import GuestRecord
-from felhom_agent.model import Converged, GuestStatus, Outcome, outcome_word
+from felhom_agent.model import Blocked, Converged, GuestStatus, Outcome, outcome_word
 from felhom_agent.service.events import (
     GUEST_BLOCKED,
     GUEST_CONVERGED,
+    GUEST_DIFFERS,
     GUEST_REFUSED,
     GUEST_RETRY,
 )
@@ -27,12 +28,16 @@ _EVENTS = {
 }
 
 
-def announce(vmid: int, outcome: Outcome) -> None:
-    """Given a guest and an outcome that is news, log it."""
-    level = logging.INFO if isinstance(outcome, Converged) else logging.WARNING
+def announce(guest: str, vmid: int, outcome: Outcome) -> None:
+    """Given what a guest is called, its number and an outcome that is news, log it."""
+    observed = isinstance(outcome, Blocked) and outcome.observed
+    # That somebody wanted a guest to be observed only is nothing to be warned of.
+    quiet = observed or isinstance(outcome, Converged)
     name = outcome_word(outcome)
-    extra = fields(_EVENTS[name], vmid=vmid, outcome=name)
-    _log.log(level, "guest %d: %s", vmid, outcome, extra=extra)
+    event = GUEST_DIFFERS if observed else _EVENTS[name]
+    words = f"{outcome} again" if isinstance(outcome, Converged) else str(outcome)
+    extra = fields(event, vmid=vmid, outcome=name, upid=getattr(outcome, "upid", ""))
+    _log.log(logging.INFO if quiet else logging.WARNING, "%s: %s", guest, words, extra=extra)
 
 
 def next_tries(records: Mapping[int, GuestRecord], since_epoch: float) -> Mapping[int, float]:

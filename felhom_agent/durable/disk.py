@@ -15,6 +15,7 @@ import errno
 import os
 import pwd
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 _GUARDED = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -114,6 +115,16 @@ def open_regular(path: Path, flags: int, mode: int = 0) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def owner_of(path: Path) -> str:
+    """Given a path, return the user that it belongs to, or the directory that hides it from us;
+    empty if nobody can tell.
+    """
+    for each in (path, *path.parents):
+        with suppress(OSError):
+            return _name(each.lstat().st_uid)
+    return ""
 
 
 def prepare(directory: Path, disk: Disk = DISK) -> None:

@@ -180,7 +180,10 @@ class HubLoop:
             )
         if blocked is not None and blocked != kept.blocked:
             self._provider.block(blocked=blocked)
-            words = "blocks this host: from now on guests are only observed"
+            words = (
+                "blocks this host: from now on guests are only observed; "
+                "`felhom-agent hub unblock` ends that"
+            )
             text = words if blocked else "no longer blocks this host"
             _log.warning("the hub %s", text, extra=fields(HUB_STATE))
             self._wake()

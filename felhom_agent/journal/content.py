@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from felhom_agent.durable.disk import DISK
-from felhom_agent.durable.line import Content, Record, decode_file
+from felhom_agent.durable.line import Content, Damage, Record, decode_file
 from felhom_agent.errors import JournalClosed, JournalDamaged
 from felhom_agent.journal.shape import problem_of
 
@@ -41,11 +41,16 @@ def intact(path: Path, data: bytes) -> Content:
     content = content_of(data)
     # A newer version's lines first: a repair would cut out what is good.
     for damage in sorted(content.damage, key=lambda d: not d.newer):
-        remedy = (
-            "install that version again"
-            if damage.newer
-            else "`felhom-agent journal verify` tells all that is wrong, `felhom-agent journal "
-            "repair` keeps a copy and cuts it out"
-        )
-        raise JournalDamaged(f"{path}:{damage.line}: {damage.text}; nothing was changed; {remedy}")
+        what = f"{path}:{damage.line}: {damage.text}"
+        raise JournalDamaged(f"{what}; nothing was changed; {remedy_of(damage)}")
     return content
+
+
+def remedy_of(damage: Damage) -> str:
+    """Given what is wrong with a line, return what a person does about it."""
+    if damage.newer:
+        return "install that version again"
+    return (
+        "`felhom-agent journal verify` tells all that is wrong, `felhom-agent journal repair` "
+        "keeps a copy and cuts it out"
+    )

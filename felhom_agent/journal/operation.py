@@ -3,7 +3,7 @@
 An operation is an action once it is written down. Its life: an *intent*, perhaps a *task*, then
 *succeeded*, *failed* or *unknown*. Each step is one record that names the operation:
 
-    {"op":"019a...","state":"intent","begun":"...","vmid":101,"kind":"qemu","action":"Start",...}
+    {"op":"019a...","state":"intent","begun":"...","vmid":101,"name":"web",...}
     {"op":"019a...","state":"task","upid":"UPID:..."}
     {"op":"019a...","state":"succeeded","ended":"..."}
 
@@ -22,10 +22,15 @@ from types import MappingProxyType
 from typing import Any
 
 from felhom_agent.durable.line import Record
-from felhom_agent.model import ABSENT, Action, Kind, SetConfig, Stop
+from felhom_agent.model import ABSENT, Action, Kind, SetConfig, Start, Stop, StopPolicy
+from felhom_agent.printable import printable
 
 ABSENT_MARK = None
 """How a key that shall go is written in a record's `wanted`; no value of PVE's is null."""
+
+
+MAX_NAME = 255
+"""The longest name of a guest, in characters (PVE: a hostname, QemuServer.pm and LXC/Config.pm)."""
 
 
 class State(StrEnum):
@@ -45,7 +50,8 @@ IN_FLIGHT = frozenset({State.INTENT, State.TASK})
 class Operation:
     """One operation as the journal knows it.
 
-    `action` is the name ("Start"), `text` the action as a person reads it, `wanted` what a
+    `action` is its class ("Start"), `text` the action in words ("start"), `name` the guest's when
+    it was begun (empty: not known, as in the records of earlier versions), `wanted` what a
     SetConfig sends (`ABSENT_MARK` for a key to delete). Times are seconds since the epoch; `ended`
     is 0 while there is no outcome. `untouched` tells of a failed one that PVE surely did nothing.
     A one-shot job has a `key`, and `expires` if it is good for a time only. `restart` tells that a
@@ -67,6 +73,12 @@ class Operation:
     key: str = ""
     expires: float | None = None
     restart: bool = False
+    name: str = ""
+
+    @property
+    def guest(self) -> str:
+        """Its guest, as people call it: "101 web"."""
+        return f"{self.vmid} {self.name}".rstrip()
 
     @property
     def in_flight(self) -> bool:
@@ -79,20 +91,26 @@ class Operation:
 
 
 def intent(
-    op_id: str, action: Action, begun: float, key: str = "", expires: float | None = None
+    op_id: str,
+    action: Action,
+    begun: float,
+    key: str = "",
+    expires: float | None = None,
+    name: str = "",
 ) -> Operation:
-    """Given an action about to be done, return it as an operation."""
+    """Given an action about to be done, and its guest's name, return it as an operation."""
     return Operation(
         op_id=op_id,
         vmid=action.vmid,
         kind=action.kind,
         action=type(action).__name__,
-        text=str(action),
+        text=action.words,
         begun=_to_the_millisecond(begun),
         wanted=_wanted(action),
         key=key,
         expires=expires,
         restart=isinstance(action, Stop) and action.restart,
+        name=printable(name, MAX_NAME),
     )
 
 
@@ -122,14 +140,23 @@ def replay(records: Iterable[Record]) -> list[Operation]:
     """Given a journal's records, return its operations by id; the latest record of each wins."""
     found: dict[str, Operation] = {}
     for record in records:
-        op_id = record.get("op")
-        if not isinstance(op_id, str):
-            continue
-        if op_id not in found and "vmid" in record:
-            found[op_id] = _from_intent(record)
-        if op_id in found:
-            found[op_id] = _advance(found[op_id], record)
+        take(found, record)
     return [found[op_id] for op_id in sorted(found)]
+
+
+def take(found: dict[str, Operation], record: Record) -> Operation | None:
+    """Given operations by id and the next record, bring its operation up to date; return it.
+
+    None where the record is of no operation, or of one whose intent is not among them.
+    """
+    op_id = record.get("op")
+    if not isinstance(op_id, str):
+        return None
+    if op_id not in found and "vmid" in record:
+        found[op_id] = _from_intent(record)
+    if op_id in found:
+        found[op_id] = _advance(found[op_id], record)
+    return found.get(op_id)
 
 
 def _wanted(action: Action) -> Mapping[str, str | None]:
@@ -157,6 +184,8 @@ def _intent_fields(operation: Operation) -> dict[str, Any]:
         fields["expires"] = operation.expires
     if operation.restart:
         fields["restart"] = True
+    if operation.name:
+        fields["name"] = operation.name
     return fields
 
 
@@ -166,13 +195,33 @@ def _from_intent(record: Record) -> Operation:
         vmid=record["vmid"],
         kind=Kind(record["kind"]),
         action=record["action"],
-        text=record["text"],
+        text=_words(record),
         begun=_epoch(record["begun"]),
         wanted=MappingProxyType(record.get("wanted", {})),
         key=record.get("key", ""),
         expires=record.get("expires"),
         restart=record.get("restart", False),
+        name=record.get("name", ""),
     )
+
+
+def _words(record: Record) -> str:
+    """Return what an operation does in words, also where an earlier version wrote it down as
+    `Stop(vmid=103, policy=power-off)`.
+    """
+    text: str = record["text"]
+    start = f"{record['action']}(vmid={record['vmid']}"
+    vmid, kind, rest = record["vmid"], Kind(record["kind"]), text[len(start) : -1]
+    if text != f"{start}{rest})" or rest[:2] not in ("", ", "):
+        return text
+    match record["action"]:
+        case "Start":
+            return Start(vmid, kind).words
+        case "Stop":
+            hard = StopPolicy.POWER_OFF if "policy=power-off" in rest else StopPolicy.GRACEFUL
+            return Stop(vmid, kind, hard, restart="restart" in rest).words
+        case _:
+            return "set " + rest.removeprefix(", ")
 
 
 def _advance(operation: Operation, record: Record) -> Operation:

@@ -80,8 +80,11 @@ class Operations:
         self._tidied = self._started
         self._tidied_size = log.size
 
-    def begin(self, action: Action, *, key: str = "", expires: float | None = None) -> Operation:
-        """Given an action about to be done, return its operation once the intent is durable.
+    def begin(
+        self, action: Action, *, key: str = "", expires: float | None = None, name: str = ""
+    ) -> Operation:
+        """Given an action about to be done, and its guest's name, return its operation once the
+        intent is durable.
 
         `key` makes it a one-shot job, which is good until `expires` (None: for ever). Raise
         JobRefused if the job has expired, or was begun before and may have had an effect.
@@ -95,7 +98,7 @@ class Operations:
                 self._refuse_spent(key)
             now = self._clock()
             self._last_id = max(self._last_id + 1, int(now * 1000))
-            operation = intent(f"{self._last_id:012x}", action, now, key, expires)
+            operation = intent(f"{self._last_id:012x}", action, now, key, expires, name)
             if key:
                 self._jobs[key] = operation
         self._write(operation)

@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Any, TypeGuard, get_args
 
 from felhom_agent.durable.line import Record
-from felhom_agent.journal.operation import IN_FLIGHT, State
+from felhom_agent.journal.operation import IN_FLIGHT, MAX_NAME, State
 from felhom_agent.model import Action, Kind
 
 _Check = Callable[[Any], bool]
@@ -107,6 +107,10 @@ def _is_moment(value: object) -> bool:
         return False
 
 
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_NAME and value.isprintable()
+
+
 def _is_wanted(value: object) -> bool:
     return isinstance(value, dict) and all(v is None or isinstance(v, str) for v in value.values())
 
@@ -133,6 +137,7 @@ _MORE: Mapping[str, _Check] = {
     "why": _is_text,
     "untouched": _is_flag,
     "restart": _is_flag,
+    "name": _is_name,
 }
 
 _Shape = tuple[Mapping[str, _Check], Mapping[str, _Check]]

@@ -47,6 +47,7 @@ from felhom_agent.journal.shape import MAX_SUSPENSION, is_said, is_vmid
 from felhom_agent.service.boot import boot_id, since_boot
 from felhom_agent.service.events import GUEST_PAUSED, GUEST_RESUMED, HOST_FROZEN, HOST_THAWED
 from felhom_agent.service.logging import fields
+from felhom_agent.service.names import Names
 
 _log = logging.getLogger(__name__)
 
@@ -148,7 +149,10 @@ class Suspensions:
         now: Callable[[], float],
         boottime: Callable[[], float] = since_boot,
         boot: str | None = None,
+        names: Names | None = None,
     ) -> None:
+        """`names` are what guests are called in the log."""
+        self._names = names or Names()
         self._log = log
         self._now = now
         self._boottime = boottime
@@ -207,7 +211,7 @@ class Suspensions:
     def paused(self) -> str:
         """Return in a few words which guests are paused by themselves; empty if none is."""
         found = [each.vmid for each in self.all() if each.vmid]
-        named = ", ".join(map(str, found[:3])) + (", ..." if found[3:] else "")
+        named = ", ".join(map(self._names.of, found[:3])) + (", ..." if found[3:] else "")
         return f"paused by hand: {named} ({len(found)})" if found else ""
 
     def summary(self) -> str:
@@ -240,7 +244,7 @@ class Suspensions:
             kept = {k: e for k, e in self._table.items() if k not in over}
             self._table = MappingProxyType({**kept, **due})
         for key in over:
-            _log_end(key, BY_TIME)
+            self._log_end(key, BY_TIME)
 
     def _begin(self, said: Suspension) -> None:
         said = _checked(said)
@@ -253,8 +257,9 @@ class Suspensions:
             self._log.append(_record(entry))
             self._table = MappingProxyType({**self._table, key: entry})
         event = HOST_FROZEN if said.freeze else GUEST_PAUSED
-        subject = f"guest {said.vmid}: " if said.vmid else ""
-        _log.warning("%s%s", subject, _text(entry), extra=_extra(event, said.vmid, said.by))
+        _log.warning(
+            "%s%s", self._subject(said.vmid), _text(entry), extra=_extra(event, said.vmid, said.by)
+        )
 
     def _end(self, key: _Key, by: str) -> bool:
         if not is_said(by) or not by:
@@ -266,8 +271,19 @@ class Suspensions:
             self._log.append(_end_record(key, self._now(), BY_TIME if over else by))
             rest = {k: e for k, e in self._table.items() if k != key}
             self._table = MappingProxyType(rest)
-        _log_end(key, BY_TIME if over else by)
+        self._log_end(key, BY_TIME if over else by)
         return not over
+
+    def _log_end(self, key: _Key, by: str) -> None:
+        vmid, freeze = key
+        event = HOST_THAWED if freeze else GUEST_RESUMED
+        what = "the freeze" if freeze else "the pause" if vmid else "the pause of all guests"
+        how = "its time is over" if by == BY_TIME else f"ended by {by}"
+        extra = _extra(event, vmid, by)
+        _log.info("%s%s has ended: %s", self._subject(vmid), what, how, extra=extra)
+
+    def _subject(self, vmid: int) -> str:
+        return f"{self._names.guest(vmid)}: " if vmid else ""
 
     def _is_full(self) -> bool:
         return sum(1 for vmid, _ in self._table if vmid) >= MAX_PAUSED
@@ -360,15 +376,6 @@ def _local(seconds: float, since: float) -> str:
     """Return a time as this host's people read it; with its date if that is not the first day's."""
     then, began = (datetime.fromtimestamp(s).astimezone() for s in (seconds, since))
     return f"{then:%H:%M %Z}" if then.date() == began.date() else f"{then:%Y-%m-%d %H:%M %Z}"
-
-
-def _log_end(key: _Key, by: str) -> None:
-    vmid, freeze = key
-    event = HOST_THAWED if freeze else GUEST_RESUMED
-    what = "the freeze" if freeze else "the pause" if vmid else "the pause of all guests"
-    how = "its time is over" if by == BY_TIME else f"ended by {by}"
-    subject = f"guest {vmid}: " if vmid else ""
-    _log.info("%s%s has ended: %s", subject, what, how, extra=_extra(event, vmid, by))
 
 
 def _extra(event: Any, vmid: int, by: str) -> dict[str, object]:

@@ -41,15 +41,7 @@ def need_of(actions: Iterable[Action]) -> Need:
 
 def describe(action: Action) -> str:
     """Given an action, return it in words: "start", "shut down", "set cores: 1 -> 2"."""
-    match action:
-        case Start():
-            return "start"
-        case Stop(restart=True):
-            return "shut down to restart"
-        case Stop():
-            return "shut down"
-        case SetConfig():
-            return "set " + ", ".join(str(change) for change in action.changes)
+    return action.words
 
 
 def as_desired(action: Action) -> DesiredGuest:

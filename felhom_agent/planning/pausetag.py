@@ -11,7 +11,7 @@ import re
 from felhom_agent.model import EMPTY, ActualGuest, Facts
 
 PAUSE_TAG = "felhom-pause"
-PAUSED_BY_TAG = f"paused by the tag {PAUSE_TAG} in PVE"
+PAUSED_BY_TAG = f"paused by the tag {PAUSE_TAG} in PVE; take it off to go on"
 
 # PVE: pve-common Tools.pm split_list
 _SEPARATORS = re.compile(r"[,;\s\0]+")

@@ -171,7 +171,10 @@ def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> 
     if desired.mode is Mode.OBSERVE:
         would = f"observed only; would {', '.join(describe(a) for a in actions)}"
         notes, actions = ((would, *notes) if actions else notes), ()
-    return GuestPlan(guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes)
+    observed = desired.mode is Mode.OBSERVE
+    return GuestPlan(
+        guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes, observed=observed
+    )
 
 
 def _permitted(
@@ -192,10 +195,11 @@ def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
 
 
 def _why_no_restart(desired: DesiredGuest, guest: ActualGuest) -> str:
-    """Return why a restart that was allowed is not done; empty if none was."""
+    """Return why a restart is left to a person, and what that one can do."""
     if desired.restart is RestartPolicy.ALLOWED and guest.ha_state:
         return f"; HA manages it (state {guest.ha_state}), so restart it there"
-    return ""
+    allow = ', or set restart = "allowed" in its file' if desired.state is RunState.RUNNING else ""
+    return f"; restart it{allow}"
 
 
 def _actions(

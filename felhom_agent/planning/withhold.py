@@ -15,25 +15,26 @@ def whereabouts(vmid: int, actual: Actual) -> str:
     """Given a vmid that has no guest here, return where it is, as far as that is known."""
     if other := actual.elsewhere.get(vmid):
         state = ", which is offline" if other in actual.offline else ""
-        return f"it is on node {other}{state}, not on {actual.node}"
+        return f"it is on node {other}{state}, not on {actual.node}; declare it there"
     if vmid in actual.hidden:
         return f"the token may not see it, if it exists: it lacks VM.Audit on /vms/{vmid}"
-    return "there is no such guest"
+    return "there is no such guest; create it, or take it out of its file"
 
 
 def reason_for_good(desired: DesiredGuest, guest: ActualGuest) -> str:
     """Return why nothing may be done to a guest as long as it is what it is; empty if it may."""
     if guest.state is None:
-        return "PVE does not know its state"
+        return "PVE does not know its state; look at it in PVE"
     if desired.kind and desired.kind is not guest.kind:
-        return f"declared as {desired.kind}, but vmid {guest.vmid} is {guest.kind}"
-    return "it is a template" if guest.template else ""
+        return f"declared as {desired.kind}, but vmid {guest.vmid} is {guest.kind}; mend its kind"
+    template = "it is a template, which is never changed; take it out of its file"
+    return template if guest.template else ""
 
 
 def passing_reason(desired: DesiredGuest, guest: ActualGuest) -> str:
     """Return why nothing may be done to a guest for now; empty if it may."""
     if guest.lock:
-        return f"it is locked ({guest.lock})"
+        return f"locked ({guest.lock})"
     if guest.paused:
         return "it is paused; resume or stop it by hand"
     if _is_held_by_ha(desired, guest):

@@ -394,7 +394,8 @@ class Observer:
         """Given where PVE's listings make no sense, log what was not so the last time."""
         for where, what in odd.items():
             if where not in self._odd:
-                _log.warning("unexpected response from PVE: GET /%s: %s", where, what)
+                text = "unexpected response from PVE: GET /%s: %s; see `pvesh get /%s`"
+                _log.warning(text, where, what, where)
         self._odd = odd
 
 

@@ -232,7 +232,8 @@ class Brake:
         text += f"the limit, {self._limit(deed, source)}"
         if self._held.plan_id:
             size = f"{len(self._held.vmids)} of {self._held.declared} guests"
-            return f"{text}; {size} are held; felhom-agent approve {self._held.plan_id}"
+            approve = f"`felhom-agent approve {self._held.plan_id}` lets them pass"
+            return f"{text}; {size} are held; {approve}"
         return f"{text}; the next pass names what is held"
 
     def _limit(self, deed: Deed, source: Source) -> str:
@@ -244,7 +245,8 @@ class Brake:
         """Say once that something is beyond the limits and done all the same."""
         if deed not in counts.warned:
             counts.warned.add(deed)
-            text = "unusually large: more than %d guests are %s within an hour (%s); going on"
+            text = "unusually large: more than %d guests are %s within an hour (%s); going on; "
+            text += "see what it is with `felhom-agent plan`"
             extra = fields(UNUSUALLY_LARGE)
             _log.warning(text, len(counts.seen[deed]), deed, source, extra=extra)
 
@@ -263,7 +265,10 @@ class Brake:
 
 
 def _say_held(held: HeldPlan) -> None:
-    text = "unusually large: %d of %d guests are held; felhom-agent approve %s"
+    text = (
+        "unusually large: %d of %d guests are held; `felhom-agent plan` shows them, "
+        "`felhom-agent approve %s` lets them pass"
+    )
     extra = fields(UNUSUALLY_LARGE)
     _log.warning(text, len(held.vmids), held.declared, held.plan_id, extra=extra)
 

@@ -32,6 +32,7 @@ from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.reconciliation import Means, Reconciled, Reconciliation, Seen
 from felhom_agent.reconcile.recovery import Recovery
+from felhom_agent.service.names import Names
 
 # Seconds for lanes to notice that nobody waits for tasks any more.
 _CANCEL_TIMEOUT = 5.0
@@ -50,23 +51,28 @@ class Engine:
         brake: Brake,
         quorum: Quorum,
         settings: ReconcileConfig,
+        names: Names,
         clock: Callable[[], float] = time.monotonic,
         applies: Applies | None = None,
     ) -> None:
-        """`clock` tells monotonic seconds; `applies` is what people have told the agent to do."""
+        """`names` are what guests are called in the log; `clock` tells monotonic seconds; `applies`
+        is what people have told the agent to do.
+        """
         self._node = node
         self._operations = operations
         self._queue = queue
         self._holds = holds
         self.settings = settings
-        self._executor = Executor(node, operations, Gate(holds, brake, applies), settings)
+        gate = Gate(holds, brake, applies)
+        self._executor = Executor(node, operations, gate, settings, names)
         self._means = Means(
             node=node,
             operations=operations,
             planner=planner,
             quorum=quorum,
             executor=self._executor,
-            recovery=Recovery(node, operations),
+            recovery=Recovery(node, operations, names),
+            names=names,
             clock=clock,
             declared=lambda vmid: self.desired.guests.get(vmid),
         )
@@ -138,8 +144,13 @@ class Engine:
         actual = means.observe(action.vmid)
         if why := means.planner.plan(wanted, actual).withheld:
             raise Withheld(why)
+        guest = actual.guests.get(action.vmid)
         proposal = Proposal(
-            action, describe(action), means.declared(action.vmid), actual.config_of(action.vmid)
+            action,
+            describe(action),
+            means.declared(action.vmid),
+            actual.config_of(action.vmid),
+            name=guest.name if guest else "",
         )
         operation = self._executor.begin(proposal, key=key, expires=expires)
         after = means.planner.plan_after(wanted, means.observe(action.vmid), action)

@@ -33,6 +33,7 @@ from felhom_agent.proxmox.permit import Permit, PermitError
 from felhom_agent.reconcile.gate import Gate, Proposal
 from felhom_agent.service.events import GUEST_CHANGED, IN_FLIGHT, Event
 from felhom_agent.service.logging import fields
+from felhom_agent.service.names import Names
 
 _log = logging.getLogger(__name__)
 
@@ -51,8 +52,15 @@ class Executor:
     """
 
     def __init__(
-        self, node: Node, operations: Operations, gate: Gate, settings: ReconcileConfig
+        self,
+        node: Node,
+        operations: Operations,
+        gate: Gate,
+        settings: ReconcileConfig,
+        names: Names,
     ) -> None:
+        """`names` are what guests are called in the log."""
+        self._names = names
         self._node = node
         self._operations = operations
         self._gate = gate
@@ -85,7 +93,7 @@ class Executor:
         """Ask PVE for an action; return the operation and its UPID, if there is one."""
         action = proposal.action
         self._gate.ask(proposal)
-        operation = self._operations.begin(action, key=key, expires=expires)
+        operation = self._operations.begin(action, key=key, expires=expires, name=proposal.name)
         try:
             return operation, self._call(action, self._gate.ask(proposal))
         except (Held, Changed, Interrupted, Unsigned, PermitError) as error:
@@ -97,7 +105,7 @@ class Executor:
             self._operations.failed(operation, error.text, untouched=True)
             raise
         except OutcomeUnknown as error:
-            _log_unknown(operation, error)
+            self._log_unknown(operation, error)
             raise
 
     def confirm(self, operation: Operation, action: Action, plan: GuestPlan) -> Operation:
@@ -107,11 +115,12 @@ class Executor:
         """
         if _is_repeated(action, plan.actions):
             self._operations.failed(operation, "PVE said OK, but it does not show")
-            raise NoEffect(f"PVE accepted to {describe(action)}, but it does not show")
+            words = f"PVE accepted to {describe(action)}, but it does not show; look at its tasks"
+            raise NoEffect(words)
         operation = self._operations.succeeded(operation)
         _log.info(
-            "guest %d: done: %s",
-            action.vmid,
+            "%s: done: %s",
+            self._names.guest(action.vmid),
             describe(action),
             extra=_fields(operation, GUEST_CHANGED),
         )
@@ -145,19 +154,18 @@ class Executor:
             self._operations.failed(operation, error.text)
             raise
         except (StillRunning, Missing) as error:
-            _log_unknown(operation, error)
+            self._log_unknown(operation, error)
             raise
         return operation
 
-
-def _log_unknown(operation: Operation, error: FelhomError) -> None:
-    _log.warning(
-        "guest %d: not known yet what became of %s: %s",
-        operation.vmid,
-        operation.text,
-        error,
-        extra=_fields(operation, IN_FLIGHT),
-    )
+    def _log_unknown(self, operation: Operation, error: FelhomError) -> None:
+        _log.warning(
+            "%s: not known yet what became of %s: %s; that is looked up before anything is done",
+            self._names.guest(operation.vmid),
+            operation.text,
+            error,
+            extra=_fields(operation, IN_FLIGHT),
+        )
 
 
 def _fields(operation: Operation, event: Event) -> dict[str, object]:

@@ -33,7 +33,7 @@ class Proposal:
     `would` is all that the guest would be done to, in words; `declared` the guest's declaration in
     force (None: there is none, as for a job), `present` its configuration as it was last read.
     `ends_restart` tells that this is the Start that ends a restart of ours. `is_in_force` tells
-    whether the declaration that asks for it still is.
+    whether the declaration that asks for it still is. `name` is the guest's, for the journal.
     """
 
     action: Action
@@ -42,6 +42,7 @@ class Proposal:
     present: Mapping[str, object] = field(default_factory=lambda: EMPTY, repr=False)
     ends_restart: bool = False
     is_in_force: Callable[[], bool] = lambda: True
+    name: str = ""
 
 
 class Gate:
@@ -66,7 +67,8 @@ class Gate:
         if why and self._holds.closing:
             raise Interrupted(why)
         if why:
-            raise Held(f"{why}; would {proposal.would}")
+            observed = self._holds.only_observes(action.vmid)
+            raise Held(f"{why}; would {proposal.would}", observed=observed)
         if not proposal.ends_restart and (why := self._applies.objection(action)):
             raise NotShown(f"{why}; would {proposal.would}")
         _raise_if_destructive(proposal)

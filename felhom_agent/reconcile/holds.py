@@ -49,7 +49,8 @@ class InForce:
 @dataclass(frozen=True)
 class Hold:
     """One reason to change nothing, by somebody's word; `absolute` holds even the Start that ends
-    our own restart. `each`, where the hold has it, tells all that it holds.
+    our own restart, `observes` tells that guests are to be observed only. `each`, where the hold
+    has it, tells all that it holds.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Hold:
     absolute: bool = False
     by: str = "the agent"
     each: Callable[[], Iterable[InForce]] | None = None
+    observes: bool = False
 
 
 class Holds:
@@ -77,13 +79,15 @@ class Holds:
         absolute: bool = False,
         by: str = "the agent",
         each: Callable[[], Iterable[InForce]] | None = None,
+        observes: bool = False,
     ) -> None:
         """Given a hold's name and question, ask it from now on, in place of one of that name.
 
-        `by` is by whose word it holds, `each` what tells it in more detail.
+        `by` is by whose word it holds, `each` what tells it in more detail; `observes` tells that
+        it is no obstacle, but the wish that guests be observed only.
         """
         others = tuple(hold for hold in self._holds if hold.name != name)
-        self._holds = (*others, Hold(name, ask, absolute, by, each))
+        self._holds = (*others, Hold(name, ask, absolute, by, each, observes))
 
     def close(self) -> None:
         """Hold every guest for good: the agent is stopping."""
@@ -125,6 +129,11 @@ class Holds:
         if self.closing and not ends_restart:
             reasons.append(_CLOSING_REASON)
         return "; ".join(reason for reason in reasons if reason)
+
+    def only_observes(self, vmid: int) -> bool:
+        """Given a guest, return whether it is to be observed only, and nothing else holds it."""
+        holding = [hold.observes for hold in self._holds if hold.ask(vmid)]
+        return bool(holding) and all(holding) and not self.closing
 
     def _in_force(self, name: str, reason: str, by: str) -> InForce:
         since = self._since.get(name)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from felhom_agent.errors import (
     Busy,
     Denied,
     FelhomError,
     JournalError,
     NoQuorum,
+    OutcomeUnknown,
     PveError,
     Rejected,
     StillRunning,
@@ -15,10 +18,13 @@ from felhom_agent.errors import (
     Unsigned,
 )
 from felhom_agent.model import (
+    Action,
     Blocked,
     Outcome,
     Refused,
     Retry,
+    SetConfig,
+    Stop,
 )
 from felhom_agent.planning.granting import role_command
 from felhom_agent.planning.privileges import Required
@@ -29,17 +35,14 @@ _STRAGGLER = 5.0
 _DISOBEYED = ("got timeout", "container did not stop", "powerdown failed")
 
 
-def of_error(error: FelhomError, *, stopping: bool = False) -> Outcome:
-    """Given why an action or an observation failed, return the outcome.
-
-    `stopping` tells that the action was a Stop, whose timeout has a meaning of its own.
-    """
+def of_error(error: FelhomError, doing: Action | None = None) -> Outcome:
+    """Given why an action, or an observation (None), failed, return the outcome."""
     if isinstance(error, TaskFailed):
-        return _of_task(error, stopping=stopping)
+        return _of_task(error, doing)
     if isinstance(error, Denied):
         return Blocked(_how_to_grant(error))
     if isinstance(error, Rejected):
-        return _of_rejection(error)
+        return _of_rejection(error, doing)
     if isinstance(error, JournalError):
         return Blocked(f"nothing is changed while the journal cannot be written: {error}")
     if isinstance(error, NoQuorum):
@@ -50,32 +53,61 @@ def of_error(error: FelhomError, *, stopping: bool = False) -> Outcome:
         # A wait of its own, which is no failure: what takes its time is not tried less often.
         return Retry(error.retry_after or _STRAGGLER, str(error))
     text = error.text if isinstance(error, PveError) else str(error)
+    if isinstance(error, OutcomeUnknown) and doing is not None:
+        text = f"the answer to the {_noun(doing)} was lost, and it is looked up: {text}"
     return Retry(0.0, text)
 
 
-def _of_task(error: TaskFailed, *, stopping: bool) -> Outcome:
+def _of_task(error: TaskFailed, doing: Action | None) -> Outcome:
     if by_words(error.text) is NoQuorum:
         return Blocked(f"nothing is changed while the cluster has no quorum: {error.text}")
     if by_words(error.text) is Busy:
         return Retry(0.0, f"another task holds the guest: {error.text}")
-    if " is locked (" in error.text:
-        return Blocked(error.text)
-    if stopping and any(words in error.text for words in _DISOBEYED):
+    if lock := _lock_in(error.text):
+        return Blocked(lock)
+    if isinstance(doing, Stop) and any(words in error.text for words in _DISOBEYED):
         return Blocked(
             f"it did not shut down in time ({error.text}); shut it down by hand, or allow the "
-            f'hard stop with stop = "power-off" in its guest file'
+            f'hard stop with stop = "power-off" in its guest file',
+            upid=error.upid,
         )
     log = [line for line in error.log if not line.startswith("TASK ERROR")]
     said = f"{error.text} [{' | '.join(log)}]" if log else error.text
-    return Retry(0.0, f"its task failed: {said}")
+    failed = f"{_noun(doing)} failed"
+    # PVE's own words for a start that failed begin the same way (PVE: QemuServer.pm vm_start).
+    why = said if said.startswith(failed) else f"{failed}: {said}"
+    return Retry(0.0, why, upid=error.upid)
 
 
-def _of_rejection(error: Rejected) -> Outcome:
+def _noun(doing: Action | None) -> str:
+    """Return what was being done, as a noun: "start"."""
+    match doing:
+        case None:
+            return "its task"
+        case Stop():
+            return "shutdown"
+        case SetConfig():
+            return "change"
+        case _:
+            return "start"
+
+
+def _of_rejection(error: Rejected, doing: Action | None) -> Outcome:
+    refusal = f"PVE refuses {f'the {_noun(doing)}' if doing else 'it'}: {error.text}"
     if error.final:
-        return Refused(f"PVE refuses it: {error.text}")
-    if " is locked (" in error.text:
-        return Blocked(error.text)
-    return Retry(0.0, f"PVE refuses it: {error.text}")
+        return Refused(refusal)
+    if lock := _lock_in(error.text):
+        return Blocked(lock)
+    return Retry(0.0, refusal)
+
+
+def _lock_in(text: str) -> str:
+    """Return which lock PVE says that a guest has, in the words of a plan; empty if it says none.
+
+    PVE: AbstractConfig.pm check_lock, "VM is locked (backup)", "CT is locked (backup)".
+    """
+    found = re.search(r" is locked (\([^)]*\))", text)
+    return f"locked {found[1]}" if found else ""
 
 
 def _how_to_grant(error: Denied) -> str:

@@ -45,7 +45,10 @@ class Quorum:
     def note_lost(self) -> None:
         """Hear that PVE refused something for want of quorum."""
         if not self._doubted:
-            text = "the cluster has no quorum; guests are only observed until it has one again"
+            text = (
+                "the cluster has no quorum; guests are only observed until it has one again; "
+                "`pvecm status` tells which nodes are missing"
+            )
             _log.error(text, extra=fields(QUORUM_LOST))
         self._doubted = self._holds = True
 

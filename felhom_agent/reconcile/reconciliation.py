@@ -64,6 +64,7 @@ from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.recovery import Recovery
 from felhom_agent.service.events import INTERNAL_ERROR
 from felhom_agent.service.logging import fields, within
+from felhom_agent.service.names import Names
 from felhom_agent.service.origins import described
 
 _log = logging.getLogger(__name__)
@@ -115,13 +116,16 @@ class Means:
     quorum: Quorum
     executor: Executor
     recovery: Recovery
+    names: Names
     clock: Callable[[], float]
     declared: Callable[[int], DesiredGuest | None]
     """Given a vmid, returns its declaration as it is at this moment."""
 
     def observe(self, vmid: int) -> Actual:
         """Return a guest as it is now. Raise Unchanged if PVE cannot be asked."""
-        return self.node.observer.observe_guest(vmid)
+        actual = self.node.observer.observe_guest(vmid)
+        self.names.add({vmid: guest.name for vmid, guest in actual.guests.items()})
+        return actual
 
     def settle(self, vmid: int) -> bool:
         """Find out what became of what is in flight; return whether anything was.
@@ -173,20 +177,20 @@ class Reconciliation:
             result = self._reconcile()
         except Interrupted:
             if open_restart(self.vmid):
-                _log.warning(
-                    "guest %d: it %s", self.vmid, STOPPED_BY_US, extra=fields(vmid=self.vmid)
-                )
+                text = "%s: %s; the agent starts it when it runs again"
+                extra = fields(vmid=self.vmid)
+                _log.warning(text, self._means.names.guest(self.vmid), STOPPED_BY_US, extra=extra)
             raise
         except Held as error:
-            result = Reconciled(Blocked(str(error)), held=True)
+            result = Reconciled(Blocked(str(error), observed=error.observed), held=True)
         except FelhomError as error:
             if held := _wants_quorum(error):
                 self._means.quorum.note_lost()
-            stopping = isinstance(self._doing, Stop)
-            result = Reconciled(outcomes.of_error(error, stopping=stopping), held=held)
+            result = Reconciled(outcomes.of_error(error, self._doing), held=held)
         except Exception as error:  # a bug of ours must not take the daemon along
             extra = fields(INTERNAL_ERROR, vmid=self.vmid)
-            _log.exception("guest %d: internal error; please report it", self.vmid, extra=extra)
+            text = "%s: internal error; it is tried again; please report it"
+            _log.exception(text, self._means.names.guest(self.vmid), extra=extra)
             result = Reconciled(Retry(0.0, f"internal error: {described(error)}"))
         if not isinstance(result.outcome, Converged) and open_restart(self.vmid):
             # Said first, whatever else stands in the way.
@@ -197,8 +201,9 @@ class Reconciliation:
     def _withdrawn(self) -> Reconciled:
         """Return what comes of a guest that is no longer declared."""
         if self._means.operations.has_open_restart(self.vmid):
-            text = "guest %d: it %s, and its declaration was withdrawn; start it by hand"
-            _log.error(text, self.vmid, STOPPED_BY_US, extra=fields(vmid=self.vmid))
+            text = "%s: %s, and its declaration was withdrawn; start it by hand"
+            extra = fields(vmid=self.vmid)
+            _log.error(text, self._means.names.guest(self.vmid), STOPPED_BY_US, extra=extra)
         return Reconciled(Converged())
 
     def _reconcile(self) -> Reconciled:
@@ -336,6 +341,7 @@ class Reconciliation:
             ends_restart=isinstance(action, Start)
             and self._means.operations.has_open_restart(self.vmid),
             is_in_force=lambda: self._means.declared(self.vmid) == seen.declared,
+            name=seen.plan.name,
         )
 
 

@@ -58,6 +58,7 @@ from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.upid import Upid
 from felhom_agent.service.events import FOUND_OUT
 from felhom_agent.service.logging import fields
+from felhom_agent.service.names import Names
 
 _log = logging.getLogger(__name__)
 
@@ -70,9 +71,11 @@ _DOES_NOT_SHOW = "PVE said OK, but it does not show"
 class Recovery:
     """Settles operations; called on the lane of the operation's guest."""
 
-    def __init__(self, node: Node, operations: Operations) -> None:
+    def __init__(self, node: Node, operations: Operations, names: Names) -> None:
+        """`names` are what guests are called in the log."""
         self._node = node
         self._operations = operations
+        self._names = names
 
     def settle(self, operation: Operation, timeout: float) -> Operation:
         """Given an operation in flight, return it with its outcome recorded.
@@ -84,8 +87,8 @@ class Recovery:
         level = logging.WARNING if settled.state is State.UNKNOWN else logging.INFO
         _log.log(
             level,
-            "guest %d: found out: %s: %s%s",
-            settled.vmid,
+            "%s: found out: %s: %s%s",
+            self._names.guest(settled.vmid),
             settled.text,
             settled.state,
             f" ({settled.why})" if settled.why else "",
@@ -146,7 +149,7 @@ class Recovery:
         """Raise StillRunning while PVE may yet work on a request that was cut off."""
         left = self._window - self._operations.waited(operation)
         if left > 0:
-            raise StillRunning(f"PVE may yet begin {operation.text}", retry_after=left)
+            raise StillRunning(f"PVE may yet {operation.text}", retry_after=left)
 
     @property
     def _window(self) -> float:

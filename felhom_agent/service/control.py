@@ -312,7 +312,7 @@ class ControlServer:
                 raise ControlError(405, f"only {', '.join(methods)} is known here")
             raise ControlError(404, "there is nothing of that path")
         if route.owner_only and not caller.owner:
-            text = "control socket: %s was refused to %s; it needs root"
+            text = "control socket: %s was refused to %s; it needs root, or sudo"
             _log.warning(text, route.path, caller.name, extra=fields(CONTROLLED))
             raise ControlError(403, "this needs root")
         request.parameters(route.parameters)

@@ -53,9 +53,14 @@ class ControlRefused(FelhomError):
 
 
 def call(
-    path: Path, method: str, route: str, given: Mapping[str, Any] | None = None
+    path: Path,
+    method: str,
+    route: str,
+    given: Mapping[str, Any] | None = None,
+    timeout: float = TIMEOUT,
 ) -> dict[str, Any]:
-    """Given the socket, the method, the path and the fields of a request, return the answer.
+    """Given the socket, the method, the path and the fields of a request, return the answer; it
+    takes about `timeout` seconds at the most.
 
     Raise NoAgent if nobody answers, ControlRefused if the agent says no, FelhomError if the answer
     makes no sense.
@@ -66,18 +71,18 @@ def call(
         f"{method} {route} HTTP/1.1\r\nHost: localhost\r\n{kind}"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    status, found = _parsed(_exchanged(path, head.encode("ascii") + body))
+    status, found = _parsed(path, _exchanged(path, head.encode("ascii") + body, timeout))
     if 200 <= status < 300:
         return found
     raise ControlRefused(status, str(found.get("error", f"status {status}")))
 
 
-def _exchanged(path: Path, request: bytes) -> bytes:
+def _exchanged(path: Path, request: bytes, timeout: float) -> bytes:
     """Send a request, and return all that comes until the end."""
-    until = time.monotonic() + TIMEOUT
+    until = time.monotonic() + timeout
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        _connect(connection, path)
-        connection.settimeout(TIMEOUT)
+        _connect(connection, path, timeout)
+        connection.settimeout(timeout)
         try:
             connection.sendall(request)
         except (BrokenPipeError, ConnectionResetError):
@@ -103,10 +108,10 @@ def _received(connection: socket.socket, path: Path, until: float) -> bytes:
     raise FelhomError(f"{path}: the answer is longer than {MAX_ANSWER} bytes")
 
 
-def _connect(connection: socket.socket, path: Path) -> None:
+def _connect(connection: socket.socket, path: Path, seconds: float) -> None:
     # Where others wait to be accepted, a blocking connect waits for its turn, and one with Python's
     # own timeout fails at once (unix(7): EAGAIN).
-    timeout = struct.pack("ll", int(TIMEOUT), 0)
+    timeout = struct.pack("ll", max(1, int(seconds)), 0)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
     try:
         connection.connect(str(path))
@@ -120,7 +125,7 @@ def _connect(connection: socket.socket, path: Path) -> None:
         raise _broken(path, error) from None
 
 
-def _parsed(answer: bytes) -> tuple[int, dict[str, Any]]:
+def _parsed(path: Path, answer: bytes) -> tuple[int, dict[str, Any]]:
     """Return an answer's status and object. Raise FelhomError if it is not what an agent sends."""
     head, _, body = answer.partition(b"\r\n\r\n")
     found = _STATUS_LINE.match(head + b"\r\n")
@@ -129,7 +134,7 @@ def _parsed(answer: bytes) -> tuple[int, dict[str, Any]]:
     except (ValueError, RecursionError):
         data = None
     if found is None or not isinstance(data, dict):
-        raise FelhomError("the agent's answer was cut off, or makes no sense")
+        raise FelhomError(f"{path}: the agent's answer was cut off, or makes no sense")
     return int(found[1]), data
 
 

@@ -7,7 +7,8 @@ is made of this table (`catalog`), and so is the page of the manual.
 
 from __future__ import annotations
 
-import textwrap
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +38,39 @@ AGENT_STOPPED: Final = Event(
     "The agent has stopped",
     "Nothing needs to be done. What IN_FLIGHT counts goes on in PVE without the agent; its journal "
     "remembers it, and the next start finds out how it ended.",
+)
+CONFIG_UNUSABLE: Final = Event(
+    "config-unusable",
+    "7e1d1c6c5a0b4b0f9c0c5a8de2b64f31",
+    "felhom-agent cannot begin: its configuration is wrong (exit code 78)",
+    "The line names file, line and what is wrong. Mend it; `felhom-agent check` tells whether it "
+    "is good. Then, for the service, `systemctl start felhom-agent`: systemd does not try again by "
+    "itself.",
+)
+JOURNAL_DAMAGED: Final = Event(
+    "journal-damaged",
+    "b9c2f0a41d7e4c53a1f86be07d35c9a2",
+    "felhom-agent cannot begin: its journal is damaged (exit code 65)",
+    "The line names file and line. What was in flight is not known any more, so nothing is done, "
+    "and systemd does not try again by itself. `felhom-agent journal verify` shows the damage, "
+    "`felhom-agent journal repair` keeps what is good of it and the rest beside it; then "
+    "`systemctl start felhom-agent`.",
+)
+NOT_DONE: Final = Event(
+    "command-failed",
+    "3d9a6e5b8f2c47d1b0e4a7c61852fd90",
+    "felhom-agent ended with an error (exit code 1 or 75)",
+    "The line says why. Only one agent may run on a host: `systemctl status felhom-agent` tells "
+    "whether one does. A service is started again by systemd, five times in ten minutes; after "
+    "that `systemctl reset-failed felhom-agent` and `systemctl start felhom-agent`.",
+)
+BROKEN: Final = Event(
+    "agent-broken",
+    "c58e07b3a9f64e1d8d2b7f40e6a31c95",
+    "felhom-agent ended with a defect of its own (exit code 70)",
+    "Please report it, with the line, which names the place. Guests go on without the agent; "
+    "systemd starts it again, and what was in flight is settled then. `felhom-agent run --verbose` "
+    "tells how it got there, too.",
 )
 AGENT_WARNED: Final = Event(
     "agent-warned",
@@ -107,6 +141,13 @@ GUEST_CONVERGED: Final = Event(
     "c4df4666093947d28587e7fd3586b364",
     "A guest is as declared again",
     "Nothing needs to be done.",
+)
+GUEST_DIFFERS: Final = Event(
+    "guest-differs",
+    "e2f7b16d90c84a35b7d1c4e8a05f6392",
+    "A guest differs from its declaration, and is only observed",
+    "Nothing needs to be done, and nothing is: the guest, or this host, is in observe mode, or the "
+    "agent was started with --dry-run. `felhom-agent plan VMID` shows the difference.",
 )
 GUEST_RETRY: Final = Event(
     "guest-retry",
@@ -269,4 +310,21 @@ def catalog() -> str:
 def _entry(event: Event) -> str:
     lines = [f"-- {event.message_id}", f"Subject: {event.subject}", "Defined-By: felhom-agent",
              "Documentation: man:felhom-agent(1)", ""]  # fmt: skip
-    return "\n".join([*lines, *textwrap.wrap(event.advice, 78)]) + "\n"
+    return "\n".join([*lines, *_wrapped(event.advice)]) + "\n"
+
+
+_WIDTH = 78
+# What is quoted is a command: it is copied from there, so no line may end within it.
+_WORD = re.compile(r"(?:`[^`]*`|[^\s`])+")
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    """Yield a text in lines of at most 78 characters, broken between words and quoted commands."""
+    line = ""
+    for word in _WORD.findall(text):
+        if line and len(line) + 1 + len(word) > _WIDTH:
+            yield line
+            line = word
+        else:
+            line = f"{line} {word}".lstrip()
+    yield line

@@ -5,7 +5,11 @@ there, records go to journald's own protocol: the sentence as the message, and `
 `OP_ID=`, `UPID=`, `PASS=`, `OUTCOME=` and the like beside it, with the id of the kind of event and
 the place in the code. So `journalctl -u felhom-agent VMID=101` tells the story of one guest.
 Without python3-systemd the same record is a line on stderr with its priority in front (`<6>`) and
-the fields behind it; elsewhere the time stands in front.
+the fields behind it. Elsewhere a person reads it: the time stands in front of the sentence, and the
+fields come only where every detail is asked for (`--verbose`).
+
+What ends a command before it has done its work is told the same way (`complain_to_journald`), so
+that `journalctl -x` explains a start that failed.
 
 All that leaves is safe text (felhom_agent/redaction.py) and bounded: `MAX_MESSAGE`, `MAX_FIELD`,
 `MAX_FIELDS`. An error is one line, too, with its place in our code; the places that it came through
@@ -78,14 +82,16 @@ def within(**values: object) -> Iterator[None]:
 
 
 class TailFormatter(logging.Formatter):
-    """Prints a record as one line with its fields as the tail."""
+    """Prints a record as one line, with its fields as the tail unless that is not wanted."""
 
-    def __init__(self, *, priorities: bool) -> None:
+    def __init__(self, *, priorities: bool, tail: bool = True) -> None:
         super().__init__(datefmt="%Y-%m-%dT%H:%M:%S%z")
         self._priorities = priorities
+        self._tail = tail
 
     def format(self, record: logging.LogRecord) -> str:
-        tail = (f"{printable(k, MAX_FIELD)}={_quoted(v)}" for k, v in _fields(record))
+        found = _fields(record) if self._tail else []
+        tail = (f"{printable(k, MAX_FIELD)}={_quoted(v)}" for k, v in found)
         return printable(" ".join([self._head(record) + _sentence(record), *tail]), MAX_LINE)
 
     def _head(self, record: logging.LogRecord) -> str:
@@ -141,6 +147,17 @@ class JournaldHandler(logging.Handler):
             except Exception:  # whatever keeps it from being sent, it must not be lost
                 with suppress(Exception):
                     self._otherwise.emit(each)
+
+
+class _Sent(logging.Handler):
+    """Notes that a record was not taken by journald."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all = True
+
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
+        self.all = False
 
 
 def journal_fields(record: logging.LogRecord) -> dict[str, str]:
@@ -240,10 +257,11 @@ def to_journald() -> bool:
 
 
 def set_up(*, verbose: bool = False, node: str = "") -> None:
-    """Send all records from info (debug if `verbose`) to journald, with the node's name, or to
-    stderr. May be called again.
+    """Send all records from info (debug, and with their fields everywhere, if `verbose`) to
+    journald, with the node's name, or to stderr. May be called again.
     """
-    handler = _handler({"NODE": safe_text(node, MAX_FIELD)} if node else {})
+    always = {"NODE": safe_text(node, MAX_FIELD)} if node else {}
+    handler = _handler(always, verbose=verbose)
     logging.getLogger().handlers[:] = [handler]
     _OURS.setLevel(logging.DEBUG if verbose else logging.INFO)
     _quieten()
@@ -255,8 +273,23 @@ def log_warnings() -> None:
     """
     root = logging.getLogger()
     if not root.handlers:
-        root.handlers[:] = [LineHandler(PlainFormatter(priorities=to_journald()))]
+        journald = to_journald()
+        root.handlers[:] = [LineHandler(PlainFormatter(priorities=journald, tail=journald))]
         _quieten()
+
+
+def complain_to_journald(text: str, event: Event, send: Send | None = None) -> bool:
+    """Given what ended a command, and its kind of event, send it to journald, by `send` or as this
+    process can; return whether that was done: stderr leads there, and its protocol can be spoken.
+    """
+    send = send or _journald_send()
+    if send is None:
+        return False
+    record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "%s", (text,), None)
+    record.__dict__.update(fields(event))
+    sent = _Sent()
+    JournaldHandler(send, sent, {}).emit(record)
+    return sent.all
 
 
 def _quieten() -> None:
@@ -296,14 +329,21 @@ def uncaught_errors_logged() -> Iterator[None]:
         logging.captureWarnings(False)
 
 
-def _handler(always: Mapping[str, str]) -> logging.Handler:
+def _handler(always: Mapping[str, str], *, verbose: bool) -> logging.Handler:
     journald = to_journald()
-    lines = LineHandler(TailFormatter(priorities=journald))
+    lines = LineHandler(TailFormatter(priorities=journald, tail=journald or verbose))
+    send = _journald_send()
+    return lines if send is None else JournaldHandler(send, lines, always)
+
+
+def _journald_send() -> Send | None:
+    """Return what speaks journald's own protocol; None if stderr is not its, or nothing does."""
     # Without the socket libsystemd drops what it is given, and says nothing.
-    if journald and _JOURNALD.exists():
-        try:
-            from systemd import journal
-        except ImportError:
-            return lines
-        return JournaldHandler(journal.send, lines, always)
-    return lines
+    if not (to_journald() and _JOURNALD.exists()):
+        return None
+    try:
+        from systemd import journal
+    except ImportError:
+        return None
+    send: Send = journal.send
+    return send

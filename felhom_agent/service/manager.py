@@ -88,13 +88,15 @@ class ServiceManager:
             f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
         )
 
-    def stopping(self) -> None:
-        """Say that the service is about to end."""
-        self._say("STOPPING=1")
+    def stopping(self, sentence: str) -> None:
+        """Say that the service is about to end, and how it stands, which `systemctl status` shows
+        until it is started again.
+        """
+        self._say(f"STOPPING=1\nSTATUS={_shown(sentence)}")
 
     def status(self, sentence: str) -> None:
         """Say how it goes, in one line, if that is news."""
-        text = _bounded(safe_text(one_line(sentence), MAX_STATUS))
+        text = _shown(sentence)
         if text != self._status:
             self._status = text
             self._say(f"STATUS={text}")
@@ -106,7 +108,8 @@ class ServiceManager:
             return
         stuck = self.watchdog.overdue()
         if stuck != self._stuck and stuck:
-            _log.error("it takes too long: %s", "; ".join(stuck), extra=fields(STUCK))
+            text = "it takes too long: %s; systemd restarts the agent if it does not end soon"
+            _log.error(text, "; ".join(stuck), extra=fields(STUCK))
         self._stuck = stuck
         if not stuck:
             self._fed = now
@@ -118,10 +121,15 @@ class ServiceManager:
             self._notify(text)
         except Exception as error:  # the library's own, or the socket's
             if not self._unheard:
-                _log.warning("systemd cannot be told %s: %s", text.partition("=")[0], error)
+                words = "systemd cannot be told %s: %s; going on; see that it can be reached"
+                _log.warning(words, text.partition("=")[0], error)
             self._unheard = True
         else:
             self._unheard = False
+
+
+def _shown(sentence: str) -> str:
+    return _bounded(safe_text(one_line(sentence), MAX_STATUS))
 
 
 def _bounded(text: str) -> str:

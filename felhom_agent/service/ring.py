@@ -13,10 +13,11 @@ It belongs to the process, and outlives the agents that are assembled in it one 
 The numbers of another process begin anew: `run` tells which process they are of.
 
 Threads: any thread logs, so any thread may call `emit`, and any may call `excerpt`. `_entries_lock`
-guards the deque and the latest number together, so that numbers and order agree. Nothing is done
-under it but that: a record is made into an entry before, and a caller gets a tuple. So nobody waits
-for anybody longer than a copy of `CAPACITY` references takes. A signal handler must not log: the
-lock could be held by the thread that it interrupts.
+guards that a number is taken and its entry is there at once, so that no reader sees a gap. Nothing
+is done under it but that: a record is made into an entry before, and a reader gets a copy. So
+nobody waits for anybody longer than a copy of `CAPACITY` references takes. The lock is one that its
+holder may take again: Python may collect garbage anywhere, and a finalizer that fails is logged, on
+the thread that happens to be here. Then two entries may stand in the other order, so readers sort.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 from types import MappingProxyType
 from typing import Final
 
@@ -85,9 +86,9 @@ class Ring(logging.Handler):
         super().__init__()
         self._run = uuid.uuid4().hex
         self._started = now()
-        self._entries_lock = threading.Lock()
+        self._entries_lock = threading.RLock()
         self._entries: deque[EventEntry] = deque(maxlen=capacity)
-        self._newest = 0
+        self._numbers = count(1)
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -104,15 +105,15 @@ class Ring(logging.Handler):
             if (entry := _entry(record)) is None:
                 return
             with self._entries_lock:
-                self._newest += 1
-                self._entries.append(replace(entry, number=self._newest))
+                self._entries.append(replace(entry, number=next(self._numbers)))
 
     def excerpt(self, after: int = 0, vmid: int | None = None) -> Excerpt:
         """Return what is kept beyond the number `after`; with a `vmid` only what is of it."""
         with self._entries_lock:
-            kept, newest = tuple(self._entries), self._newest
+            copied = self._entries.copy()
+        kept = sorted(copied, key=lambda entry: entry.number)
+        oldest, newest = (kept[0].number, kept[-1].number) if kept else (0, 0)
         wanted = (entry for entry in kept if entry.number > after and vmid in (None, entry.vmid))
-        oldest = kept[0].number if kept else 0
         return Excerpt(self._run, self._started, oldest, newest, tuple(wanted))
 
 

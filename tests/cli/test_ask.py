@@ -63,14 +63,14 @@ def test_guests_are_named_or_all_are_meant(
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--config", str(site.write_config()), command, *words])
-    assert caught.value.code == 2
+    assert caught.value.code == 64
     assert "name guests by their VMID, or say --all" in capsys.readouterr().err
 
 
 def test_a_freeze_needs_its_reason(site: Site) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--config", str(site.write_config()), "freeze"])
-    assert caught.value.code == 2
+    assert caught.value.code == 64
 
 
 class TestSocket:

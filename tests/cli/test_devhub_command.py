@@ -47,10 +47,18 @@ def test_it_prints_keys_that_work_and_ends_with_ctrl_c(tmp_path: Path) -> None:
         assert process.wait(SOON) == 0
 
 
-@pytest.mark.parametrize("words", [["--db", "/nonexistent/x"], ["--port", "99999"]])
-def test_what_it_cannot_have_is_told_in_words(words: list[str]) -> None:
-    with devhub(*words) as process:
+def test_a_database_that_cannot_be_had_is_told_in_words() -> None:
+    with devhub("--db", "/nonexistent/x") as process:
         _, said = process.communicate(timeout=SOON)
     assert process.returncode == 1
     assert said.startswith("felhom-agent: the hub cannot begin: ")
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "x", "9" * 5000])
+def test_a_port_that_is_none_is_wrong_usage(port: str) -> None:
+    with devhub(f"--port={port}") as process:
+        _, said = process.communicate(timeout=SOON)
+    assert process.returncode == 64
+    assert "is no whole number from 0 to 65535" in said
+    assert said.count("\n") == 1

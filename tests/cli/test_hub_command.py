@@ -89,7 +89,7 @@ def test_beside_a_running_agent_nothing_is_changed(
     before = kept(directory)
     with lock.held(directory):
         code, out, err = felhom(what, "--yes")
-    assert (code, out) == (1, "")
+    assert (code, out) == (75, "")
     assert "another felhom-agent (pid" in err
     assert "stop it first" in err
     assert kept(directory) == before
@@ -122,7 +122,7 @@ def test_it_asks_on_a_terminal(
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     code, out, _ = felhom("forget")
     assert "This forgets generation 7" in out
-    assert "Go on? [y/N]" in out
+    assert "Do this? [y/N]" in out
     assert (code == 0, "Nothing was changed." in out) == (done, not done)
     assert (kept(directory).generation == 0) == done
 

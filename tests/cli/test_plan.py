@@ -74,7 +74,7 @@ def test_each_guest_has_its_changes_and_the_sum_comes_last(site: Site, felhom: F
         "  > start",
         "",
         "300 ?      WAITS  guests.toml:9",
-        "  ! waits: there is no such guest",
+        "  ! waits: there is no such guest; create it, or take it out of its file",
         "",
         "Plan: 1 to change, 1 to start; 1 waits, 1 as declared.",
         "Nothing was changed. To do it: felhom-agent apply 100",

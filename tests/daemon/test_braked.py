@@ -44,8 +44,8 @@ def test_stops_beyond_the_limit_are_held_until_they_are_approved(
     assert (
         "more guests would be stopped within an hour for the file than the limit, 2;" in outcome.why
     )
-    plan_id = outcome.why.partition("felhom-agent approve ")[2].partition(";")[0]
-    assert caplog.text.count(f"large: 3 of 5 guests are held; felhom-agent approve {plan_id}") == 1
+    plan_id = outcome.why.partition("felhom-agent approve ")[2].partition("`")[0]
+    assert caplog.text.count("large: 3 of 5 guests are held; `felhom-agent plan` ") == 1
     assert not agent.daemon.access().approve("000000000000")
     assert agent.daemon.access().approve(plan_id)
     agent.look()

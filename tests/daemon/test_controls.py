@@ -101,7 +101,7 @@ class TestStatus:
     ) -> None:
         site.declare(RUNNING + "[guest.200.config]\ncores = 1\n[guest.300]\n")
         agent = start()
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         wait_until(lambda: status(path)["counts"]["converged"] == 2)
         found = status(path)
         assert (found["node"], found["mode"], found["holds"]) == ("pve1", "enforce", [])
@@ -124,7 +124,7 @@ class TestStatus:
             'cipassword = "a-guests-password"\ncores = 2\n'
         )
         site.world.add("qemu", 101, {"cores": 1})
-        start(QUICK + 'mode = "observe"\n').wait_for("guest 200: blocked")
+        start(QUICK + 'mode = "observe"\n').wait_for("guest 200 dns: differs: ")
         wait_until(lambda: len(status(path)["guests"]) == 3)
         found = status(path)
         assert (found["mode"], [h["name"] for h in found["holds"]]) == ("observe", ["mode"])
@@ -215,6 +215,13 @@ class TestWhatAPersonAsks:
         assert seen_by(agent)["guests"][0]["next"] is None
         agent.hear(lambda: agent.scheduler.idle)
 
+    def test_who_waits_for_no_time_is_tried_at_no_time(self, site: Site, begin: Begin) -> None:
+        site.declare(RUNNING + "[guest.300]\n")
+        agent = begin(mode=Mode.OBSERVE)
+        agent.look()
+        found = [(each["outcome"], each["next"]) for each in seen_by(agent)["guests"]]
+        assert found == [("blocked", None), ("blocked", None)]
+
     def test_what_is_wrong_with_the_files_and_where(self, site: Site, begin: Begin) -> None:
         site.declare(RUNNING)
         agent = begin()
@@ -249,6 +256,14 @@ class TestWhatAPersonAsks:
         valid("status", found)
         assert found["held"] == {"plan": "3f9c2a71", "vmids": [101, 102]}
         assert status_of(daemon.access())["held"] is None
+
+    def test_when_the_node_is_looked_at_next(self, site: Site, begin: Begin) -> None:
+        agent = begin(interval=60.0)
+        begun = datetime.fromisoformat(seen_by(agent)["next_pass"]).timestamp()
+        assert begun == pytest.approx(site.clock(), abs=1.0)
+        agent.daemon._next_pass = agent.monotonic() + 60.0
+        due = datetime.fromisoformat(seen_by(agent)["next_pass"]).timestamp()
+        assert due == pytest.approx(site.clock() + 60.0, abs=1.0)
 
     def test_how_it_is_with_the_hub(self, site: Site, begin: Begin) -> None:
         config = load(site.write_config(QUICK + HUB))
@@ -355,11 +370,11 @@ class TestReconcile:
         site.declare(RUNNING)
         code, out, err = felhom("reconcile")
         assert (code, out, err) == (0, "Every guest is looked at now.\n", "")
-        wait_until(lambda: agent.count("guest 100: done: start") == 1)
+        wait_until(lambda: agent.count("guest 100 web: done: start") == 1)
         assert agent.count("every guest is looked at now, by the word of") == 1
         site.world.stop(100)
         assert done(asked(path, "POST", "/v1/reconcile")) == (True, "Every guest is looked at now.")
-        agent.wait_for("guest 100: done: start", times=2)
+        agent.wait_for("guest 100 web: done: start", times=2)
         assert agent.end() == 0
 
     def test_who_asks_a_thousand_times_is_answered_by_one_look(self, begin: Begin) -> None:
@@ -525,8 +540,8 @@ class TestSuspensions:
         assert second == "`felhom-agent resume 100` ends it."
         site.declare(RUNNING + '[guest.200]\nstate = "running"\n')
         assert felhom("reconcile")[0] == 0
-        agent.wait_for("guest 200: done: start")
-        agent.wait_for("guest 100: blocked: paused until ")
+        agent.wait_for("guest 200 dns: done: start")
+        agent.wait_for("guest 100 web: waits: paused until ")
         found = status(path)
         assert [(h["name"], h["vmid"]) for h in found["holds"]] == [("pause", 100)]
         (paused,) = found["suspensions"]
@@ -534,9 +549,9 @@ class TestSuspensions:
         assert 7000 < paused["left"] <= 7200
         assert site.world.config(100)["cores"] == 1
         code, out, _ = felhom("resume", "100")
-        assert (code, out) == (0, "Guest 100 is paused no more.\n")
-        agent.wait_for("guest 100: done: start")
-        assert felhom("resume", "100")[1] == "Guest 100 was not paused.\n"
+        assert (code, out) == (0, "Guest 100 web is paused no more.\n")
+        agent.wait_for("guest 100 web: done: start")
+        assert felhom("resume", "100")[1] == "Guest 100 web was not paused.\n"
         assert agent.end() == 0
 
     def test_all_can_be_paused_and_each_guest_by_itself(
@@ -569,12 +584,12 @@ class TestSuspensions:
         assert agent.end() == 0
         site.declare(RUNNING)
         again = start(SLOW)
-        again.wait_for("guest 100: blocked: frozen until ")
+        again.wait_for("guest 100 web: waits: frozen until ")
         found = status(path)
         assert (found["mode"], [h["name"] for h in found["holds"]]) == ("observe", ["freeze"])
         assert site.devnode.mutations == ()
         assert felhom("thaw")[:2] == (0, "The freeze has ended.\n")
-        again.wait_for("guest 100: done: start")
+        again.wait_for("guest 100 web: done: start")
         assert again.end() == 0
 
     def test_who_said_it_is_logged(
@@ -633,7 +648,7 @@ class TestHub:
         code, out, err = felhom("hub", "unblock", "--yes")
         assert (code, err) == (0, "")
         assert out.startswith("The hub no longer blocks this host")
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         assert felhom("hub", "unblock", "--yes")[0] == 0
         code, out, err = felhom("hub", "forget", "--yes")
         assert (code, err) == (0, "")
@@ -724,7 +739,7 @@ class TestProcess:
     ) -> None:
         site.declare(RUNNING)
         agent = start(QUICK + '[control]\nsocket = "missing/control.sock"\n')
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         assert agent.end() == 0
         assert agent.count("there is no control socket: ") == 1
 
@@ -733,7 +748,7 @@ class TestProcess:
     ) -> None:
         site.declare(RUNNING)
         agent = start(QUICK + '[control]\nsocket = ""\n')
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         assert not path.exists()
         code, _, err = felhom("reconcile")
         assert (code, "has no control socket" in err) == (1, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +18,8 @@ from felhom_agent.daemon.loop import RELOAD, STOP, Daemon
 from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import replay
-from felhom_agent.model import Blocked, Retry
+from felhom_agent.model import Blocked, Mode, Retry
+from felhom_agent.service.events import GUEST_DIFFERS
 from tests.conftest import Site
 from tests.process import SOON, Process, wait_until
 
@@ -46,11 +49,99 @@ RUNNING = '[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n'
 def test_it_converges_heals_and_stops_cleanly(site: Site, start: Start) -> None:
     site.declare(RUNNING)
     agent = start()
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     site.world.stop(100)
-    agent.wait_for("guest 100: done: start", times=2)
+    agent.wait_for("guest 100 web: done: start", times=2)
     assert agent.end() == 0
-    assert any(line.endswith("stopped drained=yes in_flight=0") for line in agent.lines)
+    assert any(line.endswith("stopped; nothing is in flight") for line in agent.lines)
+
+
+def test_it_says_whom_it_keeps_and_what_a_reload_found(site: Site, start: Start) -> None:
+    site.declare(RUNNING)
+    agent = start()
+    agent.wait_for(
+        f"keeps 1 guest of node pve1 ({site.devnode.endpoint}), every 1 s",
+    )
+    agent.wait_for("guest 100 web: done: start")
+    site.declare(RUNNING.replace("cores = 2", "cores = 3"))
+    site.declare('[guest.200]\nstate = "running"\n', "dns.toml")
+    agent.send(signal.SIGHUP)
+    agent.wait_for("reloaded: 2 guests declared")
+    agent.wait_for("guest 200 dns: done: start")
+    (site.guests_directory / "dns.toml").unlink()
+    agent.send(signal.SIGHUP)
+    agent.wait_for("reloaded: 1 guest declared")
+    assert agent.end() == 0
+
+
+def test_a_reload_names_what_it_found_that_was_not_in_force(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    site.declare(RUNNING)
+    config = load(site.write_config(QUICK))
+    with assembled(config) as parts:
+        daemon = Daemon(config, parts)
+        daemon.begin()
+        assert daemon.run_pass()
+        site.declare(RUNNING.replace("cores = 2", "cores = 3"))
+        site.declare("[guest.200.config]\ncores = 1\n", "dns.toml")
+        daemon._reload()
+        assert caplog.messages[-1] == "reloaded: 2 guests declared; new: 200; changed: 100"
+        daemon.run_pass()
+        site.declare("", "guests.toml")
+        site.declare("[guest.200.config]\ncorse = 1\n", "dns.toml")
+        daemon._reload()
+        assert caplog.messages[-1].startswith("reloaded: 2 guests declared; ")
+        assert "files: " in daemon._sentence()
+        path = site.directory / "agent.toml"
+        path.write_text(path.read_text() + "[nonsense]\n")
+        daemon._reload()
+        assert caplog.messages[-1].startswith("agent.toml has errors, and the one in force stays")
+        assert "agent.toml:" in daemon._sentence()
+        site.write_config(QUICK)
+        daemon._reload()
+        assert "agent.toml:" not in daemon._sentence()
+
+
+def test_what_differs_under_observe_mode_is_told_and_warned_of_nowhere(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    site.declare(RUNNING + '[guest.200]\nmode = "observe"\nstate = "running"\n')
+    config = site.config(mode=Mode.OBSERVE)
+    with assembled(config) as parts:
+        daemon = Daemon(config, parts)
+        daemon.begin()
+        assert not daemon.run_pass()
+        told = {r.__dict__["fields"]["vmid"]: r for r in caplog.records if "vmid" in fields_of(r)}
+        assert told.keys() == {100, 200}
+        for record in told.values():
+            assert record.__dict__["event"] is GUEST_DIFFERS
+            assert record.levelno == logging.INFO
+            assert ": differs: " in record.getMessage()
+        assert daemon._sentence().startswith(
+            "nothing is changed in observe mode; 2 only observed: 100 web: "
+        )
+    assert "watches 2 guests of node pve1" in caplog.text
+    assert ", changes nothing" in caplog.text
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    found: dict[str, object] = record.__dict__.get("fields", {})
+    return found
+
+
+def test_a_start_that_fails_is_told_with_its_words_and_where_its_log_is(
+    site: Site, start: Start
+) -> None:
+    site.world.behave(100, Behaviour(start_error="start failed: QEMU exited with code 1"))
+    site.declare(RUNNING)
+    agent = start()
+    agent.wait_for("guest 100 web: start failed: ")
+    assert agent.end() == 0
+    (line,) = [line for line in agent.lines if "start failed" in line]
+    assert re.search(r"; again in \d+ s\. Log: pvenode task log UPID:pve1:\S+:qmstart:100:", line)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -69,7 +160,7 @@ def test_a_hangup_reads_guests_and_settings_anew_at_once(site: Site, start: Star
     site.write_config("[reconcile]\ninterval = 50000\nparallel = 1\n")
     agent.send(signal.SIGHUP)
     agent.wait_for("reloaded")
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     assert agent.end() == 0
 
 
@@ -128,7 +219,7 @@ def test_a_hangup_that_moves_the_guest_files_looks_there(site: Site, start: Star
     path.write_text(path.read_text().replace("guests.d", "other.d").replace('"pve1"', '"pve9"'))
     agent.send(signal.SIGHUP)
     agent.wait_for("takes effect at a restart (systemctl restart felhom-agent): [proxmox] node")
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     assert agent.end() == 0
 
 
@@ -150,8 +241,8 @@ def test_killed_in_the_middle_of_a_task_and_started_again_it_does_nothing_twice(
     assert agent.end(signal.SIGKILL) == -signal.SIGKILL
     site.clock.pass_by(2000)
     again = start()
-    again.wait_for("guest 100: found in flight: Start(vmid=100)")
-    again.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+    again.wait_for("guest 100: found in flight: start")
+    again.wait_for("found out: start: succeeded")
     assert again.end() == 0
     asked = [r.path.rpartition("/")[2] for r in site.devnode.mutations]
     assert asked == ["config", "start"]
@@ -165,7 +256,7 @@ def test_a_stop_during_a_task_leaves_it_in_the_journal(site: Site, start: Start)
     agent = start(settings=QUICK.replace("drain_timeout = 1", "drain_timeout = 0"))
     wait_until(lambda: is_waited_for(site))
     assert agent.end() == 0
-    agent.wait_for("guest 100: left in flight: Start(vmid=100)")
+    agent.wait_for("guest 100 web: left in flight: start")
 
 
 def test_a_node_that_goes_away_is_told_once_and_once_when_it_is_back(
@@ -221,7 +312,7 @@ def test_a_second_agent_is_refused_politely(site: Site, start: Start) -> None:
     first = start()
     first.wait_for("felhom-agent 0")
     second = start()
-    assert second.end(None) == 1
+    assert second.end(None) == 75
     assert any(f"another felhom-agent (pid {first.pid})" in line for line in second.lines)
     assert first.end() == 0
 
@@ -279,7 +370,7 @@ def test_a_lost_answer_is_settled_even_if_the_guest_is_as_declared_by_then(
     site.declare('[guest.100]\nstate = "running"\n')
     site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
     agent = start(settings=QUICK.replace("backoff_first = 0.1", "backoff_first = 3"))
-    agent.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+    agent.wait_for("found out: start: succeeded")
     assert agent.end() == 0
     assert len(site.devnode.mutations) == 1
 
@@ -300,7 +391,7 @@ def test_a_file_that_is_absurd_stops_neither_the_start_nor_the_others(
     site.declare("x = " + "9" * 5000, name="number.toml")
     site.declare("x = " + "[" * 5000 + "]" * 5000, name="nested.toml")
     agent = start()
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     path = site.directory / "agent.toml"
     path.write_text(path.read_text().replace("interval = 1", f"interval = {'9' * 400}"))
     agent.send(signal.SIGHUP)
@@ -319,7 +410,7 @@ def test_observe_mode_that_a_reload_asks_for_takes_effect_and_is_taken_back(
     agent.send(signal.SIGHUP)
     agent.wait_for("reloaded")
     site.world.stop(100)
-    agent.wait_for("guest 100: blocked: nothing is changed in observe mode; would start")
+    agent.wait_for("guest 100 web: differs: nothing is changed in observe mode; would start")
     assert not site.world.running(100)
     site.write_config(QUICK)
     agent.send(signal.SIGHUP)
@@ -330,7 +421,7 @@ def test_observe_mode_that_a_reload_asks_for_takes_effect_and_is_taken_back(
 def test_a_dry_run_of_the_command_line_outlives_every_reload(site: Site, start: Start) -> None:
     site.declare(RUNNING)
     agent = start("--dry-run")
-    agent.wait_for("guest 100: blocked: nothing is changed in observe mode")
+    agent.wait_for("guest 100 web: differs: nothing is changed in observe mode")
     agent.send(signal.SIGHUP)
     agent.wait_for("reloaded")
     site.world.edit(100, {"cores": 3})

@@ -213,7 +213,7 @@ def test_a_wait_for_what_takes_its_time_is_no_failure_and_has_its_own_end(
     agent.later(5)
     outcome = agent.outcome()
     assert isinstance(outcome, Retry)
-    assert "PVE may yet begin Start" in outcome.why
+    assert "PVE may yet start" in outcome.why
     assert 0 < outcome.delay <= 10
     site.clock.pass_by(60)
     agent.later(outcome.delay)
@@ -234,7 +234,7 @@ def test_a_retry_is_said_once_as_long_as_its_reason_is_the_same(
         agent.monotonic.pass_by(700)
         agent.scheduler.retry()
     agent.hear(lambda: agent.scheduler.idle)
-    said = [r.getMessage() for r in caplog.records if "guest 100: retry" in r.getMessage()]
+    said = [r.getMessage() for r in caplog.records if "; again in " in r.getMessage()]
     assert len(said) == 1
 
 
@@ -513,7 +513,7 @@ def test_other_threads_see_an_immutable_snapshot(site: Site, begin: Begin) -> No
     site.declare("[guest.100.config]\ncores = 3\n")
     agent.look()
     assert before[100].outcome == Converged()
-    assert agent.scheduler.statuses[100].outcome == Blocked("it is locked (backup)")
+    assert agent.scheduler.statuses[100].outcome == Blocked("locked (backup)")
 
 
 def test_a_reload_lets_every_guest_be_due(site: Site, begin: Begin) -> None:

@@ -190,5 +190,5 @@ def running(host: Host) -> Host:
     """A host whose agent is configured and has brought guest 100 in line."""
     host.write_demo()
     host.start()
-    host.wait_for("guest 100: done: start")
+    host.wait_for("guest 100 web: done: start")
     return host

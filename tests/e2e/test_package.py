@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import AGENT, Host
+from tests.e2e.machine import Machine
 
 pytestmark = pytest.mark.e2e
 
@@ -49,15 +52,15 @@ def test_the_configuration_it_brings_is_good_as_it_stands(host: Host) -> None:
 def test_an_upgrade_restarts_it_once_and_loses_nothing(running: Host) -> None:
     machine = running.machine
     before = machine.shell("cat /etc/felhom-agent/agent.toml")
-    operations = machine.run("felhom-agent", "history").stdout
+    operations = _history(machine)
     first = running.pid()
     machine.shell("apt-get -q install /mnt/newer/*.deb")
     assert running.pid() not in (0, first)
     running.machine.wait_until(lambda: len(running.said("FELHOM_EVENT=agent-started")) == 2, "up")
     assert machine.shell("cat /etc/felhom-agent/agent.toml") == before
-    assert machine.run("felhom-agent", "history").stdout.startswith(operations)
+    assert _history(machine)[: len(operations)] == operations
     running.hands("stop", 100)
-    running.wait_for("guest 100: done: start", times=2)
+    running.wait_for("guest 100 web: done: start", times=2)
     assert machine.run("systemctl", "is-enabled", AGENT, check=False).stdout.strip() == "disabled"
 
 
@@ -94,3 +97,9 @@ def test_lintian_has_nothing_to_say(shared: Path) -> None:
         check=False,
     )
     assert (said.returncode, said.stdout) == (0, ""), said.stdout
+
+
+def _history(machine: Machine) -> list[Any]:
+    found = json.loads(machine.run("felhom-agent", "history", "--json").stdout)
+    operations: list[Any] = found["operations"]
+    return operations

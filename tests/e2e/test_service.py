@@ -24,22 +24,24 @@ class TestStart:
             "NotifyAccess": "main",
             "Type": "notify",
         }
-        host.wait_for("guest 100: done: start")
+        host.wait_for("guest 100 web: done: start")
         assert host.hands("looks") > before
         assert host.hands("config", 100)["cores"] == 2
 
     def test_its_status_is_a_sentence(self, running: Host) -> None:
         running.machine.wait_until(
-            lambda: running.machine.show(AGENT, "StatusText")["StatusText"] == "1 guest converged",
+            lambda: (
+                running.machine.show(AGENT, "StatusText")["StatusText"] == "1 guest as declared"
+            ),
             "all is well",
         )
         running.hands("lock", 100, "backup")
         running.hands("stop", 100)
         running.machine.wait_until(
-            lambda: "1 blocked: 100 " in running.machine.show(AGENT, "StatusText")["StatusText"],
-            "the status names who is blocked",
+            lambda: "1 waits: 100 web: " in running.machine.show(AGENT, "StatusText")["StatusText"],
+            "the status names who waits",
         )
-        assert "it is locked (backup)" in running.machine.show(AGENT, "StatusText")["StatusText"]
+        assert "locked (backup)" in running.machine.show(AGENT, "StatusText")["StatusText"]
 
     def test_a_node_that_does_not_answer_is_waited_for_and_told_once(self, host: Host) -> None:
         host.write_demo()
@@ -51,7 +53,7 @@ class TestStart:
         host.begin_node()
         host.write_demo()
         host.machine.run("systemctl", "restart", AGENT)
-        host.wait_for("guest 100: done: start")
+        host.wait_for("guest 100 web: done: start")
         host.machine.run("systemctl", "stop", "node")
         host.wait_for("the node cannot be observed", times=2)
         assert len(host.said("FELHOM_EVENT=node-away")) == 2
@@ -79,7 +81,10 @@ class TestStart:
         status = host.machine.run("systemctl", "status", AGENT, check=False).stdout
         assert words in status
         assert "Traceback" not in status
-        assert [e["PRIORITY"] for e in host.said() if words in e["MESSAGE"]] == ["3"]
+        (said,) = [entry for entry in host.said() if words in entry["MESSAGE"]]
+        assert (said["PRIORITY"], said["FELHOM_EVENT"]) == ("3", "config-unusable")
+        explained = host.machine.run("journalctl", "-x", "-u", AGENT, "--no-pager").stdout
+        assert "felhom-agent cannot begin: its configuration is wrong" in explained
 
     def test_a_damaged_journal_is_not_tried_again_and_repaired_as_its_owner(
         self, running: Host
@@ -90,6 +95,7 @@ class TestStart:
         assert machine.run("systemctl", "start", AGENT, check=False).returncode != 0
         state = machine.show(AGENT, "NRestarts", "ExecMainStatus")
         assert state == {"NRestarts": "0", "ExecMainStatus": "65"}
+        assert len(running.said("FELHOM_EVENT=journal-damaged")) == 1
         repair = ("felhom-agent", "journal", "repair")
         refused = machine.run(*repair, check=False)
         assert refused.returncode == 1
@@ -101,7 +107,7 @@ class TestStart:
 class TestJournald:
     def test_the_story_of_one_guest_can_be_asked_for(self, running: Host) -> None:
         (done,) = running.said("VMID=100", "ACTION=Start", "FELHOM_EVENT=guest-changed")
-        assert done["MESSAGE"] == "guest 100: done: start"
+        assert done["MESSAGE"] == "guest 100 web: done: start"
         assert done["PRIORITY"] == "6"
         assert done["UPID"].startswith("UPID:pve1:")
         assert len(done["OP_ID"]) == 12
@@ -112,7 +118,7 @@ class TestJournald:
         assert int(done["CODE_LINE"]) > 0
         running.hands("lock", 100, "backup")
         running.hands("stop", 100)
-        running.wait_for("guest 100: blocked")
+        running.wait_for("guest 100 web: waits: locked (backup)")
         assert [e["PRIORITY"] for e in running.said("VMID=100", "OUTCOME=blocked")] == ["4"]
 
     def test_an_entry_is_explained(self, running: Host) -> None:
@@ -134,13 +140,14 @@ class TestReload:
     def test_a_reload_applies_a_new_guest_file(self, host: Host) -> None:
         host.write_demo(AGENT_TOML.replace("interval = 1", "interval = 86400"))
         host.start()
-        host.wait_for("guest 100: done: start")
+        host.wait_for("guest 100 web: done: start")
         host.machine.write("/etc/felhom-agent/guests.d/second.toml", SECOND.partition("\n[")[0])
         host.machine.write(
             "/etc/felhom-agent/guests.d/second.toml", '[guest.101]\nstate = "running"\n'
         )
         host.machine.run("systemctl", "reload", AGENT)
-        host.wait_for("guest 101: done: start")
+        host.wait_for("reloaded: 2 guests declared; new: 101")
+        host.wait_for("guest 101 dns: done: start")
         assert host.machine.show(AGENT, "ActiveState", "NRestarts") == {
             "ActiveState": "active",
             "NRestarts": "0",
@@ -149,9 +156,11 @@ class TestReload:
     def test_a_reload_of_a_wrong_file_leaves_the_service_up(self, running: Host) -> None:
         running.machine.shell("echo '[nonsense' >> /etc/felhom-agent/agent.toml")
         running.machine.run("systemctl", "reload", AGENT)
-        running.wait_for("the configuration has errors; the one in force stays")
+        running.wait_for(
+            "agent.toml has errors, and the one in force stays; guest files were read: "
+        )
         running.hands("stop", 100)
-        running.wait_for("guest 100: done: start", times=2)
+        running.wait_for("guest 100 web: done: start", times=2)
 
 
 class TestDeath:
@@ -161,13 +170,13 @@ class TestDeath:
         host.write_demo()
         host.hands("behave", 100, SLOW)
         host.start()
-        host.wait_for("guest 100: done: set cores")
+        host.wait_for("guest 100 web: done: set cores")
         host.machine.wait_until(lambda: len(host.hands("asked")) == 2, "the start is asked for")
         first = host.pid()
         host.machine.run("kill", "-STOP", str(first))
         host.machine.wait_until(lambda: host.pid() not in (0, first), "systemd restarts it")
-        host.wait_for("guest 100: found in flight: Start(vmid=100)")
-        host.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+        host.wait_for("guest 100: found in flight: start")
+        host.wait_for("found out: start: succeeded")
         assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
         manager = host.machine.journal(f"UNIT={AGENT}.service")
         assert any("Watchdog timeout" in e["MESSAGE"] for e in manager)
@@ -180,7 +189,7 @@ class TestDeath:
         first = host.pid()
         host.machine.run("kill", "-KILL", str(first))
         host.machine.wait_until(lambda: host.pid() not in (0, first), "systemd restarts it")
-        host.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+        host.wait_for("found out: start: succeeded")
         assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
 
     def test_a_stop_during_a_task_ends_in_time_and_the_next_start_finishes_the_operation(
@@ -196,9 +205,11 @@ class TestDeath:
             "ActiveState": "inactive",
         }
         (left,) = host.said("FELHOM_EVENT=operation-in-flight")
-        assert left["MESSAGE"] == "guest 100: left in flight: Start(vmid=100)"
+        assert str(left["MESSAGE"]).startswith("guest 100 web: left in flight: start; ")
+        status = host.machine.show(AGENT, "StatusText")["StatusText"]
+        assert status == "stopped; 1 task goes on in PVE"
         host.start()
-        host.wait_for("guest 100: found out: Start(vmid=100): succeeded")
+        host.wait_for("found out: start: succeeded")
         assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
 
 
@@ -232,9 +243,9 @@ class TestControlSocket:
             assert "only root and members of the group felhom-admin" in refused.stderr
         machine.run(AGENT, "freeze", "--why", "moving")
         running.hands("stop", 100)
-        running.wait_for("guest 100: blocked: frozen by root: moving")
+        running.wait_for("guest 100 web: waits: frozen by root: moving")
         machine.run(AGENT, "thaw")
-        running.wait_for("guest 100: done: start", times=2)
+        running.wait_for("guest 100 web: done: start", times=2)
         told = [str(e["MESSAGE"]) for e in running.said("FELHOM_EVENT=control-asked")]
         assert "/v1/thaw was refused to a member of felhom-admin" in " ".join(told)
 
@@ -341,7 +352,7 @@ class TestConfinement:
         )
         machine.run("systemctl", "daemon-reload")
         host.start()
-        host.wait_for("guest 100: done: start")
+        host.wait_for("guest 100 web: done: start")
 
     @staticmethod
     def _inside(host: Host, script: str, *, check: bool = True) -> str:

@@ -22,7 +22,8 @@ _PATH = Path("journal.jsonl")
 _TIME = "2026-11-25T12:00:00.000+00:00"
 _GOOD: tuple[Record, ...] = (
     {"op": "019a00000001", "state": "intent", "begun": _TIME, "vmid": 101, "kind": "qemu",
-     "action": "SetConfig", "text": "t", "wanted": {"cores": "2"}, "key": "k", "expires": 1.5},
+     "action": "SetConfig", "text": "t", "wanted": {"cores": "2"}, "key": "k", "expires": 1.5,
+     "name": "web"},
     {"op": "019a00000001", "state": "task", "upid": "UPID:x", "begun": _TIME, "vmid": 101,
      "kind": "qemu", "action": "SetConfig", "text": "t"},
     {"op": "019a00000001", "state": "failed", "ended": _TIME, "why": "w", "untouched": True},

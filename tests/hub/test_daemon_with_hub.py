@@ -40,13 +40,13 @@ def test_what_the_hub_desires_is_brought_about_and_reported(
     hub.store.desire("pve1", STATE)
     agent = Process(configured)
     agent.wait_for("generation 1 of the hub is in force")
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     assert agent.end() == 0
     assert site.world.config(100)["cores"] == 2
     again = Process(configured)
     wait_until(lambda: hub.store.hosts()[0].report["agent"]["generation"] == 1)
     site.world.stop(100)
-    again.wait_for("guest 100: done: start")
+    again.wait_for("guest 100 web: done: start")
     assert again.end() == 0
 
 
@@ -55,14 +55,14 @@ def test_with_the_hub_away_the_last_good_generation_stays_in_force(
 ) -> None:
     hub.store.desire("pve1", STATE)
     agent = Process(configured)
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     assert agent.end() == 0
     with scripted_hub() as gone:
         path = configure(site, gone.url, "any")
     site.world.stop(100)
     again = Process(path)
     again.wait_for("no report reached the hub")
-    again.wait_for("guest 100: done: start")
+    again.wait_for("guest 100 web: done: start")
     assert again.end() == 0
 
 
@@ -104,9 +104,9 @@ def test_a_damaged_memory_of_the_hub_stops_nobody_and_is_one_line(
     (site.directory / "journal" / "hub.json").write_bytes(b"garbage")
     agent = Process(configured)
     agent.wait_for("hub.json: is damaged; it is set aside as hub.json.damaged")
-    agent.wait_for("guest 200: done: start")
+    agent.wait_for("guest 200 dns: done: start")
     agent.wait_for("generation 1 of the hub is in force")
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     assert agent.end() == 0
     assert agent.count("is damaged") == 1
 
@@ -116,7 +116,7 @@ def test_a_guest_that_was_not_named_for_the_hub_is_left_alone_and_told_once(
 ) -> None:
     hub.store.desire("pve1", {"guest": {"100": {"state": "running"}, "200": {"state": "running"}}})
     agent = Process(configured)
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     assert agent.end() == 0
     assert agent.count("[hub] guests in agent.toml does not name 200") == 1
     assert not site.world.running(200)
@@ -130,7 +130,7 @@ def test_without_the_nodes_figures_passes_go_on_and_the_report_follows_once_they
     site.devnode.faults.add(Fault("GET", "nodes/pve1/status$", "status:595", times=10_000))
     agent = Process(configured)
     agent.wait_for("no report to the hub")
-    agent.wait_for("guest 200: done: start")
+    agent.wait_for("guest 200 dns: done: start")
     assert hub.store.hosts()[0].seen == 0
     site.devnode.faults.clear()
     wait_until(lambda: bool(hub.store.hosts()[0].seen))
@@ -220,9 +220,9 @@ def test_a_file_that_is_removed_just_before_a_reload_leaves_its_guest_to_the_hub
     hub.store.desire("pve1", STATE)
     agent = Process(configured)
     agent.wait_for("generation 1 of the hub is in force")
-    agent.wait_for("guest 100: done: set cores")
+    agent.wait_for("guest 100 web: done: set cores")
     (site.guests_directory / "guests.toml").unlink()
     agent.send(signal.SIGHUP)
-    agent.wait_for("guest 100: done: start")
+    agent.wait_for("guest 100 web: done: start")
     assert agent.end() == 0
     assert site.world.config(100)["cores"] == 2

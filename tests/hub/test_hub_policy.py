@@ -180,7 +180,7 @@ def test_all_of_them_at_once_are_refused_whole_by_an_agent_that_runs(
     agent = Process(config)
     agent.wait_for("generation 1 of the hub is refused whole")
     site.declare('[guest.101]\nstate = "running"\n')
-    agent.wait_for("guest 101: done: start")
+    agent.wait_for("guest 101 db: done: start")
     assert agent.end() == 0
     assert agent.count("generation 1 of the hub: ") <= 21
     assert not agent.count("internal error")
@@ -261,13 +261,13 @@ def test_a_reload_takes_an_option_back_from_the_hub(site: Site, hub: DevHub) -> 
     config.write_text(f"{before}[hub.options]\nonboot = true\n")
     hub.store.desire("pve1", of(100, onboot=1, cores=2))
     agent = Process(config)
-    agent.wait_for("guest 100: done: set")
+    agent.wait_for("guest 100 web: done: set")
     config.write_text(before)
     agent.send(signal.SIGHUP)
     agent.wait_for("onboot: not the hub's")
     site.world.edit(100, {"cores": 1})
     site.declare('[guest.101]\nstate = "running"\n')
-    agent.wait_for("guest 101: done: start")
+    agent.wait_for("guest 101 db: done: start")
     assert agent.end() == 0
     assert site.world.config(100)["cores"] == 1
 

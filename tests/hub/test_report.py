@@ -46,7 +46,7 @@ def facts(now: float) -> AgentFacts:
         in_flight=1,
         unknown=2,
         statuses={
-            100: GuestStatus(Blocked("it is locked (backup)"), now - 60),
+            100: GuestStatus(Blocked("locked (backup)"), now - 60),
             200: GuestStatus(Converged(), now - 120),
         },
         managed=frozenset({100, 200}),

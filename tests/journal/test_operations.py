@@ -15,11 +15,13 @@ from felhom_agent.durable.line import Record
 from felhom_agent.errors import JobRefused, JournalClosed, JournalError
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.log import JournalLog
-from felhom_agent.journal.operation import Operation, State, replay
+from felhom_agent.journal.operation import Operation, State, intent, record_of, replay
 from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.repair import repair
 from felhom_agent.journal.retention import Limits, retain
-from felhom_agent.model import ABSENT, Change, Kind, SetConfig, Start
+from felhom_agent.journal.shape import problem_of
+from felhom_agent.model import ABSENT, Change, Kind, SetConfig, Start, Stop, StopPolicy
+from felhom_agent.printable import printable
 from tests.conftest import Clock
 from tests.journal.disks import WatchedDisk, failing
 
@@ -102,6 +104,29 @@ def test_a_configuration_change_remembers_what_it_sends(tmp_path: Path) -> None:
         operations.begin(action)
     (operation,) = after_restart(tmp_path)
     assert dict(operation.wanted) == {"cores": "2", "cpulimit": None}
+
+
+def test_an_operation_remembers_what_is_done_in_words_and_to_whom(tmp_path: Path) -> None:
+    with opened(tmp_path) as operations:
+        operations.begin(Stop(101, Kind.QEMU, StopPolicy.POWER_OFF, restart=True), name="web")
+        operations.begin(START)
+    named, nameless = after_restart(tmp_path)
+    assert (named.text, named.guest) == ("shut down to restart (power-off allowed)", "101 web")
+    assert (nameless.text, nameless.name, nameless.guest) == ("start", "", "101")
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "a\nb\x1b[2J", "\ud800", "\u202e", "ü" * 255])
+def test_any_name_is_kept_in_a_line_that_can_be_read_back(tmp_path: Path, name: str) -> None:
+    with opened(tmp_path) as operations:
+        operations.begin(START, name=name)
+    (found,) = after_restart(tmp_path)
+    assert found.name == printable(name, 255)
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "a\nb", "\x1b", 7, None])
+def test_a_record_whose_name_is_none_is_damage(name: object) -> None:
+    record = {**record_of(intent("019a00000001", START, 1.0)), "name": name}
+    assert problem_of(record).startswith("its name is not to be understood: ")
 
 
 def test_a_secret_never_reaches_the_disk(tmp_path: Path) -> None:

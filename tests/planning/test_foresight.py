@@ -389,7 +389,7 @@ def test_no_secret_is_in_what_is_foreseen() -> None:
     desired = declared(cipassword="hunter2", cores=4, sshkeys="ssh-rsa hunter2")
     change = Change("cipassword", "old-hunter2", "hunter2", secret=True)
     plan = GuestPlan(100, Kind.QEMU, actions=(SetConfig(100, Kind.QEMU, (change,)),))
-    locked = replace(plan, actions=(), then=plan.actions, withheld="it is locked (backup)")
+    locked = replace(plan, actions=(), then=plan.actions, withheld="locked (backup)")
     for one in (plan, locked):
         found = foresee(desired, there(cores=2), one, Facts())
         assert "hunter2" not in f"{found} {found.waiting()} {[str(f) for f in found.changes]}"
@@ -407,7 +407,7 @@ def test_no_secret_is_in_what_is_foreseen() -> None:
         ({"paused": True}, "waits: paused; resume or stop it by hand; then cores 8 -> 2"),
         (
             {"config": {"cores": 8, "tags": "felhom-pause"}},
-            "waits: paused by the tag felhom-pause in PVE; then cores 8 -> 2",
+            "waits: paused by the tag felhom-pause in PVE; take it off to go on; then cores 8 -> 2",
         ),
     ],
 )
@@ -475,4 +475,4 @@ def test_a_withheld_plan_does_nothing_of_what_comes_after_it() -> None:
 def test_of_a_guest_that_is_not_here_nothing_is_foreseen() -> None:
     plan = plan_guest(declared(), Actual("pve1", {}))
     found = foresee(declared(), None, plan, Facts())
-    assert found.waiting() == "waits: there is no such guest"
+    assert found.waiting() == "waits: there is no such guest; create it, or take it out of its file"

@@ -67,7 +67,7 @@ def test_the_start_that_ends_a_restart_of_ours_is_planned_alone() -> None:
         (WANTED, replace(TAGGED, state=RunState.RUNNING), PAUSED_BY_TAG),
         (replace(WANTED, state=None), TAGGED, PAUSED_BY_TAG),
         (replace(WANTED, mode=Mode.OBSERVE), TAGGED, PAUSED_BY_TAG),
-        (WANTED, replace(TAGGED, lock="backup"), f"{PAUSED_BY_TAG}; it is locked (backup)"),
+        (WANTED, replace(TAGGED, lock="backup"), f"{PAUSED_BY_TAG}; locked (backup)"),
     ],
 )
 def test_no_start_is_planned_that_ends_no_restart_or_may_not_be(

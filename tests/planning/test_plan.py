@@ -133,7 +133,7 @@ def test_observing_reports_and_does_nothing() -> None:
 
 
 def test_a_guest_that_is_nowhere_is_withheld() -> None:
-    assert planned(declared(RUNNING), None).withheld == "there is no such guest"
+    assert planned(declared(RUNNING), None).withheld.startswith("there is no such guest; ")
 
 
 def test_a_guest_that_the_token_may_not_see_is_not_called_gone() -> None:
@@ -145,12 +145,14 @@ def test_a_guest_that_the_token_may_not_see_is_not_called_gone() -> None:
 def test_a_guest_on_a_node_that_is_offline_is_told_so() -> None:
     actual = Actual("pve1", {}, {100: "pve2"}, offline=frozenset({"pve2"}))
     why = plan_guest(declared(RUNNING), actual).withheld
-    assert why == "it is on node pve2, which is offline, not on pve1"
+    assert why == "it is on node pve2, which is offline, not on pve1; declare it there"
 
 
 def test_a_guest_on_another_node_is_withheld_with_its_node() -> None:
     actual = Actual("pve1", {}, {100: "pve2"})
-    assert plan_guest(declared(RUNNING), actual).withheld == "it is on node pve2, not on pve1"
+    assert plan_guest(declared(RUNNING), actual).withheld.startswith(
+        "it is on node pve2, not on pve1; "
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ def test_a_guest_on_another_node_is_withheld_with_its_node() -> None:
         ),
         (
             ActualGuest(100, Kind.QEMU, "pve1", STOPPED, config={}, lock="backup"),
-            "it is locked (backup)",
+            "locked (backup)",
         ),
         (ActualGuest(100, Kind.QEMU, "pve1", RUNNING, config={}, paused=True), "it is paused"),
         (ActualGuest(100, Kind.LXC, "pve1", STOPPED, config={}), "declared as qemu"),
@@ -243,19 +245,21 @@ def test_a_value_that_waits_for_a_restart_is_told_in_one_sentence() -> None:
     )
     found = planned(declared(RUNNING, memory=4096, cores=4, onboot=True), guest)
     assert found.actions == ()
-    assert found.notes == ("needs a restart: memory 2048 -> 4096, cores 2 -> 4",)
+    (told,) = found.notes
+    allow = '; restart it, or set restart = "allowed" in its file'
+    assert told == f"needs a restart: memory 2048 -> 4096, cores 2 -> 4{allow}"
 
 
 def test_a_key_whose_removal_waits_for_a_restart_is_told_too() -> None:
     guest = replace(there(RUNNING), pending={"balloon": 512})
     found = planned(DesiredGuest(100, unset=frozenset({"balloon"})), guest)
-    assert found.notes == ("needs a restart: balloon 512 -> (absent)",)
+    assert found.notes == ("needs a restart: balloon 512 -> (absent); restart it",)
 
 
 def test_a_key_that_is_new_waits_from_absence() -> None:
     guest = replace(there(RUNNING, vga="virtio"), pending={"vga": None})
     assert planned(declared(vga="virtio"), guest).notes == (
-        "needs a restart: vga (absent) -> virtio",
+        "needs a restart: vga (absent) -> virtio; restart it",
     )
 
 

@@ -195,7 +195,7 @@ def test_what_is_held_is_said_once_with_its_name(caplog: pytest.LogCaptureFixtur
     hand.allowed(stop(v) for v in range(100, 105))
     for _ in range(3):
         plan_id = hand.review([stop(105), stop(106)])
-    assert caplog.text.count(f"2 of 300 guests are held; felhom-agent approve {plan_id}") == 1
+    assert caplog.text.count(f"`felhom-agent approve {plan_id}` lets them pass") == 1
 
 
 def test_a_guest_that_is_stopped_and_started_over_and_over_counts_each_time() -> None:

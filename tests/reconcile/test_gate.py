@@ -183,7 +183,7 @@ def test_a_wrong_permit_is_an_internal_error_and_the_operation_did_nothing(
         assert parts.operations.in_flight() == ()
         with pytest.raises(PermitError):
             parts.engine.run_once("job", START).result(SOON)
-    assert "guest 100: internal error; please report it" in caplog.text
+    assert "guest 100 web: internal error; it is tried again; please report it" in caplog.text
     assert site.devnode.mutations == ()
     assert {o.state for o in replay(read(site.directory / "journal" / NAME))} == {State.FAILED}
 

@@ -22,6 +22,7 @@ from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.durable.disk import Disk
 from felhom_agent.journal.suspensions import ALL
 from felhom_agent.model import Blocked, Converged, Mode
+from felhom_agent.planning.pausetag import PAUSED_BY_TAG
 from felhom_agent.reconcile.holds import Holds, InForce
 from tests.conftest import Clock, Site, TickingClock, opened_site
 
@@ -216,8 +217,8 @@ def test_after_a_freeze_or_a_withdrawal_nothing_is_begun_at_all(
             assert found.later == [], moment
             if half_done_restart(found):
                 assert (
-                    "it was stopped by us for a restart and is still down" in caplog.text
-                    or ("guest 100: blocked: was stopped by us for a restart and is still down")
+                    ": was stopped by us for a restart and is still down" in caplog.text
+                    or ("guest 100 web: waits: was stopped by us for a restart and is still down")
                     in caplog.text
                 ), moment
                 assert not found.site.world.running(100)
@@ -448,7 +449,7 @@ def test_the_tag_of_a_person_holds_at_the_next_look_and_lets_our_own_restart_end
             assert len(found.later) == begun, moment
             assert configs == [configs_of(found)], moment
             (status,) = found.daemon._scheduler.statuses.values()
-            assert status.outcome == Blocked("paused by the tag felhom-pause in PVE"), moment
+            assert status.outcome == Blocked(PAUSED_BY_TAG), moment
 
 
 def configs_of(found: Stage) -> Mapping[int, object]:

