@@ -159,15 +159,17 @@ def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> 
     notes = tuple(f.text for f in findings if isinstance(f, _Note) and not f.refused)
     refused = "; ".join(f.text for f in findings if isinstance(f, _Note) and f.refused)
     waiting = ", ".join(f.text for f in findings if isinstance(f, _Waiting))
-    restart = bool(waiting) and _may_restart(desired, guest)
+    denied = told(lacking(power_of(guest.vmid), actual.facts))
+    restart = bool(waiting) and _may_restart(desired, guest) and not denied
     if waiting and not restart:
-        notes = (*notes, f"needs a restart: {waiting}{_why_no_restart(desired, guest)}")
+        notes = (*notes, f"needs a restart: {waiting}{_why_no_restart(desired, guest, denied)}")
     # What is wrong with one value holds up no other; a declaration that was made for a guest of
     # another kind is not this guest's at all.
     fits = all(lookup(guest.kind, key) for key in (*desired.config, *desired.unset))
     actions = _actions(desired, guest, changes, restart=restart) if fits else ()
-    actions, denied = _permitted(actions, actual.facts)
-    notes = (*notes, *denied)
+    if denied and (power := [a for a in actions if not isinstance(a, SetConfig)]):
+        actions = tuple(a for a in actions if a not in power)
+        notes = (*notes, f"{', '.join(map(describe, power))}: {denied}")
     if desired.mode is Mode.OBSERVE:
         would = f"observed only; would {', '.join(describe(a) for a in actions)}"
         notes, actions = ((would, *notes) if actions else notes), ()
@@ -177,29 +179,19 @@ def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> 
     )
 
 
-def _permitted(
-    actions: tuple[Action, ...], facts: Facts
-) -> tuple[tuple[Action, ...], tuple[str, ...]]:
-    """Given actions, return those that the token may do, and why not of the others."""
-    power = [action for action in actions if not isinstance(action, SetConfig)]
-    if not power or not (why := told(lacking(power_of(power[0].vmid), facts))):
-        return actions, ()
-    left = tuple(action for action in actions if action not in power)
-    return left, tuple(f"{describe(action)}: {why}" for action in power)
-
-
 def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
     allowed = desired.restart is RestartPolicy.ALLOWED and desired.state is RunState.RUNNING
     # HA would start the guest by itself in between, or take the stop for a failure.
     return allowed and not guest.ha_state
 
 
-def _why_no_restart(desired: DesiredGuest, guest: ActualGuest) -> str:
-    """Return why a restart is left to a person, and what that one can do."""
-    if desired.restart is RestartPolicy.ALLOWED and guest.ha_state:
+def _why_no_restart(desired: DesiredGuest, guest: ActualGuest, denied: str) -> str:
+    """Return why a restart that was allowed is not done; empty if none was."""
+    if desired.restart is not RestartPolicy.ALLOWED:
+        return ""
+    if guest.ha_state:
         return f"; HA manages it (state {guest.ha_state}), so restart it there"
-    allow = ', or set restart = "allowed" in its file' if desired.state is RunState.RUNNING else ""
-    return f"; restart it{allow}"
+    return f"; {denied}" if denied else ""
 
 
 def _actions(

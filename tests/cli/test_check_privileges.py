@@ -16,13 +16,12 @@ ROLE = [
     "VM.Config.Network", "VM.Config.HWType", "VM.Config.Disk", "VM.Config.CDROM",
     "VM.Config.Cloudinit", "Sys.Audit",
 ]  # fmt: skip
+Check = Callable[..., tuple[int, str, Site]]
 NET = "virtio=BC:24:11:00:00:01,bridge=vmbr0"
 
 
 @pytest.fixture
-def check(
-    make_site: Callable[..., Site], capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, Site]]:
+def check(make_site: Callable[..., Site], capsys: pytest.CaptureFixture[str]) -> Check:
     """Run a command on a node with a VM 101 and a container 200, by a token with these rights."""
 
     def run(
@@ -44,8 +43,8 @@ def guest(config: str, vmid: int = 101) -> str:
     return f"[guest.{vmid}.config]\n{config}\n"
 
 
-def test_check_names_the_very_privilege_path_and_commands(check: Callable[..., object]) -> None:
-    code, out, site = check(guest("memory = 1024"), privileges={"/": ["VM.Audit", "Sys.Audit"]})  # type: ignore[misc]
+def test_check_names_the_very_privilege_path_and_commands(check: Check) -> None:
+    code, out, site = check(guest("memory = 1024"), privileges={"/": ["VM.Audit", "Sys.Audit"]})
     assert code == 1
     assert "FAIL  /vms/101: the token lacks VM.Config.Memory; as root:" in out
     lines = [line.strip() for line in out.splitlines() if "pveum" in line]
@@ -84,9 +83,9 @@ def test_check_names_the_very_privilege_path_and_commands(check: Callable[..., o
     ],
 )
 def test_what_is_lacking_elsewhere_is_told_with_its_guest_and_key(
-    check: Callable[..., object], config: str, vmid: int, lack: str, path: str, role: str, key: str
+    check: Check, config: str, vmid: int, lack: str, path: str, role: str, key: str
 ) -> None:
-    code, out, _ = check(guest(config, vmid))  # type: ignore[misc]
+    code, out, _ = check(guest(config, vmid))
     assert code == 1
     assert f"ok    /vms/{vmid}: the token has every privilege" in out
     assert f"{lack} on {path}, for {key} of {vmid} web" in out
@@ -96,7 +95,7 @@ def test_what_is_lacking_elsewhere_is_told_with_its_guest_and_key(
         assert f"pveum acl modify {path} {who} --roles {name}" in out
 
 
-def test_what_check_asks_for_is_enough(check: Callable[..., object]) -> None:
+def test_what_check_asks_for_is_enough(check: Check) -> None:
     files = guest(
         f'net0 = "{NET},firewall=1"\nide2 = "local:iso/a.iso,media=cdrom"\nstartup = "order=1"'
     )
@@ -105,14 +104,14 @@ def test_what_check_asks_for_is_enough(check: Callable[..., object]) -> None:
         "/sdn/zones/localnetwork/vmbr0": ["SDN.Use"],
         "/storage/local": ["Datastore.Audit"],
     }
-    code, out, _ = check(files, privileges=rights)  # type: ignore[misc]
+    code, out, _ = check(files, privileges=rights)
     assert code == 0, out
 
 
 def test_nesting_gets_a_role_of_its_own_since_it_lets_a_guest_be_destroyed(
-    check: Callable[..., object],
+    check: Check,
 ) -> None:
-    code, out, _ = check(guest('features = "nesting=1"', 200))  # type: ignore[misc]
+    code, out, _ = check(guest('features = "nesting=1"', 200))
     assert code == 1
     assert "/vms/200: the token lacks VM.Allocate (VM.Allocate is a strong privilege" in out
     assert "pveum role add FelhomAgentNesting --privs VM.Allocate" in out
@@ -120,37 +119,37 @@ def test_nesting_gets_a_role_of_its_own_since_it_lets_a_guest_be_destroyed(
     assert "--roles FelhomAgent,FelhomAgentNesting" in out
 
 
-def test_a_path_that_a_rule_shuts_is_asked_for_by_itself(check: Callable[..., object]) -> None:
+def test_a_path_that_a_rule_shuts_is_asked_for_by_itself(check: Check) -> None:
     """PVE's list of all paths leaves out those on which nothing is left."""
     rights = {"/": [*ROLE, "SDN.Use"], "/sdn/zones/localnetwork/vmbr0": []}
-    code, out, _ = check(guest(f'net0 = "{NET}"'), privileges=rights)  # type: ignore[misc]
+    code, out, _ = check(guest(f'net0 = "{NET}"'), privileges=rights)
     assert code == 1
     assert "lacks SDN.Use on /sdn/zones/localnetwork/vmbr0" in out
 
 
-def test_the_rights_of_many_guests_are_one_question(check: Callable[..., object]) -> None:
+def test_the_rights_of_many_guests_are_one_question(check: Check) -> None:
     files = guest("memory = 1024") + guest("memory = 512", 200)
-    code, out, site = check(files)  # type: ignore[misc]
+    code, out, site = check(files)
     assert code == 0, out
     asked: list[Request] = [r for r in site.devnode.requests if "permissions" in r.path]
     assert [request.params for request in asked] == [EMPTY]
 
 
-def test_many_vlans_are_told_in_bounded_lines(check: Callable[..., object]) -> None:
-    code, out, _ = check(guest(f'net0 = "{NET},trunks=1-4094"'))  # type: ignore[misc]
+def test_many_vlans_are_told_in_bounded_lines(check: Check) -> None:
+    code, out, _ = check(guest(f'net0 = "{NET},trunks=1-4094"'))
     assert code == 1
     assert max(map(len, out.splitlines())) < 500
     assert len(out.splitlines()) < 60
 
 
 def test_plan_shows_what_the_token_may_not_do_before_it_is_tried(
-    check: Callable[..., object],
+    check: Check,
 ) -> None:
     files = '[guest.101]\nstate = "running"\n' + guest(
         f'memory = 2048\ncores = 2\nnet0 = "{NET},firewall=1"'
     )
     rights = {"/": ["VM.Audit", "Sys.Audit", "VM.Config.CPU", "VM.Config.Network"]}
-    _, out, site = check(files, "plan", privileges=rights)  # type: ignore[misc]
+    _, out, site = check(files, "plan", privileges=rights)
     assert "x memory: the token lacks VM.Config.Memory on /vms/101" in out
     assert "x net0: the token lacks SDN.Use on /sdn/zones/localnetwork/vmbr0" in out
     assert "x start: the token lacks VM.PowerMgmt on /vms/101" in out

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from felhom_agent.daemon.assembly import Parts, assembled
-from felhom_agent.devnode.http.faults import Fault
+from felhom_agent.devnode import Fault
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.model import Blocked, Converged, Outcome, RestartPolicy, RunState
@@ -37,14 +38,16 @@ def why(outcome: Outcome) -> str:
     return outcome.why
 
 
+@pytest.mark.parametrize("version", ["9.1.7", "9.2.11"])
 @pytest.mark.parametrize("vmid", [100, 200])
 def test_a_key_that_the_token_may_not_write_holds_up_no_other(
-    make_site: Callable[..., Site], vmid: int
+    make_site: Callable[..., Site], vmid: int, version: str
 ) -> None:
     """PVE takes all keys of a change or none, and says which privilege it misses."""
     site = make_site(privileges={"/": [*SEEING, "VM.Config.Options", "VM.Config.CPU"]})
     site.world.add("qemu", 100, {"memory": "1024", "cores": 1})
     site.world.add("lxc", 200, {"memory": 1024, "cores": 1})
+    site.world.version = version
     guest = wanted(vmid, memory=2048, cores=2, description="mine")
     with opened(site, looked=False) as parts:
         told = why(turn(parts, guest))
@@ -55,6 +58,20 @@ def test_a_key_that_the_token_may_not_write_holds_up_no_other(
     assert "pveum role modify FelhomAgent --append 1 --privs VM.Config.Memory" in told
     assert "cores" not in told
     assert ends(site) == [("SetConfig", State.FAILED), ("SetConfig", State.SUCCEEDED)]
+
+
+def test_a_denial_in_pves_worker_is_the_same(make_site: Callable[..., Site]) -> None:
+    """PVE 9.2 answers 500 for it (recorded: 9.2 200b/001-067)."""
+    site = make_site(privileges={"/": [*SEEING, "VM.Config.Options", "VM.Config.Network"]})
+    site.world.version = "9.2.11"
+    site.world.add("qemu", 100, {"cores": 1})
+    site.world.user_allow = "none"
+    guest = wanted(100, tags="new", description="mine")
+    with opened(site, looked=False) as parts:
+        told = why(turn(parts, guest))
+    assert "tags: the token lacks Sys.Modify on /" in told
+    assert "description" not in told
+    assert site.world.config(100)["description"] == "mine"
 
 
 def test_what_the_token_is_known_to_lack_is_not_even_tried(make_site: Callable[..., Site]) -> None:
@@ -122,7 +139,7 @@ def test_a_restart_is_done_for_what_may_be_written(make_site: Callable[..., Site
     site = make_site(privileges={"/": [*SEEING, "VM.Config.CPU", "VM.PowerMgmt"]})
     site.world.add("qemu", 100, {"memory": "1024", "cores": 1}, running=True)
     guest = wanted(100, memory=2048, cores=2, state=RunState.RUNNING)
-    guest = type(guest)(**{**vars(guest), "restart": RestartPolicy.ALLOWED})
+    guest = replace(guest, restart=RestartPolicy.ALLOWED)
     with opened(site, looked=False) as parts:
         told = why(turn(parts, guest))
     assert "memory: the token lacks VM.Config.Memory" in told
