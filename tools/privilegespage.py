@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from felhom_agent.options import Option, keys, lookup
 from felhom_agent.options.since import FIRST
-from felhom_agent.planning.privilegerules import Rule
+from felhom_agent.planning.privilegerules import ValueRule
 from felhom_agent.planning.privileges import rules_of
 
 _HEAD = """\
@@ -68,8 +68,8 @@ def _rules() -> Iterator[str]:
         )
 
 
-def _all() -> Iterator[Rule]:
-    seen: list[Rule] = []
+def _all() -> Iterator[ValueRule]:
+    seen: list[ValueRule] = []
     for kind, _ in _KINDS:
         for name in keys(kind):
             option = lookup(kind, name.replace("[n]", "0"))
@@ -79,6 +79,6 @@ def _all() -> Iterator[Rule]:
     yield from sorted(seen, key=lambda rule: (rule.options[0], rule.kinds, rule.when, rule.any_of))
 
 
-def _counts(rule: Rule) -> str:
+def _counts(rule: ValueRule) -> str:
     words = {"set": rule.new, "replaced": rule.old, "deleted": rule.gone}
     return ", ".join(word for word, holds in words.items() if holds)

@@ -186,12 +186,13 @@ def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
 
 
 def _why_no_restart(desired: DesiredGuest, guest: ActualGuest, denied: str) -> str:
-    """Return why a restart that was allowed is not done; empty if none was."""
-    if desired.restart is not RestartPolicy.ALLOWED:
-        return ""
-    if guest.ha_state:
+    """Return why a restart is left to a person, and what that one can do."""
+    if desired.restart is RestartPolicy.ALLOWED and guest.ha_state:
         return f"; HA manages it (state {guest.ha_state}), so restart it there"
-    return f"; {denied}" if denied else ""
+    if desired.restart is RestartPolicy.ALLOWED and denied:
+        return f"; {denied}"
+    allow = ', or set restart = "allowed" in its file' if desired.state is RunState.RUNNING else ""
+    return f"; restart it{allow}"
 
 
 def _actions(

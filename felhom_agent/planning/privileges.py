@@ -13,7 +13,7 @@ from typing import Final
 from felhom_agent.model import ABSENT, Facts, TypeOfAbsent
 from felhom_agent.options import Option, lookup
 from felhom_agent.options.since import Since, numbers
-from felhom_agent.planning.privilegerules import RULES, Case, Rule
+from felhom_agent.planning.privilegerules import RULES, Case, ValueRule
 
 Value = str | TypeOfAbsent
 
@@ -107,7 +107,7 @@ def _by_rules(coming: Case, going: Case, *, deletes: bool) -> Iterator[Required]
                 yield from (Required(path, rule.any_of) for path in rule.paths(case))
 
 
-def rules_of(kind: str, option: Option) -> Iterator[Rule]:
+def rules_of(kind: str, option: Option) -> Iterator[ValueRule]:
     """Given an option, yield the rules on its values."""
     yield from (r for r in RULES if kind in r.kinds and option.name in r.options)
 

@@ -11,6 +11,7 @@ import pytest
 
 from felhom_agent.cli.main import main
 from felhom_agent.daemon.assembly import assembled
+from felhom_agent.devnode.world.access import README_PRIVILEGES
 from felhom_agent.model import Converged, DeclaredValue, DesiredGuest
 from tests.conftest import Site
 from tests.reconcile.test_reconciliation import turn
@@ -45,7 +46,11 @@ def given(who: str) -> dict[str, list[str]]:
 
 def test_user_and_token_get_the_same() -> None:
     assert given("--users") == given("--tokens")
-    assert "VM.Audit" in given("--tokens")["/"]
+
+
+def test_the_embedded_node_gives_its_tokens_the_same() -> None:
+    known = {path: sorted(names) for path, names in README_PRIVILEGES.items()}
+    assert {path: sorted(names) for path, names in given("--tokens").items()} == known
 
 
 def test_they_give_nothing_that_could_destroy_or_reach_beyond_guests() -> None:

@@ -160,7 +160,7 @@ def _device(asked: Asked, key: str, value: str, new: str = "") -> None:
         asked.on_guest(_DISKS)
         name = split(value).get("dirid") or value.partition(",")[0]
         asked.caller.need(f"/mapping/dir/{name}", "Mapping.Use")
-    elif family == "unused":
+    elif family == "unused" and not new:
         _unused(asked, value)
 
 
