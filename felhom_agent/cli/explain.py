@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator
 
 from felhom_agent.cli.command import Commands, add_command, vmid
-from felhom_agent.cli.out import say
+from felhom_agent.cli.out import say, say_json
 from felhom_agent.config.suggest import did_you_mean
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import ABSENT, DeclaredValue, Kind, TypeOfAbsent
-from felhom_agent.options import Invalid, Option, keys, lookup
+from felhom_agent.options import Invalid, Option, keys, lookup, may_be_secret, spoken
 from felhom_agent.options.rules import rules_of
 from felhom_agent.options.since import FIRST
 from felhom_agent.planning.compare import (
@@ -27,6 +27,7 @@ from felhom_agent.planning.defaults import DECIDED_BY
 
 _ABSENT_WORD = "absent"
 _UNSET_WORD = "unset"
+_HIDDEN = "(not shown)"
 _EXIT = {
     Verdict.EQUAL: 0,
     Verdict.PENDING: 0,
@@ -65,6 +66,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--cgroup", type=int, choices=(1, 2), default=2, help="of the host")
     parser.add_argument("--pending", action="store_true", help="PVE holds the value back")
+    parser.add_argument("--json", action="store_true", help="print JSON (docs/json/explain.json)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -84,17 +86,43 @@ def run(arguments: argparse.Namespace) -> int:
         comparison = compare_unset(kind, key, actual, context)
     else:
         comparison = compare(kind, key, _declared(arguments.desired), actual, context)
-    say(f"{comparison.verdict}{': ' if comparison.why else ''}{comparison.why}")
-    for line in _lines(arguments, in_context(option, context), comparison, context):
-        say(line)
+    option = in_context(option, context)
+    why = _why(arguments, option, comparison)
+    sent, not_sent = _sent(arguments, comparison, context)
+    if arguments.json:
+        say_json(_as_json(arguments, option, comparison, why, sent, not_sent))
+    else:
+        say(f"{comparison.verdict}{': ' if why else ''}{why}")
+        for line in _lines(key, option, sent, not_sent):
+            say(line)
     return _EXIT.get(comparison.verdict, _DIFFERS)
 
 
-def _lines(
-    arguments: argparse.Namespace, option: Option, comparison: Comparison, context: Context
-) -> Iterator[str]:
-    if comparison.verdict is Verdict.DRIFT and arguments.desired != _UNSET_WORD:
-        yield _sent(arguments, context)
+def _why(arguments: argparse.Namespace, option: Option, comparison: Comparison) -> str:
+    """Return why values compare as they do; no value of a secret is in it."""
+    if comparison.verdict is not Verdict.EQUAL:
+        told = comparison.verdict is Verdict.REJECT or not may_be_secret(option)
+        return spoken(arguments.option, comparison.why) if told and comparison.why else (
+            "" if told else "the two differ, and are not shown"
+        )  # fmt: skip
+    if _declared(arguments.desired) is ABSENT:
+        return "what is not declared makes no difference (felhom-agent)"
+    rule = next((str(rule) for rule in rules_of(option) if rule.compares), "")
+    if _value(arguments.actual) is ABSENT:
+        if arguments.desired == _UNSET_WORD:
+            return "it is declared unset, and PVE has none"
+        default = option.default or "nothing"
+        return f"where it is absent, PVE uses {default}, which is the same: {rule}"
+    if arguments.desired == _UNSET_WORD:
+        return f"PVE has its default, which is as good as none: {rule}"
+    return rule
+
+
+def _lines(key: str, option: Option, sent: str | None, not_sent: str | None) -> Iterator[str]:
+    if sent is not None:
+        yield f"would be sent: {key}={sent}"
+    if not_sent:
+        yield f"would not be sent: {not_sent}"
     if option.default is not None:
         by = f", decided by {DECIDED_BY[option.name]}" if option.name in DECIDED_BY else ""
         yield f"when absent, PVE uses: {option.default or '(nothing)'}{by}"
@@ -106,16 +134,53 @@ def _lines(
     yield from (f"rule: {rule}" for rule in rules_of(option))
 
 
-def _sent(arguments: argparse.Namespace, context: Context) -> str:
+def _sent(
+    arguments: argparse.Namespace, comparison: Comparison, context: Context
+) -> tuple[str | None, str | None]:
+    """Return what would be sent to mend a difference, and why it would not; of a secret neither."""
     kind, key = arguments.kind, arguments.option
     desired = _declared(arguments.desired)
-    if desired is ABSENT:
-        return "not declared: nothing is sent"
+    mends = comparison.verdict is Verdict.DRIFT and arguments.desired != _UNSET_WORD
+    if not mends or desired is ABSENT:
+        return None, None
     try:
         wire = to_wire(kind, key, desired, _value(arguments.actual), context)
     except Invalid as error:
-        return f"would not be sent: {str(error).strip()}"
-    return f"would be sent: {key}={wire}"
+        return None, str(error).strip()
+    option = lookup(kind, key)
+    return (_HIDDEN if option is None or may_be_secret(option) else wire), None
+
+
+def _as_json(
+    arguments: argparse.Namespace,
+    option: Option,
+    comparison: Comparison,
+    why: str,
+    sent: str | None,
+    not_sent: str | None,
+) -> dict[str, object]:
+    since = None if option.since in (None, FIRST) else str(option.since)
+    hidden = may_be_secret(option)
+    return {
+        "kind": arguments.kind,
+        "option": arguments.option,
+        "verdict": str(comparison.verdict),
+        "why": why,
+        "secret": hidden,
+        "desired": None if hidden else arguments.desired,
+        "actual": None if hidden else arguments.actual,
+        "would_send": None if hidden else sent,
+        "would_not_send": not_sent,
+        "default": option.default,
+        "decided_by": DECIDED_BY.get(option.name),
+        "privileges": list(option.privileges),
+        "also_needs": option.also or None,
+        "since": since,
+        "rules": [
+            {"text": rule.text, "source": rule.source, "compares": rule.compares}
+            for rule in rules_of(option)
+        ],
+    }
 
 
 def _others(texts: list[str]) -> dict[str, object]:

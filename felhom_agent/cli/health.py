@@ -55,7 +55,8 @@ def of_connection(config: Config) -> Iterator[Finding]:
         names = [str(row.get("node")) for row in node.client.get("nodes") or []]
         known = pve.node in names
         text = f"node {pve.node} is known" if known else (
-            f"node {pve.node} is not one of: {', '.join(names)}; set node in [proxmox]"
+            f'the cluster has no node "{pve.node}" (it has: {", ".join(names[:10])}); set node in'
+            " [proxmox] of agent.toml"
         )  # fmt: skip
         yield Finding(known, text)
     except PveError as error:

@@ -42,15 +42,19 @@ def of_privileges(config: Config) -> Iterator[Finding]:
     except ConfigError:
         return
     try:
-        yield from _findings(node, desired)
+        yield from _findings(config, node, desired)
     except FelhomError as error:
         yield Finding(False, str(error))
     finally:
         node.client.close()
 
 
-def _findings(node: Node, desired: Desired) -> Iterator[Finding]:
+def _findings(config: Config, node: Node, desired: Desired) -> Iterator[Finding]:
     actual = node.observer.snapshot(desired.guests.keys(), desired.raw)
+    if not desired.guests and not desired.problems:
+        where = config.desired.directory or "any file: [desired] in agent.toml has no directory"
+        text = f"note: node {config.proxmox.node} has {len(actual.guests)} guests, and none is"
+        yield Finding(True, f"{text} declared in {where}")
     if actual.facts.rights is None:
         yield Finding(False, "PVE does not tell what the token may do (GET /access/permissions)")
         return

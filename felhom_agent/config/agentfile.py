@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -36,6 +36,10 @@ MAX_TEXT = 4096
 
 _TOKEN_ID = re.compile(r"[^\s@!=:/]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+")
 _FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}")
+_SECRET_ITSELF = re.compile(r"(?:.*=)?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_FINGERPRINT_ADVICE = (
+    "must be 32 pairs of hex digits with colons (SHA-256), as `pvenode cert info` shows it"
+)
 _NODE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 _HOST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # PVE: pve-common JSONSchema.pm pve_verify_vmid
@@ -51,12 +55,13 @@ T = TypeVar("T")
 
 def load(path: Path) -> Config:
     """Given a path, return its configuration. Raise ConfigError with all that is wrong in it."""
-    file = tomlfile.read(path)
+    file = _read(path)
     problems: list[Problem] = []
     for name in file.data:
         if name not in SECTIONS:
             hint = did_you_mean(name, SECTIONS) if len(problems) < MAX_PROBLEMS else ""
-            problems.append(file.problem(f"unknown section [{_shown(name)}]{hint}", name))
+            known = hint or f"; known are {', '.join(f'[{section}]' for section in SECTIONS)}"
+            problems.append(file.problem(f"{_unknown_top(file.data[name], name)}{known}", name))
     parts: dict[str, Any] = {
         name: _section(file, name, cls, path.resolve().parent, problems)
         for name, cls in SECTIONS.items()
@@ -74,6 +79,17 @@ def load(path: Path) -> Config:
     if "key_file" not in file.data.get("hub", {}) and (key := _credential("hub-key")):
         hub = dataclasses.replace(hub, key_file=key)
     return dataclasses.replace(config, proxmox=proxmox, hub=hub)
+
+
+def _read(path: Path) -> tomlfile.TomlFile:
+    try:
+        return tomlfile.read(path)
+    except ConfigError as error:
+        if os.path.lexists(path):
+            raise
+        (problem,) = error.problems
+        text = f"{problem.text}; write it, or name another file with --config"
+        raise ConfigError((dataclasses.replace(problem, text=text),)) from None
 
 
 def load_control(path: Path) -> ControlConfig:
@@ -100,7 +116,7 @@ def _section(
 ) -> T:
     table = file.data.get(name, {})
     if not isinstance(table, dict):
-        problems.append(file.problem(f"[{name}] must be a table", name))
+        problems.append(file.problem(f"[{name}] must be a table, on a line of its own", name))
         return cls()
     hints = get_type_hints(cls)
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -129,6 +145,13 @@ def _granted(
     return found
 
 
+def _unknown_top(value: Any, name: str) -> str:
+    """Return what is wrong with what stands at the file's top and is no section."""
+    if isinstance(value, dict):
+        return f"unknown section [{_shown(name)}]"
+    return f'"{_shown(name)}" stands outside of any section'
+
+
 def _shown(name: str) -> str:
     return printable(name, 60)
 
@@ -136,13 +159,15 @@ def _shown(name: str) -> str:
 def _unknown(key: str, known: dict[str, Any], *, hint: bool) -> str:
     if key in _SECRETS:
         return "a secret does not belong in this file; put it into a file of its own, token_file"
-    return f"unknown key{did_you_mean(key, known) if hint else ''}"
+    if not hint:
+        return "unknown key"
+    return f"unknown key{did_you_mean(key, known) or '; docs/agent.toml.md has all of them'}"
 
 
 def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path) -> Any:
     """Given a TOML value and a field, return the field's value. Raise ValueError in words."""
     if hint is bool:
-        return _typed(value, bool, "true or false")
+        return _typed(value, bool, "true or false, without quotes")
     if hint in (int, float):
         return _number(value, hint, setting)
     if hint == tuple[range, ...]:
@@ -157,14 +182,27 @@ def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path)
     if not text and setting.metadata.get("may_be_empty"):
         return None
     if not text:
-        raise ValueError("must be a path")
+        raise ValueError("must be a path, not empty")
     return base / text
 
 
 def _typed(value: Any, cls: type, words: str) -> Any:
     if not isinstance(value, cls):
-        raise ValueError(f"must be {words}")
+        raise ValueError(f"must be {words}, not {_given(value)}")
     return value
+
+
+def _given(value: Any) -> str:
+    """Return a TOML value as it is shown where another one was wanted."""
+    if isinstance(value, str):
+        return f'"{printable(value, 40)}"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return printable(str(value), 40)
+    if isinstance(value, (dict, list)):
+        return "a table" if isinstance(value, dict) else "a list"
+    return "a date"
 
 
 def _word(text: str, words: type[StrEnum]) -> StrEnum:
@@ -188,18 +226,16 @@ def _vmids(value: Any) -> range:
     text = str(value) if type(value) is int and value < 10**9 else value
     found = _RANGE.fullmatch(text) if isinstance(text, str) else None
     if found is None or int(found[2] or found[1]) < int(found[1]):
-        shown = repr(value)[:20] if isinstance(value, str) else f"a {type(value).__name__}"
-        raise ValueError(f'must hold vmids from 100 and ranges like "200-299", not {shown}')
+        raise ValueError(f'must hold vmids from 100 and ranges like "200-299", not {_given(value)}')
     return range(int(found[1]), int(found[2] or found[1]) + 1)
 
 
 def _number(value: Any, cls: type[int] | type[float], setting: dataclasses.Field[Any]) -> float:
-    words = "a whole number" if cls is int else "a number of seconds"
-    if isinstance(value, bool) or not isinstance(value, int if cls is int else (int, float)):
-        raise ValueError(f"must be {words}")
     low, high = setting.metadata["range"]
-    if not low <= value <= high:
-        raise ValueError(f"must be from {low:g} to {high:g}, not {str(value)[:20]}")
+    words = f"{'a whole number' if cls is int else 'a number'} from {low:g} to {high:g}"
+    kinds = int if cls is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        raise ValueError(f"must be {words}, not {_given(value)}")
     return cls(value)
 
 
@@ -210,17 +246,7 @@ def _contradictions(file: tomlfile.TomlFile, config: Config) -> list[Problem]:
     def wrong(section: str, key: str, text: str) -> None:
         found.append(file.problem(f"[{section}] {key}: {text}", section, key))
 
-    pve = config.proxmox
-    if not _is_endpoint(pve.endpoint):
-        wrong("proxmox", "endpoint", "must be like https://localhost:8006")
-    if not _TOKEN_ID.fullmatch(pve.token_id):
-        wrong("proxmox", "token_id", _token_id_advice(pve.token_id))
-    if pve.node and not _NODE.fullmatch(pve.node):
-        wrong("proxmox", "node", "is not a node's name")
-    if pve.fingerprint and not _FINGERPRINT.fullmatch(pve.fingerprint):
-        wrong("proxmox", "fingerprint", "must be 32 pairs of hex digits with colons (SHA-256)")
-    if pve.insecure and (pve.fingerprint or "ca_file" in file.data.get("proxmox", {})):
-        wrong("proxmox", "insecure", "contradicts ca_file or fingerprint; keep one of them")
+    _of_proxmox(file, config.proxmox, wrong)
     if config.hub.url and not _is_hub(config.hub.url):
         wrong("hub", "url", "must be like https://hub.example; http only towards this host")
     if config.hub.host_id and not _HOST_ID.fullmatch(config.hub.host_id):
@@ -230,13 +256,49 @@ def _contradictions(file: tomlfile.TomlFile, config: Config) -> list[Problem]:
     return found
 
 
-def _is_endpoint(url: str) -> bool:
+def _of_proxmox(
+    file: tomlfile.TomlFile, pve: ProxmoxConfig, wrong: Callable[[str, str, str], None]
+) -> None:
+    """Tell what is wrong with how the node is reached."""
+    if why := _why_no_endpoint(pve.endpoint):
+        wrong("proxmox", "endpoint", f"must be like https://localhost:8006; {why}")
+    if not _TOKEN_ID.fullmatch(pve.token_id):
+        wrong("proxmox", "token_id", _token_id_advice(pve.token_id))
+    if _SECRET_ITSELF.fullmatch(pve.token_file.name):
+        wrong("proxmox", "token_file", "must be a file's path; the secret itself belongs in there")
+    if pve.node and not _NODE.fullmatch(pve.node):
+        wrong("proxmox", "node", "must be a node's short name, as `pvesh get /nodes` shows it")
+    if pve.fingerprint and not _FINGERPRINT.fullmatch(pve.fingerprint):
+        wrong("proxmox", "fingerprint", _FINGERPRINT_ADVICE)
+    if pve.insecure and (pve.fingerprint or "ca_file" in file.data.get("proxmox", {})):
+        wrong("proxmox", "insecure", "contradicts ca_file or fingerprint; keep one of them")
+
+
+def _why_no_endpoint(url: str) -> str:
+    """Return why a text is no URL of a PVE API; empty if it is one."""
+    if not url.lower().startswith("https://"):
+        return "PVE's API speaks https alone" if "://" in url else "https:// is missing in front"
     try:
         parts = urlsplit(url)
-        plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
-        return parts.scheme == "https" and bool(parts.hostname) and plain and parts.port != 0
+        host = parts.hostname
     except ValueError:
-        return False
+        return "an IPv6 address stands in brackets: https://[2001:db8::1]:8006"
+    if not host or any(c.isspace() for c in host):
+        return "there is no host's name in it"
+    if parts.username is not None or parts.query or parts.fragment or parts.path.strip("/"):
+        return "nothing may be there but the host and the port: no path, no user, no password"
+    if host.count(":") > 1 and "[" not in url:
+        return "an IPv6 address stands in brackets: https://[2001:db8::1]:8006"
+    return _why_no_port(parts.netloc)
+
+
+def _why_no_port(netloc: str) -> str:
+    """Return why what stands behind a host's name is no port; empty if it is one, or is none."""
+    colon, port = netloc.rpartition("]")[2].rpartition(":")[1:]
+    if not colon or (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
+        return ""
+    shown = printable(port, 20)
+    return f'the port must be a whole number from 1 to 65535, not "{shown}"; that of PVE is 8006'
 
 
 def _is_hub(url: str) -> bool:

@@ -178,17 +178,18 @@ def _grant(key: str, value: Any) -> Grant:
     if isinstance(value, bool):
         return Grant(key, given=value)
     if key not in NUMBERS:
-        raise ValueError("must be true or false")
+        raise ValueError(f"must be true or false, not {_given(value)}")
     found = _RANGE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        shown = printable(repr(value), 20) if isinstance(value, str) else f"a {_noun(value)}"
-        raise ValueError(f'must be true, false or a range like "1..8", not {shown}')
+        raise ValueError(f'must be true, false or a range like "1..8", not {_given(value)}')
     low, high = Decimal(found[1]), Decimal(found[2])
     if low > high:
         raise ValueError(f"the range {low}..{high} has its lower bound last")
     return Grant(key, low=low, high=high)
 
 
-def _noun(value: Any) -> str:
-    words = {dict: "table", list: "list", int: "single number", float: "single number"}
-    return words.get(type(value), type(value).__name__)
+def _given(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{printable(value, 20)}"'
+    words = {dict: "a table", list: "a list", int: "a single number", float: "a single number"}
+    return words.get(type(value), "a date")

@@ -6,6 +6,8 @@ They are no part of the configuration, and show themselves nowhere: not in a log
 
 from __future__ import annotations
 
+import os
+import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,8 @@ from felhom_agent.redaction import remember
 
 MAX_BYTES: Final = 10_000
 """How large a secret's file may be."""
+
+_TOKEN_ID: Final = re.compile(r"[^\s@!=:/]{1,100}@[\w.-]{1,100}![\w.-]{1,100}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -39,33 +43,85 @@ class Secret:
 
 
 def read_secret(config: ProxmoxConfig) -> Secret:
-    """Given the settings, return the token's secret.
+    """Given the settings, return the token's secret; its file may hold the id before it.
 
-    Raise ConfigError if its file cannot be read, is readable by every user, or does not hold
-    exactly one word.
+    Raise ConfigError if its file cannot be read, is readable by every user, does not hold exactly
+    one word, or holds another token's id.
     """
-    return Secret(_only_word(config.token_file, "token").rpartition("=")[2])
+    path = config.token_file
+    word = _only_word(path, "token", "token")
+    holder, _, text = word.rpartition("=")
+    named = holder.removeprefix("PVEAPIToken=")
+    if _TOKEN_ID.fullmatch(named) and config.token_id and named != config.token_id:
+        raise _refuse(
+            path, f"holds the secret of {named}, but token_id in agent.toml is {config.token_id}"
+        )
+    if not text:
+        raise _refuse(path, "ends with =, so the token's secret is missing; copy it whole")
+    return Secret(text)
 
 
 def read_key(config: HubConfig) -> Secret:
     """Given the settings, return the key for the hub. Raise ConfigError as `read_secret` does."""
-    return Secret(_only_word(config.key_file, "hub key"))
+    return Secret(_only_word(config.key_file, "hub key", "hub-key"))
 
 
-def _only_word(path: Path, what: str) -> str:
+def _only_word(path: Path, what: str, credential: str) -> str:
+    """Given a secret's file, what it is of, and the credential's name that systemd may hand over
+    in its place, return the one word in it.
+    """
     try:
         content = regularfile.read(path, MAX_BYTES)
         words = content.data.decode("utf-8-sig").split()
     except regularfile.FileUnreadable as error:
-        raise _refuse(path, f"the {what}'s file {error}") from None
+        raise _refuse(path, _why_unreadable(what, error, credential)) from None
     except UnicodeDecodeError:
         raise _refuse(path, f"the {what}'s file cannot be read: it is not text") from None
     if content.mode & stat.S_IROTH:
         raise _refuse(path, f"every user can read the {what}'s secret; run: chmod 600 {path}")
-    if len(words) != 1 or not words[0].isascii():
-        raise _refuse(path, f"must hold the {what}'s secret and nothing else")
+    if why := _why_no_word(words, what):
+        raise _refuse(path, why)
     return words[0]
 
 
+def _why_unreadable(what: str, error: regularfile.FileUnreadable, credential: str) -> str:
+    directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if directory and _is_blank(Path(directory, credential)):
+        # The unit hands over a blank where the file is empty or not there; the file itself is
+        # root's, so the service would only hear that it may not read it.
+        return (
+            f"the {what}'s file is empty or missing; {_how_to_fill(what)}, and restart the service"
+        )
+    advice = "; run this as root, or as the service's user" if error.denied else ""
+    return f"the {what}'s file {error}{advice}"
+
+
+def _is_blank(path: Path) -> bool:
+    try:
+        return not regularfile.read(path, MAX_BYTES).data.strip()
+    except regularfile.FileUnreadable:
+        return False
+
+
+def _why_no_word(words: list[str], what: str) -> str:
+    """Return why the words of a file are no secret, without showing one; empty if they are one."""
+    if not words:
+        return f"is empty; {_how_to_fill(what)}"
+    must = f"must hold the {what}'s secret and nothing else"
+    if len(words) > 1:
+        return f"{must}, in one line without blanks; it has {len(words)} words"
+    if not words[0].isascii():
+        return f"{must}; it has a character that no secret has, such as a typographic quote"
+    if words[0][0] in "\"'`" or words[0][-1] in "\"'`":
+        return f"{must}; take the quotes away"
+    return ""
+
+
+def _how_to_fill(what: str) -> str:
+    if what == "token":
+        return "put the token's secret in, as `pveum user token add USER NAME` shows it once"
+    return f"put the {what}'s secret in, as its provider gave it"
+
+
 def _refuse(path: Path, text: str) -> ConfigError:
-    return ConfigError((Problem(Place(printable(str(path), 300)), text),))
+    return ConfigError((Problem(Place(printable(str(path), 300)), printable(text, 400)),))

@@ -16,6 +16,7 @@ import tomli
 
 from felhom_agent import regularfile
 from felhom_agent.config import tomlscan
+from felhom_agent.config.tomlmistake import mistake
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Place, Problem
 from felhom_agent.printable import printable
@@ -28,12 +29,10 @@ KeyPath = tuple[str, ...]
 
 MAX_TEXT = 400
 """How many characters a problem's text may have."""
-MAX_SAID = 200
-"""How many characters of a parser's or the system's own words are shown."""
 MAX_NAME = 300
 """How many characters of a file's path are shown."""
 
-_AT_LINE = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
+_AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)| \(at end of document\)")
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,9 @@ def parse_bytes(data: bytes, path: Path) -> TomlFile:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise _refuse(path, line, "is not UTF-8 text") from None
+        utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        kind = "is UTF-16, not UTF-8 text" if utf16 else "is not UTF-8 text"
+        raise _refuse(path, line, f"{kind}; save it again as UTF-8") from None
     return parse(text, path)
 
 
@@ -97,15 +98,20 @@ def parse(text: str, path: Path) -> TomlFile:
         raise _refuse(path, error.line, str(error)) from None
     except (ValueError, RecursionError) as error:
         # Not only TOMLDecodeError: a date that is none ends in one of Python's own.
-        found = _AT_LINE.search(str(error))
-        line = int(found[1]) if found and found[1] else text.count("\n") + 1
-        said = printable(_AT_LINE.sub("", str(error)), MAX_SAID)
-        raise _refuse(path, line, f"is not valid TOML: {said}") from None
+        raise _no_toml(path, text, str(error)) from None
     lines: dict[KeyPath, int] = {}
     for keys, line in _locate(text):
         # A table may be named again by those inside it; where it was first named is where it is.
         lines.setdefault(keys, line)
     return TomlFile(name_of(path), data, lines)
+
+
+def _no_toml(path: Path, text: str, said: str) -> ConfigError:
+    """Given a text that is no TOML, and what the parser said, return that as an error."""
+    found = _AT_LINE.search(said)
+    line, column = (int(found[1] or 0), int(found[2] or 0)) if found else (0, 0)
+    what = mistake(text, line, column, _AT_LINE.sub("", said))
+    return _refuse(path, what.line, printable(f"is not valid TOML: {what.text}", MAX_TEXT))
 
 
 def name_of(path: Path) -> str:

@@ -128,7 +128,9 @@ class TomlDirectoryProvider:
         try:
             names = sorted(self._listed())
         except OSError as error:
-            text = f"cannot be listed: {error.strerror}; {kept}"
+            text = (
+                f"cannot be listed: {error.strerror}; {kept}; see [desired] directory in agent.toml"
+            )
             raise ConfigError((Problem(self._place, text),)) from None
         except ValueError as error:
             raise ConfigError((Problem(self._place, f"{error}; {kept}"),)) from None

@@ -36,7 +36,7 @@ from felhom_agent.model import (
     Source,
     StopPolicy,
 )
-from felhom_agent.options import Invalid, declared, keys, lookup, lost_by_unset
+from felhom_agent.options import Invalid, declared, keys, lookup, lost_by_unset, spoken
 from felhom_agent.printable import printable
 
 MAX_PROBLEMS: Final = 20
@@ -101,8 +101,8 @@ class _Reader:
         found = self._found
         for name in self._file.data:
             if name != "guest":
-                text = f"unknown table [{_shown(name)}]{self._did_you_mean(name, ['guest'])}"
-                self._outside(text, name)
+                hint = self._did_you_mean(name, ["guest"])
+                self._outside(_not_of_a_guest(name, self._file.data[name], hint), name)
         table = self._file.data.get("guest", {})
         if isinstance(table, dict):
             for name, body in table.items():
@@ -117,9 +117,8 @@ class _Reader:
 
     def _entry(self, name: str, body: Any) -> None:
         """Read what stands under a guest's number."""
-        must = f"guest {_shown(name)!r}: must be a table with a vmid from 100"
         if not _VMID.fullmatch(name):
-            self._outside(must, "guest", name)
+            self._outside(_not_a_number(name, body), "guest", name)
             return
         self._vmid = int(name)
         if isinstance(body, dict):
@@ -127,7 +126,8 @@ class _Reader:
             if self._vmid not in self._found.wrong:
                 self._found.guests[self._vmid] = guest
         else:
-            self._wrong(must, "guest", name)
+            text = f"guest {name} must be a table: [guest.{name}] on a line of its own"
+            self._wrong(text, "guest", name)
         if self._vmid in self._found.wrong:
             self._found.remarks.pop(self._vmid, None)
         self._vmid = 0
@@ -142,7 +142,7 @@ class _Reader:
         for key in body:
             if key not in _KEYS:
                 hint = self._hint(key)
-                self._wrong(f"guest {name}: unknown key {_shown(key)!r}{hint}", *path, key)
+                self._wrong(f'guest {name}: unknown key "{_shown(key)}"{hint}', *path, key)
         kind = self._word(body, Kind, path, "kind")
         config = self._config(body.get("config", {}), kind, path)
         state = self._word(body, RunState, path, "state")
@@ -166,8 +166,8 @@ class _Reader:
 
     def _hint(self, key: str) -> str:
         if any(lookup(kind, key) for kind in Kind):
-            return "; an option of the guest belongs in its config table"
-        return self._did_you_mean(key, _KEYS)
+            return f"; an option of the guest belongs in [guest.{self._vmid}.config]"
+        return self._did_you_mean(key, _KEYS) or f"; known are {', '.join(_KEYS)}"
 
     def _restart(
         self, body: Mapping[str, Any], state: RunState | None, path: tuple[str, ...]
@@ -193,13 +193,15 @@ class _Reader:
             return cls(body[key])
         except ValueError:
             words = " or ".join(f'"{word}"' for word in cls)
-            self._wrong(f"guest {path[1]}: {key} must be {words}", *path, key)
+            text = f"guest {path[1]}: {key} must be {words}, not {_given(body[key])}"
+            self._wrong(text, *path, key)
             return None
 
     def _text(self, body: Mapping[str, Any], path: tuple[str, ...], key: str) -> str:
         value = body.get(key, "")
         if not isinstance(value, str):
-            self._wrong(f"guest {path[1]}: {key} must be a string in quotes", *path, key)
+            text = f"guest {path[1]}: {key} must be text in quotes, not {_given(value)}"
+            self._wrong(text, *path, key)
             return ""
         if len(value) > MAX_IDENTITY or not value.isprintable():
             text = f"guest {path[1]}: {key} must be one line of at most {MAX_IDENTITY} characters"
@@ -212,7 +214,8 @@ class _Reader:
     ) -> dict[str, DeclaredValue]:
         config: dict[str, DeclaredValue] = {}
         if not isinstance(table, dict):
-            self._wrong(f"guest {path[1]}: config must be a table", *path, "config")
+            text = f"guest {path[1]}: config must be a table: [guest.{path[1]}.config]"
+            self._wrong(text, *path, "config")
             return config
         for steps, value in _options(table):
             key = ".".join(steps)
@@ -220,7 +223,7 @@ class _Reader:
                 config[key] = _declared_value(value)
                 self._check(key, config[key], kind)
             except Invalid as error:
-                text = f"guest {path[1]}: {_shown(key)}: {_told(error, value)}"
+                text = f"guest {path[1]}: {spoken(_shown(key), _told(error, value))}"
                 self._wrong(text, *path, "config", *steps)
         return config
 
@@ -232,10 +235,11 @@ class _Reader:
         path: tuple[str, ...],
     ) -> frozenset[str]:
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-            self._wrong(f"guest {path[1]}: unset must be a list of option names", *path, "unset")
+            text = f'guest {path[1]}: unset must be a list of options, like ["cpulimit"]'
+            self._wrong(text, *path, "unset")
             return frozenset()
         if len(names) > MAX_UNSET:
-            text = f"guest {path[1]}: unset: a list of more than {MAX_UNSET} names"
+            text = f"guest {path[1]}: unset must be a list of at most {MAX_UNSET} options"
             self._wrong(text, *path, "unset")
             return frozenset()
         for key in names:
@@ -308,10 +312,40 @@ def _declared_value(value: Any) -> DeclaredValue:
     if isinstance(value, list):
         if all(isinstance(v, (str, int, float)) for v in value):
             return tuple(value)
-        raise Invalid("a list must hold texts or numbers")
+        raise Invalid("must be a list of texts or numbers; one element is neither")
     if isinstance(value, (str, int, float)):
         return value
-    raise Invalid("must be a text, a number, true, false or a list")
+    raise Invalid(f"must be text, a number, true, false or a list, not {_given(value)}")
+
+
+def _not_of_a_guest(name: str, body: Any, hint: str) -> str:
+    """Return what is wrong with what stands at a file's top, and is not `guest`."""
+    if isinstance(body, dict):
+        wanted = f"[guest.{name}]" if _VMID.fullmatch(name) else "[guest.101]"
+        return f"unknown table [{_shown(name)}]{hint or f'; a guest is declared as {wanted}'}"
+    return f'"{_shown(name)}" stands outside of any guest; put it under [guest.101] or its config'
+
+
+def _not_a_number(name: str, body: Any) -> str:
+    """Return what is wrong with a name that is no guest's number."""
+    shown = f"[guest.{_shown(name)}]"
+    if name.isascii() and name.isdigit():
+        return f"{shown}: a guest's number is from 100 to 999999999, without a leading zero"
+    lead = f"{shown}: " if isinstance(body, dict) else f'"{_shown(name)}" under [guest]: '
+    return f"{lead}the name must be the guest's number, like [guest.101]"
+
+
+def _given(value: Any) -> str:
+    """Return a TOML value as it is shown where another one was wanted."""
+    if isinstance(value, str):
+        return f'"{_shown(value)}"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return _shown(str(value))
+    if isinstance(value, (dict, list)):
+        return "a table" if isinstance(value, dict) else "a list"
+    return "a date; put it in quotes"
 
 
 def _kinds_that_know(key: str, kind: Kind | None) -> list[Kind]:

@@ -18,6 +18,7 @@ from felhom_agent.options.refusal import (
 from felhom_agent.options.table import Option
 from felhom_agent.options.types import OptionType
 from felhom_agent.options.volume import Volume
+from felhom_agent.options.words import may_be_secret, spoken
 
 __all__ = [
     "Invalid",
@@ -33,6 +34,8 @@ __all__ = [
     "lookup",
     "lost_by_unset",
     "mask",
+    "may_be_secret",
     "never_settles",
+    "spoken",
     "understood",
 ]

@@ -38,28 +38,28 @@ def refuse_unbounded(option: Option, value: DeclaredValue) -> None:
     """
     values = value if isinstance(value, tuple) else (value,)
     if len(values) > MAX_ELEMENTS:
-        raise Invalid(f"a list of more than {MAX_ELEMENTS} elements")
+        raise Invalid(f"must be a list of at most {MAX_ELEMENTS} elements")
     length = 0
     for scalar in values:
         length += len(scalar) if isinstance(scalar, str) else 0
         _refuse_scalar(option, scalar)
     limit = MAX_LONG_TEXT if option.name in _LONG else MAX_TEXT
     if length > limit:
-        raise Invalid(f"value may only be {limit} characters long")
+        raise Invalid(f"must have at most {limit} characters")
 
 
 def _refuse_scalar(option: Option, scalar: Scalar) -> None:
     if isinstance(scalar, str):
         _refuse_characters(option, scalar)
     elif isinstance(scalar, float) and not math.isfinite(scalar):
-        raise Invalid("expected a finite number")
+        raise Invalid("must be a finite number")
     elif not -(2**63) <= scalar < 2**63:
-        raise Invalid("expected a number of at most 64 bits")
+        raise Invalid("must be a number of at most 64 bits")
 
 
 def _refuse_characters(option: Option, text: str) -> None:
     if found := _SURROGATE.search(text):
-        raise Invalid(f"has half a character, {_named(found)}, which cannot be sent")
+        raise Invalid(f"must be text, but has half a character, {_named(found)}; type it again")
     if option.name in _ENCODED:
         return
     # PVE: pve-container LXC/Config.pm: NUL stands between the variables

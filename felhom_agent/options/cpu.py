@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from felhom_agent.options.formats import Invalid, phys_bits
-from felhom_agent.options.propstring import Key, PropertyString
+from felhom_agent.options.propstring import Key, PropertyString, one_word
 from felhom_agent.options.since import qemu_server
 from felhom_agent.options.types import Boolean, Text, Words, choice, integer
 
@@ -42,21 +42,32 @@ def _known_cpu(parts: Mapping[str, str]) -> None:
     # PVE: CPUConfig.pm validate_vm_cpu_conf
     model = parts.get("cputype", "")
     if not model:
-        raise Invalid("invalid format - CPU is missing cputype\n")
+        raise Invalid(
+            "invalid format - CPU is missing cputype\n", "must begin with a model, like host"
+        )
     if model not in _CPU_MODELS and not model.startswith("custom-"):
         raise Invalid(
             f"invalid format - Built-in cputype '{model}' is not defined"
-            " (missing 'custom-' prefix?)\n"
+            " (missing 'custom-' prefix?)\n",
+            f"must be a model that PVE knows, like host or x86-64-v2-AES, not {one_word(model)}; "
+            "one of your own begins with custom-",
         )
 
 
 CPU: Final = PropertyString(
     {
         "cputype": Key(Text()),
-        "flags": Key(Words(";", pattern=r"[+-][\w.-]+(?:;[+-][\w.-]+)*", unordered=True)),
+        "flags": Key(
+            Words(
+                ";",
+                pattern=r"[+-][\w.-]+(?:;[+-][\w.-]+)*",
+                unordered=True,
+                words="flags with + or - before and semicolons between, like +aes;-pcid",
+            )
+        ),
         "guest-phys-bits": Key(integer(32, 64), since=qemu_server("9.0.18", "9.1")),
         "hidden": Key(Boolean(), "0"),
-        "hv-vendor-id": Key(Text(pattern=r"[a-zA-Z0-9]{1,12}")),
+        "hv-vendor-id": Key(Text(pattern=r"[a-zA-Z0-9]{1,12}", words="1 to 12 letters and digits")),
         "level": Key(integer(0, 4294967295), since=qemu_server("9.1.14", "9.2")),
         "phys-bits": Key(Text(phys_bits)),
     },

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from felhom_agent.model import DeclaredValue
+from felhom_agent.options import words
 from felhom_agent.options.bounds import refuse_unbounded
-from felhom_agent.options.formats import UNDEFINED, UNKNOWN_PART, Invalid
+from felhom_agent.options.formats import UNKNOWN_PART, Invalid
 from felhom_agent.options.lxc import LXC, raw_line
 from felhom_agent.options.propstring import PropertyString
 from felhom_agent.options.qemu import QEMU
@@ -58,11 +59,15 @@ def understood(kind: str, key: str, value: DeclaredValue) -> tuple[Option, str]:
     """
     option = _declarable(kind, key)
     refuse_unbounded(option, value)
-    wire = option.type.wire(value)
-    if isinstance(option.type, PropertyString):
-        for part in sorted(option.type.unknown(wire)):
-            raise Invalid(f"{key}.{part}: {UNKNOWN_PART}")
-    option.type.check(wire)
+    wire: str | None = None
+    try:
+        wire = option.type.wire(value)
+        if isinstance(option.type, PropertyString):
+            for part in sorted(option.type.unknown(wire)):
+                raise Invalid(UNKNOWN_PART, words.unknown_part(option.type, part))
+        option.type.check(wire)
+    except Invalid as error:
+        raise Invalid(words.refusal(option, value, error, wire)) from None
     return option, wire
 
 
@@ -70,11 +75,12 @@ def _declarable(kind: str, key: str) -> Option:
     """Return the option if anybody may declare it at all."""
     option = lookup(kind, key)
     if key in _PARAMETERS:
-        raise Invalid(f"{key!r} is a parameter of PVE's calls, not an option of a guest")
+        raise Invalid("is a parameter of PVE's calls, not an option of a guest; take it out")
     if option is None:
-        raise Invalid(UNDEFINED)
+        other = lookup("lxc" if kind == "qemu" else "qemu", key)
+        raise Invalid(words.no_such_option(kind, other))
     if option.server_owned:
-        raise Invalid(f"PVE itself keeps {key!r}; it cannot be declared")
+        raise Invalid("PVE itself keeps it; it cannot be declared, take it out")
     if key == "cdrom":
-        raise Invalid("'cdrom' is an old name of ide2; declare ide2")
+        raise Invalid("is an old name of ide2; declare ide2")
     return option

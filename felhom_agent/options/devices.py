@@ -24,13 +24,17 @@ from felhom_agent.options.types import (
 
 _OFF: Final = Key(Boolean(), "0")
 _ON: Final = Key(Boolean(), "1")
-_UUID: Final = Text(pattern=formats.UUID, fold=True)
+_UUID: Final = Text(pattern=formats.UUID, fold=True, words="a UUID")
 _MAC: Final = Text(formats.mac_address, fold=True)
+_NAME: Final = Text(
+    pattern=r"[-_.\w]+", words="a name of letters, digits, dots, dashes and underscores"
+)
 _NUMBERS: Final = NumberSet(";", "value does not match the regex pattern")
 _HEX_ID: Final = Key(
-    Text(pattern=r"0x[0-9a-fA-F]{4}", fold=True), since=qemu_server("7.1-5", "7.2")
+    Text(pattern=r"0x[0-9a-fA-F]{4}", fold=True, words="0x and four hexadecimal digits"),
+    since=qemu_server("7.1-5", "7.2"),
 )
-_BASE64: Final = Key(Text(pattern=r"[A-Za-z0-9+/]+={0,2}"))
+_BASE64: Final = Key(Text(pattern=r"[A-Za-z0-9+/]+={0,2}", words="text in base64"))
 _IPV4: Final = Address(formats.ipv4_config)
 _IPV6: Final = Address(formats.ipv6_config)
 _GATEWAY: Final = Address(formats.ipv4)
@@ -68,8 +72,8 @@ IP_CONFIG: Final = PropertyString(
 )
 CONTAINER_NET: Final = PropertyString(
     {
-        "name": Key(Text(pattern=r"[-_.\w]+"), required=True),
-        "bridge": Key(Text(pattern=r"[-_.\w]+")),
+        "name": Key(_NAME, required=True),
+        "bridge": Key(_NAME),
         "firewall": _OFF,
         "gw": Key(_GATEWAY),
         "gw6": Key(_GATEWAY6),
@@ -81,7 +85,14 @@ CONTAINER_NET: Final = PropertyString(
         "mtu": Key(integer(64, 65535)),
         "rate": Key(Number(), "0"),
         "tag": Key(integer(1, 4094)),
-        "trunks": Key(Words(";", pattern=r"\d+(?:;\d+)*", unordered=True)),
+        "trunks": Key(
+            Words(
+                ";",
+                pattern=r"\d+(?:;\d+)*",
+                unordered=True,
+                words="VLAN numbers with semicolons between, like 10;20",
+            )
+        ),
         "type": Key(choice("veth"), "veth", owned=True),
     }
 )
@@ -123,6 +134,7 @@ MACHINE: Final = PropertyString(
                 pattern=rf"pc|pc(?:-i440fx)?{_VERSION}(?:\.pxe)?|q35|pc-q35{_VERSION}(?:\.pxe)?"
                 r"|virt(?:-\d+(?:\.\d+)+)?(?:\+pve\d+)?",
                 longest=40,
+                words="a machine like q35, pc-q35-9.0 or pc",
             ),
             "pc",
         ),
@@ -141,7 +153,7 @@ SMBIOS: Final = PropertyString(
 )
 BOOT: Final = special.Boot(
     {
-        "legacy": Key(Text(pattern="[acdn]{1,4}")),
+        "legacy": Key(Text(pattern="[acdn]{1,4}", words="up to four of the letters a, c, d and n")),
         "order": Key(Words(";", formats.boot_device)),
     },
     "legacy",
@@ -195,7 +207,10 @@ RNG: Final = PropertyString(
     "source",
 )
 SHARED_MEMORY: Final = PropertyString(
-    {"size": Key(integer(1), required=True), "name": Key(Text(pattern=r"[a-zA-Z0-9\-]+"))}
+    {
+        "size": Key(integer(1), required=True),
+        "name": Key(Text(pattern=r"[a-zA-Z0-9\-]+", words="a name of letters, digits and dashes")),
+    }
 )
 SPICE: Final = PropertyString(
     {"foldersharing": _OFF, "videostreaming": Key(choice("off all filter"), "off")}
@@ -205,7 +220,8 @@ USB: Final = PropertyString(
         "host": Key(
             special.UsbDevice(
                 pattern=r"(?:0x)?[0-9A-Fa-f]{4}:(?:0x)?[0-9A-Fa-f]{4}|\d+-\d+(?:\.\d+)*"
-                "|[Ss][Pp][Ii][Cc][Ee]"
+                "|[Ss][Pp][Ii][Cc][Ee]",
+                words="a USB device like 1234:5678 or 1-2.3, or spice",
             )
         ),
         "mapping": Key(Text(formats.config_id), since=qemu_server("8.0.4", "8.0")),
@@ -217,15 +233,19 @@ USB: Final = PropertyString(
 _PCI: Final = r"(?:[a-f0-9]{4,}:)?[a-f0-9]{2}:[a-f0-9]{2}(?:\.[a-f0-9])?"
 HOST_PCI: Final = PropertyString(
     {
-        "host": Key(special.PciAddresses(pattern=f"{_PCI}(?:;{_PCI})*")),
+        "host": Key(
+            special.PciAddresses(
+                pattern=f"{_PCI}(?:;{_PCI})*", words="a PCI address like 0000:01:00.0"
+            )
+        ),
         "device-id": _HEX_ID,
         "driver": Key(choice("vfio keep"), "vfio", since=qemu_server("9.0.25", "9.1")),
         "legacy-igd": _OFF,
         "mapping": Key(Text(formats.config_id), since=qemu_server("8.0.4", "8.0")),
-        "mdev": Key(Text(pattern=r"[^/.:]+")),
+        "mdev": Key(Text(pattern=r"[^/.:]+", words="a name without slash, dot and colon")),
         "pcie": _OFF,
         "rombar": _ON,
-        "romfile": Key(Text(pattern="[^,;]+")),
+        "romfile": Key(Text(pattern="[^,;]+", words="a file name without comma and semicolon")),
         "sub-device-id": _HEX_ID,
         "sub-vendor-id": _HEX_ID,
         "vendor-id": _HEX_ID,
@@ -256,14 +276,23 @@ CLOUDINIT_FILES: Final = PropertyString(
 # LXC/Config.pm
 FEATURES: Final = PropertyString(
     dict.fromkeys(("force_rw_sys", "fuse", "keyctl", "mknod", "nesting"), _OFF)
-    | {"mount": Key(Words(";", pattern="[a-zA-Z0-9_; ]+", unordered=True))}
+    | {
+        "mount": Key(
+            Words(
+                ";",
+                pattern="[a-zA-Z0-9_; ]+",
+                unordered=True,
+                words="file system types with semicolons between, like nfs;cifs",
+            )
+        )
+    }
 )
 HOST_DEVICE: Final = PropertyString(
     {
         "path": Key(Text(formats.device_path)),
         "deny-write": Key(Boolean(), "0", since=pve_container("5.2.0", "8.3")),
         "gid": Key(integer(0), "0"),
-        "mode": Key(Text(pattern="0[0-7]{3}"), "0660"),
+        "mode": Key(Text(pattern="0[0-7]{3}", words="an octal mode like 0660"), "0660"),
         "uid": Key(integer(0), "0"),
     },
     "path",

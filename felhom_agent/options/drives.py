@@ -85,7 +85,10 @@ _ALIASES: Final = _VOLUME | {
     "iops_rd_length": "iops_rd_max_length",
     "iops_wr_length": "iops_wr_max_length",
 }
-_SSD: Final = {"ssd": _OFF, "wwn": Key(Text(pattern=r"0x[0-9a-fA-F]{16}", fold=True))}
+_SSD: Final = {
+    "ssd": _OFF,
+    "wwn": Key(Text(pattern=r"0x[0-9a-fA-F]{16}", fold=True, words="0x and 16 hexadecimal digits")),
+}
 _THREADED: Final = {"iothread": _OFF, "ro": Key(Boolean(), "0", since=qemu_server("7.0-18", "7.1"))}
 
 IDE: Final = PropertyString(
@@ -98,10 +101,22 @@ SCSI: Final = PropertyString(
         **_DRIVE,
         **_SSD,
         **_THREADED,
-        "product": Key(Text(pattern=r"[A-Za-z0-9\-_\s]{0,16}"), since=qemu_server("8.1.0", "8.2")),
+        "product": Key(
+            Text(
+                pattern=r"[A-Za-z0-9\-_\s]{0,16}",
+                words="up to 16 letters, digits, dashes, underscores and blanks",
+            ),
+            since=qemu_server("8.1.0", "8.2"),
+        ),
         "queues": Key(integer(2)),
         "scsiblock": _OFF,
-        "vendor": Key(Text(pattern=r"[A-Za-z0-9\-_\s]{0,8}"), since=qemu_server("8.1.0", "8.2")),
+        "vendor": Key(
+            Text(
+                pattern=r"[A-Za-z0-9\-_\s]{0,8}",
+                words="up to 8 letters, digits, dashes, underscores and blanks",
+            ),
+            since=qemu_server("8.1.0", "8.2"),
+        ),
     },
     "file",
     _ALIASES,
@@ -148,11 +163,17 @@ _CONTAINER_VOLUME: Final[Mapping[str, Key]] = {
             ";",
             pattern=r"passthrough|[ug]:\d+:\d+:[1-9]\d*(?:;[ug]:\d+:\d+:[1-9]\d*)*",
             unordered=True,
+            words="passthrough, or mappings like u:0:100000:65536;g:0:100000:65536",
         ),
         since=pve_container("6.1.6", "9.2"),
     ),
     "mountoptions": Key(
-        Words(";", pattern=f"{_MOUNT_OPTION}(?:;{_MOUNT_OPTION})*", unordered=True)
+        Words(
+            ";",
+            pattern=f"{_MOUNT_OPTION}(?:;{_MOUNT_OPTION})*",
+            unordered=True,
+            words="some of discard, lazytime, noatime, nodev, noexec, nosuid, semicolons between",
+        )
     ),
     "quota": _OFF,
     "replicate": _ON,

@@ -22,7 +22,15 @@ UNKNOWN_PART: Final = "this version of felhom-agent does not know it"
 
 
 class Invalid(ValueError):
-    """A value that PVE would refuse; `str()` is PVE's own text where that was recorded."""
+    """A value that PVE would refuse; `str()` is PVE's own text where that was recorded.
+
+    `words` are for who declared it, where more can be said than what the option's type is
+    (`words.refusal`); they follow the option's name.
+    """
+
+    def __init__(self, text: str, words: str = "") -> None:
+        self.words = words
+        super().__init__(text)
 
 
 _SIZE_UNITS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}

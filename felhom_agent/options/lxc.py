@@ -59,7 +59,7 @@ LXC: Final = Table(
     Option("console", _BOOL, "1", _OPTIONS),
     Option(
         "entrypoint",
-        Text(pattern=f"{_LINE}+"),
+        Text(pattern=f"{_LINE}+", words="a command in one line, like /sbin/init"),
         "/sbin/init",
         _OPTIONS,
         since=pve_container("6.0.15", "9.1"),

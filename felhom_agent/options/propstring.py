@@ -18,8 +18,10 @@ from felhom_agent.model import DeclaredValue
 from felhom_agent.options.formats import UNDEFINED, Invalid
 from felhom_agent.options.since import FIRST, Since
 from felhom_agent.options.types import Boolean, OptionType, one, truth
+from felhom_agent.printable import printable
 
 _MISSING: Final = "property is missing and it is not optional"
+_NO_PAIR: Final = "must be parts like key=value with commas between, and {} is none"
 
 Parts = dict[str, Hashable]
 
@@ -87,7 +89,10 @@ class PropertyString(OptionType):
         if isinstance(scalar, str):
             return self.rewrite(scalar) if self.rewrite else scalar
         if not self.default_key:
-            raise Invalid("expected text of the form key=value,...")
+            raise Invalid(
+                "expected text of the form key=value,...",
+                'must be text of the form "key=value,key=value"',
+            )
         return self.keys[self.default_key].type.wire(scalar)
 
     def meaning(self, wire: str) -> Hashable:
@@ -158,17 +163,25 @@ class PropertyString(OptionType):
     def _take(self, part: str, parts: dict[str, str]) -> None:
         key, equals, value = part.partition("=")
         if equals and not (key and value):
-            raise Invalid("invalid format - missing key in comma-separated list property\n")
+            raise Invalid(
+                "invalid format - missing key in comma-separated list property\n",
+                _NO_PAIR.format(one_word(part)),
+            )
         if not equals:
             if not self.default_key:
                 raise Invalid(
-                    "invalid format - value without key, but schema does not define a default key\n"
+                    "invalid format - value without key, but schema does not define a default"
+                    " key\n",
+                    _NO_PAIR.format(one_word(part)),
                 )
             key, value = self.default_key, part
         elif carrier := self._key_alias(key, value):
             outer, inner = carrier
             if outer in parts:
-                raise Invalid(f"invalid format - key alias '{outer}' is already defined\n")
+                raise Invalid(
+                    f"invalid format - key alias '{outer}' is already defined\n",
+                    f"must name {outer} once, and does so twice",
+                )
             parts[outer], key = key, inner
         self._put(self.aliases.get(key, key), value, parts)
 
@@ -188,7 +201,8 @@ class PropertyString(OptionType):
     def _put(self, key: str, value: str, parts: dict[str, str]) -> None:
         if key in parts:
             raise Invalid(
-                f"invalid format - duplicate key in comma-separated list property: {key}\n"
+                f"invalid format - duplicate key in comma-separated list property: {key}\n",
+                f"must name {one_word(key)} once, and does so twice",
             )
         spec = self.keys.get(key)
         known = truth(value) if spec and isinstance(spec.type, Boolean) else None
@@ -221,6 +235,11 @@ class PropertyString(OptionType):
         if spec is None or spec.default is None:
             return False
         return value == spec.type.meaning(spec.default)
+
+
+def one_word(text: str) -> str:
+    """Given a piece of a declared text, return it in quotes, as far as it can be seen."""
+    return f'"{printable(text, 60)}"'
 
 
 def spelled(pattern: str, spell: Callable[[str], str]) -> Callable[[str], str]:

@@ -39,7 +39,9 @@ _KEYMAPS: Final = (
     " tr"
 )
 _LOCKS: Final = "backup clone create migrate rollback snapshot snapshot-delete suspending suspended"
-_PARALLEL: Final = Text(pattern=r"/dev/parport\d+|/dev/usb/lp\d+")
+_PARALLEL: Final = Text(
+    pattern=r"/dev/parport\d+|/dev/usb/lp\d+", words="a device like /dev/parport0 or /dev/usb/lp0"
+)
 
 QEMU: Final = Table(
     # what the guest is called and how the host treats it
@@ -77,7 +79,12 @@ QEMU: Final = Table(
     Option("args", special.Unquoted(), "", token_never=_ROOT),
     Option("bios", choice("seabios ovmf"), "seabios", _OPTIONS),
     Option("boot", devices.BOOT, "cdn", _DISK),
-    Option("bootdisk", Text(pattern=r"(?:ide|sata|scsi|virtio)\d+"), None, _DISK),
+    Option(
+        "bootdisk",
+        Text(pattern=r"(?:ide|sata|scsi|virtio)\d+", words="a drive like scsi0"),
+        None,
+        _DISK,
+    ),
     Option("freeze", _BOOL, "0", ("VM.PowerMgmt",)),
     Option("hookscript", Text(formats.volume_id), None, token_never=_ROOT),
     Option("intel-tdx", devices.TDX, None, token_never=_ROOT, since=qemu_server("9.0.25", "9.1")),
@@ -91,14 +98,21 @@ QEMU: Final = Table(
     Option("smbios1", devices.SMBIOS, "", _HARDWARE),
     Option(
         "startdate",
-        StartDate(pattern=r"now|\d{4}-\d{1,2}-\d{1,2}(?:T\d{1,2}:\d{1,2}:\d{1,2})?"),
+        StartDate(
+            pattern=r"now|\d{4}-\d{1,2}-\d{1,2}(?:T\d{1,2}:\d{1,2}:\d{1,2})?",
+            words='"now", or a time in quotes like "2026-01-31" or "2026-01-31T12:00:00"',
+        ),
         "now",
         _OPTIONS,
     ),
     Option("tdf", _BOOL, "0", _OPTIONS),
     Option(
         "vmgenid",
-        special.GenerationId(pattern=rf"{formats.UUID}|[01]", fold=True),
+        special.GenerationId(
+            pattern=rf"{formats.UUID}|[01]",
+            fold=True,
+            words="a UUID, 1 for a new one, or 0 for none",
+        ),
         "0",
         token_never=_ROOT,
     ),
@@ -113,7 +127,13 @@ QEMU: Final = Table(
     Option("net[n]", devices.NET, None, _NETWORK, 32, also="SDN.Use"),
     Option("parallel[n]", _PARALLEL, None, (), 3, token_never=_ROOT),
     Option("rng0", devices.RNG, None, _HARDWARE),
-    Option("serial[n]", Text(pattern=r"/dev/.+|socket"), None, _HARDWARE, 4),
+    Option(
+        "serial[n]",
+        Text(pattern=r"/dev/.+|socket", words="socket, or a device under /dev/"),
+        None,
+        _HARDWARE,
+        4,
+    ),
     Option("spice_enhancements", devices.SPICE, "", token_never=_ROOT),
     Option("tablet", _BOOL, "1", _HARDWARE),
     Option("usb[n]", devices.USB, None, _HARDWARE, 14, also="Mapping.Use"),

@@ -34,6 +34,9 @@ _MAX_DIGITS: Final = 60
 """How many characters a number may have before it is taken for no number at all."""
 _MAX_EXPONENT: Final = 400
 """From here on PVE's own numbers are infinite, or zero."""
+_ONE_EACH: Final = (
+    "must have one word in each element of its list: one is empty, or holds what divides words"
+)
 
 
 class OptionType:
@@ -91,14 +94,17 @@ def scalar_text(value: Scalar) -> str:
     Raise `Invalid` for a boolean: PVE has no text that means it outside its boolean options.
     """
     if isinstance(value, bool):
-        raise Invalid(f"expected text or a number, not {str(value).lower()}")
+        word = str(value).lower()
+        raise Invalid(
+            f"expected text or a number, not {word}", f"must be text or a number, not {word}"
+        )
     return value if isinstance(value, str) else repr(value)
 
 
 def one(value: DeclaredValue) -> Scalar:
     """Given a declared value, return it if it is no list. Raise `Invalid` if it is one."""
     if isinstance(value, tuple):
-        raise Invalid("expected one value, not a list")
+        raise Invalid("expected one value, not a list", "must be one value, not a list")
     return value
 
 
@@ -110,7 +116,7 @@ def joined(values: Iterable[Scalar], separator: str, forbidden: str) -> str:
     words = [scalar_text(value) for value in values]
     for word in words:
         if not word or re.search(forbidden, word):
-            raise Invalid(f"{word!r} cannot be one element of a list")
+            raise Invalid(f"{word!r} cannot be one element of a list", _ONE_EACH)
     return separator.join(words)
 
 
@@ -145,7 +151,7 @@ class Number(OptionType):
     def check(self, wire: str) -> None:
         value = self._parse(wire)
         if value.is_infinite() and self.maximum is None:
-            raise Invalid("value is too large")
+            raise Invalid("value is too large", "must be a smaller number")
         if self.maximum is not None and value > self.maximum:
             raise Invalid(f"value must have a maximum value of {self.maximum}")
         if self.minimum is not None and value < self.minimum:
@@ -166,7 +172,10 @@ class Number(OptionType):
             kind = "integer" if self.integer else "number"
             raise Invalid(f"type check ('{kind}') failed - got '{text}'")
         if len(text) > _MAX_DIGITS:
-            raise Invalid(f"value has more than {_MAX_DIGITS} characters, too many for a number")
+            raise Invalid(
+                f"value has more than {_MAX_DIGITS} characters, too many for a number",
+                f"must be a number of at most {_MAX_DIGITS} characters",
+            )
         mantissa, _, exponent = text.lower().partition("e")
         if abs(int(exponent or "0")) <= _MAX_EXPONENT:
             return Decimal(text)
@@ -207,13 +216,14 @@ def choice(words: str) -> Choice:
 class Text(OptionType):
     """Free text: of a named format, matching a pattern, not longer than `longest` characters.
 
-    `fold` is true where upper and lower case mean the same.
+    `fold` is true where upper and lower case mean the same. `words` say what matches `pattern`.
     """
 
     format: Format | None = None
     pattern: str = ""
     longest: int = 0
     fold: bool = False
+    words: str = ""
 
     def check(self, wire: str) -> None:
         # PVE checks in this order: JSONSchema.pm check_prop
@@ -242,7 +252,7 @@ class Words(OptionType):
     """A list of words, any of PVE's separators between them.
 
     `separator` joins a declared list; each word is of `format`, the whole matches `pattern`.
-    Order counts unless `unordered`; `fold` lower-cases.
+    Order counts unless `unordered`; `fold` lower-cases. `words` say what matches `pattern`.
     """
 
     separator: str
@@ -250,6 +260,7 @@ class Words(OptionType):
     pattern: str = ""
     unordered: bool = False
     fold: bool = False
+    words: str = ""
 
     def check(self, wire: str) -> None:
         Text(pattern=self.pattern).check(wire)

@@ -187,8 +187,8 @@ def _missing_boot_device(option: Option, wire: str, context: Context) -> str:
         return ""
     order = split_list(option.type.split(wire).get("order", ""))
     missing = next((device for device in order if device not in context.devices), "")
-    # recorded: 10-qemu-roundtrip/157, with PVE's stray quote
-    return f"invalid bootorder: device '{missing}' does not exist'" if missing else ""
+    # recorded: 10-qemu-roundtrip/157 "invalid bootorder: device 'x' does not exist'"
+    return f"must name devices that the guest has, and {missing!r} is none" if missing else ""
 
 
 def _compare(option: Option, key: str, wire: str, actual: object, context: Context) -> Comparison:
@@ -252,8 +252,8 @@ def _why_not_unset(option: Option | None) -> str:
     if option is None:
         return _UNKNOWN
     if option.required:
-        return f"unable to delete required option '{option.name}'"
-    return f"'{option.name}' cannot be unset"
+        return "PVE cannot do without it; take it out of unset"
+    return "belongs to PVE, nobody can remove it; take it out of unset"
 
 
 def _why_keep(option: Option, kind: str, key: str, text: str, context: Context) -> str:

@@ -42,7 +42,7 @@ from felhom_agent.model import (
     Stop,
     TypeOfAbsent,
 )
-from felhom_agent.options import Invalid, lookup
+from felhom_agent.options import Invalid, lookup, spoken
 from felhom_agent.planning.actions import describe
 from felhom_agent.planning.compare import (
     Comparison,
@@ -262,7 +262,7 @@ def _finding(
         case Verdict.EQUAL | Verdict.INCOMPARABLE:
             return
         case Verdict.REJECT:
-            yield _Note(f"{key}: {comparison.why}", refused=True)
+            yield _Note(spoken(key, comparison.why), refused=True)
         case Verdict.PENDING:
             yield _Waiting(str(_pending_change(guest, key)).replace(": ", " ", 1))
         case Verdict.DRIFT:

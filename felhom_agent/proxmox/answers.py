@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from felhom_agent.config.settings import ProxmoxConfig
 from felhom_agent.errors import (
     Busy,
     Denied,
@@ -80,6 +81,8 @@ _NEVER_THIS_KEY = re.compile(
 )
 # No worker's end, but somebody's who ended it; or the call is answered, and its work goes on.
 _CUT_OFF = re.compile(r"unexpected status|received interrupt|got timeout$")
+_LOOKUP = re.compile(r"hostname lookup '([^']{1,100})' failed")
+_MAX_NODES = 10
 _MAX_WORDS = 500
 _MAX_ERRORS = 20
 # What PVE's own handlers die with; 595 to 599 are the proxy's (PVE: AnyEvent::HTTP).
@@ -106,14 +109,15 @@ class Answer:
     body: bytes = b""
 
 
-def error_of(call: str, answer: Answer) -> PveError:
-    """Given an answer that is not a success, return what it means."""
+def error_of(call: str, answer: Answer, config: ProxmoxConfig | None = None) -> PveError:
+    """Given an answer that is not a success, and whose token was used, return what it means."""
     status, text = answer.status, answer.reason.strip()
     writes = not call.startswith("GET ")
     if 300 <= status < 400:
         return _unusable(call, status, "answered with a redirect, which PVE never does", writes)
     if status == 401:
-        words = _printable(f"the API token was not accepted: {text}")
+        advice = _token_advice(config) if config else ""
+        words = _printable(f"the API token was not accepted: {text}{advice}")
         return Denied(words, call=call, status=status)
     if status == 403:
         return _denied(call, text, status)
@@ -126,6 +130,17 @@ def error_of(call: str, answer: Answer) -> PveError:
         words = _printable(f"the API's proxy says {status} {text}".strip())
         return _unusable(call, status, words, writes)
     return _by_words(call, status, text, writes)
+
+
+def _token_advice(config: ProxmoxConfig) -> str:
+    # PVE answers alike to a token that is not there, has expired or another secret, and to a user
+    # that is not there or disabled (recorded: 02-auth/001-009).
+    user = config.token_id.partition("!")[0]
+    return (
+        f"; is {config.token_id} listed and not expired: pveum user token list {user}? If it is,"
+        f" the secret in {config.token_file} is another one's: make a new token, and put what"
+        " pveum shows as its value there"
+    )
 
 
 def by_words(text: str) -> type[PveError] | None:
@@ -178,6 +193,33 @@ def is_json(answer: Answer) -> bool:
 def not_json(call: str) -> PveError:
     """Return what it means that an answer claims success, but is not PVE's."""
     return _unusable(call, 200, "the answer is not PVE's JSON", not call.startswith("GET "))
+
+
+def unknown_node(answer: Answer) -> str:
+    """Given an answer, return the name of the node that PVE could not look up; else nothing."""
+    found = _LOOKUP.match(answer.reason) if answer.status in _HANDLER else None
+    return found[1] if found else ""
+
+
+def no_such_node(call: str, answer: Answer, node: str, known: list[str]) -> PveError:
+    """Given an answer that a node's name could not be looked up, and the cluster's nodes (none if
+    they could not be asked for), return what it means.
+    """
+    if not known:
+        return error_of(call, answer)
+    if node in known:
+        words = (
+            f'node "{node}" is one of the cluster, but the host that was asked cannot look its name'
+            " up; see /etc/hosts there"
+        )
+    else:
+        more = f" and {len(known) - _MAX_NODES} more" if len(known) > _MAX_NODES else ""
+        names = ", ".join(sorted(known)[:_MAX_NODES])
+        words = (
+            f'the cluster has no node "{node}" (it has: {names}{more}); set node in [proxmox] of'
+            " agent.toml"
+        )
+    return Rejected(_printable(words), call=call, status=answer.status)
 
 
 def _unusable(call: str, status: int, text: str, writes: bool) -> PveError:

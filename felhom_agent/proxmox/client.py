@@ -31,7 +31,7 @@ from proxmoxer.core import ResourceException
 
 from felhom_agent.config.secret import Secret
 from felhom_agent.config.settings import ProxmoxConfig
-from felhom_agent.errors import Busy, Interrupted, NotSent, Unchanged
+from felhom_agent.errors import Busy, Interrupted, NotSent, PveError, Unchanged
 from felhom_agent.proxmox import answers, bodies
 from felhom_agent.proxmox.deadline import Bounds
 from felhom_agent.proxmox.limits import Limit
@@ -138,7 +138,7 @@ class Client:
         finally:
             self._sessions.give_back(session)
         if answer.status != 200:
-            raise answers.error_of(call, answer)
+            raise self._error_of(call, answer)
         try:
             whole = bodies.parse(answer.body, limit) if answers.is_json(answer) else {}
         except ValueError:
@@ -146,6 +146,17 @@ class Client:
         if "data" not in whole:
             raise answers.not_json(call)
         return whole
+
+    def _error_of(self, call: str, answer: answers.Answer) -> PveError:
+        node = answers.unknown_node(answer)
+        if not node:
+            return answers.error_of(call, answer, self.config)
+        try:
+            rows = self._call("GET", ("nodes",), {})["data"]
+        except PveError:
+            rows = []
+        found = [row.get("node") for row in rows if isinstance(row, dict)] if rows else []
+        return answers.no_such_node(call, answer, node, [n for n in found if isinstance(n, str)])
 
     def _ask(
         self,

@@ -84,7 +84,10 @@ class Bounds:
         if left <= 0:
             self.timed_out = True
             raise self._over(
-                "gave no answer in time" if self.sent else "does not accept a connection in time"
+                "gave no answer in time"
+                if self.sent
+                else "does not accept a connection in time; is endpoint in [proxmox] right, or is a"
+                " firewall in between?"
             )
         return left if self._abandon is None else min(left, _HEARS_WITHIN)
 
@@ -157,8 +160,25 @@ def connected(host: str, port: int, bounds: Bounds) -> socket.socket:
     except (OSError, UnicodeError) as error:
         if bounds.overrun:
             raise
-        why = error.strerror if isinstance(error, OSError) else "its name is none"
-        raise NoConnection(f"cannot be reached: {why or error}", temporary=_passes(error)) from None
+        why = _why_not_reached(host, port, error)
+        raise NoConnection(f"cannot be reached: {why}", temporary=_passes(error)) from None
+
+
+def _why_not_reached(host: str, port: int, error: Exception) -> str:
+    """Return why there is no connection, and what to do."""
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        why = error.strerror if isinstance(error, OSError) else "it is none"
+        return (
+            f'the name "{host[:100]}" cannot be looked up ({why}); set endpoint in [proxmox] of'
+            " agent.toml to a name that DNS or /etc/hosts has, or to an address"
+        )
+    said = error.strerror if isinstance(error, OSError) else None
+    if isinstance(error, ConnectionRefusedError):
+        return (
+            f"nobody listens at port {port} ({said}); PVE's API is at port 8006, see there:"
+            " systemctl status pveproxy"
+        )
+    return f"{said or error}; is endpoint in [proxmox] right, and the host up?"
 
 
 def _passes(error: OSError | UnicodeError) -> bool:

@@ -8,19 +8,33 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 import socket
 import ssl
-from typing import cast
+import stat
+from pathlib import Path
+from typing import Final, cast
 
+from felhom_agent import regularfile
 from felhom_agent.config.settings import ProxmoxConfig
+from felhom_agent.printable import printable
 from felhom_agent.proxmox.deadline import BoundedSocket, Bounds, NoConnection
 
 # The handshake ended before a request could be sent.
 _NO_TRUST = re.compile(
-    r"CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER|UNSUPPORTED_PROTOCOL|HANDSHAKE_FAILURE"
+    r"CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER|UNSUPPORTED_PROTOCOL|HANDSHAKE_FAILURE|"
+    r"RECORD_LAYER_FAILURE|HTTP_REQUEST|PACKET_LENGTH|PROTOCOL_VERSION"
 )
-_WHY = re.compile(r"certificate verify failed: ([^(\n]+)")
+_NOT_TLS: Final = re.compile(
+    r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST|PACKET_LENGTH"
+)
+# OpenSSL: x509_vfy.h X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED, _HOSTNAME_MISMATCH,
+# _IP_ADDRESS_MISMATCH
+_NOT_YET: Final = 9
+_EXPIRED: Final = 10
+_OTHER_NAME: Final = (62, 64)
+_OF_SYSTEM: Final = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/ssl/cert.pem"))
 
 
 def secured(
@@ -57,12 +71,14 @@ def _context(config: ProxmoxConfig) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
         return context
     context.hostname_checks_common_name = False
+    path = config.ca_file
+    if why := _why_no_file(path):
+        raise _no_ca(path, why)
     try:
-        context.load_verify_locations(str(config.ca_file))
+        context.load_verify_locations(str(path))
     except OSError as error:
-        why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-        words = f"is not trusted: ca_file {config.ca_file} cannot be used: {why}"
-        raise NoConnection(words) from None
+        why = _no_certificate(path) if isinstance(error, ssl.SSLError) else str(error.strerror)
+        raise _no_ca(path, why) from None
     return context
 
 
@@ -72,12 +88,97 @@ def _shake_hands(made: BoundedSocket, config: ProxmoxConfig) -> None:
     except ssl.SSLError as error:
         if not _NO_TRUST.search(str(error)):
             raise
-        found = _WHY.search(str(error))
-        words = found[1].strip() if found else "the TLS handshake failed"
-        raise NoConnection(f"is not trusted: {words}") from None
+        raise NoConnection(f"is not trusted: {_why_not(error, config)}") from None
     if config.fingerprint:
         shown = hashlib.sha256(made.getpeercert(binary_form=True) or b"").hexdigest()
-        if not hmac.compare_digest(shown, config.fingerprint.replace(":", "").lower()):
+        wanted = config.fingerprint.replace(":", "").lower()
+        if not hmac.compare_digest(shown, wanted):
             raise NoConnection(
-                "is not trusted: its certificate has another fingerprint than the configured one"
+                f"is not trusted: its certificate has the fingerprint {_pairs(shown)}, the"
+                f" configured one is {_pairs(wanted)}; if it was renewed, and is the one that"
+                " `pvenode cert info` shows on the node, set fingerprint to it"
             )
+
+
+def _why_not(error: ssl.SSLError, config: ProxmoxConfig) -> str:
+    """Given what ended a handshake, return why the other side is not trusted, and what to do."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        if _NOT_TLS.search(str(error)):
+            return (
+                "no TLS is spoken at that port, but plain HTTP or something else; set endpoint to"
+                " the port of PVE's API, which is 8006"
+            )
+        return "the TLS handshake failed; no version or cipher of TLS is common to both"
+    code, said = error.verify_code, error.verify_message
+    if code in _OTHER_NAME:
+        return (
+            f"its certificate is not for the name in endpoint ({said.rstrip('.')}); set endpoint"
+            " in [proxmox] to a name that the certificate has, or set fingerprint"
+        )
+    if code == _EXPIRED:
+        return (
+            "its certificate has expired; renew it on the node: pvecm updatecerts --force, or"
+            " pvenode acme cert renew"
+        )
+    if code == _NOT_YET:
+        return (
+            "its certificate is valid only later; is the clock of this host, or of the node, wrong?"
+        )
+    return f"{said}: its certificate is not of {_which_ca(config.ca_file)}"
+
+
+def _which_ca(path: Path) -> str:
+    """Return which CA was asked, and where else a certificate may be from."""
+    if path in _OF_SYSTEM:
+        return (
+            f"a CA that this host trusts ({path}); set ca_file to PVE's own CA,"
+            ' "/etc/pve/pve-root-ca.pem", or set fingerprint'
+        )
+    whose = "PVE's own CA" if path.name == "pve-root-ca.pem" else "the CA"
+    return (
+        f"{whose} in {printable(str(path), 120)}; if it is of ACME, set"
+        f' ca_file = "{_OF_SYSTEM[0]}" and endpoint to its name, or fingerprint'
+    )
+
+
+def _no_ca(path: Path, why: str) -> NoConnection:
+    shown = printable(str(path), 150)
+    return NoConnection(
+        f"is not trusted: ca_file {shown} cannot be used: {why}; PVE's own CA is"
+        " /etc/pve/pve-root-ca.pem"
+    )
+
+
+def _why_no_file(path: Path) -> str:
+    """Return why a path is no file that can be read; empty if it is one."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "it does not exist"
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "strerror", "") or "no file has such a name")
+    if stat.S_ISDIR(mode):
+        return "it is a directory, not a file"
+    if not stat.S_ISREG(mode):
+        return "it is not a file"
+    if not os.access(path, os.R_OK):
+        return "this user may not read it (Permission denied)"
+    return ""
+
+
+def _no_certificate(path: Path) -> str:
+    """Return what is in a file that holds no certificate that can be read."""
+    try:
+        data = regularfile.read(path).data
+    except regularfile.FileUnreadable as error:
+        return str(error)
+    if not data.strip():
+        return "it is empty"
+    if b"-----BEGIN CERTIFICATE-----" in data:
+        return "a certificate in it is damaged"
+    key = b"PRIVATE KEY-----" in data
+    return "it holds no certificate" + (", but a private key" if key else "")
+
+
+def _pairs(digest: str) -> str:
+    return ":".join(re.findall("..", digest)).upper()

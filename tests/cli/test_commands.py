@@ -79,8 +79,10 @@ def test_check_tells_each_thing_that_is_wrong(site: Site, felhom: Felhom) -> Non
     code, out, _ = felhom("check")
     assert code == 1
     assert "FAIL  " in out
-    assert "unknown key 'sate'; did you mean 'state'?" in out
-    assert "node other is not one of: pve1; set node in [proxmox]" in out
+    assert "unknown key \"sate\"; did you mean 'state'?" in out
+    assert (
+        'the cluster has no node "other" (it has: pve1); set node in [proxmox] of agent.toml' in out
+    )
 
 
 def test_check_tells_of_a_bad_token(site: Site, felhom: Felhom) -> None:
@@ -203,25 +205,37 @@ def test_a_vms_startup_needs_a_privilege_on_the_root(site: Site, felhom: Felhom)
 @pytest.mark.parametrize(
     ("words", "told", "exits"),
     [
-        (("qemu", "tags", "b;A", "a;b"), "equal\n", 0),
-        (("qemu", "tags", '["b","A"]', "a;b"), "equal\n", 0),
+        (("qemu", "tags", "b;A", "a;b"), "equal: a set: order does not count (", 0),
+        (("qemu", "tags", '["b","A"]', "a;b"), "equal: a set: ", 0),
         (("qemu", "tags", "b;A", "a;b", "--case-sensitive-tags"), "drift: ", 2),
         (
             ("qemu", "memory", "2048", "absent"),
-            "drift: is not set\nwould be sent: memory=2048\n",
+            "drift: memory: is not set\nwould be sent: memory=2048\n",
             2,
         ),
-        (("qemu", "onboot", "false", "absent"), "equal\nwhen absent, PVE uses: 0\n", 0),
-        (("lxc", "cpuunits", "1", "2", "--cgroup", "1"), "equal\n", 0),
+        (("qemu", "onboot", "false", "absent"), "equal: where it is absent, PVE uses 0, ", 0),
+        (("lxc", "cpuunits", "1", "2", "--cgroup", "1"), "equal: ", 0),
         (("qemu", "cores", "4", "4", "--pending"), "pending: ", 0),
         (("qemu", "scsi0", "local:32", "lvm:vm-1-disk-0,size=32G"), "forbidden: ", 2),
-        (("qemu", "args", "x", "absent"), "drift: is not set\nwould not be sent: only root", 2),
-        (("qemu", "cores", "absent", "4"), "equal\n", 0),
-        (("qemu", "cores", "null", "4"), "reject: ", 1),
+        (
+            ("qemu", "args", "x", "absent"),
+            "drift: args: is not set\nwould not be sent: only root",
+            2,
+        ),
+        (("qemu", "cores", "absent", "4"), "equal: what is not declared makes no difference", 0),
+        (
+            ("qemu", "cores", "null", "4"),
+            'reject: cores must be a whole number from 1, not "null"',
+            1,
+        ),
         (("qemu", "cores", "unset", "4"), "drift: ", 2),
-        (("qemu", "tablet", "0", "absent", "--with", "vga=qxl"), "equal\n", 0),
+        (("qemu", "tablet", "0", "absent", "--with", "vga=qxl"), "equal: ", 0),
         (("qemu", "tablet", "0", "absent"), "drift: ", 2),
-        (("lxc", "hostname", "CT105", "absent", "--vmid", "105"), "equal\n", 0),
+        (
+            ("lxc", "hostname", "CT105", "absent", "--vmid", "105"),
+            "equal: where it is absent, PVE uses CT105",
+            0,
+        ),
     ],
 )
 def test_explain_tells_a_verdict_and_why(

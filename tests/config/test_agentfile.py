@@ -72,22 +72,25 @@ mode = "observ"
 directory = 7
 """
     assert refusals(tmp_path, text) == [
-        "agent.toml:2: [proxmox] endpoint: must be like https://localhost:8006",
+        (
+            "agent.toml:2: [proxmox] endpoint: must be like https://localhost:8006; "
+            "PVE's API speaks https alone"
+        ),
         (
             "agent.toml:3: [proxmox] token_id: must be like user@realm!name, as "
             "`pveum user token list USER` shows it"
         ),
         "agent.toml:4: [proxmox] tokenfile: unknown key; did you mean 'token_file'?",
-        "agent.toml:5: [proxmox] insecure: must be true or false",
+        'agent.toml:5: [proxmox] insecure: must be true or false, without quotes, not "yes"',
         "agent.toml:7: unknown section [reconsile]; did you mean 'reconcile'?",
-        "agent.toml:10: [reconcile] interval: must be from 1 to 86400, not 0",
-        "agent.toml:11: [reconcile] parallel: must be a whole number",
-        "agent.toml:12: [reconcile] jitter: must be a number of seconds",
+        "agent.toml:10: [reconcile] interval: must be a number from 1 to 86400, not 0",
+        "agent.toml:11: [reconcile] parallel: must be a whole number from 0 to 64, not 1.5",
+        "agent.toml:12: [reconcile] jitter: must be a number from 0 to 1, not true",
         (
             'agent.toml:13: [reconcile] mode: must be "enforce" or "observe"; '
             "did you mean 'observe'?"
         ),
-        "agent.toml:15: [journal] directory: must be a string in quotes",
+        "agent.toml:15: [journal] directory: must be a string in quotes, not 7",
     ]
 
 
@@ -95,30 +98,57 @@ directory = 7
     ("line", "told"),
     [
         (f'token = "{UUID}"', "a secret does not belong in this file"),
-        ('node = "no_such.name"', "is not a node's name"),
+        ('node = "no_such.name"', "must be a node's short name"),
         ('fingerprint = "AA:BB"', "must be 32 pairs of hex digits"),
         ('ca_file = ""', "must be a path"),
+        (f'token_file = "{UUID}"', "the secret itself belongs in there"),
+        (f'token_file = "me@pve!x={UUID}"', "the secret itself belongs in there"),
         ('insecure = true\nca_file = "/x"', "contradicts ca_file"),
-        ("read_timeout = nan", "must be from 0.1 to 600, not nan"),
-        ("read_timeout = inf", "must be from 0.1 to 600, not inf"),
+        ("read_timeout = nan", "must be a number from 0.1 to 600, not nan"),
+        ("read_timeout = inf", "must be a number from 0.1 to 600, not inf"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words(tmp_path: Path, line: str, told: str) -> None:
-    (refusal,) = refusals(tmp_path, GOOD + line + "\n")
+    good = GOOD.replace('token_file = "token"\n', "") if "token_file" in line else GOOD
+    (refusal,) = refusals(tmp_path, good + line + "\n")
     assert told in refusal
+    assert UUID not in refusal
 
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["ftp://h", "https://", "https://h/path", "https://u:p@h", "https://h:99999", "nonsense"],
-)
+    [
+        "ftp://h", "https://", "https://h/path", "https://u:p@h", "https://h:99999", "nonsense",
+        "https://h:0", "https://h:-1", "https://h:x", "https://h:", "https://[::1", "https://::1",
+        "https://:8006", "https://h h:8006", "http://h:8006", "https://h?x=1", "https://h:8006#x",
+        "https://h:80060", "https://h: 8006", "h:8006", "https://h:1.5", "https://[::1]:0",
+    ],
+)  # fmt: skip
 def test_only_a_plain_https_url_is_an_endpoint(tmp_path: Path, endpoint: str) -> None:
     (refusal,) = refusals(tmp_path, GOOD + f'endpoint = "{endpoint}"\n')
-    assert "endpoint: must be like" in refusal
+    assert "endpoint: must be like https://localhost:8006; " in refusal
+
+
+@pytest.mark.parametrize("port", ["0", "99999", "-1", "65536", "x", "", "1.5", "8006a"])
+@pytest.mark.parametrize("host", ["pve1", "192.0.2.1", "[fd00::1]"])
+def test_a_wrong_port_is_told_with_the_bounds(tmp_path: Path, host: str, port: str) -> None:
+    (refusal,) = refusals(tmp_path, GOOD + f'endpoint = "https://{host}:{port}"\n')
+    assert f'must be a whole number from 1 to 65535, not "{port}"' in refusal
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://h", "https://h:1", "https://h:65535/", "https://[fd00::1]:8006", "HTTPS://H"],
+)
+def test_a_good_endpoint_is_taken(tmp_path: Path, endpoint: str) -> None:
+    path = written(tmp_path, GOOD + f'endpoint = "{endpoint}"\n')
+    assert load(path).proxmox.endpoint == endpoint
 
 
 def test_a_section_must_be_a_table(tmp_path: Path) -> None:
-    assert "agent.toml:1: [journal] must be a table" in refusals(tmp_path, "journal = 1\n" + GOOD)
+    assert "agent.toml:1: [journal] must be a table, on a line of its own" in refusals(
+        tmp_path, "journal = 1\n" + GOOD
+    )
 
 
 def test_a_whole_token_as_its_id_is_refused_without_showing_the_secret(tmp_path: Path) -> None:
@@ -154,7 +184,13 @@ def test_a_pasted_whole_token_in_the_secrets_file_is_understood(tmp_path: Path) 
     ("content", "mode", "told"),
     [
         (UUID, 0o644, "every user can read the token's secret; run: chmod 600"),
-        ("", 0o600, "must hold the token's secret and nothing else"),
+        ("", 0o600, "is empty; put the token's secret in"),
+        ("\ufeff \r\n", 0o600, "is empty; put the token's secret in"),
+        (f'"{UUID}"\n', 0o600, "nothing else; take the quotes away"),
+        (f"\u201c{UUID}\u201d", 0o600, "a typographic quote"),
+        (f"token = {UUID}", 0o600, "in one line without blanks; it has 3 words"),
+        (f"other@pve!agent={UUID}", 0o600, "holds the secret of other@pve!agent, but token_id in"),
+        ("felhom-agent@pve!agent=", 0o600, "the token's secret is missing"),
         (f"{UUID} {UUID}", 0o600, "must hold the token's secret and nothing else"),
         ("\x00\udcff", 0o600, "cannot be read: it is not text"),
         (None, 0o600, "cannot be read: No such file or directory"),
@@ -221,6 +257,18 @@ class TestCredentials:
         assert (config.token_file, config.ca_file) == (
             ProxmoxConfig.token_file,
             ProxmoxConfig.ca_file,
+        )
+
+    @pytest.mark.parametrize("blank", ["", "\n", " \r\n"])
+    def test_a_blank_one_beside_a_file_that_is_not_readable_is_told_as_an_empty_file(
+        self, tmp_path: Path, credentials: Path, blank: str
+    ) -> None:
+        (credentials / "token").write_text(blank)
+        config = dataclasses.replace(self.load(tmp_path), token_file=tmp_path / "absent")
+        with pytest.raises(ConfigError) as caught:
+            read_secret(config)
+        assert "absent: the token's file is empty or missing; put the token's secret in" in str(
+            caught.value
         )
 
     def test_what_the_file_says_goes_before_them(self, tmp_path: Path, credentials: Path) -> None:

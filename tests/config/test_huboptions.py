@@ -137,7 +137,7 @@ def test_what_is_no_range_is_refused_with_its_line(tmp_path: Path, said: str) ->
 @pytest.mark.parametrize("said", ['"1..8"', '"true"', "1", "0", "[]", "{}"])
 def test_what_is_no_number_is_true_or_false(tmp_path: Path, said: str) -> None:
     (problem,) = refused(tmp_path, f"tags = {said}\n")
-    assert problem == "agent.toml:4: [hub.options] tags: must be true or false"
+    assert problem.startswith("agent.toml:4: [hub.options] tags: must be true or false, not ")
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,8 @@ net0 = { bridge = "vmbr0" }
     assert "unknown table [gest]; did you mean 'guest'?" in told
     assert 'kind must be "qemu" or "lxc"' in told
     assert 'state must be "running" or "stopped"' in told
-    assert "unknown key 'cores'; an option of the guest belongs in its config table" in told
-    assert "unknown key 'sate'; did you mean 'state'?" in told
+    assert 'unknown key "cores"; an option of the guest belongs in [guest.101.config]' in told
+    assert "unknown key \"sate\"; did you mean 'state'?" in told
     assert "coers: no such option; did you mean 'cores'?" in told
     assert "unset: nosuch: no such option" in told
     assert "unset: cores: is also declared in config" in told
@@ -113,7 +113,9 @@ def test_what_pve_would_refuse_whoever_asks_is_refused_here(
 ) -> None:
     _, problems = read(f'[guest.101]\nkind = "{kind}"\n[guest.101.config]\n{key} = {value}\n')
     assert len(problems) == 1
-    assert problems[0].startswith(f"g.toml:4: guest 101: {key}: ")
+    assert problems[0].startswith(
+        (f"g.toml:4: guest 101: {key}: ", f"g.toml:4: guest 101: {key} must ")
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_what_only_root_may_set_may_be_declared(kind: str, key: str, value: str)
 
 def test_an_unknown_part_is_told_as_one_that_this_version_does_not_know() -> None:
     _, problems = read('[guest.101]\nkind = "qemu"\nconfig.net0 = "virtio,newpart=7"\n')
-    assert "net0.newpart: this version of felhom-agent does not know it" in problems[0]
+    assert "net0: newpart: this version of felhom-agent does not know it" in problems[0]
 
 
 def test_without_a_kind_an_option_of_either_kind_is_good() -> None:
@@ -184,4 +186,50 @@ def test_a_restart_may_be_allowed_only_for_a_guest_that_shall_run() -> None:
 def test_an_identity_is_a_text() -> None:
     guests, problems = read('[guest.101]\nidentity = "uuid=x"\n[guest.102]\nidentity = 1\n')
     assert guests[101].identity == "uuid=x"
-    assert problems == ["g.toml:4: guest 102: identity must be a string in quotes"]
+    assert problems == ["g.toml:4: guest 102: identity must be text in quotes, not 1"]
+
+
+@pytest.mark.parametrize("name", ["dns", "web01", "vm-101", "'101 web'", '""', "'1O1'", "guest"])
+def test_a_name_in_place_of_a_number_is_told(name: str) -> None:
+    shown = name.strip("'\"")
+    _, problems = read(f'[guest.{name}]\nkind = "lxc"\n')
+    assert problems == [
+        f"g.toml:1: [guest.{shown}]: the name must be the guest's number, like [guest.101]"
+    ]
+
+
+@pytest.mark.parametrize("name", ["0", "99", "099", "0101", "1000000000"])
+def test_a_number_that_no_guest_can_have_is_told(name: str) -> None:
+    _, problems = read(f"[guest.{name}]\n")
+    assert f"[guest.{name}]: a guest's number is from 100 to 999999999" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[101]\ncores = 2\n", "unknown table [101]; a guest is declared as [guest.101]"),
+        ("cores = 2\n", '"cores" stands outside of any guest; put it under [guest.101]'),
+        ("[[guest.101]]\n", "guest 101 must be a table: [guest.101] on a line of its own"),
+        ("[guest]\n101 = 1\n", "guest 101 must be a table"),
+        ("[guest]\ndns = 1\n", '"dns" under [guest]: the name must be the guest\'s number'),
+        ("guest = 1\n", "[guest] must hold tables like [guest.101]"),
+        ("[guest.101]\nmemory = 2\n", "an option of the guest belongs in [guest.101.config]"),
+        ("[guest.101]\nqqqqqq = 2\n", "known are kind, state, mode"),
+        ("[guest.101]\nstate = 1\n", 'state must be "running" or "stopped", not 1'),
+        ("[guest.101]\nstate = true\n", 'state must be "running" or "stopped", not true'),
+        ("[guest.101]\nstate = []\n", 'state must be "running" or "stopped", not a list'),
+        ("[guest.101]\nstate = 2026-01-01\n", "not a date; put it in quotes"),
+        ("[guest.101]\nidentity = 5.5\n", "identity must be text in quotes, not 5.5"),
+        ("[guest.101]\nunset = 'cores'\n", 'unset must be a list of options, like ["cpulimit"]'),
+        ("[guest.101]\nconfig = 1\n", "config must be a table: [guest.101.config]"),
+        ("[guest.101.config]\ncores = {}\n", "cores must be text, a number, true, false or a list"),
+        ("[guest.101.config]\ncores = 2026-01-01\n", "or a list, not a date; put it in quotes"),
+        ("[guest.101.config]\nvmid = 1\n", "vmid: "),
+    ],
+)
+def test_what_people_get_wrong_around_a_guest_is_told_with_what_to_write(
+    text: str, words: str
+) -> None:
+    _, problems = read(text)
+    assert words in problems[0]
+    assert problems[0].isprintable()

@@ -55,7 +55,7 @@ def test_it_may_hold_passwords_and_is_for_its_owner_only(tmp_path: Path) -> None
 def test_one_wrong_guest_refuses_the_whole_generation(tmp_path: Path) -> None:
     provider = provider_in(tmp_path)
     provider.accept(1, STATE)
-    with pytest.raises(ConfigError, match=r"generation 2 of the hub: guest 100: cores: .*1"):
+    with pytest.raises(ConfigError, match=r"generation 2 of the hub: guest 100: cores must .*1"):
         provider.accept(2, WRONG)
     assert provider.kept.generation == 1
     assert set(provider.load().guests) == {100}

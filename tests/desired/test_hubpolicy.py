@@ -91,7 +91,7 @@ def test_the_owner_takes_back_what_a_hub_has_by_default() -> None:
 
 def test_true_is_any_number_that_pve_takes() -> None:
     assert setting(config_of(memory=True), "memory", 16) == ""
-    assert "minimum value of 16" in setting(config_of(memory=True), "memory", 15)
+    assert "must be a whole number from 16, not 15" in setting(config_of(memory=True), "memory", 15)
 
 
 # One value of each option that the owner can allow.

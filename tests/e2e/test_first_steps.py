@@ -45,7 +45,7 @@ def test_the_first_steps_lead_from_the_package_to_a_healed_guest(bare: Host) -> 
             bare.wait_for("guest 101 dns: done: start")
     assert bare.hands("running", 101)
     assert bare.hands("config", 101)["cores"] == 2
-    assert "set cores        1 -> 2" in printed["felhom-agent plan"]
+    assert "~ cores        1 -> 2" in printed["felhom-agent plan"]
     assert "guest 101 dns: done: start" in printed["journalctl -u felhom-agent VMID=101"]
     assert " start " in printed["felhom-agent history 101"]
     assert "Active: active (running)" in printed["systemctl status felhom-agent"]

@@ -59,7 +59,7 @@ def whole(path: Path, wanted: Wanted) -> tail.Tail:
         Wanted(lambda o: o.begun <= NOW + 600, 20),
         Wanted(anything, 7, NOW + 1e9),
     ],
-    ids=str,
+    ids=range(9),
 )
 def test_what_is_read_from_the_end_is_what_the_whole_file_says(many: Path, wanted: Wanted) -> None:
     assert latest(many, wanted) == whole(many, wanted)

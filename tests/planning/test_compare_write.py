@@ -133,9 +133,9 @@ def test_a_key_declared_unset(kind: str, key: str, actual: object, expected: Ver
     assert compare_unset(kind, key, actual).verdict == expected
 
 
-def test_a_required_option_is_kept_in_pves_words() -> None:
+def test_a_required_option_is_kept() -> None:
     comparison = compare_unset("lxc", "memory", 512)
-    assert comparison.why == "unable to delete required option 'memory'"
+    assert comparison.why == "PVE cannot do without it; take it out of unset"
 
 
 def test_what_was_sent_is_known_again_with_the_parts_that_it_carried() -> None:

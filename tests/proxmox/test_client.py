@@ -69,8 +69,23 @@ def test_bad_parameters_are_rejected_with_pves_words_per_parameter(site: Site) -
 
 def test_a_wrong_secret_is_denied_without_saying_it(site: Site) -> None:
     site.proxmox.token_file.write_text("00000000-0000-0000-0000-000000000000")
-    with pytest.raises(Denied, match="the API token was not accepted"):
+    with pytest.raises(Denied, match="the API token was not accepted") as caught:
         site.connect().client.get("version")
+    assert "pveum user token list felhom-agent@pve?" in str(caught.value)
+    assert "make a new token, and put what pveum shows" in str(caught.value)
+    assert "00000000" not in str(caught.value)
+
+
+@pytest.mark.parametrize("write_too", [False, True])
+def test_a_node_that_the_cluster_has_not_is_told_with_those_it_has(
+    site: Site, write_too: bool
+) -> None:
+    client = site.connect(node="pve7").client
+    call = ("nodes", "pve7", "qemu", 100, "config")
+    with pytest.raises(Rejected) as caught:
+        write(client, "PUT", *call, data={"cores": 2}) if write_too else client.get(*call)
+    words = 'the cluster has no node "pve7" (it has: pve1); set node in [proxmox] of agent.toml'
+    assert caught.value.text == words
 
 
 def test_a_missing_privilege_is_named_with_its_path(make_site: Callable[..., Site]) -> None:
@@ -164,13 +179,15 @@ def test_nobody_listening_means_not_sent(site: Site) -> None:
         free.bind(("127.0.0.1", 0))
         endpoint = f"https://127.0.0.1:{free.getsockname()[1]}"
     client = site.connect(endpoint=endpoint).client
-    with pytest.raises(NotSent, match="cannot be reached: .*Connection refused"):
+    with pytest.raises(
+        NotSent, match="cannot be reached: nobody listens at port .*Connection refused.*pveproxy"
+    ):
         write(client, "PUT", *CONFIG, data={"cores": 2})
 
 
 def test_a_name_that_does_not_resolve_means_not_sent(site: Site) -> None:
     client = site.connect(endpoint="https://no-such-host.invalid:8006").client
-    with pytest.raises(NotSent, match="cannot be reached"):
+    with pytest.raises(NotSent, match='the name "no-such-host.invalid" cannot be looked up'):
         client.get("version")
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 
 from felhom_agent.devnode import DevNode, World
+from felhom_agent.devnode.http.certificate import Identity, make
 from felhom_agent.errors import NotSent, PveError
 from tests.conftest import Site
+from tests.hostile.raw_node import Peer, RawNode
 from tests.permits import CONFIG, write
 
 
@@ -28,9 +35,89 @@ def test_a_ca_file_that_is_not_there_is_told(site: Site, tmp_path: Path) -> None
 
 def test_a_ca_file_without_a_certificate_is_told(site: Site, tmp_path: Path) -> None:
     (tmp_path / "junk.pem").write_text("junk")
-    client = site.connect(ca_file=tmp_path / "junk.pem").client
-    with pytest.raises(NotSent, match="junk.pem cannot be used: it holds no certificate"):
-        client.get("version")
+    assert "junk.pem cannot be used: it holds no certificate" in why(site, tmp_path / "junk.pem")
+
+
+def why(site: Site, ca_file: Path, **changes: object) -> str:
+    """Return why a node is not trusted with such a CA: in one line that is not too long."""
+    with pytest.raises(NotSent) as caught:
+        site.connect(ca_file=ca_file, **changes).client.get("version")
+    assert site.devnode.requests == ()
+    said = caught.value.text
+    assert said.isprintable()
+    assert len(said) <= 500
+    return said
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "it is empty"),
+        ("\n \n", "it is empty"),
+        ("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n", "but a private key"),
+        ("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", "is damaged"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA", "is damaged"),
+        ("0\x82\x03", "it holds no certificate"),
+    ],
+)
+def test_what_is_in_a_ca_file_that_is_no_certificate_is_told(
+    site: Site, tmp_path: Path, content: str, words: str
+) -> None:
+    (tmp_path / "odd.pem").write_text(content, encoding="latin-1")
+    said = why(site, tmp_path / "odd.pem")
+    assert f"odd.pem cannot be used: {words}" in said or words in said
+    assert "PVE's own CA is /etc/pve/pve-root-ca.pem" in said
+
+
+def test_a_ca_file_that_is_no_file_is_told(site: Site, tmp_path: Path) -> None:
+    assert "absent.pem cannot be used: it does not exist" in why(site, tmp_path / "absent.pem")
+    assert "cannot be used: it is a directory" in why(site, tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    assert "cannot be used: it is not a file" in why(site, tmp_path / "fifo")
+
+
+def test_which_ca_was_asked_is_told_and_what_to_set_for_acme(site: Site, tmp_path: Path) -> None:
+    with DevNode(World()) as other:
+        own = tmp_path / "pve-root-ca.pem"
+        own.write_bytes(other.ca_file.read_bytes())
+        said = why(site, own)
+        assert f"its certificate is not of PVE's own CA in {own}" in said
+        assert 'set ca_file = "/etc/ssl/certs/ca-certificates.crt" and endpoint to its name' in said
+        assert "or fingerprint" in said
+        assert f"not of the CA in {other.ca_file}" in why(site, other.ca_file)
+    if (system := Path("/etc/ssl/certs/ca-certificates.crt")).exists():
+        assert "set ca_file to PVE's own CA" in why(site, system)
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [((-20, -10), "has expired; renew it on the node"), ((10, 20), "is valid only later")],
+)
+def test_a_certificate_out_of_its_time_is_told(
+    site: Site, tmp_path: Path, days: tuple[int, int], words: str
+) -> None:
+    authority = trustme.CA()
+    now = datetime.now(UTC)
+    begin, end = (now + timedelta(days=day) for day in days)
+    issued = authority.issue_cert("127.0.0.1", not_before=begin, not_after=end)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued.configure_cert(context)
+    with RawNode(Identity(context, tmp_path / "ca.pem", ""), shakes_hands) as node:
+        assert words in why(site, tmp_path / "ca.pem", endpoint=node.endpoint)
+
+
+def shakes_hands(peer: Peer) -> None:
+    with contextlib.suppress(OSError):
+        peer.secure()
+
+
+def test_a_name_that_the_certificate_has_not_is_told(site: Site, tmp_path: Path) -> None:
+    identity = make(tmp_path, "192.0.2.1")
+    with RawNode(identity, shakes_hands) as node:
+        said = why(site, identity.ca_file, endpoint=node.endpoint)
+    assert "is not for the name in endpoint" in said
+    assert "set endpoint in [proxmox] to a name that the certificate has" in said
 
 
 def test_the_right_fingerprint_is_trusted_and_needs_no_ca(site: Site, tmp_path: Path) -> None:
@@ -41,8 +128,10 @@ def test_the_right_fingerprint_is_trusted_and_needs_no_ca(site: Site, tmp_path: 
 
 def test_a_wrong_fingerprint_is_not_trusted_and_nothing_is_sent(site: Site) -> None:
     client = site.connect(fingerprint=":".join(["AB"] * 32)).client
-    with pytest.raises(NotSent, match="has another fingerprint"):
+    with pytest.raises(NotSent, match="has the fingerprint") as caught:
         client.get("version")
+    assert site.devnode.fingerprint in str(caught.value)
+    assert ":".join(["AB"] * 32) in str(caught.value)
     assert site.devnode.requests == ()
 
 

@@ -1,0 +1,72 @@
+"""`check --json` is as its schema says, and tells what is to be done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from felhom_agent.cli.main import main
+from tests.conftest import Site
+
+DOCS = Path(__file__).parents[2] / "docs" / "json"
+
+
+def validated(command: str, text: str) -> Any:
+    """Given what a command printed, return it; it is as the command's schema says."""
+    answer = json.loads(text)
+    schema = json.loads((DOCS / f"{command}.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema).validate(answer)
+    assert next(iter(answer)) == "schema"
+    return answer
+
+
+def checked(site: Site, capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
+    code = main(["--config", str(site.directory / "agent.toml"), "check", "--json"])
+    return code, validated("check", capsys.readouterr().out)
+
+
+def test_check_answers_with_its_findings(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.write_config()
+    site.declare("[guest.100]\nconfig.cores = 1\n")
+    code, answer = checked(site, capsys)
+    assert (code, answer["good"]) == (0, True)
+    assert all(finding["good"] for finding in answer["findings"])
+
+
+def test_check_notes_where_nothing_is_declared_and_how_many_guests_there_are(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.write_config()
+    code, answer = checked(site, capsys)
+    texts = [finding["text"] for finding in answer["findings"]]
+    assert code == 0
+    assert "guest files declare 0 guests" in texts
+    where = site.guests_directory
+    assert f"note: node pve1 has 2 guests, and none is declared in {where}" in texts
+
+
+def test_check_answers_in_json_also_where_agent_toml_is_wrong(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (site.directory / "agent.toml").write_text("[proxmox]\nx = 1\n")
+    code, answer = checked(site, capsys)
+    assert (code, answer["good"]) == (78, False)
+    assert "agent.toml:2: [proxmox] x: unknown key" in answer["findings"][-1]["text"]
+
+
+def test_check_tells_a_wrong_node_with_those_there_are(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = site.write_config()
+    path.write_text(path.read_text().replace('"pve1"', '"pve7"'))
+    code, answer = checked(site, capsys)
+    bad = [finding["text"] for finding in answer["findings"] if not finding["good"]]
+    assert code == 1
+    words = 'the cluster has no node "pve7" (it has: pve1); set node in [proxmox] of agent.toml'
+    assert bad
+    assert all(text.startswith(words) for text in bad)
