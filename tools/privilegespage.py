@@ -18,9 +18,9 @@ declared values need with what the token has, and prints the `pveum` lines for w
 `felhom-agent plan` shows what it may not do.
 
 Seeing a guest needs `VM.Audit` on it, a start or a shutdown `VM.PowerMgmt`. Without any
-`VM.Config.*` PVE looks at no change at all. Where several privileges are named with "or", the first is the one
-that `check` names. What the last table says of a value counts for the one that is set and, where it
-says so, for the one that it replaces or that is deleted.
+`VM.Config.*` PVE looks at no change at all. Where several privileges are named with "or", the first
+is the one that `check` names. What the last table says of a value counts for the one that is set
+and, where it says so, for the one that it replaces or that is deleted.
 """
 
 _KINDS = (("qemu", "VMs (QEMU)"), ("lxc", "containers (LXC)"))
