@@ -69,6 +69,8 @@ from felhom_agent.planning.withhold import (
 )
 from felhom_agent.service.origins import described
 
+_HOW_TO_GRANT = "; felhom-agent check tells how to grant it"
+
 
 def plan(
     desired: Desired,
@@ -137,10 +139,13 @@ def plan_guest(
 
 @dataclass(frozen=True)
 class _Note:
-    """A difference that is reported and not acted on; `refused` if the declaration is wrong."""
+    """A difference that is reported and not acted on; `refused` if the declaration is wrong,
+    `denied` if the token lacks a privilege.
+    """
 
     text: str
     refused: bool = False
+    denied: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,26 +159,32 @@ _Finding = Change | _Note | _Waiting
 
 
 def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> GuestPlan:
+    observed = desired.mode is Mode.OBSERVE
+    if observed:  # which takes no right to change anything
+        actual = replace(actual, facts=replace(actual.facts, rights=None))
     findings = list(_findings(desired, guest, actual))
     changes = tuple(f for f in findings if isinstance(f, Change))
-    notes = tuple(f.text for f in findings if isinstance(f, _Note) and not f.refused)
-    refused = "; ".join(f.text for f in findings if isinstance(f, _Note) and f.refused)
+    told_of = [f for f in findings if isinstance(f, _Note)]
+    notes = tuple(f.text for f in told_of if not (f.refused or f.denied))
+    refused = "; ".join(f.text for f in told_of if f.refused)
     waiting = ", ".join(f.text for f in findings if isinstance(f, _Waiting))
-    denied = told(lacking(power_of(guest.vmid), actual.facts))
-    restart = bool(waiting) and _may_restart(desired, guest) and not denied
+    no_power = told(lacking(power_of(guest.vmid), actual.facts))
+    restart = bool(waiting) and _may_restart(desired, guest) and not no_power
     if waiting and not restart:
-        notes = (*notes, f"needs a restart: {waiting}{_why_no_restart(desired, guest, denied)}")
+        notes = (*notes, f"needs a restart: {waiting}{_why_no_restart(desired, guest, no_power)}")
     # What is wrong with one value holds up no other; a declaration that was made for a guest of
     # another kind is not this guest's at all.
     fits = all(lookup(guest.kind, key) for key in (*desired.config, *desired.unset))
     actions = _actions(desired, guest, changes, restart=restart) if fits else ()
-    if denied and (power := [a for a in actions if not isinstance(a, SetConfig)]):
+    denied = [f.text for f in told_of if f.denied]
+    if no_power and (power := [a for a in actions if not isinstance(a, SetConfig)]):
         actions = tuple(a for a in actions if a not in power)
-        notes = (*notes, f"{', '.join(map(describe, power))}: {denied}")
-    if desired.mode is Mode.OBSERVE:
+        denied.append(f"{', '.join(map(describe, power))}: {no_power}")
+    if denied:
+        notes = (*notes, *denied[:-1], denied[-1] + _HOW_TO_GRANT)
+    if observed:
         would = f"observed only; would {', '.join(describe(a) for a in actions)}"
         notes, actions = ((would, *notes) if actions else notes), ()
-    observed = desired.mode is Mode.OBSERVE
     return GuestPlan(
         guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes, observed=observed
     )
@@ -250,7 +261,7 @@ def _unless_denied(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Find
     kind, key = guest.kind, finding.key
     needs = required(kind, key, finding.after, finding.before, guest.vmid, facts)
     why = told(lacking(needs, facts))
-    return _Note(f"{key}: {why}") if why else finding
+    return _Note(f"{key}: {why}", denied=True) if why else finding
 
 
 def _finding(

@@ -10,8 +10,20 @@ from typing import Any
 
 import pytest
 
-from felhom_agent.model import ABSENT, Facts, Rights
+from felhom_agent.model import (
+    ABSENT,
+    Actual,
+    ActualGuest,
+    DesiredGuest,
+    Facts,
+    Kind,
+    Mode,
+    RestartPolicy,
+    Rights,
+    RunState,
+)
 from felhom_agent.options import keys, lookup
+from felhom_agent.planning.plan import plan_guest
 from felhom_agent.planning.privilegerules import RULES
 from felhom_agent.planning.privileges import Required, lacking, required, told
 
@@ -299,3 +311,43 @@ def test_each_rule_names_its_source_and_options_that_exist() -> None:
             option = lookup(kind, name.replace("[n]", "0"))
             if option is not None and option.also:
                 assert name in named, f"{name} is said to need {option.also} besides, by no rule"
+
+
+@pytest.mark.parametrize("mode", [Mode.ENFORCE, Mode.OBSERVE])
+def test_a_plan_leaves_out_what_the_token_may_not_and_a_guest_that_is_only_observed_needs_nothing(
+    mode: Mode,
+) -> None:
+    config = MappingProxyType({"memory": "1024", "cores": 1})
+    guest = ActualGuest(101, Kind.QEMU, "pve1", RunState.STOPPED, "web", config, "d")
+    actual = Actual("pve1", {101: guest}, facts=holding(**{"/vms": ["VM.Config.CPU"]}))
+    wanted = MappingProxyType({"memory": 2048, "cores": 2})
+    found = plan_guest(DesiredGuest(101, state=RunState.RUNNING, mode=mode, config=wanted), actual)
+    if mode is Mode.OBSERVE:
+        would = "observed only; would set memory: 1024 -> 2048, cores: 1 -> 2, start"
+        assert found.notes == (would,)
+        return
+    assert [str(action) for action in found.actions] == ["SetConfig(vmid=101, cores: 1 -> 2)"]
+    assert found.notes == (
+        "memory: the token lacks VM.Config.Memory on /vms/101",
+        "start: the token lacks VM.PowerMgmt on /vms/101; felhom-agent check tells how to grant it",
+    )
+
+
+def test_a_restart_that_the_token_may_not_do_is_told_with_what_waits_for_it() -> None:
+    config = MappingProxyType({"cores": 2})
+    pending = MappingProxyType({"cores": 1})
+    guest = ActualGuest(
+        101, Kind.QEMU, "pve1", RunState.RUNNING, "web", config, "d", pending=pending
+    )
+    actual = Actual("pve1", {101: guest}, facts=holding(**{"/vms": ["VM.Config.CPU"]}))
+    declared = DesiredGuest(
+        101,
+        state=RunState.RUNNING,
+        restart=RestartPolicy.ALLOWED,
+        config=MappingProxyType({"cores": 2}),
+    )
+    found = plan_guest(declared, actual)
+    assert found.actions == ()
+    assert found.notes == (
+        "needs a restart: cores 1 -> 2; the token lacks VM.PowerMgmt on /vms/101",
+    )
