@@ -159,7 +159,8 @@ class OutcomeUnknown(PveError):
     """The request may or may not have taken effect; only a look can tell.
 
     `if_untouched` is what the answer means where a look shows that nothing was written; `None` if
-    PVE may still be at work, or nobody can tell what was said.
+    PVE may still be at work, or nobody can tell what was said. `ended` tells that PVE is done with
+    it, whatever it did, so that a look tells all at once.
     """
 
     def __init__(
@@ -170,8 +171,10 @@ class OutcomeUnknown(PveError):
         status: int = 0,
         timed_out: bool = False,
         if_untouched: Unchanged | None = None,
+        ended: bool = False,
     ) -> None:
         self.if_untouched = if_untouched
+        self.ended = ended
         super().__init__(text, call=call, status=status, timed_out=timed_out)
 
 

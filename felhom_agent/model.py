@@ -168,6 +168,8 @@ class ActualGuest:
 
     `config` is PVE's own answer (JSON types as they came, with the changes that wait for a restart
     merged in); `digest` names the version of it. `config` is `None` where it was not read.
+    `ha_disarmed` is HA's resource mode ("freeze", "ignore") where HA manages the guest and is not
+    armed, else empty.
     `hung` says how a guest hangs that PVE calls running; empty where it does not. `pending` has,
     for each key that waits for a restart, what is in effect until then. `unread` says why what PVE
     answers about this guest cannot be read or made sense of; such a guest has no `config`.
@@ -183,6 +185,7 @@ class ActualGuest:
     lock: str = ""
     template: bool = False
     ha_state: str = ""
+    ha_disarmed: str = ""
     paused: bool = False
     hung: str = ""
     pending: Mapping[str, object] = field(default_factory=lambda: EMPTY)
@@ -296,7 +299,8 @@ UNREADABLE: Final = History()
 class Change:
     """One key's difference: what PVE has and what was declared, both in PVE's own wire form.
 
-    `after` is `ABSENT` where the key shall go; `before` is `ABSENT` where it was not there.
+    `after` is `ABSENT` where the key shall go; `before` is `ABSENT` where it was not there. With
+    `reverts` only what waits for a restart goes.
     The values of a secret key are masked in `str` and `repr`.
     """
 
@@ -304,6 +308,7 @@ class Change:
     before: str | TypeOfAbsent
     after: str | TypeOfAbsent
     secret: bool = False
+    reverts: bool = False
 
     def shown(self) -> tuple[str, str]:
         """Return (before, after) as a person may see them."""

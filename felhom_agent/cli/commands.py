@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "thaw": (ACT, "end a freeze"),
         "approve": (ACT, "let changes pass that the agent holds"),
         "reconcile": (ACT, "look at every guest now"),
+        "adopt": (SET_UP, "existing guests as guest files that change nothing"),
         "selftest": (SET_UP, "does it work on this host?"),
         "journal": (SET_UP, "check the journal, or cut out what is damaged"),
         "hub": (SET_UP, "what is kept of the hub, and who has the last word"),

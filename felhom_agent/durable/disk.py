@@ -51,6 +51,18 @@ class Disk:
         os.fchmod(descriptor, 0o600)
         return descriptor
 
+    def create_only(self, path: Path) -> int:
+        """Return the descriptor of a new, empty file for its owner alone. Raise FileExistsError."""
+        return open_regular(path, _OURS | os.O_EXCL, 0o600)
+
+    def set_mode(self, descriptor: int, mode: int) -> None:
+        """Give a file these permission bits, whatever the umask is."""
+        os.fchmod(descriptor, mode)
+
+    def link(self, old: Path, new: Path) -> None:
+        """Give a file another name besides. Raise FileExistsError if something has that name."""
+        os.link(old, new, follow_symlinks=False)
+
     def open_to_append(self, path: Path) -> int:
         """Return a descriptor that writes at a file's end; the file is made if absent."""
         return open_regular(path, _OURS, 0o600)

@@ -4,6 +4,7 @@ of the two.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,6 +39,26 @@ def write_new(disk: Disk, path: Path, data: bytes, *, named: bool = False) -> in
 def write_in_place(disk: Disk, path: Path, data: bytes) -> None:
     """Give a file these bytes, durably, all or none of them. Raise OSError if it cannot be."""
     give_back(disk, write_new(disk, path, data, named=True))
+
+
+def write_if_absent(disk: Disk, path: Path, data: bytes, mode: int) -> None:
+    """Make a file with these bytes and permission bits, durably, all of it or none. Raise
+    FileExistsError if something has its name by then, which stays as it is; OSError if it cannot
+    be written.
+    """
+    # Hidden, and this process's own: nobody takes it for a guest file, or writes it besides.
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    descriptor = disk.create_only(new)
+    try:
+        disk.write(descriptor, data)
+        disk.set_mode(descriptor, mode)
+        disk.sync(descriptor)
+        # A rename would take the place of what has appeared meanwhile.
+        disk.link(new, path)
+    finally:
+        give_back(disk, descriptor)
+        disk.remove(new)
+    disk.sync_directory(path.parent)
 
 
 def take_the_name(disk: Disk, path: Path) -> None:

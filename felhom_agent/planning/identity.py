@@ -15,6 +15,8 @@ is created again the same volume name.
   guest created, restored or destroyed since it was last known, it is another one. Where the list
   cannot tell, a person must.
 * For a container whose witnesses all agree the list is asked, too.
+* A container whose root volume was moved (`pct move-volume`) is the same one: its cards tell, and
+  the list agrees. One without cards has no witness but the volume, so the list alone decides.
 
 The times that are compared are both PVE's own: the start of the latest such task now, and the one
 that was the latest when the guest was remembered.
@@ -32,6 +34,13 @@ _CTIME = re.compile(r"(?:^|,)ctime=(\d+)(?:,|$)")
 _MAC = re.compile(r"(?:^|[,=])((?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2})(?:,|$)")
 _CARD = re.compile(r"net\d+")
 _WITNESSES = re.compile(r"smbios1|rootfs|meta|net\d+")
+
+_NAMES = {
+    "rootfs": "the root volume",
+    "mac": "the MAC addresses",
+    "uuid": "the SMBIOS uuid",
+    "ctime": "when it was made",
+}
 
 Witnesses = Mapping[str, frozenset[str]]
 
@@ -63,18 +72,40 @@ def identity_mismatch(
     if not any(present.values()):
         return ""
     if desired.identity:
-        agree, differ = _compare(_parse(desired.identity), present)
-        return "" if agree and not differ else _other(guest, desired.identity)
+        return _against_declared(desired.identity, guest, known, history)
     if not known.identity:
         return ""
     agree, differ = _compare(_parse(known.identity), present)
-    if differ and not agree:
+    tells = history.born(guest.vmid) is not None and known.born is not None
+    moved = tells and _has_volume_alone(_parse(known.identity), present)
+    if differ and not agree and not moved:
         return _other(guest, known.identity)
     if differ or known.gone:
         return _by_the_list(guest, known, history, must_tell=True)
     if guest.kind is Kind.LXC:
         return _by_the_list(guest, known, history, must_tell=False)
     return ""
+
+
+def _against_declared(declared: str, guest: ActualGuest, known: Known, history: History) -> str:
+    """As `identity_mismatch`, for a guest that a person has confirmed."""
+    meant, present = _parse(declared), _witnesses(guest)
+    agree, differ = _compare(meant, present)
+    if agree and not differ:
+        return ""
+    # Its volume was moved since, if it is the one that was known here by the same cards.
+    same_cards = meant.get("mac") and bool(meant["mac"] & present.get("mac", frozenset()))
+    known_here = bool(
+        _parse(known.identity).get("mac", frozenset()) & meant.get("mac", frozenset())
+    )
+    if guest.kind is Kind.LXC and same_cards and known_here and known.born is not None:
+        return _by_the_list(guest, known, history, must_tell=True)
+    return _other(guest, declared)
+
+
+def _has_volume_alone(known: Witnesses, present: Witnesses) -> bool:
+    """Return whether a container's root volume is all that can be compared."""
+    return [n for n in known if known[n] and present.get(n)] == ["rootfs"]
 
 
 def _by_the_list(guest: ActualGuest, known: Known, history: History, *, must_tell: bool) -> str:
@@ -87,7 +118,7 @@ def _by_the_list(guest: ActualGuest, known: Known, history: History, *, must_tel
     seen = "it was gone for a while" if known.gone else f"{known.identity} was known"
     return (
         f"vmid {guest.vmid} may have been given to another guest ({seen}), and the node's task "
-        f"list cannot tell; {_confirm(guest)}"
+        f"list cannot tell{_differences(known.identity, guest)}; {_confirm(guest)}"
     )
 
 
@@ -98,7 +129,19 @@ def _other(guest: ActualGuest, known: str, *, again: bool = False) -> str:
         if again
         else f"{known} is now {present}"
     )
-    return f"vmid {guest.vmid} was given to another guest ({what}); {_confirm(guest)}"
+    named = _differences(known, guest)
+    return f"vmid {guest.vmid} was given to another guest ({what}){named}; {_confirm(guest)}"
+
+
+def _differences(known: str, guest: ActualGuest) -> str:
+    """Return which witnesses differ, as the end of a sentence; empty if none does."""
+    before, present = _parse(known), _witnesses(guest)
+    differing = [
+        _NAMES[name]
+        for name in present
+        if before.get(name) and present[name] and not before[name] & present[name]
+    ]
+    return f"; what differs: {', '.join(differing)}" if differing else ""
 
 
 def _confirm(guest: ActualGuest) -> str:

@@ -33,6 +33,7 @@ from felhom_agent.model import (
     Facts,
     GuestPlan,
     History,
+    Kind,
     Known,
     Mode,
     RestartPolicy,
@@ -332,7 +333,16 @@ def _change_or_note(
     gone = not after.strip() and (
         value is ABSENT or blank_is_absence(guest.kind, key, after, context)
     )
-    return _as_change(guest, key, present, ABSENT if gone else after)
+    change = _as_change(guest, key, present, ABSENT if gone else after)
+    return replace(change, reverts=gone and _only_waits(guest, key))
+
+
+def _only_waits(guest: ActualGuest, key: str) -> bool:
+    """Return whether a value that shall go is one that waits for a restart, and PVE would not drop
+    it: a container's deletion leaves it (recorded: calls-9.2/206-digest-pending/025-026). What is
+    in effect besides is then for the next plan.
+    """
+    return guest.kind is Kind.LXC and key in guest.pending and key in (guest.config or EMPTY)
 
 
 def _pending_change(guest: ActualGuest, key: str) -> Change:

@@ -10,6 +10,13 @@ from dataclasses import replace
 
 from felhom_agent.model import Actual, ActualGuest, DesiredGuest
 
+_UNTIL_ARMED = "what is done to it now may be undone when HA is armed"
+# recorded: calls-9.2/205-ha-armed/015-024, 067
+_WHILE_DISARMED = {
+    "freeze": "PVE accepts a start or stop of it, and nothing happens",
+    "ignore": "HA brings it to its own state when it is armed",
+}
+
 
 def whereabouts(vmid: int, actual: Actual) -> str:
     """Given a vmid that has no guest here, return where it is, as far as that is known."""
@@ -38,6 +45,12 @@ def passing_reason(desired: DesiredGuest, guest: ActualGuest) -> str:
     if guest.paused:
         return "it is paused; resume or stop it by hand"
     if _is_held_by_ha(desired, guest):
+        if guest.ha_disarmed:
+            return (
+                f"HA manages it and is disarmed (resource mode {guest.ha_disarmed}): "
+                f"{_WHILE_DISARMED.get(guest.ha_disarmed, _UNTIL_ARMED)}; arm HA again "
+                f"(ha-manager crm-command arm-ha), or undeclare its state here"
+            )
         return f"HA manages it (state {guest.ha_state}); set its state there, or undeclare it here"
     return ""
 
@@ -45,7 +58,8 @@ def passing_reason(desired: DesiredGuest, guest: ActualGuest) -> str:
 def as_let_go(desired: DesiredGuest, guest: ActualGuest) -> ActualGuest:
     """Given a guest, return it as it will be when its passing reasons have passed."""
     ha_state = "" if _is_held_by_ha(desired, guest) else guest.ha_state
-    return replace(guest, lock="", paused=False, ha_state=ha_state)
+    disarmed = guest.ha_disarmed if ha_state else ""
+    return replace(guest, lock="", paused=False, ha_state=ha_state, ha_disarmed=disarmed)
 
 
 def _is_held_by_ha(desired: DesiredGuest, guest: ActualGuest) -> bool:

@@ -1,16 +1,16 @@
 """What PVE's answers mean: from status, reason phrase and body to the error tree.
 
 PVE answers 500 to nearly everything that is not a matter of parameters or rights, so the words
-decide. Those below say that nothing was done, by the recordings and by PVE's own source: each comes
-before the first write, whatever else the request holds. Any other word makes a write's outcome
-unknown, since a 500 may follow after the file was written (recorded: 13-lxc-roundtrip-root/006):
-
-* a QEMU change is written key by key, in no order, and each key may be refused when its turn comes
-  (API2/Qemu.pm update_vm_api), so `invalid bootorder` may come after another key was written;
-* a LXC change is written, and then its bridges and the like are looked at (API2/LXC/Config.pm).
+decide. `refusals` has what PVE says only before the first write, whatever else the request holds;
+that is a plain refusal. Any other word makes a write's outcome unknown, since a 500 may follow
+after the file was written (recorded: 13-lxc-roundtrip-root/006): a VM's keys are written one by
+one, and a container's cards are looked at again after the write.
 
 Such an error carries what it means `if_untouched`: whoever knows that the file is the same as
-before knows that it was a plain refusal.
+before, or that the request had one key alone, knows that it was a plain refusal.
+
+PVE 9.2 answers what the worker of a change died of, behind "failed to update VM N: " and the status
+(recorded: calls-9.2/200-post-worker); the same words, without the first, are the end of its task.
 """
 
 from __future__ import annotations
@@ -32,16 +32,24 @@ from felhom_agent.errors import (
     Unanswered,
     Unchanged,
 )
+from felhom_agent.model import Kind
 from felhom_agent.proxmox import bodies
 from felhom_agent.proxmox.deadline import Bounds, NoConnection
+from felhom_agent.proxmox.refusals import Refusal, When, proves_nothing_done, refusal
 
+# What follows the privilege tells what it was wanted for ("for modifying tag 'a'").
 _PERMISSION = re.compile(
-    r"Permission check failed(?: \((?P<path>[^,()]+), (?P<privilege>[^()]+)\))?"
+    r"Permission check failed"
+    r"(?: \((?P<path>/[^,()]*), (?P<privilege>[A-Za-z]+(?:\.[A-Za-z]+)*(?:\|[A-Za-z.]+)*)\b)?"
 )
+# The lock of a guest's configuration is taken before anything else; any other, such as a storage's,
+# may be wanted after a part of the change was written.
 _BUSY = re.compile(
-    r"can't lock file '[^']*' - |got no worker upid|unable to fork worker|starting worker failed|"
-    r"trying to acquire.*lock"
+    r"can't lock file '/(?:var/lock/qemu-server/lock-\d+\.conf|"
+    r"run/lock/lxc/pve-config-\d+\.lock)' - |"
+    r"got no worker upid|unable to fork worker|starting worker failed"
 )
+_LOCK = re.compile(r"can't lock file '[^']*' - |trying to acquire.*lock|got lock request timeout")
 _STALE = re.compile(r"checksum mismatch \(file change by other user\?\)|detected modified config")
 _MISSING = re.compile(
     r"Configuration file '[^']*' does not exist|unable to find configuration file for|no such task"
@@ -52,35 +60,31 @@ _NO_QUORUM = re.compile(
     r"unable to open file '/etc/pve/[^']*\.tmp\.\d+' - (?:Permission denied|Read-only file system)"
 )
 _ALREADY = re.compile(r"^(?:VM|CT) \d+ (?:already|not) running")
-# Nothing was done, and the next time may be different.
+# Of any call: nothing was done, and the next time may be different.
 _NOT_NOW = re.compile(
-    r" is locked \(|^(?:VM|CT) \d+ (?:already|not) running|^hostname lookup '|"
+    r"^(?:VM|CT) \d+ (?:already|not) running|^hostname lookup '|"
     r"^VM is paused - cannot shutdown|^you can't start a (?:vm|CT) if it's a template|"
     # Before any handler (recorded: 92-outages/012).
-    r"^RPCEnvironment init request failed|^proxy (?:loop detected|not allowed)|"
-    # Each of LXC's, and those before the first key of QEMU's, comes before anything is written.
-    r"^can't (?:remove|update) CT \d+ drive '|^cannot add non-(?:replicatable|managed)|"
-    r"^storage '[^']*' does not allow content type 'rootdir'"
+    r"^RPCEnvironment init request failed|^proxy (?:loop detected|not allowed)"
 )
-# Nothing was done, and nothing will be as long as the same is asked for.
-_NEVER = re.compile(
-    r"^only root can set '[^']*' config$|is only allowed for root|unable to modify read-only|"
-    r"unable to delete re(?:quired|ad-only)|no options specified|balloon value too large|"
-    r"^detected invalid newline inside property|^SSH public key validation error|"
-    r"^(?i:method) '|^Only root can pass arbitrary filesystem paths"
-)
+# Of any call: nothing was done, and nothing will be as long as the same is asked for.
+_NEVER = re.compile(r"is only allowed for root|^(?i:method) '")
 # PVE wrote it, or a part of it, and then could not bring it into effect
 # (recorded: 100-snapshots-qemu/237-238, 121-disks-lxc/072).
-_HALF_DONE = re.compile(r"unable to (?:apply pending change|hotplug)")
+_HALF_DONE = re.compile(r"unable to (?:apply pending change|hotplug)|hotplug problem - ")
 # What the worker of a change died of, when it died in time (recorded: calls-9.2/200-post-worker).
-_WORKER = re.compile(r"failed to update VM \d+: (?P<words>.*)", re.DOTALL)
-# As one key's turn came: whether it is refused for good, where nothing was written before it.
-_NEVER_THIS_KEY = re.compile(
-    r"^only root can |^invalid bootorder|^400 Parameter verification failed|"
-    r"^unable to parse value of '|^cannot change TPM state version"
-)
+_WORKER = re.compile(r"(?:500 )?failed to update VM \d+: ")
+_MAX_PREFIXES = 4
 # No worker's end, but somebody's who ended it; or the call is answered, and its work goes on.
 _CUT_OFF = re.compile(r"unexpected status|received interrupt|got timeout$")
+_KIND = re.compile(r"/(qemu|lxc)/\d+(?:/|$)")
+_FORBIDDEN = "403 Permission check failed"
+_MEANINGS: tuple[tuple[re.Pattern[str], type[Unchanged]], ...] = (
+    (_BUSY, Busy),
+    (_STALE, Stale),
+    (_MISSING, Missing),
+    (_NO_QUORUM, NoQuorum),
+)
 _LOOKUP = re.compile(r"hostname lookup '([^']{1,100})' failed")
 _MAX_NODES = 10
 _MAX_WORDS = 500
@@ -145,15 +149,54 @@ def _token_advice(config: ProxmoxConfig) -> str:
 
 def by_words(text: str) -> type[PveError] | None:
     """Given PVE's words, of an answer or of a task's end, return the error they stand for."""
-    for pattern, error in (
-        (_BUSY, Busy),
-        (_STALE, Stale),
-        (_MISSING, Missing),
-        (_NO_QUORUM, NoQuorum),
-    ):
-        if pattern.search(text):
+    words, _ = unwrapped(text)
+    for pattern, error in _MEANINGS:
+        if pattern.search(words):
             return error
-    return None
+    return Busy if _LOCK.search(words) else None
+
+
+def unwrapped(text: str) -> tuple[str, bool]:
+    """Given PVE's words, return them without what a worker's caller puts before them, and whether
+    there was such a prefix.
+    """
+    words, wrapped = text.strip(), False
+    for _ in range(_MAX_PREFIXES):
+        if not (found := _WORKER.match(words)):
+            break
+        words, wrapped = words[found.end() :], True
+    return words, wrapped
+
+
+def nothing_done(kind: Kind, keys: int, text: str) -> bool:
+    """Given a guest's kind, how many keys a change has, and the words with which PVE refused it, as
+    an answer or as its task's end, return whether they alone prove that nothing was written.
+    """
+    words, _ = unwrapped(text)
+    first = any(pattern.search(words) for pattern, _ in _MEANINGS)
+    return first or proves_nothing_done(words, kind, keys)
+
+
+def refusal_if_untouched(kind: Kind, text: str) -> Unchanged | None:
+    """Given a guest's kind and the words with which PVE refused a change of it, return what they
+    mean if nothing was written; None if nobody knows these words.
+    """
+    words, _ = unwrapped(text)
+    for pattern, error in _MEANINGS:
+        if pattern.search(words):
+            return error(_printable(words))
+    return _refusal("", 0, words) if refusal(words, kind) else None
+
+
+def denied_by_task(text: str) -> Denied | None:
+    """Given a task's end, return what PVE lacked a privilege for; None if it was something else."""
+    words, _ = unwrapped(text)
+    return _denied("", words, 403) if words.startswith(_FORBIDDEN) else None
+
+
+def is_held(text: str) -> bool:
+    """Return whether PVE's words say that it waited for a lock that somebody else holds."""
+    return _LOCK.search(text) is not None
 
 
 def already_there(text: str) -> bool:
@@ -245,7 +288,7 @@ def _parameters(call: str, text: str, answer: Answer) -> PveError:
         return Missing("no such task", call=call, status=400)
     words = "; ".join(f"{k}: {v}" for k, v in errors.items()) or _printable(text)
     if _HALF_DONE.search(words) and not call.startswith("GET "):
-        return OutcomeUnknown(words, call=call, status=400)
+        return OutcomeUnknown(words, call=call, status=400, ended=True)
     return Rejected(words, call=call, status=400, errors=errors, final=True)
 
 
@@ -260,27 +303,43 @@ def _errors(answer: Answer) -> dict[str, str]:
 
 
 def _by_words(call: str, status: int, text: str, writes: bool) -> PveError:
-    worker = _WORKER.fullmatch(text)
-    words = worker["words"] if worker else text
-    if known := by_words(words):
-        return known(_printable(words), call=call, status=status)
-    if _NEVER.search(words):
-        return Rejected(_printable(words), call=call, status=status, final=True)
+    words, wrapped = unwrapped(text)
+    for pattern, error in _MEANINGS:
+        if pattern.search(words):
+            return error(_printable(words), call=call, status=status)
     said = _printable(words) or f"status {status}"
-    if _NOT_NOW.search(words) or not writes:
+    rows = _rows_of(call, words)
+    first = bool(rows) and all(row.when is When.FIRST for row in rows)
+    if _NEVER.search(words) or (first and all(row.final for row in rows)):
+        return Rejected(said, call=call, status=status, final=True)
+    if first or _NOT_NOW.search(words) or not writes:
         return Rejected(said, call=call, status=status)
-    return OutcomeUnknown(
-        said, call=call, status=status, if_untouched=_refusal(call, status, words, said)
-    )
+    if _CUT_OFF.search(words) and not _LOCK.search(words):
+        return OutcomeUnknown(said, call=call, status=status)
+    # Without the prefix a task may have been begun, and go on.
+    ended = wrapped or call.startswith("PUT ")
+    refused = _refusal(call, status, words)
+    return OutcomeUnknown(said, call=call, status=status, if_untouched=refused, ended=ended)
 
 
-def _refusal(call: str, status: int, words: str, said: str) -> Unchanged | None:
-    """Return what a write's 500 means if the guest's file is the same as before."""
-    if _CUT_OFF.search(words):
-        return None
-    if words.startswith("403 Permission check failed"):
+def _rows_of(call: str, words: str) -> list[Refusal]:
+    """Return what is known of these words; PVE may say the same of a VM and of a container, at
+    another moment.
+    """
+    named = _KIND.search(call)
+    kinds = [Kind(named[1])] if named else list(Kind)
+    return [row for kind in kinds if (row := refusal(words, kind)) is not None]
+
+
+def _refusal(call: str, status: int, words: str) -> Unchanged:
+    """Return what a refusal of a change means if the guest's file is the same as before."""
+    if words.startswith(_FORBIDDEN):
         return _denied(call, words.removeprefix("403 "), status)
-    final = _NEVER_THIS_KEY.search(words) is not None
+    said = _printable(words) or f"status {status}"
+    if _LOCK.search(words):
+        return Busy(said, call=call, status=status)
+    rows = _rows_of(call, words)
+    final = bool(rows) and all(row.final for row in rows)
     return Rejected(said, call=call, status=status, final=final)
 
 

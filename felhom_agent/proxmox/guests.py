@@ -24,6 +24,7 @@ from felhom_agent.model import (
     StopPolicy,
 )
 from felhom_agent.proxmox import rows
+from felhom_agent.proxmox.answers import nothing_done, refusal_if_untouched
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.permit import Permit, require
 from felhom_agent.proxmox.upid import Upid
@@ -117,8 +118,10 @@ class Guests:
         data: dict[str, str | int] = {
             c.key: c.after for c in action.changes if c.after is not ABSENT
         }
-        if gone := [c.key for c in action.changes if c.after is ABSENT]:
-            data["delete"] = ",".join(gone)
+        gone = [c for c in action.changes if c.after is ABSENT]
+        for word, reverts in (("delete", False), ("revert", True)):
+            if keys := [c.key for c in gone if c.reverts is reverts]:
+                data[word] = ",".join(keys)
         data["digest"] = action.digest
         method = "PUT"
         if action.kind is Kind.QEMU:
@@ -128,10 +131,22 @@ class Guests:
         try:
             answer = self._client.write(method, *path, data=data, permit=permit)
         except OutcomeUnknown as error:
-            if error.if_untouched is not None and self._is_untouched(action):
+            if error.if_untouched is None:
+                raise
+            number = len(action.changes)
+            if nothing_done(action.kind, number, error.text) or self._is_untouched(action):
                 raise error.if_untouched from None
             raise
         return "" if answer in (None, "") else _upid(answer, action.vmid)
+
+    def refusal_of(self, action: SetConfig, exit_status: str) -> Unchanged | None:
+        """Given a change and what its task ended with, return what PVE refused it for if nothing
+        was written; None if it may have been, or these words are not known.
+        """
+        refused = refusal_if_untouched(action.kind, exit_status)
+        if refused is None or nothing_done(action.kind, len(action.changes), exit_status):
+            return refused
+        return refused if self._is_untouched(action) else None
 
     def _is_untouched(self, action: SetConfig) -> bool:
         try:

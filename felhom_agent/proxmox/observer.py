@@ -14,6 +14,9 @@ Reading a thousand configurations takes seconds. So the guests are handed over i
 are read (`arrived`), for whoever can begin with a part. PVE's version and the datacenter's options
 change with an upgrade and by a person's hand; they are asked for again after `FACTS_AGE` seconds.
 
+Where HA manages a guest, HA is asked whether it is armed; a guest's own rows do not tell
+(`hastatus`).
+
 One guest is looked at in two calls, its status and its configuration, by the kind that the latest
 snapshot saw. Only where that does not find it are the resources asked, for it may have moved, gone
 or been made again as the other kind, and they alone tell which.
@@ -44,6 +47,7 @@ from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.configurations import Reading, unexpected
 from felhom_agent.proxmox.guests import Guests
+from felhom_agent.proxmox.hastatus import HaStatus, ha_status_of
 from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.proxmox.packages import installed
 from felhom_agent.proxmox.rows import Listing, Odd, Resources, Row
@@ -70,10 +74,10 @@ class Observer:
     """Sees the client's node; `facts` are those of the latest snapshot, `reporter` is who is told
     what a hub may know, if anybody is; it is set before the first snapshot.
 
-    Threads: `facts`, `_kinds` (of what kind the guests are that the latest snapshot saw here) and
-    `_raw` (whose raw lines are wanted) are replaced as a whole by `snapshot` and read as a whole by
-    `observe_guest`, on any thread; `_outdated` is set on any thread and cleared by `snapshot`; the
-    rest belongs to the thread that takes snapshots.
+    Threads: `facts`, `_kinds` (of what kind the guests are that the latest snapshot saw here),
+    `_in_ha` (which of them HA manages) and `_raw` (whose raw lines are wanted) are replaced as a
+    whole by `snapshot` and read as a whole by `observe_guest`, on any thread; `_outdated` is set on
+    any thread and cleared by `snapshot`; the rest belongs to the thread that takes snapshots.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Observer:
         self.facts = Facts()
         self.reporter: Reporter | None = None
         self._kinds: Mapping[int, Kind] = MappingProxyType({})
+        self._in_ha: frozenset[int] = frozenset()
         self._raw: frozenset[int] = frozenset()
         self._packages: Mapping[str, str] = MappingProxyType({})
         self._packages_of: tuple[int, ...] = ()
@@ -136,6 +141,10 @@ class Observer:
         if resources.odd_rows or resources.guests.nameless:
             odd["cluster/resources"] = _left_out(resources.odd_rows + resources.guests.nameless)
         here, nameless = self._listed(client, resources, odd)
+        self._in_ha = frozenset(vmid for vmid, guest in here.items() if guest.ha_state)
+        if self._in_ha.intersection(vmids):
+            ha = self._ha_status(client)
+            here = {vmid: rows.under_ha(guest, ha) for vmid, guest in here.items()}
         self._kinds = {vmid: guest.kind for vmid, guest in here.items() if not guest.unread}
         reading = self._configurations(client, here, vmids, arrived)
         self._say(odd)
@@ -144,7 +153,8 @@ class Observer:
         listed = dict(here)
         actual = self._actual(client, resources, here, vmids, blurred=blurred)
         if self.reporter is not None:
-            self._report(client, self.reporter, listed, vmids, reads=not reading.timed_out)
+            reads = not reading.timed_out
+            self._report(client, self.reporter, listed, vmids, reads=reads, cpu=resources.cpu)
         return replace(actual, timed_out=reading.timed_out)
 
     def observe_guest(self, vmid: int) -> Actual:
@@ -280,10 +290,14 @@ class Observer:
         declared: Collection[int],
         *,
         reads: bool,
+        cpu: object,
     ) -> None:
         """Given the guests of the node's listings, leave behind what a hub may be told of them.
 
         Without `reads` no further configuration is asked for: the node did not answer in time.
+        `cpu` is what the cluster's resources tell of the node's load: its status has what one
+        worker saw since it was asked the last time, which is mostly nothing (PVE: pve-common
+        ProcFSTools.pm read_proc_stat).
         """
         others = {vmid for vmid in listed if reporter.named(vmid)}.difference(declared)
         if others and reads:
@@ -293,7 +307,7 @@ class Observer:
         except Unchanged as error:
             reporter.withdraw(str(error))
         else:
-            reporter.publish(status, listed.values())
+            reporter.publish({**status, "cpu": cpu}, listed.values())
 
     def _actual(
         self,
@@ -388,7 +402,17 @@ class Observer:
         guest = rows.guest_of(vmid, kind, self._node, status, placed)
         if guest.unread:
             raise unexpected(vmid, Odd(guest.unread))
+        if rows.hides_ha(guest, status, known=vmid in self._in_ha):
+            guest = rows.under_ha(guest, self._ha_status(self._client))
         return self._guests.configured(guest, raw=vmid in self._raw)
+
+    def _ha_status(self, client: Client) -> HaStatus:
+        """Return what HA tells; nothing where the token may not ask."""
+        try:
+            return ha_status_of(client.get("cluster", "ha", "status", "current"))
+        except Denied as error:
+            _log.debug("whether HA is armed cannot be asked for: %s", error)
+            return HaStatus()
 
     def _say(self, odd: dict[str, str]) -> None:
         """Given where PVE's listings make no sense, log what was not so the last time."""

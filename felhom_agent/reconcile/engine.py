@@ -27,10 +27,11 @@ from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.executor import Executor
 from felhom_agent.reconcile.gate import Gate, Proposal
 from felhom_agent.reconcile.holds import Holds
+from felhom_agent.reconcile.means import Means
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.reconcile.quorum import Quorum
-from felhom_agent.reconcile.reconciliation import Means, Reconciled, Reconciliation, Seen
+from felhom_agent.reconcile.reconciliation import Reconciled, Reconciliation, Seen
 from felhom_agent.reconcile.recovery import Recovery
 from felhom_agent.service.names import Names
 

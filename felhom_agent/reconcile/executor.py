@@ -25,7 +25,7 @@ from felhom_agent.errors import (
 )
 from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.operations import Operations
-from felhom_agent.model import Action, GuestPlan, SetConfig, Start, Stop
+from felhom_agent.model import Action, Change, GuestPlan, SetConfig, Start, Stop
 from felhom_agent.planning.actions import describe
 from felhom_agent.proxmox.answers import already_there
 from felhom_agent.proxmox.node import Node
@@ -85,7 +85,9 @@ class Executor:
         """
         with self._node.client.writes.held():
             operation, upid = self._ask_for(proposal, key, expires)
-        return self._await(self._operations.task(operation, upid)) if upid else operation
+        if not upid:
+            return operation
+        return self._await(self._operations.task(operation, upid), proposal.action)
 
     def _ask_for(
         self, proposal: Proposal, key: str, expires: float | None
@@ -144,14 +146,23 @@ class Executor:
             case SetConfig():
                 return self._node.guests.set_config(action, permit)
 
-    def _await(self, operation: Operation) -> Operation:
-        """Wait for an operation's task to end well; return the operation."""
+    def _await(self, operation: Operation, action: Action) -> Operation:
+        """Wait for an operation's task to end well; return the operation.
+
+        Raise what PVE refused a change for, where it refused it before it wrote anything: the same
+        words come as an answer or as a task's end (recorded: calls-9.2/200-post-worker).
+        """
         try:
             self._node.tasks.wait(operation.upid, self.timeout(operation.action))
         except TaskFailed as error:
             if already_there(error.text):
                 return operation
-            self._operations.failed(operation, error.text)
+            refused = None
+            if isinstance(action, SetConfig):
+                refused = self._node.guests.refusal_of(action, error.text)
+            self._operations.failed(operation, error.text, untouched=refused is not None)
+            if refused is not None:
+                raise refused from None
             raise
         except (StillRunning, Missing) as error:
             self._log_unknown(operation, error)
@@ -182,7 +193,11 @@ def _is_repeated(done: Action, planned: tuple[Action, ...]) -> bool:
     """Return whether an action that was just done is planned again, wholly or in part."""
     match done:
         case SetConfig():
-            keys = {c.key for a in planned if isinstance(a, SetConfig) for c in a.changes}
+            changes = [c for a in planned if isinstance(a, SetConfig) for c in a.changes]
+            # What was in effect beside a value that waited, and was dropped, is to go next.
+            keys = {c.key for c in changes} - {
+                c.key for c in done.changes if c.reverts and c.key not in _reverted(changes)
+            }
             return any(change.key in keys for change in done.changes)
         case Start():
             # The start that ends a restart is another one.
@@ -190,3 +205,7 @@ def _is_repeated(done: Action, planned: tuple[Action, ...]) -> bool:
             return not restarts and any(isinstance(a, Start) for a in planned)
         case Stop():
             return any(isinstance(a, Stop) for a in planned)
+
+
+def _reverted(changes: list[Change]) -> frozenset[str]:
+    return frozenset(change.key for change in changes if change.reverts)

@@ -1,8 +1,9 @@
 """Whether the node's cluster has quorum: without it nothing is changed.
 
 PVE writes no configuration and starts no guest without quorum, and still shuts guests down
-(recorded: calls-9.2/201-quorum). So a refusal for want of quorum holds all guests, and the shutdown
-that begins a restart asks first. That quorum is back is asked for at each pass.
+(recorded: calls-9.2/201-quorum). So a refusal for want of quorum holds all guests, and each
+shutdown asks first, since nobody could start the guest again. That quorum is back is asked for at
+each pass.
 
 GET /cluster/ha/status/current tells it at once; GET /cluster/status may say otherwise for long
 (recorded: calls-9.2/201-quorum/033, 054). A node of its own has quorum (recorded: 141-ha-running).
@@ -20,12 +21,12 @@ import logging
 
 from felhom_agent.errors import PveError
 from felhom_agent.proxmox.client import Client
+from felhom_agent.proxmox.hastatus import ha_status_of
 from felhom_agent.service.events import QUORUM_BACK, QUORUM_LOST
 from felhom_agent.service.logging import fields
 
 _log = logging.getLogger(__name__)
 
-_MEANING = {"1": True, "0": False}
 REASON = "nothing is changed while the cluster has no quorum"
 NO_RESTART = "no restart is begun before the cluster is known to have quorum"
 
@@ -69,11 +70,21 @@ class Quorum:
 
     def why_no_restart(self) -> str:
         """Ask PVE; return why a guest must not be shut down to be started again; else empty."""
+        quorate = self._asked()
+        lacks = self._doubted if quorate is None else not quorate
+        return NO_RESTART if lacks else ""
+
+    def why_no_stop(self) -> str:
+        """Ask PVE; return why a guest must not be shut down to stay down: nobody could start it
+        again. Empty if it may be, and where PVE does not tell.
+        """
+        return REASON if self._asked() is False else ""
+
+    def _asked(self) -> bool | None:
         quorate = self._told()
         if quorate is False:
             self.note_lost()
-        lacks = self._doubted if quorate is None else not quorate
-        return NO_RESTART if lacks else ""
+        return quorate
 
     def _told(self) -> bool | None:
         """Return whether PVE says that there is quorum; None if it does not tell."""
@@ -82,7 +93,4 @@ class Quorum:
         except PveError as error:
             _log.debug("the quorum cannot be asked for: %s", error)
             return None
-        for row in rows if isinstance(rows, list) else []:
-            if isinstance(row, dict) and row.get("type") == "quorum":
-                return _MEANING.get(str(row.get("quorate")))
-        return None
+        return ha_status_of(rows).quorate

@@ -32,10 +32,10 @@ from felhom_agent.errors import (
     Interrupted,
     NoQuorum,
     NotShown,
+    OutcomeUnknown,
     Stale,
     TaskFailed,
 )
-from felhom_agent.journal.operations import Operations
 from felhom_agent.model import (
     Action,
     Actual,
@@ -43,6 +43,7 @@ from felhom_agent.model import (
     Converged,
     DesiredGuest,
     GuestPlan,
+    Kind,
     Outcome,
     Refused,
     Retry,
@@ -52,19 +53,16 @@ from felhom_agent.model import (
 )
 from felhom_agent.planning.actions import Need, as_desired, describe, need_of
 from felhom_agent.planning.lowering import only_while_stopped
+from felhom_agent.planning.ordering import first_write
 from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.answers import by_words
-from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile import outcomes
 from felhom_agent.reconcile.denials import Denials
-from felhom_agent.reconcile.executor import Executor, NoEffect
+from felhom_agent.reconcile.executor import NoEffect
 from felhom_agent.reconcile.gate import Proposal
-from felhom_agent.reconcile.planner import Planner
-from felhom_agent.reconcile.quorum import Quorum
-from felhom_agent.reconcile.recovery import Recovery
+from felhom_agent.reconcile.means import Means
 from felhom_agent.service.events import INTERNAL_ERROR
 from felhom_agent.service.logging import fields, within
-from felhom_agent.service.names import Names
 from felhom_agent.service.origins import described
 
 _log = logging.getLogger(__name__)
@@ -75,6 +73,15 @@ _MAX_ROUNDS = 6
 _FIRST_PASS = 5.0
 MAX_AGE = 5.0
 """Seconds for which what a pass saw is good enough to start or stop a guest."""
+CLEANUP = 1.0
+"""Seconds that are left between our stop of a VM and its start.
+
+PVE cleans up after a process that has ended, some 0.5 s later and with the guest's configuration
+locked. Where the VM runs again by then, it takes that for the old process, and waits for 30 s
+(recorded: calls-9.2/208b-lock-after-restart-tries; qemu-server 9.1.13 adebb971). The lane waits, in
+its place: the guest is down already, nobody else may start one instead, and what begins a restart
+is to end it. The wait ends at once when the agent gives up waiting for tasks.
+"""
 STOPPED_BY_US = "was stopped by us for a restart and is still down"
 IN_VAIN = "it was restarted, and what waits for a restart still does"
 
@@ -106,38 +113,6 @@ class Reconciled:
     restart_in_vain: bool = False
 
 
-@dataclass(frozen=True)
-class Means:
-    """What all lanes share; each part has its own rules for threads."""
-
-    node: Node
-    operations: Operations
-    planner: Planner
-    quorum: Quorum
-    executor: Executor
-    recovery: Recovery
-    names: Names
-    clock: Callable[[], float]
-    declared: Callable[[int], DesiredGuest | None]
-    """Given a vmid, returns its declaration as it is at this moment."""
-
-    def observe(self, vmid: int) -> Actual:
-        """Return a guest as it is now. Raise Unchanged if PVE cannot be asked."""
-        actual = self.node.observer.observe_guest(vmid)
-        self.names.add({vmid: guest.name for vmid, guest in actual.guests.items()})
-        return actual
-
-    def settle(self, vmid: int) -> bool:
-        """Find out what became of what is in flight; return whether anything was.
-
-        Raise what stands in the way of that.
-        """
-        found = self.operations.in_flight(vmid)
-        for operation in found:
-            self.recovery.settle(operation, self.executor.timeout(operation.action))
-        return bool(found)
-
-
 class Reconciliation:
     """Reconciles a guest."""
 
@@ -162,6 +137,7 @@ class Reconciliation:
         self._granted = granted
         self._release = release
         self._in_vain = restart_in_vain
+        self._may_be_cleaned_up = False
 
     def run(self) -> Reconciled:
         """Return what comes of the guest; whatever stands in the way is an outcome, too.
@@ -207,7 +183,9 @@ class Reconciliation:
         return Reconciled(Converged())
 
     def _reconcile(self) -> Reconciled:
-        seen = self._observed() if self._means.settle(self.vmid) else self._at_first()
+        # What was in flight may have been a stop that has only just ended.
+        self._may_be_cleaned_up = self._means.settle(self.vmid)
+        seen = self._observed() if self._may_be_cleaned_up else self._at_first()
         restarted = False
         rounds = 0
         while rounds < _MAX_ROUNDS + self._denials.tries:
@@ -273,16 +251,26 @@ class Reconciliation:
         Raise Stale or Changed if the world or the declaration moved before it, and nothing was
         done; else what stood in the way.
         """
-        means, action = self._means, seen.plan.actions[0]
-        proposal = self._proposal(seen)
+        means = self._means
+        action = first_write(seen.plan.actions[0], seen.actual.config_of(self.vmid))
+        proposal = self._proposal(seen, action)
         # Without quorum PVE would shut it down, and not start it again.
-        if seen.plan.begins_restart and (why := means.quorum.why_no_restart()):
-            raise Held(f"{why}; would {proposal.would}")
+        if isinstance(action, Stop):
+            quorum = means.quorum
+            if why := quorum.why_no_restart() if action.restart else quorum.why_no_stop():
+                raise Held(f"{why}; would {proposal.would}")
+        if isinstance(action, Start):
+            self._leave_to_clean_up(action)
         self._doing = action
-        operation = means.executor.begin(proposal)
+        try:
+            operation = means.executor.begin(proposal)
+        except OutcomeUnknown as error:
+            means.settle_ended(self.vmid, error)
+            raise
         if not isinstance(action, Stop):  # which works without quorum
             means.quorum.note_back()
         self._doing = None
+        self._may_be_cleaned_up = isinstance(action, Stop)
         if self._granted is Need.POWER and need_of(seen.plan.actions[1:]) is Need.CHANGE:
             # What comes now is only read; the next guest need not wait for that.
             self._granted = Need.CHANGE
@@ -311,6 +299,15 @@ class Reconciliation:
             raise error
         self._doing = None
 
+    def _leave_to_clean_up(self, start: Start) -> None:
+        """Give PVE the time to clean up after a stop of a VM. Raise Interrupted if that is cut
+        short.
+        """
+        if not self._may_be_cleaned_up or start.kind is not Kind.QEMU:
+            return
+        if self._means.node.cancel_waits.wait(CLEANUP):
+            raise Interrupted("the agent is stopping")
+
     def _start_unchanged(self, plan: GuestPlan, error: Held) -> Seen | None:
         """Given a plan and what holds it, start the guest as it is if the plan is a change and a
         start, and it may be started; return what is seen then. Raise that error if not.
@@ -330,9 +327,8 @@ class Reconciliation:
         except Held:
             raise error from None
 
-    def _proposal(self, seen: Seen) -> Proposal:
-        """Given what is about to be done, return what the gate is asked."""
-        action = seen.plan.actions[0]
+    def _proposal(self, seen: Seen, action: Action) -> Proposal:
+        """Given a plan and what of it is about to be done, return what the gate is asked."""
         return Proposal(
             action,
             ", ".join(describe(each) for each in seen.plan.actions),

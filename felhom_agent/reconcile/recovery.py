@@ -52,7 +52,7 @@ from felhom_agent.model import ABSENT, RunState
 from felhom_agent.options import lookup
 from felhom_agent.planning.compare import is_written
 from felhom_agent.planning.context import Context
-from felhom_agent.proxmox.answers import already_there
+from felhom_agent.proxmox.answers import already_there, nothing_done
 from felhom_agent.proxmox.guests import TASK_TYPES
 from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.upid import Upid
@@ -96,6 +96,15 @@ class Recovery:
         )
         return settled
 
+    def settle_ended(self, operation: Operation, words: str) -> Operation:
+        """Given a change in flight of which PVE is done, and what it said, return it with its
+        outcome recorded: what PVE may yet begin is not waited for. Raise Unchanged if PVE cannot be
+        asked: then it stays in flight.
+        """
+        if self._shows(operation):
+            return self._operations.succeeded(operation)
+        return self._operations.failed(operation, words)
+
     def _settle(self, operation: Operation, timeout: float) -> Operation:
         if _is_upid(operation.upid):
             return self._settle_task(operation, timeout)
@@ -118,7 +127,10 @@ class Recovery:
             self._node.tasks.wait(operation.upid, timeout)
         except TaskFailed as error:
             if not already_there(error.text):
-                return self._operations.failed(operation, error.text)
+                untouched = operation.action == "SetConfig" and nothing_done(
+                    operation.kind, len(operation.wanted), error.text
+                )
+                return self._operations.failed(operation, error.text, untouched=untouched)
         except (Missing, OutcomeUnknown):
             return self._settle_by_looking(operation, "PVE no longer knows its task")
         except Denied:

@@ -139,7 +139,7 @@ class TestOnce:
     ) -> None:
         site.declare(DECLARED + '[guest.300]\nstate = "running"\n')
         agent = start()
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         wait_until(lambda: "done: start" in felhom("events")[1])
         code, out, err = felhom("events")
         assert (code, err) == (OK, "")
@@ -161,7 +161,7 @@ class TestOnce:
     ) -> None:
         site.declare(DECLARED)
         agent = start()
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         wait_until(lambda: "done: start" in felhom("events")[1])
         code, out, err = felhom("events", "--json", "-n", "2")
         found = json.loads(out)
@@ -372,7 +372,7 @@ class TestFollowing:
     ) -> None:
         site.declare(DECLARED)
         agent = start()
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         following = begin("--json", "100")
         wait_until(lambda: following.says("done: start"))
         assert following.end() == 130

@@ -93,7 +93,7 @@ class TestRunningAgent:
     ) -> None:
         site.declare(DECLARED)
         agent = start()
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         wait_until(lambda: felhom("status")[0] == OK)
         code, out, err = felhom("status")
         first, rest = out.splitlines()
@@ -115,7 +115,7 @@ class TestRunningAgent:
     ) -> None:
         site.declare(DECLARED + "[guest.300]\n")
         agent = start()
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         wait_until(lambda: "1 more as declared" in felhom("status")[1])
         code, out, _ = felhom("status")
         assert code == DIFFERS
@@ -136,7 +136,7 @@ class TestRunningAgent:
     ) -> None:
         site.declare(DECLARED + "[guest.300]\ncorse = 1\n")
         agent = start()
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         wait_until(lambda: len(json.loads(felhom("status", "--json")[1])["guests"]) == 2)
         code, out, err = felhom("status", "--json")
         found = json.loads(out)
@@ -153,7 +153,7 @@ class TestRunningAgent:
     ) -> None:
         site.declare(DECLARED)
         agent = start()
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         code, out, err = felhom("status", "100", "998", "999")
         assert (code, "100" in out) == (ERROR, True)
         assert err.endswith("neither declared nor known to be on this node: 998, 999\n")
@@ -164,7 +164,7 @@ class TestRunningAgent:
     ) -> None:
         site.declare(DECLARED)
         agent = start()
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         wait_until(lambda: felhom("status", "--names")[1] != "")
         assert felhom("status", "--names") == (OK, "100\tweb\n200\tdns\n", "")
         assert agent.end() == 0

@@ -288,7 +288,7 @@ class TestEvents:
     ) -> None:
         site.declare(RUNNING)
         agent = start()
-        agent.wait_for("guest 100: done: start")
+        agent.wait_for("guest 100 web: done: start")
         wait_until(lambda: events(path)["newest"] >= 3)
         found = events(path)
         kinds = [(each["event"], each["vmid"], each["name"]) for each in found["events"]]
@@ -773,7 +773,7 @@ class TestApply:
     ) -> None:
         site.declare(RUNNING)
         agent = start(QUICK + 'mode = "observe"\n')
-        agent.wait_for("guest 100: blocked")
+        agent.wait_for("guest 100 web: differs")
         acts = prints_of(
             [SetConfig(100, Kind.QEMU, (Change("cores", "1", "2"),)), StartGuest(100, Kind.QEMU)]
         )

@@ -70,6 +70,11 @@ SAME, OTHER_GUEST, A_PERSON_MUST = "", "was given to another guest", "cannot tel
         (ct(VOLUME, CARD), ct(VOLUME, OTHER_CARD), None, 5, False, A_PERSON_MUST),
         (ct(VOLUME, CARD), ct(OTHER_VOLUME, CARD), 5, 5, False, SAME),
         (ct(VOLUME, CARD), ct(OTHER_VOLUME, CARD), 5, 9, False, OTHER_GUEST),
+        # Without a card the volume is all that there is: moved, or of another container.
+        (ct(VOLUME), ct(OTHER_VOLUME), 5, 5, False, SAME),
+        (ct(VOLUME), ct(OTHER_VOLUME), 5, 9, False, OTHER_GUEST),
+        (ct(VOLUME), ct(OTHER_VOLUME), 5, None, False, OTHER_GUEST),
+        (ct(VOLUME), ct(OTHER_VOLUME), None, 5, False, OTHER_GUEST),
         (vm(), vm(OTHER, 1), 5, 5, False, SAME),
         (vm(), vm(OTHER, 1), 5, 9, False, OTHER_GUEST),
         (vm(), vm(UUID, 2), 5, None, False, A_PERSON_MUST),
@@ -284,6 +289,52 @@ def test_the_reason_says_what_told_that_it_is_another_guest_and_how_to_confirm_i
     assert "(it was gone for a while)" in why(gone, now, None)
     for text in (why(known, now, 9), why(known, now, None)):
         assert confirm in text
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "born", "named"),
+    [
+        (ct(VOLUME, CARD), ct(OTHER_VOLUME, OTHER_CARD), 5, "the root volume, the MAC addresses;"),
+        (ct(VOLUME, CARD), ct(VOLUME, OTHER_CARD), 9, "; what differs: the MAC addresses;"),
+        (ct(VOLUME, CARD), ct(OTHER_VOLUME, CARD), None, "; what differs: the root volume;"),
+        (vm(), vm(OTHER, 1), None, "; what differs: the SMBIOS uuid;"),
+        (vm(), vm(OTHER, 2), 5, "; what differs: the SMBIOS uuid, when it was made;"),
+    ],
+)
+def test_the_reason_names_what_differs(
+    before: ActualGuest, now: ActualGuest, born: int | None, named: str
+) -> None:
+    known = Known(identity_of(before), 5)
+    assert named in identity_mismatch(DesiredGuest(101), now, known, listed(born))
+
+
+@pytest.mark.parametrize(
+    ("known", "born", "verdict"),
+    [
+        (ct(VOLUME, CARD), 5, SAME),
+        # as it is remembered once it was seen moved
+        (ct(OTHER_VOLUME, CARD), 5, SAME),
+        (ct(VOLUME, CARD), 9, OTHER_GUEST),
+        (ct(VOLUME, CARD), None, A_PERSON_MUST),
+        # that one was not the one that is confirmed
+        (ct(VOLUME, OTHER_CARD), 5, OTHER_GUEST),
+    ],
+)
+def test_a_confirmed_container_whose_root_volume_was_moved_is_still_the_same(
+    known: ActualGuest, born: int | None, verdict: str
+) -> None:
+    confirmed = DesiredGuest(101, identity=identity_of(ct(VOLUME, CARD)))
+    why = identity_mismatch(
+        confirmed, ct(OTHER_VOLUME, CARD), Known(identity_of(known), 5), listed(born)
+    )
+    assert (verdict in why) if verdict else why == ""
+
+
+def test_a_confirmed_container_that_nobody_knew_by_its_cards_is_not_taken_for_moved() -> None:
+    confirmed = DesiredGuest(101, identity=identity_of(ct(VOLUME, CARD)))
+    why = identity_mismatch(confirmed, ct(OTHER_VOLUME, CARD), Known(), listed(5))
+    assert OTHER_GUEST in why
+    assert "what differs: the root volume;" in why
 
 
 def test_a_witness_without_a_value_neither_agrees_nor_differs() -> None:

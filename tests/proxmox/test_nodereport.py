@@ -57,6 +57,18 @@ def test_a_snapshot_without_a_hub_asks_for_neither_figures_nor_undeclared_guests
     assert paths(site, begun) == sorted([*without, "nodes/pve1/status"])
 
 
+def test_the_load_of_the_processors_is_that_of_the_clusters_resources(
+    site: Site, told: Callable[..., Told]
+) -> None:
+    """The node's status has what one of PVE's workers saw since it was asked the last time."""
+    it = told(100)
+    it.node.observer.snapshot([100])
+    client = it.node.client
+    assert client.get("nodes", "pve1", "status")["cpu"] == 0
+    rows = client.get("cluster", "resources", type="node")
+    assert it.latest().status["cpu"] == rows[0]["cpu"] == 0.01
+
+
 def test_a_guest_that_is_named_and_not_declared_is_read_for_the_hub_and_stays_undeclared(
     site: Site, told: Callable[..., Told]
 ) -> None:

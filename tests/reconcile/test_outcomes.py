@@ -75,7 +75,25 @@ def test_each_error_has_its_outcome(error: FelhomError, outcome: type[Outcome]) 
 def test_a_lock_timeout_of_a_task_is_somebody_elses_turn() -> None:
     """The same words come as an answer and as a task's end (recorded: 40-tasks-qemu/049-051)."""
     outcome = outcomes.of_error(task(LOCKED))
-    assert outcome == Retry(0.0, f"another task holds the guest: {LOCKED}")
+    assert isinstance(outcome, Retry)
+    assert outcome.why == f"another task holds the guest: {LOCKED}"
+    assert outcome == outcomes.of_error(Busy(LOCKED))
+
+
+@pytest.mark.parametrize("error", [Busy(LOCKED), task(LOCKED)])
+def test_what_somebody_else_holds_is_tried_again_in_steps_that_do_not_grow(
+    error: FelhomError,
+) -> None:
+    """A delay of its own leaves the back-off alone (recorded: calls-9.2/208-lock-after-restart)."""
+    outcome = outcomes.of_error(error)
+    assert isinstance(outcome, Retry)
+    assert 0 < outcome.delay <= 30
+
+
+def test_a_task_that_lacked_a_privilege_comes_with_the_line_that_grants_it() -> None:
+    outcome = outcomes.of_error(task("403 Permission check failed (/storage/a, Datastore.Audit)"))
+    assert isinstance(outcome, Blocked)
+    assert "lacks Datastore.Audit on /storage/a;" in outcome.why
 
 
 @pytest.mark.parametrize(

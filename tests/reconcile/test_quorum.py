@@ -75,6 +75,27 @@ def test_a_guest_is_not_shut_down_for_a_restart_that_could_not_be_ended(
         assert daemon._scheduler.statuses[100].outcome == Converged()
 
 
+@pytest.mark.parametrize("vmid", [100, 200])
+def test_a_guest_that_is_to_be_stopped_runs_on_while_nobody_could_start_it_again(
+    site: Site, clock: Clock, vmid: int
+) -> None:
+    """A stop works without quorum, and a start does not (recorded: calls-9.2/201-quorum)."""
+    site.world.start(vmid)
+    site.declare(f'[guest.{vmid}]\nstate = "stopped"\n')
+    site.world.quorum_lost()
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        assert not daemon.run_pass()
+        assert site.world.running(vmid)
+        assert site.devnode.mutations == ()
+        assert "nothing is changed while the cluster has no quorum; would shut down" in str(
+            daemon._scheduler.statuses[vmid].outcome
+        )
+        site.world.quorum_back()
+        assert daemon.run_pass()
+    assert not site.world.running(vmid)
+
+
 NARROW = {"/vms": ["VM.Audit", "VM.PowerMgmt", "VM.Config.CPU"]}
 """What a token has that may not ask for the quorum, which takes Sys.Audit on /."""
 

@@ -15,7 +15,7 @@ from felhom_agent.devnode.world import authorize, change, writing
 from felhom_agent.devnode.world import power as powering
 from felhom_agent.devnode.world.access import Caller
 from felhom_agent.devnode.world.guest import TASK_PREFIX, Guest, missing
-from felhom_agent.devnode.world.refusal import Died, bad, died
+from felhom_agent.devnode.world.refusal import Died, Refusal, bad, died
 from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.devnode.world.tasks import Task
 from felhom_agent.devnode.world.worker import Steps
@@ -84,17 +84,28 @@ def cluster_status(call: Call) -> object:
 
 
 def ha_status(call: Call) -> object:
-    """GET /cluster/ha/status/current of a manager that manages nothing.
+    """GET /cluster/ha/status/current, as far as it matters here.
 
-    recorded: 141-ha-running/001, calls-9.2/201-quorum/024, 054, 159.
+    recorded: 141-ha-running/001, calls-9.2/201-quorum/024, 054, 159, calls-9.2/205-ha-armed.
     """
     name, quorate = call.world.node, call.world.quorate
     status = "OK" if quorate else f"No quorum on node '{name}'!"
-    return [
-        {"id": "quorum", "node": name, "quorate": int(quorate), "status": status, "type": "quorum"},
-        {"id": "fencing", "node": name, "type": "fencing", "armed-state": "standby",
-         "status": "standby (CRM watchdog standby)"},
-    ]  # fmt: skip
+    quorum = {"id": "quorum", "node": name, "quorate": int(quorate), "status": status}
+    fencing: dict[str, object] = {"id": "fencing", "node": name, "type": "fencing"}
+    if mode := call.world.manager.disarmed:
+        text = f"disarmed, resource mode: {mode} (CRM watchdog released)"
+        fencing |= {"armed-state": "disarmed", "resource_mode": mode, "status": text}
+    else:
+        fencing |= {"armed-state": "standby", "status": "standby (CRM watchdog standby)"}
+    managed = [guest for guest in call.world.guests.values() if guest.managed]
+    services = [_service(guest, mode) for guest in managed] if mode else []
+    return [{**quorum, "type": "quorum"}, fencing, *services]
+
+
+def _service(guest: Guest, mode: str) -> dict[str, object]:
+    sid = f"{'vm' if guest.kind == 'qemu' else 'ct'}:{guest.vmid}"
+    row = {"id": f"service:{sid}", "type": "service", "sid": sid, "node": guest.node}
+    return {**row, "state": mode, "status": f"{sid} ({guest.node}, {mode})"}
 
 
 def cluster_options(call: Call) -> object:
@@ -139,7 +150,7 @@ def _peers(world: World) -> list[reads.Row]:
 
 def _resource(world: World, guest: Guest, moment: float, *, tell: bool) -> reads.Row:
     def live() -> reads.Row:
-        return reads.resource(guest, moment)
+        return reads.resource(guest, moment, world.manager.disarmed)
 
     return world.broadcasts.row(guest.vmid, live, tell=tell)
 
@@ -177,7 +188,8 @@ def pending(call: Call) -> object:
 
 def current(call: Call) -> object:
     """GET status/current."""
-    return reads.current(call.guest(), call.world.events.moment)
+    world = call.world
+    return reads.current(call.guest(), world.events.moment, world.manager.disarmed)
 
 
 def vnets(call: Call) -> object:
@@ -203,9 +215,13 @@ def write_config(call: Call) -> object:
     )
     asked = authorize.Asked(wanted, call.caller, call.vmid, stored, world.datacenter())
     authorize.first_round(asked)
-    if not (in_worker := call.method == "POST" and authorize.asks_in_worker(world.version)):
+    in_worker = call.method == "POST" and writing.checks_in_worker(world.version)
+    if not in_worker:
         authorize.second_round(asked)
     guest = call.guest()
+    if in_worker:
+        writing.refuse_first(guest, wanted)
+        return _write_by_task(call, guest, asked)
     writing.refuse(guest, wanted)
     if call.method == "PUT":
         if words := writing.unwritable(wanted):
@@ -215,10 +231,10 @@ def write_config(call: Call) -> object:
         writing.apply(guest, wanted, world.tag_style, world.mac)
         writing.refuse_late(guest, world.bridges)
         return None
-    return _write_by_task(call, guest, asked, in_worker=in_worker)
+    return _write_by_task(call, guest, asked)
 
 
-def _write_by_task(call: Call, guest: Guest, asked: authorize.Asked, *, in_worker: bool) -> object:
+def _write_by_task(call: Call, guest: Guest, asked: authorize.Asked) -> object:
     wanted = asked.change
     world = call.world
     in_time = wanted.delay is not None and guest.behaviour.config_seconds <= wanted.delay
@@ -228,9 +244,11 @@ def _write_by_task(call: Call, guest: Guest, asked: authorize.Asked, *, in_worke
         task.log.append(wanted.log_line(guest.vmid))
         yield guest.flock
         yield seconds
-        if in_worker:
-            authorize.second_round_in_worker(asked)
+        if writing.checks_in_worker(world.version):
+            _check_again(guest, asked)
         if guest.behaviour.config_error:
+            part = wanted.only(guest.behaviour.config_written)
+            writing.apply(guest, part, world.tag_style, world.mac)
             raise Died(guest.behaviour.config_error)
         if words := writing.unwritable(wanted):
             raise Died(words)
@@ -247,6 +265,16 @@ def _write_by_task(call: Call, guest: Guest, asked: authorize.Asked, *, in_worke
     return None  # recorded: 20-writes-qemu/062; a task that ends in time leaves no name.
 
 
+def _check_again(guest: Guest, asked: authorize.Asked) -> None:
+    try:
+        writing.refuse_first(guest, asked.change)
+        authorize.second_round(asked)
+        writing.refuse_by_key(guest, asked.change)
+    except Refusal as refusal:
+        prefix = f"{refusal.status} " if refusal.status != 500 else ""
+        raise Died(prefix + refusal.reason) from None
+
+
 def power(call: Call) -> object:
     """POST status/VERB: a task, or the HA manager's where that decides."""
     world, verb = call.world, call.place["verb"]
@@ -257,7 +285,8 @@ def power(call: Call) -> object:
     order = powering.order(call.kind, call.vmid, world.node, call.caller.name, call.params)
     powering.refuse_early(world, verb, order)
     guest = world.here(call.kind, call.vmid)
-    if guest is not None and guest.managed and verb != "reboot":
+    managed = guest is not None and guest.managed and world.manager.disarmed != "ignore"
+    if guest is not None and managed and verb != "reboot":
         return _declared(call, guest, order.timeout if verb == "shutdown" else 0.0)
     kind = f"{TASK_PREFIX[call.kind]}{verb}"
 

@@ -85,10 +85,14 @@ def _ballooning(values: Mapping[str, str]) -> Row:
     return {"balloon_min": least, "shares": int(values.get("shares", 1000))} if least else {}
 
 
-def current(guest: Guest, moment: float) -> Row:
-    """Given a guest, return what GET status/current answers."""
+def current(guest: Guest, moment: float, disarmed: str = "") -> Row:
+    """Given a guest, and the resource mode of an HA that is disarmed, return what GET
+    status/current answers. recorded: calls-9.2/205-ha-armed/012, 043.
+    """
     row = listed(guest, moment, full=True)
-    row["ha"] = {"managed": 1, "state": guest.ha} if guest.managed else {"managed": 0}
+    state = "freeze" if disarmed == "freeze" else guest.ha
+    managed = guest.managed and disarmed != "ignore"
+    row["ha"] = {"managed": 1, "state": state} if managed else {"managed": 0}
     if guest.kind == "qemu":
         row["clipboard"] = None
     elif guest.running:
@@ -96,8 +100,10 @@ def current(guest: Guest, moment: float) -> Row:
     return row
 
 
-def resource(guest: Guest, moment: float) -> Row:
-    """Given a guest, return its row of GET /cluster/resources."""
+def resource(guest: Guest, moment: float, disarmed: str = "") -> Row:
+    """Given a guest, and the resource mode of an HA that is disarmed, return its row of GET
+    /cluster/resources.
+    """
     row = {**_figures(guest, moment), **_marks(guest)}
     row |= {
         "id": f"{guest.kind}/{guest.vmid}",
@@ -109,7 +115,10 @@ def resource(guest: Guest, moment: float) -> Row:
         "diskread": 0,
         "diskwrite": 0,
     }
-    return {**row, "hastate": guest.ha} if guest.ha else row
+    if guest.pool:
+        row["pool"] = guest.pool
+    state = "freeze" if guest.managed and disarmed == "freeze" else guest.ha
+    return {**row, "hastate": state} if state else row
 
 
 def _qmpstatus(guest: Guest) -> str:
@@ -205,7 +214,7 @@ def node_status(uptime: int, number: str) -> Row:
         **_MACHINE,
         "pveversion": f"pve-manager/{number}/{_BUILD}",
         "uptime": uptime,
-        "cpu": 0.01,
+        "cpu": 0,  # what this worker saw since it was asked the last time
         "memory": {**memory, "free": memory_free, "available": memory_free},
         "rootfs": {"total": NODE_DISK, "used": NODE_DISK - free, "free": free, "avail": free},
     }

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from felhom_agent.devnode.world.access import Caller
 from felhom_agent.devnode.world.change import ConfigWrite
 from felhom_agent.devnode.world.readback import DISK, split, split_drive
-from felhom_agent.devnode.world.refusal import Died, Refusal, bad, denied, died
+from felhom_agent.devnode.world.refusal import Refusal, bad, denied, died
 from felhom_agent.options import beyond_token, lookup
 from felhom_agent.options.since import numbers
 
@@ -98,20 +98,6 @@ def second_round(asked: Asked) -> None:
             _device(asked, key, asked.present[key], value)
         if not re.fullmatch(r"net\d+|tags", key) or (key == "tags" and not asked.present.get(key)):
             _device(asked, key, value, value)
-
-
-def asks_in_worker(version: str) -> bool:
-    """Return whether that version of PVE makes the second round in the worker of a POST."""
-    return numbers(version) >= (9, 2)  # recorded: calls-9.2/200b-post-worker-privileges
-
-
-def second_round_in_worker(asked: Asked) -> None:
-    """Raise `Died`, with the words that become the task's end, as `second_round` raises."""
-    try:
-        second_round(asked)
-    except Refusal as refusal:
-        prefix = f"{refusal.status} " if refusal.status != 500 else ""
-        raise Died(prefix + refusal.reason) from None
 
 
 def allowed_tags(

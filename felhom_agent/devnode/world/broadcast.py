@@ -12,7 +12,9 @@ from collections.abc import Callable
 
 Row = dict[str, object]
 
-_KNOWN_AT_ONCE = frozenset({"id", "node", "type", "vmid", "tags", "lock", "template", "hastate"})
+_KNOWN_AT_ONCE = frozenset(
+    {"id", "node", "type", "vmid", "tags", "lock", "template", "hastate", "pool"}
+)
 _OF_A_STRANGER = frozenset({"id", "node", "type", "vmid"})
 
 

@@ -7,9 +7,9 @@ the guest's own state. recorded: 20-writes-qemu, 20-writes-lxc, 95-access.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from felhom_agent.devnode.world import schema
 from felhom_agent.devnode.world.conf import RAW
@@ -54,6 +54,12 @@ class ConfigWrite:
         words = [f"-{key} {value}" for key, value in self.sets.items()]
         words += ["-delete " + ",".join(self.deletes)] if self.deletes else []
         return f"update VM {vmid}: {' '.join(words)}"
+
+    def only(self, keys: Collection[str]) -> ConfigWrite:
+        """Return the part of it that sets or deletes these keys."""
+        sets = {key: value for key, value in self.sets.items() if key in keys}
+        deletes = tuple(key for key in self.deletes if key in keys)
+        return replace(self, sets=sets, deletes=deletes, reverts=())
 
 
 def parse(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,8 +27,10 @@ class Behaviour:
 
     `shutdown_seconds` counts only where `obeys_shutdown`. `config_seconds` is how long the task
     of an asynchronous config write takes; a synchronous write takes no time. With `start_error`,
-    `stop_error` or `config_error` every such task fails with that text, and nothing is done;
-    `warnings` is how many a successful start logs.
+    `stop_error` or `config_error` every such task fails with that text, and nothing is done but
+    that the keys in `config_written` are written first (recorded: calls-9.2/200b/065);
+    `warnings` is how many a successful start logs. A VM that is started within `cleanup_gap` of its
+    stop has its configuration locked for 30 s (PVE 9.2: 0.6; recorded: calls-9.2/208b).
     """
 
     start_seconds: float = 0.0
@@ -37,7 +40,9 @@ class Behaviour:
     start_error: str = ""
     stop_error: str = ""
     config_error: str = ""
+    config_written: tuple[str, ...] = ()
     warnings: int = 0
+    cleanup_gap: float = 0.0
 
 
 @dataclass
@@ -57,8 +62,10 @@ class Guest:
     paused: bool = False
     hung: str = ""
     since: float = 0.0
+    stopped_at: float = -math.inf
     run: int = 0
     ha: str = ""
+    pool: str = ""
     sizes: dict[str, str] = field(default_factory=dict)
 
     @property

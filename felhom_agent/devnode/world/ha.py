@@ -27,14 +27,25 @@ class HaManager:
 
     def __init__(self, host: Host) -> None:
         self._room = host
+        self._managed: dict[int, Guest] = {}
         self._wanted: dict[int, str] = {}
         self._attempts: dict[int, int] = {}
         self._patience: dict[int, float] = {}
         self._watched: set[int] = set()
+        self.disarmed = ""
+
+    def disarm(self, mode: str) -> None:
+        """Disarm HA with a resource mode, "freeze" or "ignore"; "" arms it again, and what is not
+        as it is configured is brought there. recorded: calls-9.2/205-ha-armed.
+        """
+        self.disarmed = mode
+        for guest in self._managed.values():
+            self.watch(guest)
 
     def manage(self, guest: Guest, state: str) -> None:
         """Put a guest under the manager in that state; "" takes it out again."""
         guest.ha = state
+        self._managed[guest.vmid] = guest
         self._attempts[guest.vmid] = 0
         self._wanted[guest.vmid] = state
         self.watch(guest)
@@ -54,6 +65,11 @@ class HaManager:
             task.log.append(f"service '{sid}' in error state, must be disabled and fixed first")
             text = f"command 'ha-manager {command}' failed: exit code 255"
             raise Died(text)
+        if self.disarmed:
+            # A start is in its configuration from now on, a stop is lost (recorded: 9.2 205/036).
+            if verb == "start":
+                self._wanted[guest.vmid] = "started"
+            return
         self._attempts[guest.vmid] = 0
         self._patience[guest.vmid] = patience
         self._wanted[guest.vmid] = "started" if verb == "start" else "stopped"
@@ -61,14 +77,14 @@ class HaManager:
 
     def watch(self, guest: Guest) -> None:
         """Look at a guest in the next cycle, if it is managed."""
-        if guest.managed and guest.vmid not in self._watched:
+        if guest.managed and not self.disarmed and guest.vmid not in self._watched:
             self._watched.add(guest.vmid)
             self._room.events.later(CYCLE, lambda: self._look(guest))
 
     def _look(self, guest: Guest) -> None:
         self._watched.discard(guest.vmid)
         wanted = self._wanted.get(guest.vmid, "")
-        if not guest.managed or guest.ha == "error":
+        if not guest.managed or self.disarmed or guest.ha == "error":
             return
         if guest.flock.held:
             self.watch(guest)

@@ -21,6 +21,9 @@ DEFAULT_TIMEOUT = 60.0
 LXC_GRACE = 10.0
 """Seconds PVE gives a container after lxc-stop gave up. recorded: 41-tasks-lxc/039."""
 
+CLEANUP_LOCK = 30.0
+"""Seconds for which the clean-up of a VM waits with the lock held. recorded: 9.2 208, 208b."""
+
 QMEVENTD_GAP = 1.0
 """Seconds until a rebooting VM is started again, by no task. recorded: 40-tasks-qemu/066-068."""
 
@@ -120,6 +123,15 @@ def _boot(host: Host, guest: Guest, task: Task) -> Steps:
         task.warn(f"the guest gives warning {number + 1}")
     guest.started(host.events.moment)
     host.changed(guest)
+    _clean_up(host, guest)
+
+
+def _clean_up(host: Host, guest: Guest) -> None:
+    """Let the clean-up after a stop take the new process for the old one, if it meets it."""
+    gap = guest.behaviour.cleanup_gap if guest.kind == "qemu" else 0.0
+    if host.events.moment - guest.stopped_at < gap:
+        guest.flock.hold()
+        host.events.later(CLEANUP_LOCK, guest.flock.let_go)
 
 
 def _stop(host: Host, o: Order, task: Task) -> Steps:

@@ -115,6 +115,8 @@ class World(Mishaps):
                 world.move(int(vmid), guest["node"])
             if guest.get("ha"):
                 world.ha(int(vmid), guest["ha"])
+            if guest.get("pool"):
+                world.pool(int(vmid), guest["pool"])
         return world
 
     def datacenter(self) -> Datacenter:
@@ -253,6 +255,18 @@ class World(Mishaps):
             self.catch_up()
             self.manager.manage(self.guests[vmid], state)
 
+    def disarm_ha(self, mode: str) -> None:
+        """Disarm HA with that resource mode ("freeze", "ignore"); "" arms it again."""
+        with self.guard:
+            self.catch_up()
+            self.manager.disarm(mode)
+
+    def pool(self, vmid: int, name: str) -> None:
+        """Put a guest into a pool; an empty name takes it out of the one that it is in."""
+        with self.guard:
+            self.catch_up()
+            self.guests[vmid].pool = name
+
     def here(self, kind: str, vmid: int) -> Guest | None:
         """Given a kind and number, return the guest if this node has it."""
         guest = self.guests.get(vmid)
@@ -261,6 +275,8 @@ class World(Mishaps):
 
     def changed(self, guest: Guest) -> None:
         """Hear that a guest was started or stopped."""
+        if not guest.running:
+            guest.stopped_at = self.events.moment
         self.manager.watch(guest)
 
     def mac(self) -> str:

@@ -16,6 +16,7 @@ from felhom_agent.devnode.world.readback import DISK, Printer, TagStyle, split, 
 from felhom_agent.devnode.world.refusal import busy, died
 from felhom_agent.devnode.world.schema import type_word
 from felhom_agent.options import lookup, never_settles
+from felhom_agent.options.since import numbers
 
 _DIGEST_TEXT = {
     # recorded: 20-writes-qemu/008-010, 20-writes-lxc/008-010
@@ -35,16 +36,36 @@ def refuse(guest: Guest, change: ConfigWrite) -> None:
     """Raise `Refusal` (500) if the guest as it is now does not take this change."""
     if guest.flock.held:
         raise busy(guest.flock.path)
+    refuse_first(guest, change)
+    refuse_by_key(guest, change)
+
+
+def refuse_first(guest: Guest, change: ConfigWrite) -> None:
+    """Raise `Refusal` (500) for what PVE looks at before it looks at any key."""
     checks = [_stale, _locked] if guest.kind == "qemu" else [_locked, _stale]
     for check in checks:
         check(guest, change)
     if guest.kind == "qemu":
         _balloon(guest, change)
+
+
+def refuse_by_key(guest: Guest, change: ConfigWrite) -> None:
+    """Raise `Refusal` (500) for what PVE looks at as a key's turn comes, of a VM; that an earlier
+    key is written by then is not imitated (recorded: 9.2 200b/065).
+    """
+    if guest.kind == "qemu":
         _boot_devices(guest, change)
         _volumes(guest, change)
         _tpm_version(guest, change)
         _one_cloudinit(guest, change)
         _machine(change)
+
+
+def checks_in_worker(version: str) -> bool:
+    """Return whether that version of PVE begins the task of a change before it takes the lock, and
+    looks at most of it in there. recorded: calls-9.2/200-post-worker.
+    """
+    return numbers(version) >= (9, 2)
 
 
 def apply(guest: Guest, change: ConfigWrite, style: TagStyle, mac: Callable[[], str]) -> None:
@@ -201,6 +222,8 @@ def _set(guest: Guest, key: str, value: str, was: Mapping[str, str]) -> None:
 
 
 def _remove(guest: Guest, key: str, was: Mapping[str, str]) -> None:
+    if guest.kind == "lxc" and key in guest.conf.pending and key not in guest.conf.values:
+        return  # recorded: 9.2 206/025; only a revert drops it
     if guest.running and not at_once(guest.kind, key, None, was):
         guest.conf.postpone_drop(key)
         return
