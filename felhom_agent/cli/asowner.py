@@ -45,7 +45,10 @@ def run_as_owner(
                 env={**os.environ, "HOME": owner.pw_dir, "CREDENTIALS_DIRECTORY": credentials},
             )
         except OSError as error:
-            text = f"cannot run as user {owner.pw_name}: {error.strerror or error}"
+            text = (
+                f"{directory}: belongs to user {owner.pw_name}, and this command cannot run as "
+                f"that user: {error.strerror or error}"
+            )
             raise FelhomError(text) from None
         return _ended(process)
 

@@ -44,11 +44,11 @@ def lines(outlook: Outlook, stop_timeout: float) -> Iterator[Line]:
         yield ()
         yield _padded(heads[guest.plan.vmid], size, _place(guest))
         yield from _body(guest, stop_timeout)
-        if remark := outlook.desired.remarks.get(guest.plan.vmid):
-            yield ("  ", remark)
         if why := outlook.agent.of(guest.plan.vmid):
             yield ("  ", Part("held  ", Style.WARN), why)
     yield ()
+    for vmid in sorted(outlook.desired.remarks.keys() & outlook.guests.keys()):
+        yield (f"{vmid}: {outlook.desired.remarks[vmid]}",)
     yield from _sums(outlook)
 
 

@@ -81,7 +81,7 @@ def test_that_it_cannot_be_run_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     nobody = pwd.getpwnam("nobody")
     os.chown(tmp_path, nobody.pw_uid, nobody.pw_gid)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
-    with pytest.raises(FelhomError, match="cannot run as user nobody"):
+    with pytest.raises(FelhomError, match="belongs to user nobody, and this command cannot run"):
         run_as_owner(tmp_path / "journal", ["plan"], {})
 
 

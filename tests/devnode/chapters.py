@@ -77,7 +77,7 @@ def let_pass(seconds: float) -> Act:
 
 def withdraw(token: str) -> Act:
     def act(stage: Stage) -> None:
-        stage.world.token(token)
+        stage.world.token(token, {"/": AGENT_PRIVILEGES})
 
     return act
 

@@ -129,6 +129,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/cluster/status", calls.cluster_status, ("/", ("Sys.Audit",))),
     _route("GET", "/cluster/ha/status/current", calls.ha_status, ("/", ("Sys.Audit",))),
     _route("GET", "/cluster/options", calls.cluster_options),
+    _route("GET", "/cluster/sdn/vnets", calls.vnets),
     _route("GET", "/cluster/tasks", calls.cluster_tasks),
     _route(
         "GET",

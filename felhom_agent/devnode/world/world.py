@@ -9,6 +9,7 @@ world may be used from any thread. It is never held while a request or an answer
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +17,7 @@ from itertools import count
 from typing import Any
 
 from felhom_agent.devnode.world.access import Tokens
+from felhom_agent.devnode.world.authorize import Datacenter, allowed_tags
 from felhom_agent.devnode.world.broadcast import Broadcasts
 from felhom_agent.devnode.world.bulk import BulkOrder, start_all, stop_all
 from felhom_agent.devnode.world.conf import Conf, Json
@@ -48,6 +50,8 @@ class World(Mishaps):
     `version` is PVE's; `newer_parts` are parts of property strings that it takes and that the table
     of options does not know. /cluster/resources is up to `resources_lag` seconds late; PVE's up to
     12. The list of tasks tells an end up to `tasks_lag` seconds late; PVE's up to 0.1.
+    `zones` has the zone of each virtual network, `user_allow`, `user_allow_list` and
+    `registered_tags` are datacenter.cfg's rules on tags.
     """
 
     def __init__(
@@ -73,6 +77,10 @@ class World(Mishaps):
             keep_order="ordering=config" in tag_style,
         )
         self.max_workers: int | None = None
+        self.zones: dict[str, str] = {}
+        self.user_allow = "free"
+        self.user_allow_list: frozenset[str] = frozenset()
+        self.registered_tags: frozenset[str] = frozenset()
         self.guard = threading.RLock()
         self.events = EventQueue(now())
         self.tasks = TaskBook(node, self.events, tasks_lag)
@@ -111,6 +119,20 @@ class World(Mishaps):
             if guest.get("pool"):
                 world.pool(int(vmid), guest["pool"])
         return world
+
+    def datacenter(self) -> Datacenter:
+        """Return what of the datacenter decides who may change what."""
+        tags = (str(g.conf.values.get("tags", "")) for g in self.guests.values())
+        existing = frozenset(tag for text in tags for tag in re.split("[,; ]+", text) if tag)
+        return Datacenter(
+            version=self.version,
+            zones=dict(self.zones),
+            user_allow=self.user_allow,
+            allowed=allowed_tags(
+                self.user_allow, self.user_allow_list, existing, self.registered_tags
+            ),
+            registered=self.registered_tags,
+        )
 
     def catch_up(self) -> None:
         """Let everything happen that is due by now. The caller holds `guard`."""
