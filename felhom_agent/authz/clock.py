@@ -114,7 +114,9 @@ class SignedClock:
     def _until_of_challenge(self, operation: SignedOperation) -> float:
         known = self._facts.challenge(operation.challenge)
         if known is None:
-            raise OutsideTime("its challenge is not one that this agent gave out and still knows")
+            raise OutsideTime(
+                "its challenge was used, has ended, or is not this agent's; make a new request"
+            )
         if (known.vmid, known.act) != (operation.vmid, operation.act):
             raise OutsideTime("its challenge was given out for another guest, or another act")
         now = self.moment()

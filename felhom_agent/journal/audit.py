@@ -44,6 +44,10 @@ _log = logging.getLogger(__name__)
 AUDIT_NAME: Final = "audit.jsonl"
 NO_HEAD: Final = "0" * 64
 """What the first line has as the hash of the line before it."""
+BEGUN: Final = "begun"
+"""The decision of a log's first line: that a new log was begun, since there was none. So no log is
+empty, and a file of nothing but zeros is none of ours.
+"""
 _MAX_TEXT: Final = 500
 
 
@@ -110,8 +114,9 @@ class AuditLog:
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, directory: Path, disk: Disk = DISK) -> Self:
-        """Given the journal's directory, return its audit log, made if absent.
+    def open(cls, directory: Path, now: float, disk: Disk = DISK) -> Self:
+        """Given the journal's directory, return its audit log. If there is none, one is begun that
+        says when (`now`, seconds since the epoch).
 
         Raise JournalDamaged if a line is not what was written, JournalClosed if it cannot be used.
         """
@@ -128,9 +133,10 @@ class AuditLog:
                 )
             if content.tail:
                 set_aside(disk, path, content.tail)
-            lines = [encode(n, body_of(r)) for n, r in enumerate(content.records, start=1)]
+            first = {**_record(AuditEntry(now, BEGUN)), "prev": NO_HEAD}
+            lines = _lines(content.records or [first])
             descriptor = write_new(disk, path, b"".join(lines), named=True)
-            return cls(path, disk, descriptor, Decision(report.lines, report.head))
+            return cls(path, disk, descriptor, Decision(len(lines), _hash(lines[-1])))
         except OSError as error:
             why = error.strerror or str(error)
             raise JournalClosed(f"{path}: cannot be opened: {why}") from None
@@ -214,7 +220,7 @@ def verify_audit(
 def _report(path: Path, data: bytes, known: Iterable[Decision] = (), head: str = "") -> AuditReport:
     content = decode_file(data, _problem_of)
     problems = [f"{path}:{d.line}: {d.text}" for d in content.damage]
-    lines = [encode(n, body_of(r)) for n, r in enumerate(content.records, start=1)]
+    lines = _lines(content.records)
     hashes = [_hash(line) for line in lines]
     before = [NO_HEAD, *hashes]
     if not content.damage:
@@ -259,6 +265,10 @@ def _problem_of(record: Record) -> str:
         if not isinstance(value, types) or (isinstance(value, bool) and key in _TYPES):
             return f"its {printable(key, 40)} is not to be understood"
     return ""
+
+
+def _lines(records: Iterable[Record]) -> list[bytes]:
+    return [encode(n, body_of(record)) for n, record in enumerate(records, start=1)]
 
 
 def _hash(line: bytes) -> str:

@@ -154,8 +154,7 @@ class SignedFacts:
         """
         with self._lock:
             self._refuse_spent(spending.nonce, spending.blob)
-            if spending.challenge and spending.challenge not in self._challenges:
-                raise NonceTaken("its challenge was used before", same=False)
+            self._refuse_used(spending.challenge)
             self._taken[spending.nonce] = spending.blob
             if spending.challenge:
                 self._taken[spending.challenge] = spending.blob
@@ -178,6 +177,14 @@ class SignedFacts:
             self._durable = max(self._durable, done.at)
         return done
 
+    def burnt(self) -> tuple[Spent, ...]:
+        """Return all nonces that were burnt and are remembered, in the order of their decisions.
+
+        One whose job the journal's operations do not know was authorized and never begun.
+        """
+        with self._lock:
+            return tuple(sorted(self._spent.values(), key=lambda spent: spent.decision.entry))
+
     def decisions(self) -> tuple[Decision, ...]:
         """Return the lines of the audit log that must be there, in their order."""
         with self._lock:
@@ -195,6 +202,13 @@ class SignedFacts:
         if before == blob:
             raise NonceTaken("this job was taken before; it is not done twice", same=True)
         raise NonceTaken("its nonce was used before, for another job", same=False)
+
+    def _refuse_used(self, challenge_id: str) -> None:
+        """Raise NonceTaken if a challenge was used for another nonce, or is being used."""
+        if not challenge_id:
+            return
+        if challenge_id in self._taken or challenge_id not in self._challenges:
+            raise NonceTaken("its challenge was used before", same=False)
 
     def _drop_old_challenges(self, now: Moment) -> None:
         gone = [key for key, each in self._challenges.items() if is_over(each, now, self._highest)]

@@ -104,7 +104,7 @@ def _desk() -> Path:
 
 
 def _signed(path: Path, blob: bytes, namespace: str) -> bytes:
-    words = [SSH_KEYGEN, "-q", "-Y", "sign", "-n", namespace, "-f", str(path)]
+    words = [str(SSH_KEYGEN), "-q", "-Y", "sign", "-n", namespace, "-f", str(path)]
     done = subprocess.run(words, input=blob, capture_output=True, check=True)
     return done.stdout
 
@@ -209,7 +209,7 @@ class Host:
         self.log, records = JournalLog.open(
             journal, lambda found: retain(found, self.wall(), Limits())
         )
-        self.audit = AuditLog.open(journal)
+        self.audit = AuditLog.open(journal, self.wall())
         self.facts = SignedFacts(self.log, records)
         self.clock = SignedClock(
             self.facts, self.wall, lambda: self.synchronised, self.boottime, self.boot

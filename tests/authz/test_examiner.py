@@ -169,7 +169,7 @@ def test_a_nonce_that_is_not_durable_is_no_authorization(host: Host) -> None:
             host.authorize(job)
     host.restart()
     words = [e.decision for e in verify_audit(host.audit.path).entries]
-    assert words[:2] == ["authorized", "failed"]
+    assert words[:3] == ["begun", "authorized", "failed"]
 
 
 def test_every_decision_is_in_the_audit_log(host: Host) -> None:
@@ -181,8 +181,9 @@ def test_every_decision_is_in_the_audit_log(host: Host) -> None:
     host.examiner.settled(done, "done", upid="UPID:pve1:1:", exit_status="OK")
     report = verify_audit(host.audit.path, host.facts.decisions(), host.audit.last.head)
     assert report.problems == ()
-    assert [e.decision for e in report.entries] == ["refused", "accepted", "authorized", "done"]
-    refusal, _, authorized, settled = report.entries
+    words = [e.decision for e in report.entries]
+    assert words == ["begun", "refused", "accepted", "authorized", "done"]
+    _, refusal, _, authorized, settled = report.entries
     assert (refusal.stage, refusal.fingerprint, refusal.vmid) == ("key", "", 0)
     assert authorized.guest == "101 web"
     assert authorized.fingerprint.startswith("SHA256:")
@@ -200,7 +201,7 @@ def test_a_job_that_waits_is_written_down_once(host: Host) -> None:
     host.synchronised = True
     host.authorize(job)
     found = verify_audit(host.audit.path).entries
-    assert [e.decision for e in found] == ["waits", "authorized"]
+    assert [e.decision for e in found] == ["begun", "waits", "authorized"]
 
 
 def test_whatever_observing_raises_burns_nothing(host: Host) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from felhom_agent.durable.line import body_of, decode_file, encode
 from felhom_agent.errors import JournalClosed, JournalDamaged
-from felhom_agent.journal.audit import AUDIT_NAME, AuditEntry, AuditLog, verify_audit
+from felhom_agent.journal.audit import AUDIT_NAME, BEGUN, AuditEntry, AuditLog, verify_audit
 from felhom_agent.journal.signed import Decision
 from tests.authz.desk import at_once
 from tests.journal.disks import WatchedDisk, failing
@@ -27,7 +27,7 @@ def entry(number: int) -> AuditEntry:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[AuditLog]:
-    found = AuditLog.open(tmp_path)
+    found = AuditLog.open(tmp_path, NOW)
     yield found
     found.close()
 
@@ -40,12 +40,14 @@ def five(log: AuditLog) -> list[Decision]:
 def test_what_was_appended_is_found_again_in_order(log: AuditLog, five: list[Decision]) -> None:
     report = verify_audit(log.path, five, five[-1].head)
     assert report.problems == ()
-    assert report.entries == tuple(entry(n) for n in range(5))
-    assert (report.lines, report.head) == (5, log.last.head)
+    assert report.entries[1:] == tuple(entry(n) for n in range(5))
+    assert report.entries[0] == AuditEntry(NOW, BEGUN)
+    assert (report.lines, report.head) == (6, log.last.head)
     assert stat.S_IMODE(log.path.stat().st_mode) == 0o600
 
 
-def test_an_empty_log_and_none_have_no_problem(log: AuditLog, tmp_path: Path) -> None:
+def test_a_new_log_and_none_have_no_problem(log: AuditLog, tmp_path: Path) -> None:
+    assert verify_audit(log.path).lines == 1
     assert verify_audit(log.path).problems == ()
     assert verify_audit(tmp_path / "none").lines == 0
 
@@ -53,11 +55,11 @@ def test_an_empty_log_and_none_have_no_problem(log: AuditLog, tmp_path: Path) ->
 def test_the_chain_goes_on_after_a_restart(tmp_path: Path) -> None:
     heads = []
     for number in range(4):
-        log = AuditLog.open(tmp_path)
+        log = AuditLog.open(tmp_path, NOW)
         heads.append(log.append(entry(number)))
         log.close()
     assert verify_audit(tmp_path / AUDIT_NAME, heads).problems == ()
-    assert [each.entry for each in heads] == [1, 2, 3, 4]
+    assert [each.entry for each in heads] == [2, 3, 4, 5]
 
 
 def rewritten(path: Path, change: object) -> None:
@@ -86,11 +88,11 @@ def test_a_line_changed_lost_added_or_moved_is_told(
     rewritten(log.path, change)
     assert verify_audit(log.path).problems
     with pytest.raises(JournalDamaged, match="no signed operation is done"):
-        AuditLog.open(tmp_path)
+        AuditLog.open(tmp_path, NOW)
 
 
 @pytest.mark.parametrize(
-    "change", [lambda r: r[:4], lambda r: [*r[:-1], {**r[-1], "why": "x"}], lambda r: []]
+    "change", [lambda r: r[:5], lambda r: [*r[:-1], {**r[-1], "why": "x"}], lambda r: []]
 )
 def test_an_end_that_was_cut_or_changed_is_told_by_the_journal_or_a_kept_head(
     log: AuditLog, five: list[Decision], change: object
@@ -104,7 +106,7 @@ def test_an_end_that_was_cut_or_changed_is_told_by_the_journal_or_a_kept_head(
 def test_a_damaged_byte_is_told_with_its_line(log: AuditLog, five: list[Decision]) -> None:
     data = log.path.read_bytes()
     log.path.write_bytes(data.replace(b"reason 2", b"reason 7"))
-    assert f"{log.path}:3:" in verify_audit(log.path).problems[0]
+    assert f"{log.path}:4:" in verify_audit(log.path).problems[0]
 
 
 def test_a_torn_tail_is_set_aside_and_the_log_goes_on(tmp_path: Path, five: list[Decision]) -> None:
@@ -112,19 +114,19 @@ def test_a_torn_tail_is_set_aside_and_the_log_goes_on(tmp_path: Path, five: list
     whole = path.read_bytes()
     for length in range(len(whole) - 40, len(whole)):
         path.write_bytes(whole[:length])
-        log = AuditLog.open(tmp_path)
+        log = AuditLog.open(tmp_path, NOW)
         kept = log.last.entry
         log.append(entry(9))
         log.close()
-        assert verify_audit(path, five[:kept]).problems == ()
-        assert kept in (4, 5)
+        assert verify_audit(path, five[: kept - 1]).problems == ()
+        assert kept in (5, 6)
     assert path.with_name(f"{AUDIT_NAME}.broken").exists()
 
 
 @pytest.mark.parametrize("call", ["write", "sync"])
 def test_after_a_failed_write_nothing_more_is_taken(tmp_path: Path, call: str) -> None:
     disk = WatchedDisk()
-    log = AuditLog.open(tmp_path, disk)
+    log = AuditLog.open(tmp_path, NOW, disk)
     log.append(entry(1))
     disk.before = failing(call, errno.ENOSPC)
     for _ in range(2):
@@ -148,7 +150,7 @@ def test_nothing_is_written_into_a_file_that_was_replaced(log: AuditLog) -> None
 
 def test_decisions_of_many_threads_make_one_chain(log: AuditLog) -> None:
     found = at_once(*[lambda n=n: log.append(entry(n)) for n in range(8)])
-    assert sorted(d.entry for d in found if isinstance(d, Decision)) == list(range(1, 9))
+    assert sorted(d.entry for d in found if isinstance(d, Decision)) == list(range(2, 10))
     assert verify_audit(log.path, (), log.last.head).problems == ()
 
 
@@ -158,7 +160,7 @@ def test_what_others_wrote_is_one_printable_bounded_line(
     odd = AuditEntry(NOW, "refused", why="a\nb\x1b[31m" + "x" * 5000, name="\u202e", source="s\n")
     with caplog.at_level(logging.INFO):
         log.append(odd)
-    (found,) = verify_audit(log.path).entries
+    _, found = verify_audit(log.path).entries
     assert found.why.isprintable()
     assert len(found.why) <= 500
     assert caplog.records[0].getMessage().isprintable()
@@ -167,7 +169,10 @@ def test_what_others_wrote_is_one_printable_bounded_line(
 
 def test_a_head_is_the_hash_of_a_whole_line(log: AuditLog) -> None:
     decision = log.append(entry(1))
-    assert hashlib.sha256(log.path.read_bytes()).hexdigest() == decision.head
+    assert (
+        hashlib.sha256(log.path.read_bytes().splitlines(keepends=True)[-1]).hexdigest()
+        == decision.head
+    )
 
 
 @pytest.mark.parametrize(

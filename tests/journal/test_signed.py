@@ -114,6 +114,18 @@ def test_a_challenge_is_good_for_one_nonce(log: JournalLog, facts: SignedFacts) 
             each.burn(spent(2, challenge=challenge().id), lambda: DECISION)
 
 
+def test_a_challenge_is_taken_while_its_decision_is_made(facts: SignedFacts) -> None:
+    facts.remember(challenge())
+
+    def decide() -> Decision:
+        with pytest.raises(NonceTaken):
+            facts.burn(spent(2, challenge=challenge().id), lambda: DECISION)
+        return DECISION
+
+    facts.burn(spent(challenge=challenge().id), decide)
+    assert [each.nonce for each in facts.burnt()] == [spent().nonce]
+
+
 def test_only_so_many_challenges_are_open_and_old_ones_make_room(facts: SignedFacts) -> None:
     for number in range(MAX_CHALLENGES):
         facts.remember(challenge(number))
