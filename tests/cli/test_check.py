@@ -47,7 +47,7 @@ def test_check_notes_where_nothing_is_declared_and_how_many_guests_there_are(
     assert code == 0
     assert "guest files declare 0 guests" in texts
     where = site.guests_directory
-    assert f"note: node pve1 has 2 guests, and none is declared in {where}" in texts
+    assert f"node pve1 has 2 guests, and none is declared in {where}" in texts
 
 
 def test_check_answers_in_json_also_where_agent_toml_is_wrong(

@@ -84,4 +84,5 @@ def test_check_says_that_the_roles_are_enough_for_the_first_guest(
     example = README.partition("cat > /etc/felhom-agent/guests.d/dns.toml <<'END'\n")[2]
     site.declare(re.sub(r"(?m)^ {3}", "", example.partition("   END\n")[0]))
     assert main(["--config", str(site.write_config()), "check"]) == 0
-    assert "/vms/101: the token has every privilege that is needed" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "the token has every privilege that is needed (1 guest)" in out
