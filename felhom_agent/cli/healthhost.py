@@ -39,11 +39,9 @@ def of_journal(config: Config, service: Service) -> Iterator[Finding]:
     """Given the configuration and as whom its agent runs, yield how journal and disk are."""
     directory = config.journal.directory
     place = next(p for p in (directory, *directory.parents) if os.path.lexists(p))
-    faults = [
-        *_access(directory, place, service),
-        *_owners(directory, service),
-        *_disk(config, place),
-    ]
+    faults = list(_disk(config, place))
+    if all(finding.good for finding in faults):  # else what cannot be written follows from that
+        faults += [*_access(directory, place, service), *_owners(directory, service)]
     yield from faults
     path = directory / NAME
     try:
