@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def path(site: Site, hub: DevHub) -> Path:
 
 def check(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
     code = main(["--config", str(path), "check"])
-    return code, [line for line in capsys.readouterr().out.splitlines() if "hub" in line]
+    lines = capsys.readouterr().out.splitlines()
+    return code, [line for line in lines if re.search(r"\bhub\b", line)]
 
 
 def test_a_hub_that_takes_the_key_is_fine(
