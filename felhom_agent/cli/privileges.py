@@ -13,9 +13,11 @@ from typing import Final
 
 from felhom_agent.cli.health import Finding, bad, good, note
 from felhom_agent.config.settings import Config
+from felhom_agent.daemon.assembly import desired_now
 from felhom_agent.daemon.reloaded import counted
+from felhom_agent.errors import FelhomError
 from felhom_agent.model import Actual, ActualGuest, Desired, DesiredGuest, Facts, Rights
-from felhom_agent.planning.granting import commands
+from felhom_agent.planning.granting import commands, commands_in_role
 from felhom_agent.planning.needs import needs_of
 from felhom_agent.planning.privileges import Required, lacking, told
 from felhom_agent.proxmox.node import Node
@@ -66,6 +68,29 @@ def of_privileges(
         yield _of_others(node, others, users)
     if readable and not own and not elsewhere:
         yield good(f"the token has every privilege that is needed ({counted(len(readable))})")
+
+
+def lacking_commands(config: Config) -> tuple[str, ...]:
+    """Given a configuration, return the commands that grant what the declared guests need and the
+    token lacks. Raise FelhomError if PVE does not tell.
+    """
+    desired = desired_now(config)
+    node = Node.connect(config.proxmox)
+    try:
+        actual = node.observer.snapshot(desired.guests.keys(), desired.raw)
+        if actual.facts.rights is None:
+            raise FelhomError("PVE does not tell what the token may do")
+        asked = _Asked(node, actual.facts, actual.facts.rights)
+        lacks = [
+            need
+            for vmid, declared in sorted(desired.guests.items())
+            if vmid in actual.guests and not actual.guests[vmid].unread
+            for _, need in needs_of(declared, actual.guests[vmid], actual)
+            if asked.lacks(need)
+        ]
+        return commands_in_role(lacks, node.client.token_id)
+    finally:
+        node.client.close()
 
 
 def _absent(desired: Desired, actual: Actual) -> Iterator[Finding]:

@@ -45,6 +45,17 @@ def commands(lacks: Iterable[Required], token_id: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def commands_in_role(lacks: Iterable[Required], token_id: str) -> tuple[str, ...]:
+    """Given what the token lacks, and its id, return the commands that grant it where the role of
+    the guests is given already wherever the token sees a guest.
+    """
+    needs = list(dict.fromkeys(lacks))
+    own = [need for need in needs if need.path.startswith("/vms/") and _role_of(need) == ROLE]
+    privileges = ",".join(sorted({need.any_of[0] for need in own}))
+    line = (_role_line(ROLE, privileges),) if privileges else ()
+    return (*line, *commands((need for need in needs if need not in own), token_id))
+
+
 def role_command(need: Required) -> str:
     """Given what is lacking, return the command that puts it into its role."""
     return _role_line(_role_of(need), need.any_of[0])
