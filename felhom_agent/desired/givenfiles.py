@@ -66,8 +66,10 @@ def _files(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:
         try:
             yield from guest_files(path)
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            problems.append(Problem(Place(tomlfile.name_of(path)), f"cannot be listed: {why}"))
+            why = (
+                f"cannot be listed: {error.strerror}" if isinstance(error, OSError) else str(error)
+            )
+            problems.append(Problem(Place(tomlfile.name_of(path)), why))
 
 
 def _read(path: Path) -> FileState:

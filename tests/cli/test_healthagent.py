@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from felhom_agent import __version__
 from felhom_agent.cli.healthagent import Agent, agent_of, of_agent
-from felhom_agent.cli.serviceuser import Service, service_of, unit_of
-from felhom_agent.config.place import DEFAULT_PATH
+from felhom_agent.cli.serviceuser import Service
 from felhom_agent.config.settings import ControlConfig
 from felhom_agent.model import Mode
 from tests.cli.agents import answering, http, sending
@@ -125,38 +122,6 @@ def test_a_real_agent_that_observes_is_told(site: Site) -> None:
     finally:
         assert agent.end() == 0
     assert 'the agent only observes: mode = "observe" in [reconcile] of agent.toml' in texts
-
-
-SHOWN = """\
-Result=success
-ExecMainStatus=0
-ExecStart={ path=/usr/bin/felhom-agent ; argv[]=/usr/bin/felhom-agent run ; ignore_errors=no }
-User=felhom-agent
-Group=felhom-admin
-SupplementaryGroups=felhom-agent
-LoadState=loaded
-ActiveState=active
-ProtectHome=yes
-"""
-
-
-def test_the_unit_counts_for_the_agent_toml_that_it_runs_with_alone(tmp_path: Path) -> None:
-    assert unit_of(SHOWN, DEFAULT_PATH)["User"] == "felhom-agent"
-    assert unit_of(SHOWN, tmp_path / "agent.toml") == {}
-    other = SHOWN.replace("felhom-agent run", f"felhom-agent --config {tmp_path}/agent.toml run")
-    assert unit_of(other, tmp_path / "agent.toml")["ActiveState"] == "active"
-    assert unit_of(other, DEFAULT_PATH) == {}
-
-
-def test_a_unit_that_is_not_there_tells_nothing() -> None:
-    assert unit_of(SHOWN.replace("loaded", "not-found"), DEFAULT_PATH) == {}
-    assert unit_of("", DEFAULT_PATH) == {}
-
-
-def test_where_no_unit_tells_the_agent_is_the_journals_owner(site: Site) -> None:
-    user = service_of(site.config()).user
-    assert user is not None
-    assert user.uid == os.geteuid()
 
 
 def test_an_agent_that_nobody_could_ask_has_no_problems() -> None:
