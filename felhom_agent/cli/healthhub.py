@@ -1,12 +1,16 @@
-"""Findings on the hub: is its key readable, does it answer, and does it block this host?"""
+"""Findings on the hub: is its key readable, does it answer, has it this host's reports, and does it
+block this host?
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from felhom_agent.cli import answers
 from felhom_agent.cli.health import Finding, bad, good, note
 from felhom_agent.cli.healthagent import Agent
+from felhom_agent.cli.spans import span
 from felhom_agent.config.secret import read_key
 from felhom_agent.config.settings import Config
 from felhom_agent.desired.hub import HubProvider
@@ -27,6 +31,7 @@ def of_hub(config: Config, agent: Agent) -> Iterator[Finding]:
     try:
         client.desired_state()
         yield good(f"hub {where} answers, and takes the key of {hub.host_id}")
+        yield from _of_reports(agent, time.time())
     except HubError as error:
         advice = "see [hub] in agent.toml; the guests of this host's files are kept without it"
         yield bad(f"hub {where}: {error}; {advice}")
@@ -40,6 +45,22 @@ def of_hub(config: Config, agent: Agent) -> Iterator[Finding]:
         )
     if not hub.guests:
         yield note("the hub may speak for no guest: [hub] guests in agent.toml is empty")
+
+
+def _of_reports(agent: Agent, now: float) -> Iterator[Finding]:
+    """Yield when the running agent's last report was taken; an older agent does not tell."""
+    told = answers.table(agent.status, "hub")
+    if "reported" not in told:
+        return
+    at = answers.moment(told, "reported")
+    if at is not None:
+        yield good(f"the hub took the last report {span(now - at)} ago")
+    elif answers.table(agent.status, "last_pass"):
+        yield note(
+            "the hub has taken no report since the agent began, and it answers this command; does"
+            " the unit let the agent reach it (IPAddressAllow= in a drop-in)? Its log:",
+            "journalctl -u felhom-agent -n 20",
+        )
 
 
 def _blocks(config: Config, agent: Agent) -> bool:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -138,6 +139,7 @@ class HubLoop:
         self._is_owed = False
         facts = replace(self._facts(), parked=self.parked, refused=self._refusal)
         answer = self._client.report(report_of(self._host_id, node, facts))
+        self._provider.reported = time.time()
         if self._complaints.well("report"):
             _log.info("the hub has the report again", extra=fields(HUB_BACK))
         try:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from felhom_agent import __version__
+from felhom_agent.cli import answers
+from felhom_agent.cli.healthagent import agent_of
 from felhom_agent.cli.main import main
 from felhom_agent.config.agentfile import load
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.devhub import DevHub, Store
+from felhom_agent.printable import moment_text
+from tests.cli.agents import answering
 from tests.conftest import Site
+from tests.process import Process, wait_until
 
 
 @pytest.fixture
@@ -98,3 +105,34 @@ def test_where_no_hub_is_configured_nothing_is_said(
 ) -> None:
     site.declare("")
     assert check(site.write_config(), capsys) == (0, [])
+
+
+STATUS = {"schema": 1, "version": __version__, "node": "pve1", "guests": []}
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (
+            {"reported": moment_text(time.time() - 600)},
+            "ok    the hub took the last report 10 m ago",
+        ),
+        ({"reported": None}, "note  the hub has taken no report since the agent began, "),
+    ],
+)
+def test_the_last_report_is_told(
+    path: Path, capsys: pytest.CaptureFixture[str], told: dict[str, object], words: str
+) -> None:
+    status = {**STATUS, "last_pass": {"at": moment_text(time.time())}, "hub": told}
+    with answering(path.parent / "control.sock", status=status):
+        code, lines = check(path, capsys)
+    assert code == 0
+    assert any(line.startswith(words) for line in lines), lines
+
+
+def test_a_running_agent_tells_of_its_last_report(path: Path, site: Site) -> None:
+    agent = Process(path)
+    try:
+        wait_until(lambda: bool(answers.table(agent_of(load(path)).status, "hub").get("reported")))
+    finally:
+        assert agent.end() == 0
