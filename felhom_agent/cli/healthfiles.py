@@ -43,7 +43,7 @@ def of_settings(config: Config, service: Service) -> Iterator[Finding]:
     are.
     """
     yield good(f"{config.path} is good")
-    if os.geteuid() not in (0, service.user.uid if service.user else 0):
+    if service.is_closed:
         yield note(
             "this is neither root nor the agent's user; what cannot be read here the agent may well"
             " read: run it as root"

@@ -40,9 +40,13 @@ def of_journal(config: Config, service: Service) -> Iterator[Finding]:
     directory = config.journal.directory
     place = next(p for p in (directory, *directory.parents) if os.path.lexists(p))
     faults = list(_disk(config, place))
-    if all(finding.good for finding in faults):  # else what cannot be written follows from that
+    # Else what cannot be written follows from that.
+    if all(finding.good for finding in faults) and not service.is_closed:
         faults += [*_access(directory, place, service), *_owners(directory, service)]
     yield from faults
+    if service.is_closed and not os.access(place, os.R_OK | os.X_OK):
+        yield note(f"the journal in {_shown(directory)} is not ours to read; run this as root")
+        return
     path = directory / NAME
     try:
         operations = replay(read(path, absent_ok=True))
@@ -111,10 +115,13 @@ def _owners(directory: Path, service: Service) -> Iterator[Finding]:
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    if not directory.is_dir():
+    """Yield what is in a directory and those in it; nothing if we may not look."""
+    if not os.access(directory, os.R_OK | os.X_OK):
         return
-    found = ((path, *path.iterdir()) if path.is_dir() else (path,) for path in directory.iterdir())
-    yield from islice((path for some in found for path in some), _MAX_FILES)
+    for path in islice(directory.iterdir(), _MAX_FILES):
+        yield path
+        if path.is_dir() and not path.is_symlink() and os.access(path, os.R_OK | os.X_OK):
+            yield from islice(path.iterdir(), _MAX_FILES)
 
 
 def _disk(config: Config, place: Path) -> Iterator[Finding]:

@@ -58,6 +58,11 @@ class Service:
         """Whether we see what the service's user does not: we are root, and he is not."""
         return os.geteuid() == 0 and self.user is not None and self.user.uid != 0
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether we are neither root nor the service's user, and may not see what he does."""
+        return self.user is not None and os.geteuid() not in (0, self.user.uid)
+
 
 def service_of(config: Config) -> Service:
     """Given the configuration, return as whom its agent runs, and how systemd has it."""

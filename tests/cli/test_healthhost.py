@@ -79,6 +79,28 @@ def test_a_journal_whose_directory_its_owner_cannot_write_is_told(host: Host) ->
     assert "user nobody may not write" in fault
 
 
+@needs_root
+def test_who_may_not_look_into_the_journal_is_told_so_and_of_no_fault_of_it(host: Host) -> None:
+    daemon = pwd.getpwnam("daemon")
+    host.declare("")
+    (host.directory / "journal").chmod(0o700)
+    os.chown(host.directory / "token", daemon.pw_uid, daemon.pw_gid)
+    # As root first, which loads all that it needs: this Python may be closed to others.
+    script = (
+        "import contextlib, io, os, sys; from felhom_agent.cli.main import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()): main(sys.argv[3:])\n"
+        "uid, gid = map(int, sys.argv[1:3]); os.setgroups([]); os.setgid(gid); os.setuid(uid)\n"
+        "sys.exit(main(sys.argv[3:]))"
+    )
+    ids = [str(daemon.pw_uid), str(daemon.pw_gid)]
+    words = ["--config", str(host.directory / "agent.toml"), "check"]
+    command = [sys.executable, "-c", script, *ids, *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "note  this is neither root nor the agent's user" in done.stdout
+    assert f"the journal in {host.directory}/journal is not ours to read" in done.stdout
+
+
 WITHIN = ["unshare", "--mount", "--propagation", "private", "sh", "-ec"]
 
 
