@@ -124,6 +124,18 @@ def test_a_mistake_that_the_agent_has_not_read_yet_says_so(host: Host, status: S
     assert fault.endswith("(the running agent has not read that yet)")
 
 
+def test_a_mistake_of_which_the_agent_knows_the_time_in_force_is_told_once_with_it(
+    host: Host, status: Status
+) -> None:
+    path = host.declare("[guest.100.config]\ncorse = 1\n")
+    (alone,) = host.faults()
+    text = alone.removeprefix(f"{path}:2: ").partition("; has errors")[0]
+    told = f"{text}; its guests: last good version of 09:12"
+    with answering(host.directory / "control.sock", status=status((str(path), 2, told))):
+        (fault,) = host.faults()
+    assert fault.startswith(f"{path}:2: {told}")
+
+
 def test_what_only_the_agent_finds_wrong_is_told_as_its_word(host: Host, status: Status) -> None:
     path = host.declare(GOOD)
     with answering(host.directory / "control.sock", status=status((str(path), 3, "is odd"))):

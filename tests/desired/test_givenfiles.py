@@ -45,6 +45,16 @@ def test_their_problems_are_those_of_an_agent_without_what_becomes_of_the_guests
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "complete"), [("[guest.100]\n", True), ("x = 1\n[guest.100]\n", False), ("x", False)]
+)
+def test_whether_it_is_known_what_a_file_declares_is_told(
+    tmp_path: Path, text: str, complete: bool
+) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    assert read_given([tmp_path]).complete is complete
+
+
 def test_a_file_is_read_once_however_often_it_is_named(directory: Path) -> None:
     path = directory / "b.toml"
     assert read_given([path, path]).problems == ()
