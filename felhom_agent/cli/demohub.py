@@ -107,7 +107,10 @@ def _show(hub: DevHub, sites: list[Site], ending: Ending, *, keep: bool) -> int:
 
 def _comes(sites: list[Site], wanted: Mapping[str, object], ending: Ending) -> bool:
     """Return whether all guests came to be as wanted; the wait ends early with a signal."""
-    there = lambda: all(_is_there(s, wanted) for s in sites)  # noqa: E731
+
+    def there() -> bool:
+        return all(_is_there(site, wanted) for site in sites)
+
     wait(lambda: ending.came() or there(), _PATIENCE)
     return there()
 

@@ -54,11 +54,12 @@ class Demo:
 
     def agents(self) -> list[str]:
         """Return the process ids of agents that run on its sites."""
-        return [p for p in os.listdir("/proc") if p.isdigit() and self._is_ours(p)]
+        found = Path("/proc").iterdir()
+        return [p.name for p in found if p.name.isdigit() and self._is_ours(p)]
 
-    def _is_ours(self, pid: str) -> bool:
+    def _is_ours(self, process: Path) -> bool:
         try:
-            words = Path("/proc", pid, "cmdline").read_bytes().decode(errors="replace")
+            words = (process / "cmdline").read_bytes().decode(errors="replace")
         except OSError:
             return False
         return str(self.tmp) in words and "\0run\0" in words

@@ -1,4 +1,4 @@
-"""How to cause drift in a devnode: the printed lines work as they stand, in an interactive shell."""
+"""How to cause drift in a devnode: the printed lines work as they stand, pasted into a shell."""
 
 from __future__ import annotations
 
