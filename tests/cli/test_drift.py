@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,15 @@ from tests.process import SOON, Process
 pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 
 
-def devnode(site: Path, *words: str) -> subprocess.Popen[str]:
+@contextmanager
+def devnode(site: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Hold a devnode for the length of a block, also of one that fails."""
     command = [sys.executable, "-m", "felhom_agent", "devnode", "--dir", str(site), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as node:
+        try:
+            yield node
+        finally:
+            node.kill()
 
 
 def said_by(node: subprocess.Popen[str], curls: int) -> str:
