@@ -171,6 +171,8 @@ class HubLoop:
             except FelhomError as error:
                 if isinstance(error, Interrupted):
                     raise
+                if matter == "state":
+                    self._refusal = RefusedState(envelope.generation or 0, (str(error),))
                 self._complain(matter, f"{_PARTS[matter]} is not followed: {error}")
         return max(self._pause(self._interval), pause)
 
@@ -203,6 +205,7 @@ class HubLoop:
             self._in_order()
         elif generation < kept.generation:
             text = f"the hub goes back to generation {generation}; {kept.generation} stays in force"
+            self._refusal = RefusedState(generation, (text,))
             self._complain("state", text)
         elif why := why_not_next(generation, kept.generation):
             raise FelhomError(why)
