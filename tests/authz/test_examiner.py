@@ -9,12 +9,14 @@ import pytest
 
 from felhom_agent.authz.examiner import Authorization
 from felhom_agent.authz.refusals import (
+    BadSignature,
     ClockUntrusted,
     NonceSpent,
     OutsideTime,
     RevokedKey,
     StateChanged,
     UnknownKey,
+    WrongGuest,
 )
 from felhom_agent.authz.words import with_words
 from felhom_agent.errors import JournalClosed
@@ -190,6 +192,19 @@ def test_every_decision_is_in_the_audit_log(host: Host) -> None:
     assert authorized.digest == GUEST.digest
     assert settled.upid == "UPID:pve1:1:"
     assert done.decision in host.facts.decisions()
+
+
+def test_whose_key_it_is_is_written_down_once_the_signature_is_good(host: Host) -> None:
+    job, other = signed(host.request()), signed(host.request())
+    with pytest.raises(BadSignature):
+        host.authorize(replace(job, armor=other.armor))
+    found = verify_audit(host.audit.path).entries[-1]
+    assert (found.stage, found.fingerprint, found.role, found.vmid) == ("signature", "", "", 0)
+    host.guest = None
+    with pytest.raises(WrongGuest):
+        host.authorize(job)
+    found = verify_audit(host.audit.path).entries[-1]
+    assert (found.stage, found.role, found.vmid) == ("host", "operational", 101)
 
 
 def test_a_job_that_waits_is_written_down_once(host: Host) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from felhom_agent.authz.refusals import BadSignature, VerifierFailed
 from felhom_agent.authz.signerline import Signer, parse_signer
-from felhom_agent.authz.sshkeygen import AT_ONCE, SshKeygen, sign_command
+from felhom_agent.authz.sshkeygen import SshKeygen, sign_command
 from tests.authz.desk import at_once, key, needs_ssh_keygen, signer_line
 
 pytestmark = needs_ssh_keygen
@@ -46,9 +47,13 @@ def test_a_program_that_hangs_is_ended_with_what_it_began(tmp_path: Path) -> Non
     pids = tmp_path / "pids"
     hangs = program(tmp_path, f"sleep 1000 & echo $! $$ > {pids}; wait")
     with pytest.raises(VerifierFailed, match="did not end") as told:
-        SshKeygen(hangs, seconds=1.0).verify(b"", b"", signer())
+        SshKeygen(hangs, seconds=2.0).verify(b"", b"", signer())
     assert told.value.temporary
-    assert [pid for pid in map(int, pids.read_text().split()) if is_alive(pid)] == []
+    # The kernel has been told; that it has done it is waited for.
+    until = time.monotonic() + 30
+    for pid in map(int, pids.read_text().split()):
+        while is_alive(pid):
+            assert time.monotonic() < until
 
 
 def test_a_program_that_closes_its_output_and_hangs_is_ended(tmp_path: Path) -> None:
@@ -120,7 +125,7 @@ def test_at_most_two_run_at_once(tmp_path: Path) -> None:
     assert all(isinstance(each, BadSignature) for each in found)
     numbers = [int(n) for f in tmp_path.glob("count.*") for n in f.read_text().split()]
     assert len(numbers) == 16
-    assert max(numbers) <= AT_ONCE
+    assert max(numbers) <= 2
 
 
 def test_no_text_of_a_job_is_an_argument(tmp_path: Path) -> None:

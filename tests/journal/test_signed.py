@@ -115,14 +115,14 @@ def test_a_challenge_is_good_for_one_nonce(log: JournalLog, facts: SignedFacts) 
 
 
 def test_a_challenge_is_taken_while_its_decision_is_made(facts: SignedFacts) -> None:
-    facts.remember(challenge())
+    facts.remember(challenge(7))
 
     def decide() -> Decision:
         with pytest.raises(NonceTaken):
-            facts.burn(spent(2, challenge=challenge().id), lambda: DECISION)
+            facts.burn(spent(2, challenge=challenge(7).id), lambda: DECISION)
         return DECISION
 
-    facts.burn(spent(challenge=challenge().id), decide)
+    facts.burn(spent(challenge=challenge(7).id), decide)
     assert [each.nonce for each in facts.burnt()] == [spent().nonce]
 
 
