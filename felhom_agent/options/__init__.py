@@ -13,8 +13,8 @@ from felhom_agent.options.refusal import (
     dangerous,
     lost_by_unset,
     mask,
-    never_settles,
 )
+from felhom_agent.options.settling import never_settles
 from felhom_agent.options.table import Option
 from felhom_agent.options.types import OptionType
 from felhom_agent.options.volume import Volume

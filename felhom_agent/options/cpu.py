@@ -11,7 +11,7 @@ from typing import Final
 
 from felhom_agent.options.formats import Invalid, phys_bits
 from felhom_agent.options.propstring import Key, PropertyString, one_word
-from felhom_agent.options.since import qemu_server
+from felhom_agent.options.since import Since, qemu_server
 from felhom_agent.options.types import Boolean, Text, Words, choice, integer
 
 # A model of the operator's own is "custom-..." and not here
@@ -36,6 +36,30 @@ _CPU_MODELS: Final = frozenset(
         " cortex-a57 cortex-a710 cortex-a72 cortex-a76 neoverse-n1 neoverse-n2 neoverse-v1"
     ).values
 )
+# PVE: qemu-server QemuServer/CPUFlags.pm $supported_vm_specific_cpu_flags_by_arch, before 9.2.0 in
+# CPUConfig.pm; the same since PVE 6, but for those in `FLAGS_SINCE`
+_FLAGS: Final = (
+    "aes amd-no-ssb amd-ssbd hv-evmcs hv-tlbflush ibpb md-clear nested-virt pcid pdpe1gb spec-ctrl"
+    " ssbd virt-ssbd"
+).split()
+FLAGS_SINCE: Final[Mapping[str, Since]] = {"nested-virt": qemu_server("9.0.27", "9.1")}
+_SUBSET: Final = "invalid format - VM-specific CPU flags must be a subset of: "
+
+
+def _fit_a_guest(parts: Mapping[str, str]) -> None:
+    _known_cpu(parts)
+    _allowed_flags(parts.get("flags", ""))
+
+
+def _allowed_flags(flags: str) -> None:
+    # PVE: CPUConfig.pm validate_vm_cpu_conf; a model of the operator's own may have any
+    wrong = [flag for flag in flags.split(";") if flag and flag[1:] not in _FLAGS]
+    if wrong:
+        raise Invalid(
+            f"{_SUBSET}{', '.join(_FLAGS)}\n",
+            f"flags must be some of {', '.join(_FLAGS)}, not {one_word(wrong[0])}; "
+            "for another one make a CPU model of your own in PVE",
+        )
 
 
 def _known_cpu(parts: Mapping[str, str]) -> None:
@@ -62,6 +86,7 @@ CPU: Final = PropertyString(
                 ";",
                 pattern=r"[+-][\w.-]+(?:;[+-][\w.-]+)*",
                 unordered=True,
+                since=FLAGS_SINCE,
                 words="flags with + or - before and semicolons between, like +aes;-pcid",
             )
         ),
@@ -72,5 +97,5 @@ CPU: Final = PropertyString(
         "phys-bits": Key(Text(phys_bits)),
     },
     "cputype",
-    verdict=_known_cpu,
+    verdict=_fit_a_guest,
 )

@@ -15,13 +15,14 @@ All types are frozen values without state. Those made of named parts are in `pro
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
 from felhom_agent.model import DeclaredValue, Scalar
 from felhom_agent.options.formats import Format, Invalid, split_list
+from felhom_agent.options.since import Since
 
 # PVE: pve-common JSONSchema.pm parse_boolean
 _TRUE: Final = frozenset({"1", "on", "yes", "true"})
@@ -253,6 +254,7 @@ class Words(OptionType):
 
     `separator` joins a declared list; each word is of `format`, the whole matches `pattern`.
     Order counts unless `unordered`; `fold` lower-cases. `words` say what matches `pattern`.
+    `since` has the words that came later than the option itself, without their sign.
     """
 
     separator: str
@@ -261,6 +263,7 @@ class Words(OptionType):
     unordered: bool = False
     fold: bool = False
     words: str = ""
+    since: Mapping[str, Since] = field(default_factory=dict, hash=False)
 
     def check(self, wire: str) -> None:
         Text(pattern=self.pattern).check(wire)
@@ -279,13 +282,20 @@ class Words(OptionType):
 
 @dataclass(frozen=True)
 class NumberSet(OptionType):
-    """A set of numbers written as ranges ("0-3,8"), `separator` between them."""
+    """A set of numbers written as ranges ("0-3,8"), `separator` between them.
+
+    With a `pattern` PVE looks at the shape alone, and does not ask whether a range has an end.
+    """
 
     separator: str = ","
     refusal: str = "invalid format - unable to parse cpuset option\n"
+    pattern: str = ""
 
     def check(self, wire: str) -> None:
-        self._parse(wire)
+        if self.pattern:
+            Text(pattern=self.pattern).check(wire)
+        else:
+            self._parse(wire)
 
     def wire(self, value: DeclaredValue) -> str:
         values = value if isinstance(value, tuple) else (value,)
