@@ -92,6 +92,8 @@ def _cd_clashes(family: str, parts: Mapping[str, str]) -> str:
         used = key == "format" and new_cloudinit and media != "cdrom"
         if parts.get(key, "0") != "0" and not used:
             return f"{_UNREADABLE}: a CD drive has no {key}"
+    if new_cloudinit and media == "disk":
+        return "PVE makes a CD drive of a new cloud-init drive; take media out"
     if volume.new_bytes is not None:
         return "a CD drive holds no new disk; declare an ISO, none or cdrom"
     return ""

@@ -74,7 +74,7 @@ def _loses_its_end(kind: PropertyString, stored: str) -> str:
     if stored == stored.rstrip() or not stored.strip():
         return ""
     try:
-        same = kind.split(stored.rstrip()) == kind.split(stored)
+        same = kind.same(stored, stored.rstrip())
     except Invalid:
         same = False
     return "" if same else "PVE cuts blanks off the end of a value; take them out"
