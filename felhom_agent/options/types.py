@@ -15,14 +15,13 @@ All types are frozen values without state. Those made of named parts are in `pro
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from felhom_agent.model import DeclaredValue, Scalar
 from felhom_agent.options.formats import Format, Invalid, split_list
-from felhom_agent.options.since import Since
 
 # PVE: pve-common JSONSchema.pm parse_boolean
 _TRUE: Final = frozenset({"1", "on", "yes", "true"})
@@ -254,7 +253,6 @@ class Words(OptionType):
 
     `separator` joins a declared list; each word is of `format`, the whole matches `pattern`.
     Order counts unless `unordered`; `fold` lower-cases. `words` say what matches `pattern`.
-    `since` has the words that came later than the option itself, without their sign.
     """
 
     separator: str
@@ -263,7 +261,6 @@ class Words(OptionType):
     unordered: bool = False
     fold: bool = False
     words: str = ""
-    since: Mapping[str, Since] = field(default_factory=dict, hash=False)
 
     def check(self, wire: str) -> None:
         Text(pattern=self.pattern).check(wire)

@@ -87,6 +87,8 @@ def refusal(option: Option, value: DeclaredValue, error: Invalid, wire: str | No
 
 def unknown_part(kind: PropertyString, part: str) -> str:
     """Given a part of a property string that this version does not know, return so in words."""
+    if part in kind.dropped:
+        return f"{part}: PVE forgets it, and refuses it since 9.0; take it out"
     return f"{one_word(part)[1:-1]}: {UNKNOWN_PART}{_meant(part, kind.keys)}"
 
 
