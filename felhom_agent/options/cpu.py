@@ -97,7 +97,7 @@ def _allowed_flags(flags: str) -> None:
 def _known_cpu(parts: Mapping[str, str]) -> None:
     # PVE: CPUConfig.pm validate_vm_cpu_conf
     model = parts.get("cputype", "")
-    if not model:
+    if model in {"", "0"}:  # to Perl both are false
         raise Invalid(
             "invalid format - CPU is missing cputype\n", "must begin with a model, like host"
         )

@@ -131,7 +131,7 @@ def boot_disk(text: str) -> None:
         boot_device(text)
         known = text.startswith(("ide", "sata", "scsi", "virtio"))
     except Invalid:
-        known = False
+        known = text in {"efidisk0", "tpmstate0"}
     if not known:
         raise Invalid(f"invalid boot disk '{text}'\n")
 
@@ -154,8 +154,11 @@ def address(text: str) -> None:
         return
     try:
         dns_name(text)
+        known = text != "0"  # to Perl it is false
     except Invalid:
-        raise Invalid(f"value does not look like a valid address: {text}\n") from None
+        known = False
+    if not known:
+        raise Invalid(f"value does not look like a valid address: {text}\n")
 
 
 def link_local_ip(text: str) -> None:
