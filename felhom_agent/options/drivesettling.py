@@ -28,6 +28,7 @@ _EITHER: Final = tuple(
 )
 _NOT_OF_A_CD: Final = ("snapshot", "format")
 _UNREADABLE: Final = "unable to parse drive options"
+_LOST: Final = "PVE stores it and cannot read it again"
 # PVE: qemu-server QemuServer/Drive.pm $efidisk_desc, $tpmstate_fmt have no `media`
 _NEVER_A_CD: Final[Mapping[str, str]] = {
     "virtio": "virtio has no CD drives",
@@ -85,13 +86,15 @@ def _cd_clashes(family: str, parts: Mapping[str, str]) -> str:
     new_cloudinit = volume.is_cloudinit and volume.is_request
     if media != "cdrom" and not new_cloudinit and (media or not volume.is_cdrom):
         return ""
+    # Where PVE makes it a CD by itself, it does so after it has looked, and loses the drive
+    lead = _UNREADABLE if media == "cdrom" else _LOST
     if why := _NEVER_A_CD.get(family):
-        return f"{_UNREADABLE}: {why}"
+        return f"{lead}: {why}"
     for key in _NOT_OF_A_CD:
         # PVE: API2/Qemu.pm create_disks makes a CD of a new cloud-init drive after its format is used
         used = key == "format" and new_cloudinit and media != "cdrom"
         if parts.get(key, "0") != "0" and not used:
-            return f"{_UNREADABLE}: a CD drive has no {key}"
+            return f"{lead}: a CD drive has no {key}"
     if new_cloudinit and media == "disk":
         return "PVE makes a CD drive of a new cloud-init drive; take media out"
     if volume.new_bytes is not None:

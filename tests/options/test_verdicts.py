@@ -76,9 +76,10 @@ def of(wanted: bool) -> Iterator[dict[str, Any]]:
     """Yield the verdicts of what a file may hold, or of what it may not."""
     for verdict in VERDICTS:
         taken = NEWEST <= set(verdict["taken"])
-        if not NOT_DECLARED & set(verdict["set"]) and wanted is (taken and not lost(verdict)):
-            if wanted or not verdict["taken"] or taken:
-                yield verdict
+        if NOT_DECLARED & set(verdict["set"]) or (verdict["taken"] and not taken):
+            continue
+        if wanted is (taken and not lost(verdict)):
+            yield verdict
 
 
 def test_the_verdicts_are_of_all_options_but_those_that_depend_on_a_host() -> None:

@@ -177,6 +177,17 @@ def _asks_nothing(kind: str, params: Mapping[str, Raw]) -> bool:
     return all(key in ("delete", "revert") and not params[key] for key in given)
 
 
+_UNREADABLE = "unable to parse drive options"
+# PVE: qemu-server API2/Qemu.pm check_drive_param, check_storage_access
+_WRONG_DRIVE = (
+    _UNREADABLE,
+    "explicit 'media=cdrom' is required",
+    "'import-from' requires special syntax",
+    "need to specify '",
+    "content type needs to be 'images' or 'iso'",
+)
+
+
 def _refuse_drives(change: ConfigWrite) -> None:
     """Raise `Refusal` (400) for drives whose parts PVE's schema takes, and PVE does not.
 
@@ -185,9 +196,8 @@ def _refuse_drives(change: ConfigWrite) -> None:
     for key, value in sorted(change.sets.items()):
         option = lookup(change.kind, key) if DISK.fullmatch(key) else None
         words = never_settles(option, value) if option and change.kind == "qemu" else ""
-        for known in ("unable to parse drive options", "explicit 'media=cdrom' is required"):
-            if words.startswith(known):
-                raise bad({key: words.partition(": ")[0]})
+        if words.startswith(_WRONG_DRIVE) or " has wrong type '" in words:
+            raise bad({key: words.partition(": ")[0] if words.startswith(_UNREADABLE) else words})
 
 
 def _refuse_both(change: ConfigWrite, words: Iterable[str], verb: str) -> None:

@@ -58,7 +58,7 @@ def refuse_by_key(guest: Guest, change: ConfigWrite) -> None:
         _volumes(guest, change)
         _tpm_version(guest, change)
         _one_cloudinit(guest, change)
-        _machine(change)
+        _machine_and_display(change)
 
 
 def checks_in_worker(version: str) -> bool:
@@ -206,12 +206,13 @@ def _one_cloudinit(guest: Guest, change: ConfigWrite) -> None:
                 raise died(f"{key} - cloud-init drive is already attached at '{other}'")
 
 
-def _machine(change: ConfigWrite) -> None:
-    # recorded: 9.2 202/333-354
-    option = lookup("qemu", "machine")
-    wire = change.sets.get("machine", "")
-    if option and wire and (words := never_settles(option, wire)):
-        raise died(words)
+def _machine_and_display(change: ConfigWrite) -> None:
+    # recorded: 9.2 202/333-354; PVE: qemu-server QemuServer.pm assert_clipboard_config
+    for key in ("machine", "vga"):
+        option, wire = lookup("qemu", key), change.sets.get(key, "")
+        words = never_settles(option, wire) if option and wire else ""
+        if words and not words.startswith("PVE "):
+            raise died(words)
 
 
 def _set(guest: Guest, key: str, value: str, was: Mapping[str, str]) -> None:
