@@ -44,36 +44,44 @@ _MODELS_SINCE: Final[Mapping[str, Since]] = {
         (qemu_server("8.0.4", "8.0"), "x86-64-v2 x86-64-v2-AES x86-64-v3 x86-64-v4"),
         (
             qemu_server("8.0.5", "8.1"),
-            "Cascadelake-Server-v2 Cascadelake-Server-v4 Cascadelake-Server-v5 Cooperlake"
-            " Cooperlake-v2 EPYC-Rome-v2 EPYC-v3 Icelake-Server-v3 Icelake-Server-v4"
-            " Icelake-Server-v5 Icelake-Server-v6 SapphireRapids Skylake-Client-v4"
-            " Skylake-Server-v4 Skylake-Server-v5",
+            (
+                "Cascadelake-Server-v2 Cascadelake-Server-v4 Cascadelake-Server-v5 Cooperlake"
+                " Cooperlake-v2 EPYC-Rome-v2 EPYC-v3 Icelake-Server-v3 Icelake-Server-v4"
+                " Icelake-Server-v5 Icelake-Server-v6 SapphireRapids Skylake-Client-v4"
+                " Skylake-Server-v4 Skylake-Server-v5"
+            ),
         ),
         (
             qemu_server("8.1.0", "8.2"),
-            "EPYC-Genoa EPYC-Milan-v2 EPYC-Rome-v3 EPYC-Rome-v4 EPYC-v4 GraniteRapids"
-            " SapphireRapids-v2",
+            (
+                "EPYC-Genoa EPYC-Milan-v2 EPYC-Rome-v3 EPYC-Rome-v4 EPYC-v4 GraniteRapids"
+                " SapphireRapids-v2"
+            ),
         ),
         (
             qemu_server("9.1.4", "9.2"),
-            "ClearwaterForest EPYC-Genoa-v2 EPYC-Milan-v3 EPYC-Rome-v5 EPYC-Turin EPYC-v5"
-            " GraniteRapids-v2 GraniteRapids-v3 Icelake-Server-v7 SapphireRapids-v3"
-            " SapphireRapids-v4 SierraForest SierraForest-v2 SierraForest-v3",
+            (
+                "ClearwaterForest EPYC-Genoa-v2 EPYC-Milan-v3 EPYC-Rome-v5 EPYC-Turin EPYC-v5"
+                " GraniteRapids-v2 GraniteRapids-v3 Icelake-Server-v7 SapphireRapids-v3"
+                " SapphireRapids-v4 SierraForest SierraForest-v2 SierraForest-v3"
+            ),
         ),
         (
             qemu_server("9.1.5", "9.2"),
-            "a64fx cortex-a35 cortex-a53 cortex-a55 cortex-a57 cortex-a710 cortex-a72 cortex-a76"
-            " neoverse-n1 neoverse-n2 neoverse-v1",
+            (
+                "a64fx cortex-a35 cortex-a53 cortex-a55 cortex-a57 cortex-a710 cortex-a72"
+                " cortex-a76 neoverse-n1 neoverse-n2 neoverse-v1"
+            ),
         ),
     )
     for model in models.split()
 }
 # PVE: qemu-server QemuServer/CPUFlags.pm $supported_vm_specific_cpu_flags_by_arch, before 9.2.0 in
 # CPUConfig.pm; the same since PVE 6, but for those in `_FLAGS_SINCE`
-_FLAGS: Final = (
+_FLAGS: Final = choice(
     "aes amd-no-ssb amd-ssbd hv-evmcs hv-tlbflush ibpb md-clear nested-virt pcid pdpe1gb spec-ctrl"
     " ssbd virt-ssbd"
-).split()
+).values
 _FLAGS_SINCE: Final[Mapping[str, Since]] = {"nested-virt": qemu_server("9.0.27", "9.1")}
 _SUBSET: Final = "invalid format - VM-specific CPU flags must be a subset of: "
 

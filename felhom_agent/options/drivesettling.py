@@ -91,7 +91,7 @@ def _cd_clashes(family: str, parts: Mapping[str, str]) -> str:
     if why := _NEVER_A_CD.get(family):
         return f"{lead}: {why}"
     for key in _NOT_OF_A_CD:
-        # PVE: API2/Qemu.pm create_disks makes a CD of a new cloud-init drive after its format is used
+        # PVE: API2/Qemu.pm create_disks: a new cloud-init drive is made with its format, then a CD
         used = key == "format" and new_cloudinit and media != "cdrom"
         if parts.get(key, "0") != "0" and not used:
             return f"{lead}: a CD drive has no {key}"

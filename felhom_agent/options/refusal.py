@@ -1,8 +1,8 @@
 """What an agent must not send, although the schema would let it pass.
 
 The reasons are kept apart. Some values PVE refuses or turns into another whoever sends them
-(`settling.never_settles`), and some cannot be undone (`for_good`): such a declaration is wrong, and
-told so when its file is loaded. A mask is no password (`mask`): it is wrong only where it would be written.
+(`settling`), and some cannot be undone (`for_good`): such a declaration is wrong, and told so when
+its file is loaded. A mask is no password (`mask`): it is wrong only where it would be written.
 And some *PVE gives to root alone* (`beyond_token`), so that an agent on an API token would fail for
 ever: those may be declared, and are compared. Some lose data at the next stop or crash
 (`dangerous`). Each function returns the reason, or nothing.

@@ -34,7 +34,7 @@ def _unsupported_part(option: Option, key: str, wire: str, actual: str, facts: F
 
 
 def _unsupported_word(kind: PropertyString, key: str, wire: str, actual: str, facts: Facts) -> str:
-    """Return which word of a value this node's PVE cannot take yet: a CPU model, or a flag of it."""
+    """Return which word of a value the node cannot take yet: a CPU model, or a flag of it."""
     for part, spec in kind.keys.items():
         new = spec.words_since and _words(kind, part, wire) - _words(kind, part, actual)
         for word in sorted(new):

@@ -11,9 +11,22 @@ from felhom_agent.options import lookup, never_settles
 ENTRIES = st.tuples(
     st.sampled_from("ug"), st.integers(0, 12), st.integers(0, 12), st.integers(1, 6)
 )
-DISPLAYS = (
-    "cirrus qxl qxl2 qxl3 qxl4 none serial0 serial1 serial2 serial3 std virtio virtio-gl vmware"
-).split()
+DISPLAYS = [
+    "cirrus",
+    "qxl",
+    "qxl2",
+    "qxl3",
+    "qxl4",
+    "none",
+    "serial0",
+    "serial1",
+    "serial2",
+    "serial3",
+    "std",
+    "virtio",
+    "virtio-gl",
+    "vmware",
+]
 
 
 def why(kind: str, key: str, wire: str) -> str:

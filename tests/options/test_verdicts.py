@@ -75,7 +75,7 @@ def _is_another_media(key: str, told: str, now: str) -> bool:
 def of(wanted: bool) -> Iterator[dict[str, Any]]:
     """Yield the verdicts of what a file may hold, or of what it may not."""
     for verdict in VERDICTS:
-        taken = NEWEST <= set(verdict["taken"])
+        taken = set(verdict["taken"]) >= NEWEST
         if NOT_DECLARED & set(verdict["set"]) or (verdict["taken"] and not taken):
             continue
         if wanted is (taken and not lost(verdict)):
