@@ -6,14 +6,16 @@ and returns the data of the answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from felhom_agent.devnode.api import reads, tasklist
 from felhom_agent.devnode.api.tasklist import Page
-from felhom_agent.devnode.world import change, writing
+from felhom_agent.devnode.world import authorize, change, writing
 from felhom_agent.devnode.world import power as powering
 from felhom_agent.devnode.world.access import Caller
+from felhom_agent.devnode.world.bulk import DEFAULT_TIMEOUT, BulkOrder, start_all, stop_all
 from felhom_agent.devnode.world.guest import TASK_PREFIX, Guest, missing
 from felhom_agent.devnode.world.refusal import Died, Refusal, bad, died
 from felhom_agent.devnode.world.schema import Raw
@@ -117,7 +119,12 @@ def cluster_options(call: Call) -> object:
     if style.keep_order:
         tag_style["ordering"] = "config"
     options: dict[str, object] = {"keyboard": "en-us", "mac_prefix": "BC:24:11"}
-    options |= {"description": "", "allowed-tags": []}
+    datacenter = call.world.datacenter()
+    options |= {"description": "", "allowed-tags": sorted(datacenter.allowed)}
+    if datacenter.registered:
+        options["registered-tags"] = sorted(datacenter.registered)
+    if datacenter.user_allow != "free":
+        options["user-tag-access"] = {"user-allow": datacenter.user_allow}
     if call.world.max_workers is not None:
         # PVE: DataCenterConfig.pm has it as a number.
         options["max_workers"] = call.world.max_workers
@@ -187,6 +194,15 @@ def current(call: Call) -> object:
     return reads.current(call.guest(), world.events.moment, world.manager.disarmed)
 
 
+def vnets(call: Call) -> object:
+    """GET /cluster/sdn/vnets: those that the caller may see."""
+    return [
+        {"vnet": vnet, "zone": zone, "type": "vnet"}
+        for vnet, zone in sorted(call.world.zones.items())
+        if call.caller.may(f"/sdn/zones/{zone}/{vnet}", "SDN.Audit", "SDN.Allocate")
+    ]
+
+
 def write_config(call: Call) -> object:
     """PUT config, which is synchronous, and POST config, which is a task."""
     world = call.world
@@ -199,11 +215,15 @@ def write_config(call: Call) -> object:
         version=call.world.version,
         newer=call.world.newer_parts | change.unknown_parts(call.kind, stored),
     )
-    change.authorize(wanted, call.caller, call.vmid, stored)
+    asked = authorize.Asked(wanted, call.caller, call.vmid, stored, world.datacenter())
+    authorize.first_round(asked)
+    in_worker = call.method == "POST" and writing.checks_in_worker(world.version)
+    if not in_worker:
+        authorize.second_round(asked)
     guest = call.guest()
-    if call.method == "POST" and writing.checks_in_worker(world.version):
+    if in_worker:
         writing.refuse_first(guest, wanted)
-        return _write_by_task(call, guest, wanted)
+        return _write_by_task(call, guest, asked)
     writing.refuse(guest, wanted)
     if call.method == "PUT":
         if words := writing.unwritable(wanted):
@@ -213,10 +233,11 @@ def write_config(call: Call) -> object:
         writing.apply(guest, wanted, world.tag_style, world.mac)
         writing.refuse_late(guest, world.bridges)
         return None
-    return _write_by_task(call, guest, wanted)
+    return _write_by_task(call, guest, asked)
 
 
-def _write_by_task(call: Call, guest: Guest, wanted: change.ConfigWrite) -> object:
+def _write_by_task(call: Call, guest: Guest, asked: authorize.Asked) -> object:
+    wanted = asked.change
     world = call.world
     in_time = wanted.delay is not None and guest.behaviour.config_seconds <= wanted.delay
     seconds = 0.0 if in_time else guest.behaviour.config_seconds
@@ -226,7 +247,7 @@ def _write_by_task(call: Call, guest: Guest, wanted: change.ConfigWrite) -> obje
         yield guest.flock
         yield seconds
         if writing.checks_in_worker(world.version):
-            _check_again(guest, wanted)
+            _check_again(guest, asked)
         if guest.behaviour.config_error:
             part = wanted.only(guest.behaviour.config_written)
             writing.apply(guest, part, world.tag_style, world.mac)
@@ -246,12 +267,14 @@ def _write_by_task(call: Call, guest: Guest, wanted: change.ConfigWrite) -> obje
     return None  # recorded: 20-writes-qemu/062; a task that ends in time leaves no name.
 
 
-def _check_again(guest: Guest, wanted: change.ConfigWrite) -> None:
+def _check_again(guest: Guest, asked: authorize.Asked) -> None:
     try:
-        writing.refuse_first(guest, wanted)
-        writing.refuse_by_key(guest, wanted)
+        writing.refuse_first(guest, asked.change)
+        authorize.second_round(asked)
+        writing.refuse_by_key(guest, asked.change)
     except Refusal as refusal:
-        raise Died(refusal.reason) from None
+        prefix = f"{refusal.status} " if refusal.status != 500 else ""
+        raise Died(prefix + refusal.reason) from None
 
 
 def power(call: Call) -> object:
@@ -273,6 +296,24 @@ def power(call: Call) -> object:
         return powering.work(world, verb, order, task)
 
     return world.tasks.start(kind, call.vmid, call.caller.name, work).upid
+
+
+def bulk(call: Call) -> object:
+    """POST /nodes/N/startall, stopall: a task about no guest. recorded: 170-bulk."""
+    world, params = call.world, call.params
+    vmids = frozenset(int(v) for v in re.split(r"[,; ]+", params.get("vms", "")) if v)
+    for path in [f"/vms/{vmid}" for vmid in sorted(vmids)] or ["/"]:
+        call.caller.need(path, "VM.PowerMgmt")
+    starts = call.place["verb"] == "startall"
+    order = BulkOrder(
+        call.caller.name,
+        vmids,
+        force=params.get("force", "0") == "1" if starts else params.get("force-stop", "1") == "1",
+        timeout=float(params.get("timeout", DEFAULT_TIMEOUT)),
+    )
+    steps = start_all if starts else stop_all
+    name = order.user
+    return world.tasks.start(call.place["verb"], "", name, lambda t: steps(world, order, t)).upid
 
 
 def _declared(call: Call, guest: Guest, patience: float) -> str:
