@@ -76,7 +76,7 @@ _MODELS_SINCE: Final[Mapping[str, Since]] = {
     )
     for model in models.split()
 }
-# PVE: qemu-server QemuServer/CPUFlags.pm $supported_vm_specific_cpu_flags_by_arch, before 9.2.0 in
+# PVE: qemu-server QemuServer/CPUFlags.pm $supported_vm_specific_cpu_flags_by_arch, before 9.1.13 in
 # CPUConfig.pm; the same since PVE 6, but for those in `_FLAGS_SINCE`
 _FLAGS: Final = choice(
     "aes amd-no-ssb amd-ssbd hv-evmcs hv-tlbflush ibpb md-clear nested-virt pcid pdpe1gb spec-ctrl"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from felhom_agent.options.drivesettling import drive_settles
@@ -30,6 +30,7 @@ def is_readable(limits: dict[str, str]) -> bool:
     return not any(unit in on and parts & on for unit, parts in halves.items())
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(LIMITS), NUMBERS, max_size=6))
 def test_any_limits_are_refused_just_where_pve_cannot_read_them(limits: dict[str, str]) -> None:
     why = drive_settles("scsi", {"file": "st:vm-7-disk-0", **limits})
@@ -61,6 +62,7 @@ def test_a_drive_holds_an_image_or_an_iso(kind: str, media: dict[str, str]) -> N
     assert why == "content type needs to be 'images' or 'iso'"
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["raw", "qcow2", "vmdk"]), st.sampled_from(["raw", "qcow2", "vmdk"]))
 def test_the_format_is_that_of_the_volumes_name(named: str, told: str) -> None:
     for volume in (f"st:7/vm-7-disk-0.{named}", f"st:9/base-9-disk-1.raw/7/vm-7-disk-0.{named}"):

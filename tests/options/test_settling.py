@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from felhom_agent.options import lookup, never_settles
@@ -50,6 +50,7 @@ def maps_twice(entries: list[tuple[str, int, int, int]]) -> bool:
     return False
 
 
+@settings(deadline=None)
 @given(st.lists(ENTRIES, min_size=1, max_size=5))
 def test_id_mappings_are_refused_just_where_an_id_is_mapped_twice(
     entries: list[tuple[str, int, int, int]],
@@ -80,6 +81,7 @@ def test_a_machines_viommu_and_its_address_width_go_together(
     assert (why("qemu", "machine", ",".join(filter(None, parts))) == "") is good
 
 
+@settings(deadline=None)
 @given(st.integers(0, 99), st.integers(0, 99))
 def test_a_range_ends_where_it_begins_or_later(low: int, high: int) -> None:
     for key, text in (("numa2", "cpus=0;{}"), ("net2", "virtio,trunks=4;{}")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from felhom_agent.model import DeclaredValue
@@ -12,6 +12,7 @@ from felhom_agent.options import clashes
 DEVICES = ["ide0", "ide3", "sata5", "scsi30", "virtio15", "usb3", "hostpci15"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(DEVICES), min_size=1, unique=True), st.sets(st.sampled_from(DEVICES))
 )
@@ -22,6 +23,7 @@ def test_an_order_names_no_device_that_shall_go(order: list[str], unset: set[str
         assert len(told) == len(unset & set(order))
 
 
+@settings(deadline=None)
 @given(st.integers(16, 9000), st.integers(0, 9000))
 def test_a_balloon_is_at_most_the_memory(memory: int, balloon: int) -> None:
     for text in (memory, str(memory), f"current={memory}", f"0{memory}"):
