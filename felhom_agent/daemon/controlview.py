@@ -221,7 +221,12 @@ def _others(facts: AgentFacts, passed: Pass) -> list[dict[str, Any]] | None:
 
 
 def _problem(found: Problem) -> dict[str, Any]:
-    return {"file": found.place.file, "line": found.place.line, "text": found.text}
+    return {
+        "file": found.place.file,
+        "line": found.place.line,
+        "text": found.text,
+        "follows": found.follows,
+    }
 
 
 def _held(found: HeldPlan) -> dict[str, Any] | None:

@@ -66,16 +66,17 @@ def test_where_the_service_is_stopped_root_applies_and_leaves_nothing_of_its_own
     assert set(owners) == {"felhom-agent"}
     assert machine.shell("ls -d /run/felhom-agent-* 2>/dev/null || true") == ""
     running.start()
-    running.wait_for("keeps 1 guest", times=2)
+    running.wait_for("felhom-agent 0.1.0 keeps 1 guest")
 
 
 def test_a_paused_guest_is_told_as_paused_everywhere(running: Host) -> None:
     typed(running, 'pause 100 --for 2h --why "disk swap"')
     running.hands("stop", 100)
     running.machine.wait_until(
-        lambda: "paused" in running.machine.run("felhom-agent", "status", check=False).stdout,
-        "the status says that it is paused",
+        lambda: running.machine.run("felhom-agent", "status", check=False).returncode == 3,
+        "the status says that it is not as declared",
     )
+    assert "paused" in typed(running, "status", code=3)
     assert "disk swap" in typed(running, "status", code=3)
     assert "disk swap" in typed(running, "plan", code=2)
     assert "disk swap" in typed(running, "apply --yes", code=3)
