@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from felhom_agent.devnode import Behaviour
 from felhom_agent.devnode.world.access import AGENT_PRIVILEGES
+from tests.devnode.conftest import NEWER
 from tests.devnode.stage import AUDITOR, NOBODY, Stage
 
 Act = Callable[[Stage], None]
@@ -224,6 +225,9 @@ VALUE_BY_VALUE = frozenset(
 )  # fmt: skip
 """Chapters of which each recording stands for itself: `test_devnode_replay`."""
 
+SINGLE = ("200b-post-worker-privileges", "202-values")
+"""Chapters of 9.2 of which each write stands for itself: `test_devnode_single_writes`."""
+
 TOLD = frozenset(["70-resources-lag", "82-keepalive", "92-outages", "120-disks-qemu"])
 """Chapters that tests tell in their own words, naming the recording."""
 
@@ -247,6 +251,15 @@ NOT_IMITATED: Mapping[str, str] = {
     "180-read-race": "there are no files that could be read while they are replaced",
 }
 """Recordings, or whole chapters, whose answers are not to be had here, and why."""
+
+_NOT_IMITATED_NEWER: Mapping[str, str] = {}
+"""The same, of PVE 9.2 alone."""
+
+
+def not_imitated(version: str) -> Mapping[str, str]:
+    """Given a version of PVE, return which of its recordings are not to be had here, and why."""
+    return {**NOT_IMITATED, **_NOT_IMITATED_NEWER} if version == NEWER else NOT_IMITATED
+
 
 UNKNOWN_CALLS: Mapping[str, str] = {
     r"\w+ /cluster/ha/(?!status/current).*": "HA resources are declared by hand on the world",

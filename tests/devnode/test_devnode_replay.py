@@ -12,10 +12,10 @@ from tests.devnode.conftest import AGENT, Caller, Clock, recorded
 from tests.devnode.stage import Stage, masked, write_demo
 
 
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
+@pytest.fixture(scope="module", params=RECORDINGS)
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     clock = Clock()
-    with DevNode(World(now=clock)) as node:
+    with DevNode(World(now=clock, version=request.param)) as node:
         stage = Stage(node, clock)
         yield stage
         stage.close()
