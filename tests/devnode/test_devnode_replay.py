@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from felhom_agent.devnode import DevNode, World
-from tests.devnode.conftest import AGENT, Caller, Clock, recorded
+from tests.devnode.conftest import AGENT, RECORDINGS, Caller, Clock, recorded
 from tests.devnode.stage import Stage, masked, write_demo
 
 

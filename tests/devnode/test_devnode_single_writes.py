@@ -66,7 +66,9 @@ def prepare(stage: Stage, line: dict[str, Any]) -> int:
     guest = stage.world.guests[vmid]
     guest.conf = parsed(kind, line["before"])
     for image in line.get("images", ()):
-        guest.sizes.setdefault(f"local:{vmid}/{image}", "16M")
+        name = f"local:{vmid}/{image}"
+        told = re.search(rf"{re.escape(name)},[^\n]*size=(\w+)", line["after"] + line["before"])
+        guest.sizes[name] = told[1] if told else "16M"
     if line.get("running"):
         guest.started(stage.clock())
     if "rights" in line:

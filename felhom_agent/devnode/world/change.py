@@ -39,6 +39,11 @@ _READ_ONLY = frozenset({"meta", "digest", "parent", "snaptime", "vmstate"})
 _REQUIRED_LXC = frozenset({"memory", "rootfs"})
 _OLD_COUNTS = re.compile(r"(?:usb|hostpci|serial)\d+")
 
+# PVE: qemu-server API2/Qemu.pm check_vm_modify_config_perm passes over them.
+_LATE = re.compile(
+    r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused|serial|usb|hostpci|virtiofs)\d+|tags"
+)
+
 
 @dataclass(frozen=True)
 class ConfigWrite:
@@ -50,11 +55,18 @@ class ConfigWrite:
     reverts: tuple[str, ...] = ()
     digest: str = ""
     delay: float | None = None
+    force: bool = False
 
     def log_line(self, vmid: int) -> str:
         """Return what the task of an asynchronous write logs. recorded: 20-writes-qemu/060."""
-        words = [f"-{key} {value}" for key, value in self.sets.items()]
-        words += ["-delete " + ",".join(self.deletes)] if self.deletes else []
+        told = dict(self.sets)
+        if "cipassword" in told:
+            told["cipassword"] = "<hidden>"
+        if self.deletes:
+            told["delete"] = ",".join(self.deletes)
+        if self.force:
+            told["force"] = "1"
+        words = (f"-{key} {told[key]}" for key in sorted(told))
         return f"update VM {vmid}: {' '.join(words)}"
 
     def only(self, keys: Collection[str]) -> ConfigWrite:
@@ -83,6 +95,7 @@ def parse(
         lambda key: schema.type_word(kind, key),
     )
     _refuse_force(values)
+    _resolve_cdrom(kind, values)
     if _asks_nothing(kind, params):
         raise died("no options specified")
     # recorded: 20-writes-lxc/043-044; JSON's null deletes, for a VM it says nothing.
@@ -90,10 +103,11 @@ def parse(
     change = ConfigWrite(
         kind=kind,
         sets={key: value for key, value in values.items() if key not in control},
-        deletes=(*_words(values, "delete"), *nulls),
+        deletes=(*_deletes(kind, values), *nulls),
         reverts=_words(values, "revert"),
         digest=values.get("digest", ""),
         delay=float(values["background_delay"]) if "background_delay" in values else None,
+        force=values.get("force") == "1",
     )
     _refuse_drives(change)
     _refuse_both(change, change.reverts, "revert")
@@ -162,6 +176,17 @@ def _words(values: Mapping[str, str], key: str) -> tuple[str, ...]:
     return tuple(filter(None, re.split(r"[,; \0]+", values.get(key, ""))))
 
 
+def _deletes(kind: str, values: Mapping[str, str]) -> tuple[str, ...]:
+    words = _words(values, "delete")
+    return tuple("ide2" if kind == "qemu" and word == "cdrom" else word for word in words)
+
+
+def _resolve_cdrom(kind: str, values: dict[str, str]) -> None:
+    # PVE: qemu-server API2/Qemu.pm resolve_cdrom_alias
+    if kind == "qemu" and (drive := values.pop("cdrom", "")):
+        values["ide2"] = drive if "media=" in drive else f"{drive},media=cdrom"
+
+
 def _refuse_force(values: Mapping[str, str]) -> None:
     if "force" in values and "delete" not in values:
         raise bad({"delete": "missing property required by 'force'"})
@@ -203,18 +228,33 @@ def _refuse_both(change: ConfigWrite, words: Iterable[str], verb: str) -> None:
 
 
 def authorize(change: ConfigWrite, caller: Caller, vmid: int, present: Mapping[str, str]) -> None:
-    """Raise `Refusal` (403, or 500 where only root may) unless the caller may do all of it.
+    """Raise `Refusal` (403, or 500 where only root may) unless the caller may do all of it, as far
+    as PVE looks at once; what it looks at as a VM's key has its turn is `authorize_turn`'s.
 
     `present` is the guest's configuration, empty if there is no such guest.
     """
-    for key in (*change.deletes, *change.reverts):
-        _may_touch(change.kind, key, present.get(key, ""), caller, vmid)
+    reverts = change.reverts if change.kind == "lxc" else ()
+    for key in (*change.deletes, *reverts):
+        if not _is_late(change.kind, key):
+            _may_touch(change.kind, key, present.get(key, ""), caller, vmid)
     for key, value in change.sets.items():
-        # PVE: qemu-server API2/Qemu.pm: the device that goes is judged like the one that comes
-        if _OLD_COUNTS.fullmatch(key) and present.get(key):
-            _may_touch(change.kind, key, present[key], caller, vmid)
-        _may_touch(change.kind, key, value, caller, vmid)
+        if not _is_late(change.kind, key):
+            _may_touch(change.kind, key, value, caller, vmid)
+    for key, value in change.sets.items():
         _may_use(change, key, value, caller, vmid, present.get(key, ""))
+
+
+def _is_late(kind: str, key: str) -> bool:
+    return kind == "qemu" and _LATE.fullmatch(key) is not None
+
+
+def authorize_turn(key: str, value: str, caller: Caller, vmid: int) -> None:
+    """Given a VM's key that has its turn and a value that it has or gets, raise `Refusal` (403, or
+    500 where only root may) unless the caller may have it. recorded: calls-9.2/200b.
+    """
+    # PVE: qemu-server API2/Qemu.pm: the device that goes is judged like the one that comes
+    if _is_late("qemu", key):
+        _may_touch("qemu", key, value, caller, vmid)
 
 
 def _may_touch(kind: str, key: str, value: str, caller: Caller, vmid: int) -> None:

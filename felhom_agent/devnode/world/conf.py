@@ -27,20 +27,25 @@ _PENDING_SECTION = {"qemu": "[PENDING]", "lxc": "[pve:pending]"}
 
 @dataclass
 class Conf:
-    """What is in force (`values`), what waits (`pending`), what waits to go (`unset`)."""
+    """What is in force (`values`), what waits (`pending`), what waits to go (`unset`), of these what
+    goes with its volume (`forced`). `hollow` is a pending section that nothing is in.
+    """
 
     kind: str
     values: dict[str, str] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
     unset: set[str] = field(default_factory=set)
+    forced: set[str] = field(default_factory=set)
+    hollow: bool = False
 
     def text(self) -> str:
         """Return the text of the file, keys sorted as PVE writes it."""
         lines = [*_section(self.values)]
         waiting = dict(self.pending)
         if self.unset:
-            waiting["delete"] = ",".join(sorted(self.unset))
-        if waiting:
+            marked = ((f"!{key}" if key in self.forced else key) for key in sorted(self.unset))
+            waiting["delete"] = ",".join(marked)
+        if waiting or self.hollow:
             lines += ["", _PENDING_SECTION[self.kind], *_section(waiting)]
         return "".join(line + "\n" for line in lines)
 
@@ -101,11 +106,29 @@ class Conf:
         if key in self.values:
             self.unset.add(key)
 
+    def stage(self, key: str, value: str) -> None:
+        """Let a value wait, whether it is the present one or not."""
+        self.forget([key])
+        self.pending[key] = value
+
+    def stage_drop(self, key: str, *, force: bool = False) -> None:
+        """Let the removal of a key wait, `force` with its volume, whether there is one or not."""
+        self.forget([key])
+        self.unset.add(key)
+        if force:
+            self.forced.add(key)
+
+    def clean(self) -> None:
+        """Let nothing wait that changes nothing. PVE: AbstractConfig.pm cleanup_pending"""
+        self.forget([key for key in self.unset if key not in self.values])
+        self.forget([k for k, value in self.pending.items() if self.values.get(k) == value])
+
     def forget(self, keys: Iterable[str]) -> None:
         """Drop what waits for these keys."""
         for key in keys:
             self.pending.pop(key, None)
             self.unset.discard(key)
+            self.forced.discard(key)
 
     def settle(self) -> None:
         """Apply all that waits, as PVE does when the guest stops."""
@@ -114,6 +137,8 @@ class Conf:
         self.values.update(self.pending)
         self.pending.clear()
         self.unset.clear()
+        self.forced.clear()
+        self.hollow = False
 
     def _typed(self, values: Mapping[str, str]) -> dict[str, Json]:
         typed: dict[str, Json] = {

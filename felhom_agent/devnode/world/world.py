@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any
 
+from felhom_agent.devnode.world import release
 from felhom_agent.devnode.world.access import Tokens
 from felhom_agent.devnode.world.broadcast import Broadcasts
 from felhom_agent.devnode.world.conf import Conf, Json
@@ -33,8 +34,6 @@ from felhom_agent.devnode.world.readback import DISK, TagStyle, description, spl
 from felhom_agent.devnode.world.tasks import Task, TaskBook
 from felhom_agent.devnode.world.worker import EventQueue, Flock, Steps
 
-VERSION = "9.1.7"
-
 
 class World(Mishaps):
     """A node with its guests, as `node` names it.
@@ -44,7 +43,7 @@ class World(Mishaps):
     `tag_style` is the text of datacenter.cfg's tag-style, `max_workers` its setting of that name
     (None: it has none). `bridges` are those the node has,
     `peers` the other nodes it knows, none of which answers, `offline` those of them that are off.
-    `version` is PVE's; `newer_parts` are parts of property strings that it takes and that the table
+    `version` is the one of PVE that it answers as, "9.1" or "9.2"; `newer_parts` are parts of property strings that it takes and that the table
     of options does not know. /cluster/resources is up to `resources_lag` seconds late; PVE's up to
     12. The list of tasks tells an end up to `tasks_lag` seconds late; PVE's up to 0.1.
     """
@@ -56,14 +55,15 @@ class World(Mishaps):
         *,
         lock_wait: float = 0.0,
         tag_style: str = "",
-        version: str = VERSION,
+        version: str = release.OLDEST,
         resources_lag: float = 0.0,
         tasks_lag: float = 0.0,
         newer_parts: Iterable[str] = (),
     ) -> None:
         self.node = node
         self.lock_wait = lock_wait
-        self.version = version
+        self.version = release.exact(version)
+        self.cleanup_gap = release.cleanup_gap(self.version)
         self.newer_parts = frozenset(newer_parts)
         self.broadcasts = Broadcasts(resources_lag)
         self.offline: set[str] = set()
@@ -110,6 +110,10 @@ class World(Mishaps):
             if guest.get("pool"):
                 world.pool(int(vmid), guest["pool"])
         return world
+
+    def volumes(self) -> dict[str, str]:
+        """Return the sizes of the volumes of all guests. The caller holds `guard`."""
+        return {name: size for guest in self.guests.values() for name, size in guest.sizes.items()}
 
     def catch_up(self) -> None:
         """Let everything happen that is due by now. The caller holds `guard`."""
