@@ -143,7 +143,9 @@ class Desired:
 
     `unsettled` names the files that changed just now, whose new text is not believed yet, and
     `settles_in` is in how many seconds the source is worth reading again for them (0: none is).
-    `news` is what happened since it was read before: no problem, and said once.
+    `news` is what happened since it was read before: no problem, and said once. `kept` names the
+    files of which an earlier version is in force, each with the time of it (seconds since the
+    epoch).
     """
 
     guests: Mapping[int, DesiredGuest] = field(default_factory=lambda: MappingProxyType({}))
@@ -154,6 +156,7 @@ class Desired:
     unsettled: tuple[str, ...] = ()
     settles_in: float = 0.0
     news: tuple[Problem, ...] = field(default=(), compare=False)
+    kept: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def raw(self) -> frozenset[int]:
@@ -193,12 +196,36 @@ class ActualGuest:
 
 
 @dataclass(frozen=True)
+class Rights:
+    """What the token may do: for each path that PVE lists, its privileges, and whether they are
+    handed down to the paths below.
+
+    A path that is not listed has what the nearest listed one above it hands down. PVE lists no path
+    on which an access rule leaves nothing, so that this tells too much there, and never too little.
+    """
+
+    paths: Mapping[str, Mapping[str, bool]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def on(self, path: str) -> frozenset[str]:
+        """Given a path, return the privileges there."""
+        if path in self.paths:
+            return frozenset(self.paths[path])
+        while path != "/":
+            path = path.rpartition("/")[0] or "/"
+            if path in self.paths:
+                return frozenset(name for name, down in self.paths[path].items() if down)
+        return frozenset()
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a comparison depends on and no guest decides: version, host, datacenter.
 
     `arch` is the host's, as PVE names it; `packages` has the versions of those of PVE's packages
     that are known (qemu-server). `max_workers` is how many guests the datacenter lets be started at
-    once; PVE starts 4 where it says nothing.
+    once; PVE starts 4 where it says nothing. `rights` is what the token may do (`None`: not known),
+    `zones` the SDN zone of each virtual network that is known. A tag in `registered_tags` takes a
+    right of its own, and so does any that is not in `free_tags` (`None`: all others are free).
     """
 
     version: tuple[int, ...] = ()
@@ -207,6 +234,10 @@ class Facts:
     arch: str = "x86_64"
     packages: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     max_workers: int = 4
+    rights: Rights | None = None
+    zones: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    registered_tags: frozenset[str] = frozenset()
+    free_tags: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -59,10 +59,26 @@ def moment_text(seconds: float) -> str:
     return text.replace("+00:00", "Z")
 
 
+def local_text(seconds: float, now: float | None = None) -> str:
+    """Given seconds since the epoch, return them to the minute, as this host's clock shows them;
+    with the present time, today's have no date: "2026-11-24 09:12", "09:12".
+    """
+    when = _local(seconds)
+    if now is not None and when.date() == _local(now).date():
+        return when.isoformat(timespec="minutes")[11:16]
+    return when.isoformat(sep=" ", timespec="minutes")[:16]
+
+
 def encodable(text: str, encoding: str | None) -> str:
     """Given a text and a stream's encoding, return it with what does not fit there as escapes."""
     name = encoding or "ascii"
     return text.encode(name, "backslashreplace").decode(name)
+
+
+def _local(seconds: float) -> datetime:
+    # A day less at each end, so that no time zone leads beyond the years 1 to 9999.
+    known = max(_MIN_SECONDS + 86400, min(seconds, _MAX_SECONDS - 86400))
+    return datetime.fromtimestamp(known, UTC).astimezone()
 
 
 def _cut(text: str, length: int) -> str:

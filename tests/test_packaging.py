@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def test_what_was_installed_can_be_taken_away_and_what_a_person_wrote_stays(
     assert (tmp_path / "etc/felhom-agent/agent.toml").read_text() == "mine"
 
 
+def test_a_file_that_root_writes_among_the_guest_files_has_the_services_group(
+    tmp_path: Path,
+) -> None:
+    place("install", tmp_path)
+    mode = (tmp_path / "etc/felhom-agent/guests.d").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o2750
+    postinst = (ROOT / "packaging" / "debian" / "felhom-agent.postinst").read_text()
+    assert 'chmod 2750 "$guests"' in postinst
+
+
 def test_the_configuration_that_is_installed_is_good() -> None:
     config = load(ROOT / "packaging" / "agent.toml")
     assert config.proxmox.token_id == "felhom-agent@pve!agent"
@@ -104,3 +115,23 @@ def test_the_sockets_directory_is_for_the_group_of_admins_and_what_else_it_has_i
         ["u", "felhom-agent"],
         ["g", "felhom-admin"],
     ]
+
+
+def test_what_systemd_tries_by_itself_never_locks_out_who_repairs_something() -> None:
+    settings = dict(
+        line.split("=", 1) for line in UNIT.read_text().splitlines() if re.match(r"\w+=", line)
+    )
+    seconds = {"s": 1, "min": 60}
+    delay, interval = (
+        int(found[1]) * seconds[found[2]]
+        for name in ("RestartSec", "StartLimitIntervalSec")
+        if (found := re.fullmatch(r"(\d+)(s|min)", settings[name]))
+    )
+    by_systemd = interval // delay + 1
+    assert by_systemd + 2 < int(settings["StartLimitBurst"]), "a person may start it, too"
+    assert interval <= 60
+    assert settings["RestartPreventExitStatus"].split() == ["78", "65"]
+
+
+def test_the_start_up_order_of_the_host_goes_first() -> None:
+    assert re.search(r"^After=.* pve-guests\.service$", UNIT.read_text(), re.MULTILINE)

@@ -25,14 +25,29 @@ _FILES = {
     "/etc/felhom-agent/token": "the API token's secret; for root only (0600)",
     "/etc/felhom-agent/guests.d/*.toml": "what is declared, see felhom-agent.toml(5)",
     "/var/lib/felhom-agent/journal/": "the agent's memory; its owner is the user felhom-agent",
+    "/var/lib/felhom-agent/journal/guest-files/": "the last good version of each guest file, for "
+    "the service alone: it stays in force while the file is wrong, over a restart too",
 }
 _NOTES = """\
-What writes the journal must run as its owner. `journal repair`, as root (and so `hub forget`):
-  runuser -u felhom-agent -- felhom-agent journal repair
-`selftest task`, which needs the token too, as root:
-  systemd-run --pipe --wait -p User=felhom-agent \\
-    -p LoadCredential=token:/etc/felhom-agent/token \\
-    felhom-agent selftest task --yes --vmid 101
+What writes the journal (apply without a running agent, run --once, journal repair, hub forget,
+selftest task) runs as the journal's owner by itself, where root has typed it.
+
+/etc/felhom-agent/guests.d belongs to root and the group felhom-agent, and is setgid: what root
+writes there has that group, whatever root's own is. With a umask of 077 the group must not read it;
+then, and for what was moved there (mv keeps the group):
+  chgrp felhom-agent FILE; chmod g+r FILE
+
+A file that is wrong, empty, cut off or unreadable leaves its last good version in force, over a
+restart too; `felhom-agent status`, `plan` and `check` name the file, what is wrong, and of when
+that version is. A file that is removed takes it along.
+
+While the node starts or stops all its guests by itself (its tasks startall, stopall, suspendall and
+migrateall, as when it boots) the agent changes nothing. It needs Sys.Audit on the node to see that.
+
+systemd tries again 10 s after the agent has failed, without end, but for the exit codes 65 and 78.
+Ten starts in a minute are the most it does; then: systemctl reset-failed felhom-agent
+
+`apt purge` leaves /etc/felhom-agent/guests.d where there is anything in it.
 """
 _ACTIVE = {
     ("proxmox", "token_id"): '"felhom-agent@pve!agent"',

@@ -10,6 +10,7 @@ from felhom_agent.cli import health
 from felhom_agent.cli.codes import CONFIG, ERROR, OK
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say, say_json
+from felhom_agent.cli.privileges import of_privileges
 from felhom_agent.config.agentfile import load
 from felhom_agent.errors import ConfigError
 
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         [health.Finding(True, f"{config.path} is good")],
         health.of_files(config),
         health.of_connection(config),
-        health.of_rights(config),
+        of_privileges(config),
     )
     return _show_json(list(findings)) if arguments.json else show(findings)
 

@@ -31,6 +31,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "approve": (ACT, "let changes pass that the agent holds"),
         "reconcile": (ACT, "look at every guest now"),
         "adopt": (SET_UP, "existing guests as guest files that change nothing"),
+        "trust": (SET_UP, "after the node's certificate was renewed: trust the new one"),
+        "init": (SET_UP, "a token, agent.toml, the guests that are there, the service"),
         "selftest": (SET_UP, "does it work on this host?"),
         "journal": (SET_UP, "check the journal, or cut out what is damaged"),
         "hub": (SET_UP, "what is kept of the hub, and who has the last word"),

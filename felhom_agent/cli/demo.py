@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,16 +60,18 @@ def run(_arguments: argparse.Namespace) -> int:
         return 0 if demopush.show(node, path) and healed else 1
 
 
-def write_demo(node: DevNode, directory: Path) -> Path:
-    """Given a node, write all an agent needs to work on it; return the path of agent.toml."""
+def write_demo(
+    node: DevNode, directory: Path, write: Callable[[Path, str], object] = Path.write_text
+) -> Path:
+    """Given a node, write all an agent needs to work on it; return the path of agent.toml. `write`
+    writes what a person may edit.
+    """
     from felhom_agent.devnode.demo.guests import GUEST_FILE
     from felhom_agent.devnode.demo.site import write_site
 
     try:
-        path = write_site(node, directory)
-        with path.open("a") as file:
-            file.write(_SETTINGS)
-        (directory / "guests.d" / "guests.toml").write_text(GUEST_FILE)
+        path = write_site(node, directory, _SETTINGS, write)
+        write(path.parent / "guests.d" / "guests.toml", GUEST_FILE)
     except OSError as error:
         raise FelhomError(f"{directory}: cannot be written: {error.strerror}") from None
     return path

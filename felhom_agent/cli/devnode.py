@@ -9,6 +9,7 @@ from pathlib import Path
 
 from felhom_agent.cli.command import PORT, Commands, add_command, whole
 from felhom_agent.cli.out import say
+from felhom_agent.errors import FelhomError
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -24,7 +25,10 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--guests", type=whole(1, 100_000), default=8, help="how many (default: %(default)s)"
     )
     parser.add_argument(
-        "--dir", type=Path, help="where to write CA, token, guest files and agent.toml"
+        "--dir",
+        type=Path,
+        help="where to write CA, token, guest files and agent.toml: a new directory, or one of an "
+        "earlier devnode, of which edited files stay",
     )
 
 
@@ -33,14 +37,21 @@ def run(arguments: argparse.Namespace) -> int:
     from felhom_agent.cli.demo import write_demo
     from felhom_agent.cli.demostage import serving
     from felhom_agent.devnode import DevNode
+    from felhom_agent.devnode.demo.keeper import Keeper
     from felhom_agent.devnode.demo.world import demo_world
 
     signals = {signal.SIGINT, signal.SIGTERM}
     # Blocked before the first thread starts, so that all inherit it and only `sigwait` hears.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     directory = arguments.dir or Path(tempfile.mkdtemp(prefix="felhom-devnode-"))
+    try:
+        keeper = Keeper(directory)
+    except OSError as error:
+        raise FelhomError(f"{directory}: {error.strerror}") from None
     with serving(lambda: DevNode(demo_world(guests=arguments.guests), arguments.port)) as node:
-        config = write_demo(node, directory)
+        config = write_demo(node, directory, keeper.write)
+        for path in keeper.kept:
+            say(f"{path} was edited, and stays as it is")
         say(f"A PVE node listens on {node.endpoint}; Ctrl-C ends it. Try:")
         say(f"  felhom-agent --config {config} plan")
         say(f"  felhom-agent --config {config} run")

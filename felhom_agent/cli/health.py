@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import desired_now
+from felhom_agent.desired.told import told
 from felhom_agent.errors import ConfigError, FelhomError, JournalError, PveError
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import replay
-from felhom_agent.model import Actual, Desired, DesiredGuest, Kind, Mode
-from felhom_agent.options import lookup
 from felhom_agent.proxmox.node import Node
 
 
@@ -36,7 +35,7 @@ def of_files(config: Config) -> Iterator[Finding]:
     desired = desired_now(config)
     if config.desired.directory is None:
         yield Finding(True, "no [desired] directory is configured: nothing is desired")
-    for problem in desired.problems:
+    for problem in told(desired):
         yield Finding(False, str(problem))
     if not desired.problems:
         yield Finding(True, f"guest files declare {len(desired.guests)} guests")
@@ -85,29 +84,6 @@ def of_needs(config: Config) -> Iterator[Finding]:
         node.client.close()
 
 
-def of_rights(config: Config) -> Iterator[Finding]:
-    """Given a configuration, yield for each declared guest whether the token may do what it asks.
-
-    The privileges are those of the options that are declared, no more.
-    """
-    desired = desired_now(config)
-    try:
-        node = Node.connect(config.proxmox)
-    except ConfigError:
-        return
-    try:
-        actual = node.observer.snapshot(())
-        if not desired.guests and not desired.problems:
-            where = config.desired.directory or "any file: [desired] in agent.toml has no directory"
-            text = f"note: node {config.proxmox.node} has {len(actual.guests)} guests, and none is"
-            yield Finding(True, f"{text} declared in {where}")
-        yield from _guests(node, desired, actual)
-    except FelhomError as error:
-        yield Finding(False, str(error))
-    finally:
-        node.client.close()
-
-
 def _journal(config: Config) -> Finding:
     path = config.journal.directory / NAME
     try:
@@ -119,60 +95,3 @@ def _journal(config: Config) -> Finding:
         return Finding(False, f"{parent} cannot be written, and the journal belongs there")
     in_flight = sum(o.in_flight for o in operations)
     return Finding(True, f"the journal holds {len(operations)} operations, {in_flight} in flight")
-
-
-def _guests(node: Node, desired: Desired, actual: Actual) -> Iterator[Finding]:
-    for vmid, guest in sorted(desired.guests.items()):
-        present = actual.guests.get(vmid)
-        if present is None:
-            where = actual.elsewhere.get(vmid)
-            text = f"is on node {where}" if where else "is not seen; does it exist, may we see it?"
-            yield Finding(bool(where), f"guest {vmid} {text}")
-            continue
-        path = f"/vms/{vmid}"
-        held = node.client.get("access", "permissions", path=path).get(path, {})
-        lacking = [need for need in _needs(guest, present.kind) if not held.keys() & set(need)]
-        yield _rights(node, path, lacking)
-        if "startup" in guest.config and present.kind is Kind.QEMU:
-            yield from _root_rights(node, vmid)
-
-
-def _needs(guest: DesiredGuest, kind: str) -> list[tuple[str, ...]]:
-    """Return the privileges a guest's declaration asks for; any one of each tuple is enough."""
-    needs: list[tuple[str, ...]] = [("VM.Audit",)]
-    if guest.mode is Mode.OBSERVE:
-        return needs
-    if guest.state is not None:
-        needs.append(("VM.PowerMgmt",))
-    for key in (*guest.config, *sorted(guest.unset)):
-        option = lookup(kind, key)
-        if option is not None and option.privileges and option.privileges not in needs:
-            needs.append(option.privileges)
-    return needs
-
-
-def _rights(node: Node, path: str, lacking: list[tuple[str, ...]]) -> Finding:
-    if not lacking:
-        return Finding(True, f"{path}: the token has every privilege that is needed")
-    privileges = ",".join(need[0] for need in lacking)
-    user, _, _ = node.client.token_id.partition("!")
-    return Finding(
-        False,
-        f"{path}: the token lacks {privileges}; as root:",
-        (
-            f"pveum role modify FelhomAgent --append 1 --privs {privileges}",
-            f"pveum acl modify {path} --users {user} --roles FelhomAgent",
-            f"pveum acl modify {path} --tokens '{node.client.token_id}' --roles FelhomAgent",
-        ),
-    )
-
-
-def _root_rights(node: Node, vmid: int) -> Iterator[Finding]:
-    """A VM's `startup` needs a privilege on / besides (recorded: 10-qemu-roundtrip/125)."""
-    held = node.client.get("access", "permissions", path="/").get("/", {})
-    if "Sys.Modify" not in held:
-        yield Finding(
-            False,
-            f"/vms/{vmid}: startup of a VM needs Sys.Modify on / besides, which is a strong "
-            f"privilege; better set startup by hand and do not declare it",
-        )

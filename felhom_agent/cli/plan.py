@@ -12,6 +12,7 @@ from felhom_agent.cli.outlook import Outlook, look
 from felhom_agent.cli.planjson import as_json
 from felhom_agent.cli.terminal import put
 from felhom_agent.config.agentfile import load
+from felhom_agent.desired.told import told
 from felhom_agent.proxmox.node import Node
 
 
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         outlook = look(config, node, arguments.vmid)
     finally:
         node.client.close()
-    for problem in outlook.desired.problems:
+    for problem in told(outlook.desired):
         complain(problem)
     if arguments.json:
         say_json(as_json(outlook))

@@ -6,6 +6,7 @@ from typing import Any
 
 from felhom_agent.cli.outlook import GuestOutlook, Outlook
 from felhom_agent.cli.plantext import counts
+from felhom_agent.desired.told import told
 from felhom_agent.model import ABSENT, Action, Change, Mode, SetConfig, Stop
 from felhom_agent.planning.foresight import ForeseenChange
 from felhom_agent.printable import moment_text
@@ -20,7 +21,7 @@ def as_json(outlook: Outlook) -> dict[str, Any]:
         "guests": [_guest(guest, outlook) for guest in outlook.guests.values()],
         "counts": dict(sorted(counts(outlook).items())),
         "not_declared": outlook.undeclared,
-        "problems": [str(problem) for problem in outlook.desired.problems],
+        "problems": [str(problem) for problem in told(outlook.desired)],
         "agent": {
             "running": agent.running,
             "observes": agent.observes,

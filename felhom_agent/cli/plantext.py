@@ -16,6 +16,7 @@ from datetime import datetime
 
 from felhom_agent.cli.outlook import GuestOutlook, Outlook
 from felhom_agent.cli.terminal import Line, Part, Style, cells
+from felhom_agent.desired.told import told
 from felhom_agent.model import ABSENT, Change, Kind, Mode, SetConfig
 from felhom_agent.options import lookup
 from felhom_agent.planning.effects import Effect
@@ -243,4 +244,4 @@ def _count(number: int, noun: str) -> str:
 
 def problems(outlook: Outlook) -> Iterable[str]:
     """Given an outlook, return what is wrong with the guest files, each with its place."""
-    return [str(problem) for problem in outlook.desired.problems]
+    return [str(problem) for problem in told(outlook.desired)]

@@ -18,6 +18,7 @@ from felhom_agent.cli.check import show
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.confirm import answered
 from felhom_agent.cli.out import complain, say
+from felhom_agent.cli.privileges import of_privileges
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import Parts, assembled
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     if arguments.what == "read":
         return show(
-            chain(health.of_connection(config), health.of_needs(config), health.of_rights(config))
+            chain(health.of_connection(config), health.of_needs(config), of_privileges(config))
         )
     if arguments.vmid is None:
         arguments.usage_error("task needs --vmid, the guest whose description it changes")

@@ -37,7 +37,8 @@ class ProxmoxConfig:
     """CA that signed the API's certificate. Unless it is set here, the service's credential
     `pve-root-ca.pem` goes before it."""
     fingerprint: str = ""
-    """SHA-256 fingerprint of the API's certificate (`AA:BB:...`), trusted instead of a CA."""
+    """SHA-256 fingerprint of the API's certificate (`AA:BB:...`), trusted instead of a CA. After
+    the certificate was renewed `felhom-agent trust` shows the new one, and writes it here."""
     insecure: bool = False
     """Trust any certificate. Whoever can answer in the node's place then gets the token."""
     connect_timeout: float = _between(0.1, 300, 10.0)

@@ -19,6 +19,7 @@ from felhom_agent.config.settings import Config, JournalConfig
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.hub import HubProvider
+from felhom_agent.desired.lastgood import DIRECTORY, LastGood
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.provider import DesiredProvider, EmptyProvider
 from felhom_agent.desired.settle import load_settled
@@ -39,6 +40,7 @@ from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.brake import Brake
+from felhom_agent.reconcile.bulk import BulkTasks
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds, InForce
 from felhom_agent.reconcile.planner import Planner
@@ -69,6 +71,7 @@ class Parts:
     holds: Holds
     brake: Brake
     quorum: Quorum
+    bulk: BulkTasks
     applies: Applies
     engine: Engine
     names: Names
@@ -77,18 +80,26 @@ class Parts:
 
 
 def provider_for(
-    config: Config, hub: HubProvider | None = None, between: Callable[[], None] = lambda: None
+    config: Config,
+    hub: HubProvider | None = None,
+    between: Callable[[], None] = lambda: None,
+    *,
+    keeps: bool = True,
 ) -> DesiredProvider:
     """Given the configuration, and the hub's desired state if there is a hub, return where its
-    intent comes from; `between` is called between two files that are read.
+    intent comes from; `between` is called between two files that are read. Without `keeps` nothing
+    is written: for who only looks, beside a running agent or not.
     """
     wanted = config.desired
     local: DesiredProvider = EmptyProvider()
     if wanted.directory:
-        local = TomlDirectoryProvider(wanted.directory, wanted.settle, between=between)
+        last_good = LastGood(config.journal.directory / DIRECTORY, wanted.directory, keeps=keeps)
+        local = TomlDirectoryProvider(
+            wanted.directory, wanted.settle, between=between, last_good=last_good
+        )
     if hub is None:
         return local
-    return MergedProvider(local, hub, Claims(config.journal.directory, keeps=hub.keeps))
+    return MergedProvider(local, hub, Claims(config.journal.directory, keeps=keeps))
 
 
 def desired_now(config: Config) -> Desired:
@@ -96,7 +107,7 @@ def desired_now(config: Config) -> Desired:
 
     It writes nothing. Raise FelhomError if what was kept of the hub cannot be read.
     """
-    provider = provider_for(config, hub_provider(config, keeps=False))
+    provider = provider_for(config, hub_provider(config, keeps=False), keeps=False)
     return load_settled(provider, threading.Event().wait)
 
 
@@ -175,12 +186,12 @@ def assembled(
         identities = Identities(journal, records)
         suspensions = Suspensions(journal, records, clock, boottime, names=names)
         planner, holds = Planner(identities, operations.open_restarts), Holds(clock)
-        quorum = Quorum(node.client)
+        quorum, bulk = Quorum(node.client), BulkTasks(node.client, monotonic)
         brake = Brake(config.limits, monotonic, config.hub.stops_per_hour)
         applies = Applies(lambda: engine.settings.mode is Mode.OBSERVE)
         operations.heard = applies.heard
         engine = Engine(
-            node, operations, planner, LaneQueue(), holds, brake, quorum, settings, names,
+            node, operations, planner, LaneQueue(), holds, brake, quorum, bulk, settings, names,
             applies=applies,
         )  # fmt: skip
         # What a person said is told first.
@@ -192,11 +203,12 @@ def assembled(
             observes=True,
         )
         holds.register("quorum", lambda _: quorum.reason(), by="the cluster")
+        holds.register("bulk", lambda _: bulk.reason(), by="the node")
         holds.register("journal", lambda _: _journal_trouble(operations), absolute=True)
         try:
             yield Parts(
-                node, operations, identities, suspensions, planner, holds, brake, quorum, applies,
-                engine, names, lambda: _reopens(journal, config, clock),
+                node, operations, identities, suspensions, planner, holds, brake, quorum, bulk,
+                applies, engine, names, lambda: _reopens(journal, config, clock),
             )  # fmt: skip
         finally:
             drained = engine.close()

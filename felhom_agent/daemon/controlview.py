@@ -16,6 +16,7 @@ from felhom_agent import __version__
 from felhom_agent.daemon.passes import Pass
 from felhom_agent.daemon.waiting import Activity
 from felhom_agent.desired.hub import HubProvider
+from felhom_agent.desired.told import told
 from felhom_agent.hub.report import AgentFacts
 from felhom_agent.journal.suspensions import Suspension, Suspensions
 from felhom_agent.model import (
@@ -98,7 +99,7 @@ def status_of(access: Access) -> dict[str, Any]:
             for vmid in sorted(passed.declared | facts.statuses.keys())
         ],
         "others": _others(facts, passed),
-        "problems": [_problem(each) for each in passed.desired.problems],
+        "problems": [_problem(each) for each in told(passed.desired)],
         "held": _held(access.held()),
         "hub": _hub(access.hub),
         "trouble": passed.trouble,

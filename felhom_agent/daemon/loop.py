@@ -117,8 +117,9 @@ class Daemon:
             applies=parts.applies,
         )
         self._passes = Passes(
-            parts.node, parts.operations, parts.planner, parts.quorum, parts.brake, self._scheduler,
-            self._health, clock, parts.operations.now, parts.names, self._hear_ends,
+            parts.node, parts.operations, parts.planner, parts.quorum, parts.bulk, parts.brake,
+            self._scheduler, self._health, clock, parts.operations.now, parts.names,
+            self._hear_ends,
         )  # fmt: skip
         self._started = parts.operations.now()
         self._next_pass = 0.0

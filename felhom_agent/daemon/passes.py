@@ -28,6 +28,7 @@ from felhom_agent.model import Actual, ActualGuest, Desired, GuestPlan, RunState
 from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.brake import Brake
+from felhom_agent.reconcile.bulk import BulkTasks
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.reconciliation import Seen
@@ -65,6 +66,7 @@ class Passes:
         operations: Operations,
         planner: Planner,
         quorum: Quorum,
+        bulk: BulkTasks,
         brake: Brake,
         scheduler: Scheduler,
         health: Health,
@@ -81,6 +83,7 @@ class Passes:
         self._operations = operations
         self._planner = planner
         self._quorum = quorum
+        self._bulk = bulk
         self._brake = brake
         self._scheduler = scheduler
         self._health = health
@@ -166,6 +169,7 @@ class Passes:
         if remember:
             self._planner.remember_planned(desired, actual, untouched)
             self._planner.forget_gone(desired, actual, self._is_gone)
+        self._bulk.look_again(plans.values())
         self._close_restarts(actual, ends)
         # A guest whose lane ran counts, too: it may be the brake that held it. What is not tried
         # does not: it would take the place of what may be done.

@@ -14,6 +14,8 @@ that two files declare is a problem that names both; it stays as it was, or is h
 A file is read again only if it changed by its stamp, and parsed again only if its content changed,
 so that what did not change is the same object as before.
 
+All of this survives a restart where `last_good` keeps it (`lastgood`).
+
 A file that was removed is no longer spoken for: its guests become unmanaged, and nothing is done to
 them. What changed is believed only once it has been left alone for a while (`settle`).
 """
@@ -31,8 +33,11 @@ from typing import Final
 
 from felhom_agent import regularfile
 from felhom_agent.config import tomlfile
+from felhom_agent.desired.filemerge import Merge, named
+from felhom_agent.desired.lastgood import LastGood
 from felhom_agent.desired.readfile import FileState, parsed, unread
 from felhom_agent.desired.settle import CHANGING, Clock, Settling
+from felhom_agent.desired.told import restored
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Desired, DesiredGuest, Place, Problem
 from felhom_agent.regularfile import Stamp
@@ -45,10 +50,6 @@ MAX_BYTES: Final = 50_000_000
 """How large all guest files may be together."""
 MAX_PROBLEMS: Final = 500
 """How many problems are told at once."""
-MAX_NAMED: Final = 10
-"""How many guests one line names."""
-MAX_TWICE: Final = 20
-"""How many guests that are declared twice have a line of their own."""
 
 TICK: Final = 2.0
 """How coarse, in seconds, the times of a file system may be: two changes within that time may have
@@ -81,6 +82,7 @@ class TomlDirectoryProvider:
         now: Clock = time.time,
         clock: Clock = time.monotonic,
         between: Callable[[], None] = lambda: None,
+        last_good: LastGood | None = None,
     ) -> None:
         self._directory = directory
         self._place = Place(tomlfile.name_of(directory))
@@ -89,22 +91,28 @@ class TomlDirectoryProvider:
         self._between = between
         self._files: dict[Path, FileState] = {}
         self._last = _NOTHING
+        self._last_good = last_good or LastGood(None, directory)
+        self._begun = False
 
     def load(self) -> Desired:
         """Return what the files declare now, with all problems in them."""
         try:
             paths = [self._directory / name for name in self._names()]
         except ConfigError as error:
-            # Kept whole, with what is held: a directory comes back.
-            return dataclasses.replace(
-                self._last, problems=error.problems, complete=False, news=(), unsettled=(),
-                settles_in=0.0,
-            )  # fmt: skip
+            return self._kept_whole(error)
+        first, self._begun = not self._begun, True
         waits: dict[Path, float] = {}
-        gone = self._files.keys() - frozenset(paths)
+        there = frozenset(paths)
+        if first:
+            # What was removed while no agent ran is removed as it is at any other time.
+            self._files = self._last_good.states(lambda path: path not in there)
+        gone = self._files.keys() - there
         self._files = {**self._gone(gone, waits), **self._present(paths, waits)}
-        merge = _Merge(self._files, self._last)
-        problems = (*self._told(waits), *merge.problems)
+        merge = Merge(self._files, self._before)
+        news = self._news(merge)
+        self._last_good.keep(self._files, merge.guests, self._between)
+        kept = self._last_good.kept(self._files)
+        problems = (*self._told(waits), *merge.problems, *self._last_good.problems(self._files))
         if len(problems) > MAX_PROBLEMS:
             text = f"and {len(problems) - MAX_PROBLEMS} more problems in the files here"
             problems = (*problems[:MAX_PROBLEMS], Problem(self._place, text))
@@ -116,9 +124,42 @@ class TomlDirectoryProvider:
             complete=all(state.known for state in self._files.values()),
             unsettled=tuple(tomlfile.name_of(path) for path in waits if path not in gone),
             settles_in=max(waits.values(), default=0.0),
-            news=self._news(merge),
+            news=(*news, *(restored(kept) if first else ())),
+            kept=kept,
         )
         return self._last
+
+    def _kept_whole(self, error: ConfigError) -> Desired:
+        """Return what was last read, with what is held: a directory comes back."""
+        if not self._begun:
+            self._begun = True
+            self._files = self._last_good.states(lambda _: True)
+            merge = Merge(self._files, self._before)
+            self._last_good.keep(self._files, merge.guests, self._between)
+            self._last = Desired(
+                guests=MappingProxyType(merge.guests),
+                remarks=MappingProxyType(merge.remarks),
+                held=MappingProxyType(merge.held),
+            )
+        since = self._last_good.newest()
+        return dataclasses.replace(
+            self._last,
+            problems=(*error.problems, *self._last_good.problems(self._files)),
+            complete=False,
+            news=(),
+            unsettled=(),
+            settles_in=0.0,
+            kept=MappingProxyType({str(self._place): since} if since else {}),
+        )
+
+    def _before(self, vmid: int) -> DesiredGuest | None:
+        """Return how a guest was declared that was in force, before a restart if need be."""
+        return self._last.guests.get(vmid) or self._last_good.guest(vmid)
+
+    def _state(self, path: Path) -> FileState:
+        """Given a path, return what the file said before, to this process or an earlier one."""
+        found = self._files.get(path)
+        return found if found is not None else self._last_good.state(path)
 
     def _names(self) -> list[str]:
         """Return the names of the guest files in order. Raise ConfigError if there are too many, or
@@ -173,7 +214,7 @@ class TomlDirectoryProvider:
                 found = self._found(path)
             except regularfile.FileUnreadable as error:
                 self._settling.forget(path)
-                states[path] = unread(self._files.get(path), tomlfile.unreadable(path, error))
+                states[path] = unread(self._state(path), tomlfile.unreadable(path, error))
             else:
                 total += len(found.data)
                 states[path] = self._believed(path, found, waits)
@@ -193,7 +234,7 @@ class TomlDirectoryProvider:
 
     def _believed(self, path: Path, found: _Found, waits: dict[Path, float]) -> FileState:
         """Given what is in a file now, return what it says, as far as that is to be believed."""
-        before = self._files.get(path, FileState())
+        before = self._state(path)
         left = self._settling.left(path, found.stamp)
         stamp = found.stamp if found.aged else None
         if before.data == found.data:
@@ -209,83 +250,10 @@ class TomlDirectoryProvider:
             if path in waits and not state.gone and self._settling.restless(path):
                 yield Problem(Place(tomlfile.name_of(path)), CHANGING)
 
-    def _news(self, merge: _Merge) -> tuple[Problem, ...]:
+    def _news(self, merge: Merge) -> tuple[Problem, ...]:
         news = [item for state in self._files.values() for item in state.news]
-        if lost := self._last.guests.keys() - merge.guests.keys() - merge.held.keys():
-            text = f"no longer declared, and not managed any more: {_listed(lost)}"
+        before = self._last.guests.keys() | self._last_good.vmids()
+        if lost := set(before - merge.guests.keys() - merge.held.keys()):
+            text = f"no longer declared, and not managed any more: {named(lost)}"
             news.append(Problem(self._place, text))
         return tuple(news)
-
-
-class _Merge:
-    """What all files declare together, given what was in force before."""
-
-    def __init__(self, files: dict[Path, FileState], before: Desired) -> None:
-        self._before = before
-        self.guests: dict[int, DesiredGuest] = {}
-        self.held: dict[int, str] = {}
-        self.remarks: dict[int, str] = {}
-        self.problems: list[Problem] = []
-        self._twice = 0
-        said: dict[int, list[Place]] = {}
-        for state in sorted(files.values(), key=lambda state: state.gone):
-            for vmid, place in state.places().items():
-                # Where a file was renamed, what its new name says goes before what is remembered.
-                if not (state.gone and vmid in said):
-                    said.setdefault(vmid, []).append(place)
-                    self._take(state, vmid)
-        for vmid, places in said.items():
-            if len(places) > 1:
-                self._settle_twice(vmid, places)
-        if self._twice > MAX_TWICE:
-            text = f"and {self._twice - MAX_TWICE} more guests are declared twice"
-            self.problems.append(Problem(Place(), text))
-        for state in files.values():
-            self._tell_wrong(state)
-
-    def _take(self, state: FileState, vmid: int) -> None:
-        if guest := state.guests.get(vmid):
-            self.guests[vmid] = guest
-            if vmid in state.remarks:
-                self.remarks[vmid] = state.remarks[vmid]
-        else:
-            self._keep(vmid, str(state.wrong[vmid]))
-
-    def _keep(self, vmid: int, why: str) -> bool:
-        """Leave a guest as it was before, or hold it; return whether it was in force before."""
-        self.guests.pop(vmid, None)
-        self.remarks.pop(vmid, None)
-        if guest := self._before.guests.get(vmid):
-            self.guests[vmid] = guest
-            self.held.pop(vmid, None)
-            return True
-        self.held[vmid] = why
-        return False
-
-    def _settle_twice(self, vmid: int, places: list[Place]) -> None:
-        first, *others = places
-        text = f"guest {vmid} is declared twice, first at {first}"
-        kept = self._keep(vmid, f"it is declared twice, at {first} and {others[0]}")
-        words = "what was in force before stays so" if kept else "it is left alone"
-        self._twice += 1
-        if self._twice <= MAX_TWICE:
-            self.problems.extend(Problem(o, f"{text}; {words}") for o in others[:MAX_NAMED])
-
-    def _tell_wrong(self, state: FileState) -> None:
-        kept = state.wrong.keys() & self.guests.keys()
-        held = state.wrong.keys() & self.held.keys()
-        place = Place(next((p.place.file for p in state.wrong.values()), ""))
-        if kept:
-            text = f"has errors; the last good declaration stays in force of: {_listed(kept)}"
-            self.problems.append(Problem(place, text))
-        if held:
-            text = f"has errors; held until they are mended: {_listed(held)}"
-            self.problems.append(Problem(place, text))
-
-
-def _listed(vmids: set[int]) -> str:
-    """Given guests, return their names in a line, the first ones of many."""
-    ordered = sorted(vmids)
-    words = ", ".join(f"guest {vmid}" for vmid in ordered[:MAX_NAMED])
-    more = len(ordered) - MAX_NAMED
-    return f"{words} and {more} more" if more > 0 else words

@@ -1,4 +1,5 @@
-"""Files in which the agent keeps what it knows of its hub: one checked line each, written whole.
+"""Files in which the agent keeps what it knows of its hub, and copies of what was last good of
+guest files: one checked line each, written whole.
 
 They are no journal: one that cannot be used costs what is in it, never the agent. It is set aside
 under the same name with `.damaged` (one copy, the latest), and told. Who only looks (`felhom-agent

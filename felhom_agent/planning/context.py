@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from felhom_agent.model import EMPTY, ActualGuest, DeclaredValue
+from felhom_agent.model import EMPTY, Actual, ActualGuest, DeclaredValue, DesiredGuest
 
 
 class Verdict(StrEnum):
@@ -68,3 +68,19 @@ class Context:
     cgroup: int = 2
     pending: bool = False
     before: str = ""
+
+
+def context_of(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Context:
+    """Given a declaration, its guest and the snapshot that holds it, return the context."""
+    config, facts = guest.config or EMPTY, actual.facts
+    return Context(
+        vmid=guest.vmid,
+        config=config,
+        declared=desired.config,
+        others=actual.guests,
+        arch=facts.arch,
+        version=facts.version,
+        devices=frozenset(config) | frozenset(desired.config),
+        case_sensitive_tags=facts.case_sensitive_tags,
+        cgroup=facts.cgroup,
+    )

@@ -47,7 +47,6 @@ from felhom_agent.options import Invalid, lookup, spoken
 from felhom_agent.planning.actions import describe
 from felhom_agent.planning.compare import (
     Comparison,
-    Context,
     Verdict,
     blank_is_absence,
     compare,
@@ -55,10 +54,12 @@ from felhom_agent.planning.compare import (
     to_wire,
     unset_wire,
 )
+from felhom_agent.planning.context import Context, context_of
 from felhom_agent.planning.identity import identity_mismatch
 from felhom_agent.planning.lowering import why_not_lowered
 from felhom_agent.planning.pausetag import PAUSED_BY_TAG, is_paused_by_tag
-from felhom_agent.planning.rawlines import raw_lines
+from felhom_agent.planning.privileges import lacking, power_of, required, told
+from felhom_agent.planning.rawlines import present_value
 from felhom_agent.planning.support import unsupported
 from felhom_agent.planning.volumes import has_volume
 from felhom_agent.planning.withhold import (
@@ -68,6 +69,8 @@ from felhom_agent.planning.withhold import (
     whereabouts,
 )
 from felhom_agent.service.origins import described
+
+_HOW_TO_GRANT = "; felhom-agent check tells how to grant it"
 
 
 def plan(
@@ -137,10 +140,13 @@ def plan_guest(
 
 @dataclass(frozen=True)
 class _Note:
-    """A difference that is reported and not acted on; `refused` if the declaration is wrong."""
+    """A difference that is reported and not acted on; `refused` if the declaration is wrong,
+    `denied` if the token lacks a privilege.
+    """
 
     text: str
     refused: bool = False
+    denied: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,22 +160,32 @@ _Finding = Change | _Note | _Waiting
 
 
 def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> GuestPlan:
+    observed = desired.mode is Mode.OBSERVE
+    if observed:  # which takes no right to change anything
+        actual = replace(actual, facts=replace(actual.facts, rights=None))
     findings = list(_findings(desired, guest, actual))
     changes = tuple(f for f in findings if isinstance(f, Change))
-    notes = tuple(f.text for f in findings if isinstance(f, _Note) and not f.refused)
-    refused = "; ".join(f.text for f in findings if isinstance(f, _Note) and f.refused)
+    told_of = [f for f in findings if isinstance(f, _Note)]
+    notes = tuple(f.text for f in told_of if not (f.refused or f.denied))
+    refused = "; ".join(f.text for f in told_of if f.refused)
     waiting = ", ".join(f.text for f in findings if isinstance(f, _Waiting))
-    restart = bool(waiting) and _may_restart(desired, guest)
+    no_power = told(lacking(power_of(guest.vmid), actual.facts))
+    restart = bool(waiting) and _may_restart(desired, guest) and not no_power
     if waiting and not restart:
-        notes = (*notes, f"needs a restart: {waiting}{_why_no_restart(desired, guest)}")
+        notes = (*notes, f"needs a restart: {waiting}{_why_no_restart(desired, guest, no_power)}")
     # What is wrong with one value holds up no other; a declaration that was made for a guest of
     # another kind is not this guest's at all.
     fits = all(lookup(guest.kind, key) for key in (*desired.config, *desired.unset))
     actions = _actions(desired, guest, changes, restart=restart) if fits else ()
-    if desired.mode is Mode.OBSERVE:
+    denied = [f.text for f in told_of if f.denied]
+    if no_power and (power := [a for a in actions if not isinstance(a, SetConfig)]):
+        actions = tuple(a for a in actions if a not in power)
+        denied.append(f"{', '.join(map(describe, power))}: {no_power}")
+    if denied:
+        notes = (*notes, *denied[:-1], denied[-1] + _HOW_TO_GRANT)
+    if observed:
         would = f"observed only; would {', '.join(describe(a) for a in actions)}"
         notes, actions = ((would, *notes) if actions else notes), ()
-    observed = desired.mode is Mode.OBSERVE
     return GuestPlan(
         guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes, observed=observed
     )
@@ -181,10 +197,12 @@ def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
     return allowed and not guest.ha_state
 
 
-def _why_no_restart(desired: DesiredGuest, guest: ActualGuest) -> str:
+def _why_no_restart(desired: DesiredGuest, guest: ActualGuest, denied: str) -> str:
     """Return why a restart is left to a person, and what that one can do."""
     if desired.restart is RestartPolicy.ALLOWED and guest.ha_state:
         return f"; HA manages it (state {guest.ha_state}), so restart it there"
+    if desired.restart is RestartPolicy.ALLOWED and denied:
+        return f"; {denied}"
     allow = ', or set restart = "allowed" in its file' if desired.state is RunState.RUNNING else ""
     return f"; restart it{allow}"
 
@@ -207,7 +225,7 @@ def _actions(
 
 
 def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iterator[_Finding]:
-    context, facts = _context(desired, guest, actual), actual.facts
+    context, facts = context_of(desired, guest, actual), actual.facts
     if guest.hung and desired.state is not RunState.STOPPED:
         yield _Note(f"it hangs, though PVE calls it running ({guest.hung})")
     declared: dict[str, DeclaredValue | TypeOfAbsent] = {
@@ -218,7 +236,8 @@ def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iter
         waits = _waits(guest, key, value, context)
         here = replace(context, pending=True) if waits else context
         for finding in _finding(guest, key, value, here):
-            yield _unless_lowered(desired, guest, _if_known(guest, finding, facts))
+            known = _if_known(guest, finding, facts)
+            yield _unless_denied(guest, _unless_lowered(desired, guest, known), facts)
 
 
 def _if_known(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:
@@ -236,11 +255,21 @@ def _unless_lowered(desired: DesiredGuest, guest: ActualGuest, finding: _Finding
     return _Note(f"{finding}: {why}") if why else finding
 
 
+def _unless_denied(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:
+    """Given a finding, return it, or what the token lacks for the change."""
+    if not isinstance(finding, Change):
+        return finding
+    kind, key = guest.kind, finding.key
+    needs = required(kind, key, finding.after, finding.before, guest.vmid, facts)
+    why = told(lacking(needs, facts))
+    return _Note(f"{key}: {why}", denied=True) if why else finding
+
+
 def _finding(
     guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
 ) -> Iterator[_Finding]:
     """Given a declared value, yield what comes of it: a change, a note, or nothing."""
-    comparison = _compare(guest, key, value, _present(guest, key), context)
+    comparison = _compare(guest, key, value, present_value(guest, key), context)
     match comparison.verdict:
         case Verdict.EQUAL | Verdict.INCOMPARABLE:
             return
@@ -291,7 +320,7 @@ def _change_or_note(
 ) -> Change | _Note:
     if why := _protected(guest, key):
         return _Note(f"{key}: {why}")
-    present = _present(guest, key)
+    present = present_value(guest, key)
     try:
         if value is ABSENT:
             after = unset_wire(guest.kind, key, present)
@@ -317,7 +346,7 @@ def _only_waits(guest: ActualGuest, key: str) -> bool:
 
 
 def _pending_change(guest: ActualGuest, key: str) -> Change:
-    present = _present(guest, key)
+    present = present_value(guest, key)
     after = ABSENT if present is ABSENT else str(present)
     return _as_change(guest, key, _in_effect(guest, key), after)
 
@@ -334,23 +363,3 @@ def _protected(guest: ActualGuest, key: str) -> str:
     if option is None or not has_volume(option) or not (guest.config or EMPTY).get("protection"):
         return ""
     return "the guest is protected; its volumes are left as they are"
-
-
-def _present(guest: ActualGuest, key: str) -> object:
-    config = guest.config or EMPTY
-    return raw_lines(guest, key) if key.startswith("lxc.") else config.get(key, ABSENT)
-
-
-def _context(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Context:
-    config, facts = guest.config or EMPTY, actual.facts
-    return Context(
-        vmid=guest.vmid,
-        config=config,
-        declared=desired.config,
-        others=actual.guests,
-        arch=facts.arch,
-        version=facts.version,
-        devices=frozenset(config) | frozenset(desired.config),
-        case_sensitive_tags=facts.case_sensitive_tags,
-        cgroup=facts.cgroup,
-    )

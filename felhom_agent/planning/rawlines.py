@@ -18,3 +18,12 @@ def raw_lines(guest: ActualGuest, key: str) -> str | TypeOfAbsent | None:
         return None
     values = [str(pair[1]) for pair in pairs if pair[0] == key] if isinstance(pairs, list) else []
     return "\n".join(values) if values else ABSENT
+
+
+def present_value(guest: ActualGuest, key: str) -> object:
+    """Given a guest and any key, return what PVE answers of it; `None` if it was not read."""
+    return (
+        raw_lines(guest, key)
+        if key.startswith("lxc.")
+        else (guest.config or EMPTY).get(key, ABSENT)
+    )

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,7 @@ from felhom_agent.proxmox.hastatus import HaStatus, ha_status_of
 from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.proxmox.packages import installed
 from felhom_agent.proxmox.rows import Listing, Odd, Resources, Row
+from felhom_agent.proxmox.tokenrights import read_rights, read_zones
 from felhom_agent.service.flag import Signal
 
 _log = logging.getLogger(__name__)
@@ -74,8 +76,8 @@ class Observer:
 
     Threads: `facts`, `_kinds` (of what kind the guests are that the latest snapshot saw here),
     `_in_ha` (which of them HA manages) and `_raw` (whose raw lines are wanted) are replaced as a
-    whole by `snapshot` and read as a whole by `observe_guest`, on any thread; the rest belongs to
-    the thread that takes snapshots.
+    whole by `snapshot` and read as a whole by `observe_guest`, on any thread; `_outdated` is set on
+    any thread and cleared by `snapshot`; the rest belongs to the thread that takes snapshots.
     """
 
     def __init__(
@@ -105,6 +107,13 @@ class Observer:
         self._packages_of: tuple[int, ...] = ()
         self._clock = clock
         self._facts_read = -math.inf
+        self._outdated = threading.Event()
+
+    def note_denied(self) -> None:
+        """Hear, on any thread, that PVE denied what the token was thought to have: its rights are
+        asked for again at the next snapshot.
+        """
+        self._outdated.set()
 
     def refresh(self) -> None:
         """Ask for the version and the datacenter's options again at the next snapshot; to be called
@@ -190,8 +199,9 @@ class Observer:
     def _fresh_facts(self, client: Client) -> Facts:
         """Return the facts, asked for again if they are old."""
         now = self._clock()
-        if now - self._facts_read < FACTS_AGE:
+        if now - self._facts_read < FACTS_AGE and not self._outdated.is_set():
             return self.facts
+        self._outdated.clear()
         facts = self._read_facts(client)
         self._facts_read = now
         return facts
@@ -209,7 +219,11 @@ class Observer:
             ) from None
         if facts.version != self._packages_of:
             self._packages, self._packages_of = _packages(client, self._node), facts.version
-        return replace(facts, packages=self._packages)
+        rights, zones = read_rights(client), read_zones(client)
+        self._step()
+        if rights == self.facts.rights:
+            rights = self.facts.rights  # the same object, so that plans compare it at once
+        return replace(facts, packages=self._packages, rights=rights, zones=zones)
 
     def _listed(
         self, client: Client, resources: Resources, odd: dict[str, str]

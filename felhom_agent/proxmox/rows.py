@@ -16,6 +16,7 @@ from typing import Any
 from felhom_agent.model import ActualGuest, Facts, Kind, RunState
 from felhom_agent.proxmox.hastatus import HaStatus
 from felhom_agent.proxmox.qmp import hung, is_paused
+from felhom_agent.proxmox.tokenrights import free_tags, registered_tags
 
 Row = Mapping[str, Any]
 
@@ -211,6 +212,8 @@ def facts_of(version: object, options: object) -> Facts:
         tuple(int(n) for n in numbers),
         case_sensitive_tags=_case_sensitive(options.get("tag-style")),
         max_workers=_max_workers(options.get("max_workers")),
+        registered_tags=registered_tags(options),
+        free_tags=free_tags(options),
     )
 
 

@@ -96,7 +96,7 @@ def _shake_hands(made: BoundedSocket, config: ProxmoxConfig) -> None:
             raise NoConnection(
                 f"is not trusted: its certificate has the fingerprint {_pairs(shown)}, the"
                 f" configured one is {_pairs(wanted)}; if it was renewed, and is the one that"
-                " `pvenode cert info` shows on the node, set fingerprint to it"
+                " `pvenode cert info` shows on the node: felhom-agent trust"
             )
 
 

@@ -24,6 +24,7 @@ from felhom_agent.planning.actions import Need, as_desired, describe
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.brake import Brake
+from felhom_agent.reconcile.bulk import BulkTasks
 from felhom_agent.reconcile.executor import Executor
 from felhom_agent.reconcile.gate import Gate, Proposal
 from felhom_agent.reconcile.holds import Holds
@@ -51,6 +52,7 @@ class Engine:
         holds: Holds,
         brake: Brake,
         quorum: Quorum,
+        bulk: BulkTasks,
         settings: ReconcileConfig,
         names: Names,
         clock: Callable[[], float] = time.monotonic,
@@ -71,6 +73,7 @@ class Engine:
             operations=operations,
             planner=planner,
             quorum=quorum,
+            bulk=bulk,
             executor=self._executor,
             recovery=Recovery(node, operations, names),
             names=names,

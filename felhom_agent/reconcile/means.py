@@ -13,6 +13,7 @@ from felhom_agent.errors import OutcomeUnknown, Unchanged
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Actual, DesiredGuest
 from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.bulk import BulkTasks
 from felhom_agent.reconcile.executor import Executor
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.quorum import Quorum
@@ -28,6 +29,7 @@ class Means:
     operations: Operations
     planner: Planner
     quorum: Quorum
+    bulk: BulkTasks
     executor: Executor
     recovery: Recovery
     names: Names

@@ -26,6 +26,8 @@ from felhom_agent.model import (
     SetConfig,
     Stop,
 )
+from felhom_agent.planning.granting import role_command
+from felhom_agent.planning.privileges import Required
 from felhom_agent.proxmox.answers import by_words, denied_by_task, is_held
 
 # Seconds until a guest is looked at again whose task goes on.
@@ -125,8 +127,8 @@ def _lock_in(text: str) -> str:
 def _how_to_grant(error: Denied) -> str:
     if not error.path:
         return error.text
-    privilege = error.privilege.split("|")[0]
+    need = Required(error.path, tuple(error.privilege.split("|")))
     return (
-        f"the token lacks {error.privilege} on {error.path}; to grant it, as root: "
-        f"pveum role modify FelhomAgent --append 1 --privs {privilege}"
+        f"the token lacks {' or '.join(need.any_of)} on {error.path}; to grant it, as root: "
+        f"{role_command(need)}"
     )

@@ -12,7 +12,8 @@ What it acts on:
 * what a pass saw counts as the first observation, if nothing was done to the guest since, and for a
   power action only while it is younger than `MAX_AGE`; a configuration write carries the digest
   of what was seen, so PVE itself refuses it if that is no longer true. What is done only while
-  the guest is stopped is never done by what a pass saw.
+  the guest is stopped is never done by what a pass saw;
+* what PVE denies the token is left out and reported; the rest is done (`denials`).
 
 Belongs to the guest's lane from the moment it runs.
 """
@@ -25,6 +26,7 @@ from dataclasses import dataclass, replace
 
 from felhom_agent.errors import (
     Changed,
+    Denied,
     FelhomError,
     Held,
     Interrupted,
@@ -55,6 +57,8 @@ from felhom_agent.planning.ordering import first_write
 from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.answers import by_words
 from felhom_agent.reconcile import outcomes
+from felhom_agent.reconcile.bulk import wants_power
+from felhom_agent.reconcile.denials import Denials
 from felhom_agent.reconcile.executor import NoEffect
 from felhom_agent.reconcile.gate import Proposal
 from felhom_agent.reconcile.means import Means
@@ -128,6 +132,7 @@ class Reconciliation:
         self.vmid = vmid
         self._number = number
         self._doing: Action | None = None
+        self._denials = Denials()
         self._means = means
         self._seen = seen
         self._granted = granted
@@ -183,29 +188,38 @@ class Reconciliation:
         self._may_be_cleaned_up = self._means.settle(self.vmid)
         seen = self._observed() if self._may_be_cleaned_up else self._at_first()
         restarted = False
-        for _ in range(_MAX_ROUNDS):
+        rounds = 0
+        while rounds < _MAX_ROUNDS + self._denials.tries:
+            rounds += 1
             if seen is None:
                 return self._withdrawn()
-            if not seen.plan.actions:
-                return Reconciled(seen.plan.outcome)
-            restart = seen.plan.begins_restart
-            if restart and (restarted or self._in_vain):
-                # Else it would be restarted over and over for what no restart mends.
-                return Reconciled(Refused(IN_VAIN), restart_in_vain=True)
-            if (need := need_of(seen.plan.actions)) > self._granted:
-                return Reconciled(Retry(0.0, "waits for its place"), wants=need)
-            if self._means.planner.others is None and any(map(changes_volume, seen.plan.actions)):
-                return Reconciled(Retry(_FIRST_PASS, "the other guests were not observed yet"))
-            plan = seen.plan
+            plan = self._denials.left(seen.plan)
+            if not plan.actions:
+                return Reconciled(plan.outcome)
+            if stands := self._stands(plan, restarted=restarted):
+                return stands
             try:
-                seen = self._act(seen)
+                seen = self._act(replace(seen, plan=plan))
             except (Stale, Changed):
                 seen = self._observed()
+            except Denied as error:
+                self._leave_out(error)
             except Held as error:
                 seen = self._start_unchanged(plan, error)
             else:
-                restarted |= restart
+                restarted |= plan.begins_restart
         raise NoEffect("somebody else keeps changing this guest")
+
+    def _stands(self, plan: GuestPlan, *, restarted: bool) -> Reconciled | None:
+        """Given a plan, return what stands in its way before anything is tried; None if nothing."""
+        if plan.begins_restart and (restarted or self._in_vain):
+            # Else it would be restarted over and over for what no restart mends.
+            return Reconciled(Refused(IN_VAIN), restart_in_vain=True)
+        if (need := need_of(plan.actions)) > self._granted:
+            return Reconciled(Retry(0.0, "waits for its place"), wants=need)
+        if self._means.planner.others is None and any(map(changes_volume, plan.actions)):
+            return Reconciled(Retry(_FIRST_PASS, "the other guests were not observed yet"))
+        return None
 
     def _at_first(self) -> Seen | None:
         """Return what the pass saw where that is good enough, else observe."""
@@ -246,6 +260,8 @@ class Reconciliation:
             quorum = means.quorum
             if why := quorum.why_no_restart() if action.restart else quorum.why_no_stop():
                 raise Held(f"{why}; would {proposal.would}")
+        if wants_power([action]) and not proposal.ends_restart and (why := means.bulk.why_not()):
+            raise Held(f"{why}; would {proposal.would}")
         if isinstance(action, Start):
             self._leave_to_clean_up(action)
         self._doing = action
@@ -273,6 +289,18 @@ class Reconciliation:
         if declared != seen.declared:
             plan = means.planner.plan(declared, actual)
         return Seen(declared, actual, plan, begun)
+
+    def _leave_out(self, error: Denied) -> None:
+        """Given what PVE denied, leave it out from now on. Raise that error if there is nothing
+        that could be done without it.
+        """
+        means, doing = self._means, self._doing
+        means.node.observer.note_denied()
+        # What is in flight was asked for; it is a look at it that was denied.
+        asked = bool(means.operations.in_flight(self.vmid))
+        if asked or doing is None or not self._denials.add(doing, error, means.node.observer.facts):
+            raise error
+        self._doing = None
 
     def _leave_to_clean_up(self, start: Start) -> None:
         """Give PVE the time to clean up after a stop of a VM. Raise Interrupted if that is cut

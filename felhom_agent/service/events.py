@@ -61,8 +61,8 @@ NOT_DONE: Final = Event(
     "3d9a6e5b8f2c47d1b0e4a7c61852fd90",
     "felhom-agent ended with an error (exit code 1 or 75)",
     "The line says why. Only one agent may run on a host: `systemctl status felhom-agent` tells "
-    "whether one does. A service is started again by systemd, five times in ten minutes; after "
-    "that `systemctl reset-failed felhom-agent` and `systemctl start felhom-agent`.",
+    "whether one does. A service is started again by systemd, every 10 s. After ten starts in a "
+    "minute: `systemctl reset-failed felhom-agent` and `systemctl start felhom-agent`.",
 )
 BROKEN: Final = Event(
     "agent-broken",

@@ -198,8 +198,8 @@ def test_a_vms_startup_needs_a_privilege_on_the_root(site: Site, felhom: Felhom)
     site.declare('[guest.100.config]\nstartup = "order=1"\n[guest.200.config]\nstartup = "1"\n')
     code, out, _ = felhom("check")
     assert code == 1
-    assert out.count("needs Sys.Modify on /") == 1
-    assert "/vms/100: startup of a VM needs Sys.Modify" in out
+    assert out.count("lacks Sys.Modify on /") == 1
+    assert "the token lacks Sys.Modify on /, for startup of 100 web (Sys.Modify is a strong" in out
 
 
 @pytest.mark.parametrize(

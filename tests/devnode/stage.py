@@ -16,6 +16,7 @@ from typing import Any
 
 from felhom_agent.devnode import DevNode, World
 from felhom_agent.devnode.world import ha
+from felhom_agent.devnode.world.access import AGENT_PRIVILEGES
 from tests.devnode.conftest import AGENT, NEWER, Caller, Clock, Reply
 
 AUDITOR, NOBODY, NOACL = "auditor@pve!tk", "nobody@pve!tk", "felhom-agent@pve!noacl"
@@ -26,9 +27,9 @@ EVERYTHING = (
     "VM.Config.Options", "VM.Config.Cloudinit", "Sys.Audit", "Sys.Modify", "Sys.Console",
     "SDN.Use", "Datastore.AllocateSpace", "Datastore.Audit",
 )  # fmt: skip
-PRIVILEGES: dict[str, dict[str, tuple[str, ...]] | None] = {
-    AGENT: None,
-    OPERATOR: None,
+PRIVILEGES: dict[str, dict[str, tuple[str, ...]]] = {
+    AGENT: {"/": AGENT_PRIVILEGES},
+    OPERATOR: {"/": AGENT_PRIVILEGES},
     AUDITOR: {"/": ("VM.Audit",)},
     NOBODY: {},
     NOACL: {},

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from felhom_agent.devnode import World
+from felhom_agent.devnode.world.access import AGENT_PRIVILEGES
 from tests.devnode.conftest import Caller
 
 VM, CT = "/nodes/pve1/qemu/100/config", "/nodes/pve1/lxc/200/config"
@@ -21,8 +24,14 @@ UUID = "11111111-2222-3333-4444-555555555555"
     ],
 )
 def test_a_token_may_not_replace_a_real_device(
-    world: World, call: Caller, key: str, present: str, new: str, words: str
+    world: World,
+    callers: Callable[..., Caller],
+    key: str,
+    present: str,
+    new: str,
+    words: str,
 ) -> None:
+    call = callers("map@pve!t", privileges={"/": (*AGENT_PRIVILEGES, "Mapping.Use")})
     world.edit(100, {key: present})
     reply = call("PUT", VM, {key: new})
     assert reply.status == 500

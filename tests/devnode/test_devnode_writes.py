@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from felhom_agent.devnode import Behaviour, DevNode, World
+from felhom_agent.devnode.world.access import AGENT_PRIVILEGES
 from tests.devnode.conftest import Caller, Clock, Reply
 
 VM, CT = "/nodes/pve1/qemu/100/config", "/nodes/pve1/lxc/200/config"
@@ -131,8 +132,9 @@ def test_a_waiting_password_is_masked_with_one_blank_more(world: World, call: Ca
 
 
 def test_a_card_on_a_bridge_needs_a_right_on_the_bridge(
-    call: Caller, callers: Callable[..., Caller]
+    callers: Callable[..., Caller],
 ) -> None:
+    call = callers(privileges={"/": AGENT_PRIVILEGES})
     words = "Permission check failed (/sdn/zones/localnetwork/vmbr0, SDN.Use)"
     reply = call("PUT", VM, {"net0": "virtio,bridge=vmbr0"})
     assert (reply.status, reply.reason) == (403, words)
@@ -274,12 +276,14 @@ def test_a_waiting_deletion_of_a_false_value_is_still_shown(world: World, call: 
     ],
 )
 def test_each_key_wants_its_own_right(
+    world: World,
     callers: Callable[..., Caller],
     path: str,
     params: dict[str, object],
     status: int,
     reason: str,
 ) -> None:
+    world.edit(200, {"unprivileged": 1})
     limited = callers("limited@pve!t", privileges={"/": ("VM.Config.Options", "VM.Config.Disk")})
     reply = limited("PUT", path, params)
     assert reply.status == status

@@ -29,7 +29,7 @@ def test_what_it_brings_is_where_an_administrator_looks(host: Host) -> None:
     machine = host.machine
     assert machine.shell("stat -c '%U:%G %a' /etc/felhom-agent/guests.d").split() == [
         "root:felhom-agent",
-        "750",
+        "2750",
     ]
     assert "/nologin" in machine.run("getent", "passwd", AGENT).stdout
     listed = machine.run("dpkg", "-L", AGENT).stdout
@@ -77,8 +77,29 @@ def test_a_removal_stops_it_and_keeps_what_it_knows(running: Host) -> None:
     running.machine.run("test", "-s", "/etc/felhom-agent/token")
 
 
-def test_a_purge_leaves_nothing(running: Host) -> None:
+def test_a_purge_keeps_the_guest_files_and_says_where(running: Host) -> None:
     machine = running.machine
+    guests = "/etc/felhom-agent/guests.d"
+    text = machine.shell(f"cat {guests}/guests.toml")
+    printed = machine.run("apt-get", "-q", "purge", AGENT)
+    assert f"the guest files stay in {guests}" in printed.stdout + printed.stderr
+    assert machine.shell("ls -A /etc/felhom-agent").split() == ["guests.d"]
+    assert machine.shell(f"cat {guests}/guests.toml") == text
+    assert machine.shell(f"stat -c '%U:%G %a' {guests}; find {guests} -not -group root") == (
+        "root:root 750\n"
+    )
+    machine.shell("apt-get -q install /mnt/deb/*.deb")
+    assert (
+        machine.shell(f"stat -c '%U:%G' {guests} {guests}/guests.toml").split()
+        == ["root:felhom-agent"] * 2
+    )
+    read = machine.run("runuser", "-u", AGENT, "--", "cat", f"{guests}/guests.toml")
+    assert read.stdout == text
+
+
+def test_a_purge_leaves_nothing_else(running: Host) -> None:
+    machine = running.machine
+    machine.shell("rm /etc/felhom-agent/guests.d/*")
     machine.shell(f"rm -r /etc/systemd/system/{AGENT}.service.d; systemctl daemon-reload")
     printed = machine.run("apt-get", "-q", "purge", AGENT)
     assert "warning" not in (printed.stdout + printed.stderr).lower()

@@ -79,7 +79,7 @@ THINGS: dict[str, tuple[Callable[[Path], None], str]] = {
     "100 MB": (make_sparse, "is not read: it has 100,000,000 bytes, 1,000,000 at most"),
     "dangling": (make_dangling, "cannot be read: No such file or directory"),
     "loop": (make_loop, "cannot be read: Too many levels of symbolic links"),
-    "unreadable": (make_unreadable, "cannot be read: Permission denied; give it the group"),
+    "unreadable": (make_unreadable, "cannot be read: Permission denied; as root: chgrp "),
 }
 
 

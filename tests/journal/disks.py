@@ -25,6 +25,10 @@ class WatchedDisk(Disk):
         self._hear("read")
         return super().read(path)
 
+    def make_directory(self, path: Path) -> None:
+        self._hear("make_directory")
+        super().make_directory(path)
+
     def create(self, path: Path) -> int:
         self._hear("create")
         return super().create(path)
@@ -44,6 +48,10 @@ class WatchedDisk(Disk):
     def rename(self, old: Path, new: Path) -> None:
         self._hear("rename")
         super().rename(old, new)
+
+    def remove(self, path: Path) -> None:
+        self._hear("remove")
+        super().remove(path)
 
     def sync_directory(self, path: Path) -> None:
         self._hear("sync_directory")

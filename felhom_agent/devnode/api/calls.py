@@ -6,14 +6,16 @@ and returns the data of the answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from felhom_agent.devnode.api import reads, tasklist
 from felhom_agent.devnode.api.tasklist import Page
-from felhom_agent.devnode.world import change, release, writing
+from felhom_agent.devnode.world import authorize, change, release, writing
 from felhom_agent.devnode.world import power as powering
 from felhom_agent.devnode.world.access import Caller
+from felhom_agent.devnode.world.bulk import DEFAULT_TIMEOUT, BulkOrder, start_all, stop_all
 from felhom_agent.devnode.world.guest import TASK_PREFIX, Guest, missing
 from felhom_agent.devnode.world.refusal import Died, Refusal, bad, died
 from felhom_agent.devnode.world.schema import Raw
@@ -121,7 +123,12 @@ def cluster_options(call: Call) -> object:
     if style.keep_order:
         tag_style["ordering"] = "config"
     options: dict[str, object] = {"keyboard": "en-us", "mac_prefix": "BC:24:11"}
-    options |= {"description": "", "allowed-tags": []}
+    datacenter = call.world.datacenter()
+    options |= {"description": "", "allowed-tags": sorted(datacenter.allowed)}
+    if datacenter.registered:
+        options["registered-tags"] = sorted(datacenter.registered)
+    if datacenter.user_allow != "free":
+        options["user-tag-access"] = {"user-allow": datacenter.user_allow}
     if call.world.max_workers is not None:
         # PVE: DataCenterConfig.pm has it as a number.
         options["max_workers"] = call.world.max_workers
@@ -191,6 +198,15 @@ def current(call: Call) -> object:
     return reads.current(call.guest(), world.events.moment, world.manager.disarmed)
 
 
+def vnets(call: Call) -> object:
+    """GET /cluster/sdn/vnets: those that the caller may see."""
+    return [
+        {"vnet": vnet, "zone": zone, "type": "vnet"}
+        for vnet, zone in sorted(call.world.zones.items())
+        if call.caller.may(f"/sdn/zones/{zone}/{vnet}", "SDN.Audit", "SDN.Allocate")
+    ]
+
+
 def write_config(call: Call) -> object:
     """PUT config, which is synchronous, and POST config, which is a task."""
     world = call.world
@@ -203,7 +219,10 @@ def write_config(call: Call) -> object:
         version=call.world.version,
         newer=call.world.newer_parts | change.unknown_parts(call.kind, stored),
     )
-    change.authorize(wanted, call.caller, call.vmid, stored)
+    asked = authorize.Asked(wanted, call.caller, call.vmid, stored, world.datacenter())
+    authorize.first_round(asked)
+    if call.kind == "lxc":
+        authorize.second_round(asked)
     guest = call.guest()
     forks_first = release.forks_first(world.version)
     if forks_first and guest.kind == "qemu":
@@ -212,28 +231,29 @@ def write_config(call: Call) -> object:
         writing.refuse_held(guest)
         writing.refuse_first(guest, wanted)
     if call.method == "POST":
-        return _write_by_task(call, guest, wanted)
-    _write(call, guest, wanted)
+        return _write_by_task(call, guest, asked)
+    _write(call, guest, asked)
     writing.refuse_late(guest, world.bridges)
     return None
 
 
-def _write(call: Call, guest: Guest, wanted: change.ConfigWrite) -> None:
-    world, caller = call.world, call.caller
-    if not world.quorate and writing.writes(guest, wanted):
+def _write(call: Call, guest: Guest, asked: authorize.Asked) -> None:
+    world = call.world
+    if not world.quorate and writing.writes(guest, asked.change):
         raise died(writing.read_only(guest))
 
-    def may(key: str, value: str) -> None:
-        change.authorize_turn(key, value, caller, guest.vmid)
+    def may(key: str, value: str | None) -> None:
+        authorize.turn(asked, key, value)
 
     def may_free(volume: str) -> None:
-        caller.need(f"/storage/{volume.partition(':')[0]}", "Datastore.AllocateSpace")
+        asked.caller.need(f"/storage/{volume.partition(':')[0]}", "Datastore.AllocateSpace")
 
     tools = writing.Tools(world.tag_style, world.mac, world.volumes(), may, may_free)
-    writing.apply(guest, wanted, tools)
+    writing.apply(guest, asked.change, tools)
 
 
-def _write_by_task(call: Call, guest: Guest, wanted: change.ConfigWrite) -> object:
+def _write_by_task(call: Call, guest: Guest, asked: authorize.Asked) -> object:
+    wanted = asked.change
     world = call.world
     in_time = wanted.delay is not None and guest.behaviour.config_seconds <= wanted.delay
     seconds = 0.0 if in_time else guest.behaviour.config_seconds
@@ -247,9 +267,10 @@ def _write_by_task(call: Call, guest: Guest, wanted: change.ConfigWrite) -> obje
         task.log.append(wanted.log_line(guest.vmid))
         yield seconds
         if guest.behaviour.config_error:
-            _or_die(lambda: _write(call, guest, wanted.only(guest.behaviour.config_written)))
+            part = wanted.only(guest.behaviour.config_written)
+            _or_die(lambda: _write(call, guest, replace(asked, change=part)))
             raise Died(guest.behaviour.config_error)
-        _or_die(lambda: _write(call, guest, wanted))
+        _or_die(lambda: _write(call, guest, asked))
 
     task = world.tasks.start("qmconfig", guest.vmid, call.caller.name, work)
     if not in_time or task.exitstatus is None:
@@ -287,6 +308,24 @@ def power(call: Call) -> object:
         return powering.work(world, verb, order, task)
 
     return world.tasks.start(kind, call.vmid, call.caller.name, work).upid
+
+
+def bulk(call: Call) -> object:
+    """POST /nodes/N/startall, stopall: a task about no guest. recorded: 170-bulk."""
+    world, params = call.world, call.params
+    vmids = frozenset(int(v) for v in re.split(r"[,; ]+", params.get("vms", "")) if v)
+    for path in [f"/vms/{vmid}" for vmid in sorted(vmids)] or ["/"]:
+        call.caller.need(path, "VM.PowerMgmt")
+    starts = call.place["verb"] == "startall"
+    order = BulkOrder(
+        call.caller.name,
+        vmids,
+        force=params.get("force", "0") == "1" if starts else params.get("force-stop", "1") == "1",
+        timeout=float(params.get("timeout", DEFAULT_TIMEOUT)),
+    )
+    steps = start_all if starts else stop_all
+    name = order.user
+    return world.tasks.start(call.place["verb"], "", name, lambda t: steps(world, order, t)).upid
 
 
 def _declared(call: Call, guest: Guest, patience: float) -> str:

@@ -129,6 +129,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/cluster/status", calls.cluster_status, ("/", ("Sys.Audit",))),
     _route("GET", "/cluster/ha/status/current", calls.ha_status, ("/", ("Sys.Audit",))),
     _route("GET", "/cluster/options", calls.cluster_options),
+    _route("GET", "/cluster/sdn/vnets", calls.vnets),
     _route("GET", "/cluster/tasks", calls.cluster_tasks),
     _route(
         "GET",
@@ -183,6 +184,21 @@ ROUTES: tuple[Route, ...] = (
     ),
     _guest_route("lxc", "shutdown", timeout=_NUMBER, forceStop=schema.boolean),
     _guest_route("(?:qemu|lxc)", "reboot", timeout=_NUMBER),
+    _route(
+        "POST",
+        "/nodes/(?P<node>[^/]+)/(?P<verb>startall)",
+        calls.bulk,
+        vms=schema.vmids,
+        force=schema.boolean,
+    ),
+    _route(
+        "POST",
+        "/nodes/(?P<node>[^/]+)/(?P<verb>stopall)",
+        calls.bulk,
+        vms=schema.vmids,
+        timeout=_NUMBER,
+        force_stop=schema.boolean,
+    ),
     _route(
         "GET",
         "/nodes/(?P<node>[^/]+)/tasks",

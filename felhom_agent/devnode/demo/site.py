@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from felhom_agent.devnode.demo.world import TOKEN
@@ -27,8 +28,15 @@ socket = "{directory}/control.sock"
 """
 
 
-def write_site(node: DevNode, directory: Path) -> Path:
-    """Given a node, write its CA, a new token and an agent.toml; return the agent.toml's path."""
+def write_site(
+    node: DevNode,
+    directory: Path,
+    extra: str = "",
+    write: Callable[[Path, str], object] = Path.write_text,
+) -> Path:
+    """Given a node, write its CA, a new token and an agent.toml, which ends with `extra`; return
+    the agent.toml's path. `write` writes what a person may edit.
+    """
     directory = directory.resolve()
     for needed in (directory, directory / "guests.d", directory / "journal"):
         needed.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -38,9 +46,8 @@ def write_site(node: DevNode, directory: Path) -> Path:
     token_file.chmod(0o600)
     token_file.write_text(node.world.token(TOKEN) + "\n")
     agent_toml = directory / "agent.toml"
-    agent_toml.write_text(
-        _AGENT_TOML.format(
-            endpoint=node.endpoint, node=node.world.node, token=TOKEN, directory=directory
-        )
+    text = _AGENT_TOML.format(
+        endpoint=node.endpoint, node=node.world.node, token=TOKEN, directory=directory
     )
+    write(agent_toml, text + extra)
     return agent_toml

@@ -28,6 +28,12 @@ AGENT_PRIVILEGES = (
     "Sys.Audit",
 )
 
+README_PRIVILEGES: Mapping[str, tuple[str, ...]] = {
+    "/": AGENT_PRIVILEGES,
+    "/sdn/zones/localnetwork": ("SDN.Use",),
+}
+"""What the README's first steps give to a token."""
+
 # The paths PVE always shows, besides those of the access list. FACTS 12.5
 _FIXED_PATHS = (
     "/", "/vms", "/nodes", "/storage", "/pool", "/access", "/access/groups", "/sdn",
@@ -73,8 +79,8 @@ class Tokens:
     def create(
         self, name: str, privileges: Mapping[str, Iterable[str]] | None, secret: str = ""
     ) -> str:
-        """Given a token's name and privileges (None: those of the agent), return its secret."""
-        given = {"/": AGENT_PRIVILEGES} if privileges is None else privileges
+        """Given a token's name and privileges (None: the README's), return its secret."""
+        given = README_PRIVILEGES if privileges is None else privileges
         secret = secret or str(uuid.uuid4())
         self._known[name] = (secret, Caller(name, {p: tuple(v) for p, v in given.items()}))
         return secret

@@ -1,7 +1,7 @@
 """A write of a guest's configuration: what it asks for, and what PVE refuses before it looks.
 
-The order of the refusals is PVE's: parameters (400), then privileges (403, and 500 where only
-root may), and only then the guest's own state. recorded: 20-writes-qemu, 20-writes-lxc, 95-access.
+The order of the refusals is PVE's: parameters (400), then privileges (`authorize`), and only then
+the guest's own state. recorded: 20-writes-qemu, 20-writes-lxc, 95-access.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from felhom_agent.devnode.world import schema
-from felhom_agent.devnode.world.access import Caller
 from felhom_agent.devnode.world.conf import RAW
-from felhom_agent.devnode.world.readback import DISK, split, split_drive
-from felhom_agent.devnode.world.refusal import Refusal, bad, denied, died
+from felhom_agent.devnode.world.readback import DISK
+from felhom_agent.devnode.world.refusal import bad, died
 from felhom_agent.devnode.world.schema import Check, Raw
-from felhom_agent.options import Invalid, PropertyString, beyond_token, lookup, never_settles
+from felhom_agent.options import Invalid, PropertyString, lookup, never_settles
 from felhom_agent.options.since import Since, numbers
 
 _CONTROL: Mapping[str, Mapping[str, Check]] = {
@@ -37,12 +36,6 @@ _READ_ONLY = frozenset({"meta", "digest", "parent", "snaptime", "vmstate"})
 
 # PVE: pve-container LXC/Config.pm; recorded: 20-writes-lxc/021, 028.
 _REQUIRED_LXC = frozenset({"memory", "rootfs"})
-_OLD_COUNTS = re.compile(r"(?:usb|hostpci|serial)\d+")
-
-# PVE: qemu-server API2/Qemu.pm check_vm_modify_config_perm passes over them.
-_LATE = re.compile(
-    r"(?:ide|sata|scsi|virtio|efidisk|tpmstate|unused|serial|usb|hostpci|virtiofs)\d+|tags"
-)
 
 
 @dataclass(frozen=True)
@@ -225,98 +218,3 @@ def _refuse_both(change: ConfigWrite, words: Iterable[str], verb: str) -> None:
             raise bad({verb: f"unknown option '{key}'"})
         if change.kind == "lxc" and verb == "delete" and key in _REQUIRED_LXC:
             raise died(f"unable to delete required option '{key}'")
-
-
-def authorize(change: ConfigWrite, caller: Caller, vmid: int, present: Mapping[str, str]) -> None:
-    """Raise `Refusal` (403, or 500 where only root may) unless the caller may do all of it, as far
-    as PVE looks at once; what it looks at as a VM's key has its turn is `authorize_turn`'s.
-
-    `present` is the guest's configuration, empty if there is no such guest.
-    """
-    reverts = change.reverts if change.kind == "lxc" else ()
-    for key in (*change.deletes, *reverts):
-        if not _is_late(change.kind, key):
-            _may_touch(change.kind, key, present.get(key, ""), caller, vmid)
-    for key, value in change.sets.items():
-        if not _is_late(change.kind, key):
-            _may_touch(change.kind, key, value, caller, vmid)
-    for key, value in change.sets.items():
-        _may_use(change, key, value, caller, vmid, present.get(key, ""))
-
-
-def _is_late(kind: str, key: str) -> bool:
-    return kind == "qemu" and _LATE.fullmatch(key) is not None
-
-
-def authorize_turn(key: str, value: str, caller: Caller, vmid: int) -> None:
-    """Given a VM's key that has its turn and a value that it has or gets, raise `Refusal` (403, or
-    500 where only root may) unless the caller may have it. recorded: calls-9.2/200b.
-    """
-    # PVE: qemu-server API2/Qemu.pm: the device that goes is judged like the one that comes
-    if _is_late("qemu", key):
-        _may_touch("qemu", key, value, caller, vmid)
-
-
-def _may_touch(kind: str, key: str, value: str, caller: Caller, vmid: int) -> None:
-    option = lookup(kind, key)
-    if option is None:
-        return
-    if option.read_only:
-        raise died(f"unable to modify read-only option: '{key}'")  # recorded: 11-lxc-roundtrip/141
-    volume, parts = split_drive(value)
-    if DISK.fullmatch(key) and volume == "cdrom":
-        caller.need("/", "Sys.Console")
-    elif option.family != "features" and (words := beyond_token(option, key, value)):
-        raise died(words) if kind == "qemu" else _only_root(words)
-    if option.family in ("usb", "hostpci"):
-        _names_a_device(value)
-    if kind == "qemu" and DISK.fullmatch(key) and parts.get("media") == "cdrom":
-        caller.need(f"/vms/{vmid}", "VM.Config.CDROM")
-    elif option.privileges:
-        caller.need(f"/vms/{vmid}", *option.privileges)
-    if kind == "qemu" and key == "startup":
-        caller.need("/", "Sys.Modify")  # recorded: 10-qemu-roundtrip/125-136
-
-
-def _names_a_device(value: str) -> None:
-    parts = split(value)
-    if not {"host", "mapping", ""} & set(parts):
-        raise died("either 'host' or 'mapping' must be set.")
-
-
-def _only_root(words: str) -> Refusal:
-    return denied(f"Permission check failed ({words})")
-
-
-def _may_use(
-    change: ConfigWrite, key: str, value: str, caller: Caller, vmid: int, present: str
-) -> None:
-    if re.fullmatch(r"net\d+", key):
-        bridge = split(value).get("bridge", "")
-        if bridge and split(present).get("bridge") != bridge:
-            caller.need(f"/sdn/zones/localnetwork/{bridge}", "SDN.Use")
-    if change.kind == "lxc" and key == "features":
-        _may_change_features(_changed(value, present), caller, vmid)
-    if DISK.fullmatch(key):
-        _may_allocate(split_drive(value)[0], caller)
-
-
-def _may_change_features(changed: set[str], caller: Caller, vmid: int) -> None:
-    # recorded: 11-lxc-roundtrip/124-129
-    if changed - {"nesting"}:
-        raise _only_root("changing feature flags (except nesting) is only allowed for root@pam")
-    if changed:
-        caller.need(f"/vms/{vmid}", "VM.Allocate")
-
-
-def _changed(value: str, before: str) -> set[str]:
-    new, old = split(value), split(before)
-    return {key for key in {*new, *old} - {""} if new.get(key) != old.get(key)}
-
-
-def _may_allocate(volume: str, caller: Caller) -> None:
-    storage, _, name = volume.partition(":")
-    if re.fullmatch(r"\d+(\.\d+)?", name):
-        caller.need(f"/storage/{storage}", "Datastore.AllocateSpace")
-    elif name.startswith("iso/"):
-        caller.need(f"/storage/{storage}", "Datastore.AllocateSpace", "Datastore.Audit")

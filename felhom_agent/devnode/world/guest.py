@@ -79,6 +79,11 @@ class Guest:
         return f"{NOUN[self.kind]} is locked ({self.lock})"
 
     @property
+    def onboot(self) -> bool:
+        """Whether it is started with the node."""
+        return self.conf.values.get("onboot", "0") == "1"
+
+    @property
     def template(self) -> bool:
         """Whether it is a template, which never runs."""
         return self.conf.values.get("template", "0") == "1"

@@ -118,8 +118,10 @@ class TaskBook:
         self._numbers = count()
         self.hidden_looks = 0
 
-    def start(self, kind: str, vmid: int, user: str, work: Callable[[Task], Steps]) -> Task:
-        """Given what a task shall do, start it and return it; it may have ended already."""
+    def start(self, kind: str, vmid: int | str, user: str, work: Callable[[Task], Steps]) -> Task:
+        """Given what a task shall do, start it and return it; it may have ended already. `vmid` is
+        the guest that it is about; empty: none.
+        """
         moment = self._agenda.moment
         task = Task(
             node=self._node,

@@ -25,8 +25,8 @@ from felhom_agent.devnode.world.unwritable import unwritable
 from felhom_agent.devnode.world.volumes import allocated, drop_used, owner, refuse_missing, unuse
 from felhom_agent.options import lookup, never_settles
 
-May = Callable[[str, str], None]
-"""Raise `Refusal` unless the caller may have that value in that key; asked as its turn comes."""
+May = Callable[[str, str | None], None]
+"""Raise `Refusal` unless the caller may write that value (None: it goes), as a key has its turn."""
 
 NEWEST_MACHINE = "pc-i440fx-10.1"
 """The newest machine of the version of QEMU that the recorded guests were made with."""
@@ -79,7 +79,7 @@ class Update:
         if present is None:
             return
         self.modified.add(key)
-        self.may(key, present)
+        self.may(key, None)
         if _UNUSED.fullmatch(key):
             self._protected(f"can't remove unused disk '{split_drive(present)[0]}'")
             self._free(present)
@@ -109,8 +109,6 @@ class Update:
         if conf.pending.get(key) == value:
             return
         self.modified.add(key)
-        if key in conf.values:
-            self.may(key, conf.values[key])
         self.may(key, value)
         if words := unwritable("qemu", key, value):
             raise died(words)

@@ -9,6 +9,7 @@ world may be used from any thread. It is never held while a request or an answer
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,9 @@ from typing import Any
 
 from felhom_agent.devnode.world import release
 from felhom_agent.devnode.world.access import Tokens
+from felhom_agent.devnode.world.authorize import Datacenter, allowed_tags
 from felhom_agent.devnode.world.broadcast import Broadcasts
+from felhom_agent.devnode.world.bulk import BulkOrder, start_all, stop_all
 from felhom_agent.devnode.world.conf import Conf, Json
 from felhom_agent.devnode.world.guest import (
     NOUN,
@@ -43,9 +46,11 @@ class World(Mishaps):
     `tag_style` is the text of datacenter.cfg's tag-style, `max_workers` its setting of that name
     (None: it has none). `bridges` are those the node has,
     `peers` the other nodes it knows, none of which answers, `offline` those of them that are off.
-    `version` is the one of PVE that it answers as, "9.1" or "9.2"; `newer_parts` are parts of property strings that it takes and that the table
-    of options does not know. /cluster/resources is up to `resources_lag` seconds late; PVE's up to
+    `version` is the one of PVE that it answers as, "9.1" or "9.2"; `newer_parts` are parts of
+    property strings that it takes and that the table of options does not know. /cluster/resources is up to `resources_lag` seconds late; PVE's up to
     12. The list of tasks tells an end up to `tasks_lag` seconds late; PVE's up to 0.1.
+    `zones` has the zone of each virtual network, `user_allow`, `user_allow_list` and
+    `registered_tags` are datacenter.cfg's rules on tags.
     """
 
     def __init__(
@@ -72,6 +77,10 @@ class World(Mishaps):
             keep_order="ordering=config" in tag_style,
         )
         self.max_workers: int | None = None
+        self.zones: dict[str, str] = {}
+        self.user_allow = "free"
+        self.user_allow_list: frozenset[str] = frozenset()
+        self.registered_tags: frozenset[str] = frozenset()
         self.guard = threading.RLock()
         self.events = EventQueue(now())
         self.tasks = TaskBook(node, self.events, tasks_lag)
@@ -114,6 +123,20 @@ class World(Mishaps):
     def volumes(self) -> dict[str, str]:
         """Return the sizes of the volumes of all guests. The caller holds `guard`."""
         return {name: size for guest in self.guests.values() for name, size in guest.sizes.items()}
+
+    def datacenter(self) -> Datacenter:
+        """Return what of the datacenter decides who may change what."""
+        tags = (str(g.conf.values.get("tags", "")) for g in self.guests.values())
+        existing = frozenset(tag for text in tags for tag in re.split("[,; ]+", text) if tag)
+        return Datacenter(
+            version=self.version,
+            zones=dict(self.zones),
+            user_allow=self.user_allow,
+            allowed=allowed_tags(
+                self.user_allow, self.user_allow_list, existing, self.registered_tags
+            ),
+            registered=self.registered_tags,
+        )
 
     def catch_up(self) -> None:
         """Let everything happen that is due by now. The caller holds `guard`."""
@@ -188,6 +211,16 @@ class World(Mishaps):
         """Let a person (root@pam) stop a guest; it is off at once."""
         self._by_hand("stop", vmid, Guest.stopped)
 
+    def bulk(self, verb: str, user: str = ROOT) -> None:
+        """Let the node "startall" or "stopall" its guests, as it does when it is booted or shut
+        down; the task goes on for as long as its guests take.
+        """
+        with self.guard:
+            self.catch_up()
+            steps = start_all if verb == "startall" else stop_all
+            order = BulkOrder(user, force=verb == "stopall")
+            self.tasks.start(verb, "", user, lambda task: steps(self, order, task))
+
     def suspend(self, vmid: int) -> None:
         """Let a person pause a guest: it is still `running`, its QEMU says `paused`."""
         self._by_hand("pause", vmid, _pause)
@@ -254,6 +287,10 @@ class World(Mishaps):
         guest = self.guests.get(vmid)
         found = guest is not None and guest.kind == kind and guest.node == self.node
         return guest if found else None
+
+    def all_here(self) -> list[Guest]:
+        """Return this node's guests."""
+        return [guest for guest in self.guests.values() if guest.node == self.node]
 
     def changed(self, guest: Guest) -> None:
         """Hear that a guest was started or stopped."""

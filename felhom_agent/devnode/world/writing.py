@@ -27,7 +27,7 @@ _DIGEST_TEXT = {
 }
 
 
-def _anything(key: str, value: str) -> None:
+def _anything(key: str, value: str | None) -> None:
     del key, value
 
 

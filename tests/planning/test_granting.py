@@ -1,0 +1,76 @@
+"""The commands that grant what is lacking, and nothing more."""
+
+from __future__ import annotations
+
+import pytest
+
+from felhom_agent.model import Facts
+from felhom_agent.planning.granting import commands, role_command
+from felhom_agent.planning.privileges import Required, required
+
+TOKEN = "felhom-agent@pve!agent"
+
+
+def need(path: str, *any_of: str) -> Required:
+    return Required(path, any_of)
+
+
+def test_user_and_token_both_get_the_role_on_the_very_path() -> None:
+    role, user, token = commands([need("/sdn/zones/localnetwork/vmbr0/7", "SDN.Use")], TOKEN)
+    name, acl = "FelhomAgentSDN", "pveum acl modify /sdn/zones/localnetwork/vmbr0/7"
+    assert role == (
+        f"pveum role add {name} --privs SDN.Use || "
+        f"pveum role modify {name} --append 1 --privs SDN.Use"
+    )
+    assert user == f"{acl} --users felhom-agent@pve --roles {name}"
+    assert token == f"{acl} --tokens 'felhom-agent@pve!agent' --roles {name}"
+
+
+def test_roots_own_token_needs_no_line_for_its_user() -> None:
+    lines = commands([need("/vms/101", "VM.Config.CPU")], "root@pam!agent")
+    assert [line.split()[1] for line in lines] == ["role", "acl"]
+    assert lines[1] == "pveum acl modify /vms/101 --tokens 'root@pam!agent' --roles FelhomAgent"
+
+
+def test_privileges_of_one_path_share_one_role_line() -> None:
+    lines = commands([need("/vms/1", "VM.Audit"), need("/vms/1", "VM.PowerMgmt")], TOKEN)
+    assert lines[0] == "pveum role modify FelhomAgent --append 1 --privs VM.Audit,VM.PowerMgmt"
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "privilege", "role"),
+    [
+        ("/vms/101", "VM.Config.Memory", "FelhomAgent"),
+        ("/vms/101", "VM.Allocate", "FelhomAgentNesting"),
+        ("/storage/local", "Datastore.Audit", "FelhomAgentStorage"),
+        ("/mapping/usb/x", "Mapping.Use", "FelhomAgentMapping"),
+        ("/", "Sys.Modify", "FelhomAgentHost"),
+        ("/", "Sys.Audit", "FelhomAgent"),
+        ("/nodes/pve1", "Sys.Audit", "FelhomAgent"),
+    ],
+)
+def test_each_kind_of_path_has_a_role_of_its_own(path: str, privilege: str, role: str) -> None:
+    assert f" {role} --" in role_command(need(path, privilege))
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "granted"),
+    [
+        ("qemu", "memory", "1024", "VM.Config.Memory"),
+        ("qemu", "nameserver", "192.0.2.1", "VM.Config.Cloudinit"),
+        ("qemu", "ide2", "none,media=cdrom", "VM.Config.CDROM"),
+        ("qemu", "freeze", "1", "VM.PowerMgmt"),
+        ("lxc", "hostname", "a", "VM.Config.Network"),
+    ],
+)
+def test_the_options_own_privilege_is_granted_and_not_another_that_would_do(
+    kind: str, key: str, value: str, granted: str
+) -> None:
+    needs = required(kind, key, value, "", 101, Facts())
+    assert granted in ",".join(line for line in commands(needs, TOKEN) if "role" in line)
+
+
+def test_a_path_cannot_add_a_command() -> None:
+    lines = commands([need("/storage/a;reboot", "Datastore.Audit")], TOKEN)
+    assert "'/storage/a;reboot'" in lines[1]

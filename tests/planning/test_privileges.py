@@ -1,0 +1,353 @@
+"""What a change needs, beside what PVE was recorded to say to tokens that had some of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from felhom_agent.model import (
+    ABSENT,
+    Actual,
+    ActualGuest,
+    DesiredGuest,
+    Facts,
+    Kind,
+    Mode,
+    RestartPolicy,
+    Rights,
+    RunState,
+)
+from felhom_agent.options import keys, lookup
+from felhom_agent.planning.plan import plan_guest
+from felhom_agent.planning.privilegerules import RULES
+from felhom_agent.planning.privileges import Required, lacking, required, told
+
+RECORDED = [
+    json.loads(line)
+    for line in (Path(__file__).parent.parent / "data" / "rights.jsonl").read_text().splitlines()
+]
+PVE = Facts(version=(9, 2))
+
+
+def holding(**held: tuple[str, ...] | list[str]) -> Facts:
+    paths = {path: MappingProxyType(dict.fromkeys(names, True)) for path, names in held.items()}
+    return Facts(version=(9, 2), rights=Rights(MappingProxyType(paths)))
+
+
+def texts(needs: tuple[Required, ...]) -> list[str]:
+    return [str(need) for need in needs]
+
+
+def needs_of(line: Mapping[str, Any], facts: Facts) -> tuple[Required, ...]:
+    present = line["present"]
+    changes = [*line["sets"].items(), *((key, ABSENT) for key in line["deletes"])]
+    found: tuple[Required, ...] = ()
+    for key, after in changes:
+        found += required("qemu", key, after, present.get(key, ABSENT), 102, facts)
+    return found
+
+
+@pytest.mark.parametrize("line", RECORDED, ids=lambda line: line["case"])
+def test_what_pve_denied_is_what_is_said_to_be_lacking(line: dict[str, Any]) -> None:
+    facts = holding(**{"/": line["held"]})
+    lacks = lacking(needs_of(line, facts), facts)
+    if line["status"] == 403:
+        path, _, privileges = line["reason"].partition("(")[2].rstrip(")").partition(", ")
+        found = {(need.path, privilege) for need in lacks for privilege in need.any_of}
+        assert {(path, privilege) for privilege in privileges.split("|")} <= found
+    else:  # taken, or refused for another reason than a right
+        assert lacks == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "after", "before", "needs"),
+    [
+        ("qemu", "memory", "2048", "1024", ["VM.Config.Memory on /vms/101"]),
+        ("qemu", "memory", ABSENT, "1024", ["VM.Config.Memory on /vms/101"]),
+        ("qemu", "agent", "1", ABSENT, ["VM.Config.Options on /vms/101"]),
+        ("qemu", "nameserver", "1.1.1.1", ABSENT, ["VM.Config.Cloudinit on /vms/101"]),
+        ("lxc", "nameserver", "1.1.1.1", ABSENT, ["VM.Config.Network on /vms/101"]),
+        ("lxc", "hostname", "a", "b", ["VM.Config.Network on /vms/101"]),
+        ("lxc", "startup", "order=1", ABSENT, ["VM.Config.Options on /vms/101"]),
+        (
+            "qemu",
+            "startup",
+            ABSENT,
+            "order=1",
+            ["VM.Config.Options on /vms/101", "Sys.Modify on /"],
+        ),
+        (
+            "qemu",
+            "freeze",
+            "1",
+            ABSENT,
+            ["VM.Config.Options on /vms/101", "VM.PowerMgmt on /vms/101"],
+        ),
+        (
+            "qemu",
+            "net0",
+            "virtio=BC:24:11:00:00:01,bridge=vmbr1,tag=7",
+            "virtio=BC:24:11:00:00:01,bridge=vmbr0",
+            [
+                "VM.Config.Network on /vms/101",
+                "SDN.Use on /sdn/zones/localnetwork/vmbr0",
+                "SDN.Use on /sdn/zones/localnetwork/vmbr1/7",
+            ],
+        ),
+        (
+            "qemu",
+            "net1",
+            "virtio,bridge=vmbr1,trunks=2;5-6",
+            ABSENT,
+            [
+                "VM.Config.Network on /vms/101",
+                "SDN.Use on /sdn/zones/localnetwork/vmbr1/2",
+                "SDN.Use on /sdn/zones/localnetwork/vmbr1/5",
+                "SDN.Use on /sdn/zones/localnetwork/vmbr1/6",
+            ],
+        ),
+        ("qemu", "net0", "virtio", ABSENT, ["VM.Config.Network on /vms/101"]),
+        (
+            "lxc",
+            "net0",
+            "name=eth0,bridge=vmbr0",
+            "name=eth0,bridge=vmbr0,tag=3",
+            [
+                "VM.Config.Network on /vms/101",
+                "SDN.Use on /sdn/zones/localnetwork/vmbr0",
+                "SDN.Use on /sdn/zones/localnetwork/vmbr0/3",
+            ],
+        ),
+        # PVE ends its check there
+        ("lxc", "net0", "name=eth0,bridge=vmbr0", "name=eth0", ["VM.Config.Network on /vms/101"]),
+        (
+            "qemu",
+            "usb0",
+            "mapping=new",
+            "mapping=old",
+            [
+                "VM.Config.HWType on /vms/101",
+                "Mapping.Use on /mapping/usb/old",
+                "Mapping.Use on /mapping/usb/new",
+            ],
+        ),
+        ("qemu", "usb0", "spice", ABSENT, ["VM.Config.HWType on /vms/101"]),
+        (
+            "qemu",
+            "hostpci3",
+            ABSENT,
+            "mapping=gpu,pcie=1",
+            ["VM.Config.HWType on /vms/101", "Mapping.Use on /mapping/pci/gpu"],
+        ),
+        (
+            "qemu",
+            "virtiofs0",
+            "share,cache=auto",
+            ABSENT,
+            ["VM.Config.Disk on /vms/101", "Mapping.Use on /mapping/dir/share"],
+        ),
+        (
+            "qemu",
+            "rng0",
+            "source=/dev/urandom",
+            "source=/dev/hwrng",
+            ["VM.Config.HWType on /vms/101", "Mapping.Use on /mapping/hwrng"],
+        ),
+        (
+            "qemu",
+            "cpu",
+            "custom-big,flags=+aes",
+            "host",
+            ["VM.Config.CPU on /vms/101", "Mapping.Use on /mapping/cpu/big"],
+        ),
+        ("qemu", "cpu", "custom-big,flags=+aes", "custom-big", ["VM.Config.CPU on /vms/101"]),
+        (
+            "qemu",
+            "ide2",
+            "store:iso/debian.iso,media=cdrom",
+            "none,media=cdrom",
+            ["VM.Config.CDROM on /vms/101", "Datastore.Audit on /storage/store"],
+        ),
+        (
+            "qemu",
+            "ide2",
+            "none,media=cdrom",
+            "local:101/vm-101-disk-0.raw",
+            ["VM.Config.Disk on /vms/101", "VM.Config.CDROM on /vms/101"],
+        ),
+        (
+            "qemu",
+            "ide0",
+            "local:101/vm-101-cloudinit.qcow2,media=cdrom",
+            ABSENT,
+            ["VM.Config.CDROM on /vms/101", "VM.Config.Cloudinit on /vms/101"],
+        ),
+        (
+            "qemu",
+            "scsi1",
+            "lvm:vm-102-disk-0",
+            ABSENT,
+            [
+                "VM.Config.Disk on /vms/101",
+                "Datastore.Audit on /storage/lvm",
+                "VM.Config.Disk on /vms/102",
+            ],
+        ),
+        (
+            "qemu",
+            "vmstatestorage",
+            "fast",
+            "slow",
+            ["VM.Config.Disk on /vms/101", "Datastore.AllocateSpace on /storage/fast"],
+        ),
+        ("qemu", "vmstatestorage", ABSENT, "slow", ["VM.Config.Disk on /vms/101"]),
+        (
+            "lxc",
+            "features",
+            "nesting=1",
+            ABSENT,
+            ["VM.Config.Options on /vms/101", "VM.Allocate on /vms/101"],
+        ),
+        ("lxc", "features", "nesting=1", "nesting=1", ["VM.Config.Options on /vms/101"]),
+        ("lxc", "mp0", "local:101/a.raw,mp=/a", ABSENT, ["VM.Config.Disk on /vms/101"]),
+        ("lxc", "nosuch", "1", ABSENT, []),
+    ],
+)
+def test_a_change_needs_what_its_new_and_its_old_value_need(
+    kind: str, key: str, after: Any, before: Any, needs: list[str]
+) -> None:
+    assert texts(required(kind, key, after, before, 101, PVE)) == needs
+
+
+def test_a_custom_model_takes_no_right_of_its_own_before_the_version_that_asks_for_it() -> None:
+    old = Facts(version=(9, 1), packages=MappingProxyType({"qemu-server": "9.1.6"}))
+    assert texts(required("qemu", "cpu", "custom-big", "host", 101, old)) == [
+        "VM.Config.CPU on /vms/101"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "after", "guarded"),
+    [
+        (Facts(), "a;new", False),
+        (Facts(registered_tags=frozenset({"prod"})), "a;b;prod", True),
+        (Facts(registered_tags=frozenset({"prod"})), "a;b;new", False),
+        (Facts(registered_tags=frozenset({"b"})), "a", True),  # it goes
+        (Facts(registered_tags=frozenset({"a", "b"})), "b,a", False),  # nothing comes or goes
+        (Facts(free_tags=frozenset({"new"})), "a;b;new", False),
+        (Facts(free_tags=frozenset({"new"})), "a;b;other", True),
+        (Facts(free_tags=frozenset()), "a;b", False),
+    ],
+)
+def test_a_tag_that_the_datacenter_guards_needs_a_right_on_the_whole(
+    facts: Facts, after: str, guarded: bool
+) -> None:
+    wanted = ["VM.Config.Options on /vms/101"] + ["Sys.Modify on /"] * guarded
+    for kind in ("qemu", "lxc"):
+        assert texts(required(kind, "tags", after, "a;b", 101, facts)) == wanted
+
+
+def test_a_virtual_network_is_asked_for_in_its_own_zone() -> None:
+    known = Facts(zones=MappingProxyType({"web": "dmz"}))
+    (_, need) = required("qemu", "net0", "virtio,bridge=web", ABSENT, 101, known)
+    assert need.path == "/sdn/zones/dmz/web"
+    (_, need) = required(
+        "qemu", "net0", "virtio,bridge=web", ABSENT, 101, holding(**{"/sdn/zones/lab/web": ["X"]})
+    )
+    assert need.path == "/sdn/zones/lab/web"
+
+
+def test_a_bridge_that_may_be_a_network_of_a_zone_that_is_ours_is_not_said_to_be_lacking() -> None:
+    facts = holding(**{"/sdn/zones/dmz": ["SDN.Use"], "/vms": ["VM.Config.Network"]})
+    needs = required("qemu", "net0", "virtio,bridge=web", ABSENT, 101, facts)
+    assert lacking(needs, facts) == ()
+    plain = holding(**{"/sdn/zones/localnetwork/vmbr9": ["SDN.Use"], "/vms": ["VM.Config.Network"]})
+    needs = required("qemu", "net0", "virtio,bridge=web", ABSENT, 101, plain)
+    assert texts(lacking(needs, plain)) == ["SDN.Use on /sdn/zones/localnetwork/web"]
+
+
+def test_rights_come_from_the_nearest_path_that_is_listed_and_only_what_it_hands_down() -> None:
+    rights = Rights(
+        MappingProxyType(
+            {
+                "/": MappingProxyType({"VM.Audit": True, "Sys.Audit": False}),
+                "/vms/101": MappingProxyType({"VM.Config.CPU": False}),
+            }
+        )
+    )
+    assert rights.on("/") == {"VM.Audit", "Sys.Audit"}
+    assert rights.on("/vms/100") == {"VM.Audit"}
+    assert rights.on("/vms/101") == {"VM.Config.CPU"}
+    assert Rights().on("/vms/101") == frozenset()
+
+
+def test_nothing_is_lacking_where_the_rights_are_not_known() -> None:
+    assert lacking((Required("/", ("Sys.Modify",)),), Facts()) == ()
+
+
+def test_what_is_lacking_is_told_in_one_bounded_line() -> None:
+    needs = required("qemu", "net0", "virtio,bridge=vmbr0,trunks=1-4094", ABSENT, 101, PVE)
+    text = told(needs)
+    assert text.startswith("the token lacks VM.Config.Network on /vms/101 and SDN.Use on /sdn/")
+    assert text.endswith(" and 4092 more")
+    assert len(text) < 300
+    assert told(()) == ""
+
+
+def test_each_rule_names_its_source_and_options_that_exist() -> None:
+    for rule in RULES:
+        assert rule.source, rule
+        for kind in rule.kinds:
+            names = {name for name in rule.options if name in keys(kind)}
+            assert names, rule
+    named = {name for rule in RULES for name in rule.options}
+    for kind in ("qemu", "lxc"):
+        for name in keys(kind):
+            option = lookup(kind, name.replace("[n]", "0"))
+            if option is not None and option.also:
+                assert name in named, f"{name} is said to need {option.also} besides, by no rule"
+
+
+@pytest.mark.parametrize("mode", [Mode.ENFORCE, Mode.OBSERVE])
+def test_a_plan_leaves_out_what_the_token_may_not_and_a_guest_that_is_only_observed_needs_nothing(
+    mode: Mode,
+) -> None:
+    config = MappingProxyType({"memory": "1024", "cores": 1})
+    guest = ActualGuest(101, Kind.QEMU, "pve1", RunState.STOPPED, "web", config, "d")
+    actual = Actual("pve1", {101: guest}, facts=holding(**{"/vms": ["VM.Config.CPU"]}))
+    wanted = MappingProxyType({"memory": 2048, "cores": 2})
+    found = plan_guest(DesiredGuest(101, state=RunState.RUNNING, mode=mode, config=wanted), actual)
+    if mode is Mode.OBSERVE:
+        would = "observed only; would set memory: 1024 -> 2048, cores: 1 -> 2, start"
+        assert found.notes == (would,)
+        return
+    assert [str(action) for action in found.actions] == ["SetConfig(vmid=101, cores: 1 -> 2)"]
+    assert found.notes == (
+        "memory: the token lacks VM.Config.Memory on /vms/101",
+        "start: the token lacks VM.PowerMgmt on /vms/101; felhom-agent check tells how to grant it",
+    )
+
+
+def test_a_restart_that_the_token_may_not_do_is_told_with_what_waits_for_it() -> None:
+    config = MappingProxyType({"cores": 2})
+    pending = MappingProxyType({"cores": 1})
+    guest = ActualGuest(
+        101, Kind.QEMU, "pve1", RunState.RUNNING, "web", config, "d", pending=pending
+    )
+    actual = Actual("pve1", {101: guest}, facts=holding(**{"/vms": ["VM.Config.CPU"]}))
+    declared = DesiredGuest(
+        101,
+        state=RunState.RUNNING,
+        restart=RestartPolicy.ALLOWED,
+        config=MappingProxyType({"cores": 2}),
+    )
+    found = plan_guest(declared, actual)
+    assert found.actions == ()
+    assert found.notes == (
+        "needs a restart: cores 1 -> 2; the token lacks VM.PowerMgmt on /vms/101",
+    )
