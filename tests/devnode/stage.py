@@ -25,7 +25,7 @@ EVERYTHING = (
     "VM.Audit", "VM.Allocate", "VM.PowerMgmt", "VM.Config.Disk", "VM.Config.CDROM",
     "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.HWType",
     "VM.Config.Options", "VM.Config.Cloudinit", "Sys.Audit", "Sys.Modify", "Sys.Console",
-    "SDN.Use", "Datastore.AllocateSpace", "Datastore.Audit",
+    "SDN.Use", "Datastore.AllocateSpace", "Datastore.Audit", "Mapping.Use",
 )  # fmt: skip
 PRIVILEGES: dict[str, dict[str, tuple[str, ...]]] = {
     AGENT: {"/": AGENT_PRIVILEGES},

@@ -21,19 +21,18 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
         stage.close()
 
 
+CHAPTERS = (
+    "10-qemu-roundtrip", "11-lxc-roundtrip", "12-qemu-roundtrip-root", "13-lxc-roundtrip-root",
+)  # fmt: skip
 ROUND_TRIPS = [
-    line
-    for chapter in (
-        "10-qemu-roundtrip",
-        "11-lxc-roundtrip",
-        "12-qemu-roundtrip-root",
-        "13-lxc-roundtrip-root",
-    )
-    for line in recorded(chapter)
+    pytest.param(version, line, id=f"{version}-{line['case']}")
+    for version in RECORDINGS
+    for chapter in CHAPTERS
+    for line in recorded(chapter, version=version)
 ]
 
 
-@pytest.mark.parametrize("line", ROUND_TRIPS, ids=lambda line: str(line["case"]))
+@pytest.mark.parametrize(("stage", "line"), ROUND_TRIPS, indirect=["stage"])
 def test_a_value_is_taken_refused_and_stored_as_it_was(stage: Stage, line: dict[str, Any]) -> None:
     write_demo(stage.world)
     got, want = stage.call(line)

@@ -64,11 +64,15 @@ def prepare(stage: Stage, line: dict[str, Any]) -> int:
     vmid = int(number)
     write_demo(stage.world)
     guest = stage.world.guests[vmid]
+    after = line.get("after", "")
     guest.conf = parsed(kind, line["before"])
     for image in line.get("images", ()):
         name = f"local:{vmid}/{image}"
-        told = re.search(rf"{re.escape(name)},[^\n]*size=(\w+)", line["after"] + line["before"])
+        told = re.search(rf"{re.escape(name)},[^\n]*size=(\w+)", line["before"] + after)
         guest.sizes[name] = told[1] if told else "16M"
+    for volume in line.get("foreign", ()):
+        stage.world.guests[103].sizes[volume] = "16M"
+    stage.world.guests[105].sizes["local:iso/test.iso"] = "1M"
     if line.get("running"):
         guest.started(stage.clock())
     if "rights" in line:
@@ -88,6 +92,8 @@ def parsed(kind: str, text: str) -> Conf:
             comment.append(row[1:])
         elif row:
             key, _, value = row.partition(": ")
+            if key == "lxc.environment.runtime":
+                key = "env"
             if waiting and key == "delete":
                 conf.unset = {word.lstrip("!") for word in value.split(",")}
             else:

@@ -219,6 +219,7 @@ def write_config(call: Call) -> object:
         version=call.world.version,
         newer=call.world.newer_parts | change.unknown_parts(call.kind, stored),
     )
+    change.refuse_unknown_model(wanted, world.cpu_models)
     asked = authorize.Asked(wanted, call.caller, call.vmid, stored, world.datacenter())
     authorize.first_round(asked)
     if call.kind == "lxc":

@@ -214,7 +214,11 @@ def _volume(asked: Asked, volume: str) -> None:
     # PVE: pve-storage Storage.pm check_volume_access
     if volume.startswith("/"):
         raise died("Only root can pass arbitrary filesystem paths.")
-    path = f"/storage/{volume.partition(':')[0]}"
+    storage, _, name = volume.partition(":")
+    if asked.is_qemu and re.fullmatch(r"\d+(?:\.\d+)?", name):
+        # Of a directory; other kinds of storage have other words. recorded: 9.2 202/145-146
+        raise died(f"unable to parse directory volume name '{name}'")
+    path = f"/storage/{storage}"
     if asked.caller.may(path, "Datastore.Allocate"):
         return
     owner = _OWNER.findall(volume)

@@ -7,13 +7,14 @@ the guest's own state. recorded: 20-writes-qemu, 20-writes-lxc, 95-access.
 from __future__ import annotations
 
 import re
+import zoneinfo
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from felhom_agent.devnode.world import schema
 from felhom_agent.devnode.world.conf import RAW
-from felhom_agent.devnode.world.readback import DISK
+from felhom_agent.devnode.world.readback import DISK, split
 from felhom_agent.devnode.world.refusal import bad, died
 from felhom_agent.devnode.world.schema import Check, Raw
 from felhom_agent.options import Invalid, PropertyString, lookup, never_settles
@@ -120,7 +121,11 @@ def _check(
 
     def complaint(value: str) -> str:
         known = _without(value, newer)
-        return check(known) or _newer_part(kind, key, known, version)
+        return (
+            check(known)
+            or _newer_part(kind, key, known, version)
+            or _stricter(kind, key, known, version)
+        )
 
     return complaint
 
@@ -154,6 +159,31 @@ def _newer_part(kind: str, key: str, value: str, version: str) -> str:
         if _came_after(option.type.keys[part].since, version):
             return f"invalid format - format error\n{key}.{part}: {schema.UNKNOWN}\n"
     return ""
+
+
+def _stricter(kind: str, key: str, value: str, version: str) -> str:
+    """Given a value that the table takes, complain if PVE does not."""
+    if kind == "qemu" and re.fullmatch(r"serial\d+", key) and numbers(version) >= (9, 2):
+        # recorded: 9.2 202/411-426
+        wrong = not re.fullmatch(r"/dev/[^,]+|socket", value)
+        return "value does not match the regex pattern" if wrong else ""
+    if kind == "lxc" and key == "timezone" and value != "host":
+        known = zoneinfo.available_timezones()
+        if known and value not in known:  # recorded: 9.2 202/489-492
+            return f"invalid format - invalid time zone '{value}'\n"
+    return ""
+
+
+def refuse_unknown_model(change: ConfigWrite, models: Collection[str]) -> None:
+    """Raise `Refusal` (400) for a custom CPU model that the cluster has not.
+
+    recorded: calls-9.2/202-values/375-376
+    """
+    parts = split(change.sets.get("cpu", ""))
+    model = parts.get("cputype") or parts.get("", "")
+    name = model.removeprefix("custom-")
+    if change.kind == "qemu" and name != model and name not in models:
+        raise bad({"cpu": f"invalid format - Custom cputype '{name}' not found\n"})
 
 
 def _is_newer(kind: str, key: str, version: str) -> bool:

@@ -18,6 +18,9 @@ Json = str | int | list[list[str]]
 RAW = "lxc."
 """What keys of LXC itself begin with. GET config has them as pairs, GET pending not at all."""
 
+ENVIRONMENT = "lxc.environment.runtime"
+"""How the file has each part of a container's `env`."""
+
 MASK = "**********"
 
 # PVE: pve-common Tools.pm encode_text leaves these characters of a description line alone.
@@ -27,8 +30,8 @@ _PENDING_SECTION = {"qemu": "[PENDING]", "lxc": "[pve:pending]"}
 
 @dataclass
 class Conf:
-    """What is in force (`values`), what waits (`pending`), what waits to go (`unset`), of these what
-    goes with its volume (`forced`). `hollow` is a pending section that nothing is in.
+    """What is in force (`values`), what waits (`pending`), what waits to go (`unset`), and what of
+    that goes with its volume (`forced`). `hollow` is a pending section that nothing is in.
     """
 
     kind: str
@@ -151,7 +154,9 @@ def _section(values: Mapping[str, str]) -> Iterator[str]:
     description = values.get("description", "").removesuffix("\n")
     if "description" in values:
         yield from ("#" + quote(line, safe=_PLAIN) for line in description.split("\n"))
-    yield from (f"{key}: {line}" for key, line in _lines(values) if key != "description")
+    for key, line in _lines(values):
+        if key != "description":
+            yield from _written(key, line)
 
 
 def _lines(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -159,3 +164,11 @@ def _lines(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for key in sorted(values):
         lines = values[key].split("\n") if key.startswith(RAW) else [values[key]]
         yield from ((key, line) for line in lines)
+
+
+def _written(key: str, line: str) -> Iterator[str]:
+    if key == "env":
+        # PVE: pve-container LXC/Config.pm write_pct_config. recorded: 9.2 202/467-474
+        yield from (f"{ENVIRONMENT}: {part}" for part in line.split("\0"))
+    else:
+        yield f"{key}: {line}"

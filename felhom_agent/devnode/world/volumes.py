@@ -5,6 +5,7 @@ A volume is a name here, with the size that it has.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -64,7 +65,7 @@ def allocated(guest: Guest, key: str, value: str) -> str:
         name = _free(guest, new[1], "subvol", "subvol")  # recorded: 9.2 202/176
     else:
         name = _free(guest, new[1], "vm", kind)
-    guest.sizes[name] = _TPM_SIZE if key == "tpmstate0" else _size(float(new[2]))
+    guest.sizes[name] = _TPM_SIZE if key == "tpmstate0" else _size(guest.kind, float(new[2]))
     return ",".join([name, *(f"{k}={v}" for k, v in parts.items())])
 
 
@@ -86,9 +87,20 @@ def _free(guest: Guest, storage: str, stem: str, kind: str) -> str:
     return f"{storage}:{guest.vmid}/{stem}-{guest.vmid}-disk-{number}.{kind}"
 
 
-def _size(gigabytes: float) -> str:
-    whole = gigabytes.is_integer()
-    return f"{gigabytes:.0f}G" if whole else f"{gigabytes * 1024:.0f}M"
+def _size(kind: str, gigabytes: float) -> str:
+    """Return how PVE prints the size of a new volume. recorded: 9.2 202/153-177
+
+    PVE: JSONSchema.pm format_size; a VM's is made in KiB, a container's in MiB.
+    """
+    if kind == "lxc":
+        size = int(gigabytes * 1024) * 1024
+    else:
+        size = math.ceil(gigabytes * 1024 * 1024)
+    for unit in "KMG":
+        if size % 1024:
+            return f"{size}{unit}"
+        size //= 1024
+    return f"{size}T"
 
 
 def unuse(guest: Guest, value: str) -> None:

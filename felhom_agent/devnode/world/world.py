@@ -44,7 +44,7 @@ class World(Mishaps):
     `now` tells the time in seconds since the epoch. `lock_wait` is how long a config write really
     waits for a guest's lock before it answers, in seconds; PVE waits ten, a test waits none.
     `tag_style` is the text of datacenter.cfg's tag-style, `max_workers` its setting of that name
-    (None: it has none). `bridges` are those the node has,
+    (None: it has none). `bridges` are those the node has, `cpu_models` the custom ones,
     `peers` the other nodes it knows, none of which answers, `offline` those of them that are off.
     `version` is the one of PVE that it answers as, "9.1" or "9.2"; `newer_parts` are parts of
     property strings that it takes and that the table of options does not know. /cluster/resources is up to `resources_lag` seconds late; PVE's up to
@@ -88,6 +88,7 @@ class World(Mishaps):
         self.guests: dict[int, Guest] = {}
         self.peers: set[str] = set()
         self.bridges = {"vmbr0"}
+        self.cpu_models: set[str] = set()
         self.manager = HaManager(self)
         self.born = self.events.moment
         self._now = now

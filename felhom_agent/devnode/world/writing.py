@@ -27,6 +27,9 @@ _DIGEST_TEXT = {
 }
 
 
+BRIDGE_MTU = 1500
+
+
 def _anything(key: str, value: str | None) -> None:
     del key, value
 
@@ -76,6 +79,7 @@ def apply(guest: Guest, change: ConfigWrite, tools: Tools) -> None:
     for key, value in change.sets.items():
         if words := unwritable("lxc", key, value):
             raise died(words)
+    _mtu(change)
     _apply_lxc(guest, change, printer)
 
 
@@ -112,15 +116,25 @@ def read_only(guest: Guest) -> str:
 
 
 def refuse_late(guest: Guest, bridges: Container[str]) -> None:
-    """Raise `Refusal` (500) for a container on a bridge that is not there.
+    """Raise `Refusal` (500) for a container on a bridge that is not there, or on none.
 
     PVE finds out after it has written: the change is in the file all the same.
-    recorded: 13-lxc-roundtrip-root/006-008.
+    recorded: 13-lxc-roundtrip-root/006-008, 9.2 202/503-506.
     """
     for key, value in guest.conf.merged().items():
-        bridge = split(value).get("bridge", "") if key.startswith("net") else ""
-        if guest.kind == "lxc" and bridge and bridge not in bridges:
+        bridge = split(value).get("bridge", "")
+        if guest.kind == "lxc" and re.fullmatch(r"net\d+", key) and bridge not in bridges:
             raise died(f"bridge '{bridge}' does not exist")
+
+
+def _mtu(change: ConfigWrite) -> None:
+    # recorded: 9.2 202/502; the bridges here have what PVE gives them
+    for key, value in change.sets.items():
+        parts = split(value) if re.fullmatch(r"net\d+", key) else {}
+        mtu = parts.get("mtu", "0")
+        if parts.get("bridge") and int(mtu) > BRIDGE_MTU:
+            words = f"MTU size '{mtu}' is bigger than bridge MTU '{BRIDGE_MTU}'"
+            raise died(f"{key}: {words}")
 
 
 def _stale(guest: Guest, change: ConfigWrite) -> None:
