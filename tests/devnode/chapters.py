@@ -127,6 +127,7 @@ REPLAYED: Mapping[str, Chapter] = {
         directions={
             "001": behave(100, DEAF),
             "061": behave(101, Behaviour(shutdown_seconds=1.0)),
+            "066": let_pass(10),
             "038": lambda stage: stage.world.suspend(100),
             "044": lambda stage: stage.world.resume(100),
             "068": let_pass(5),

@@ -92,10 +92,8 @@ def _size(kind: str, gigabytes: float) -> str:
 
     PVE: JSONSchema.pm format_size; a VM's is made in KiB, a container's in MiB.
     """
-    if kind == "lxc":
-        size = int(gigabytes * 1024) * 1024
-    else:
-        size = math.ceil(gigabytes * 1024 * 1024)
+    in_megabytes = gigabytes * 1024
+    size = int(in_megabytes) * 1024 if kind == "lxc" else math.ceil(in_megabytes * 1024)
     for unit in "KMG":
         if size % 1024:
             return f"{size}{unit}"

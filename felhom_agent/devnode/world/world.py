@@ -47,8 +47,9 @@ class World(Mishaps):
     (None: it has none). `bridges` are those the node has, `cpu_models` the custom ones,
     `peers` the other nodes it knows, none of which answers, `offline` those of them that are off.
     `version` is the one of PVE that it answers as, "9.1" or "9.2"; `newer_parts` are parts of
-    property strings that it takes and that the table of options does not know. /cluster/resources is up to `resources_lag` seconds late; PVE's up to
-    12. The list of tasks tells an end up to `tasks_lag` seconds late; PVE's up to 0.1.
+    property strings that it takes and that the table of options does not know. /cluster/resources
+    is up to `resources_lag` seconds late; PVE's up to 12. The list of tasks tells an end up to
+    `tasks_lag` seconds late; PVE's up to 0.1.
     `zones` has the zone of each virtual network, `user_allow`, `user_allow_list` and
     `registered_tags` are datacenter.cfg's rules on tags.
     """
