@@ -56,11 +56,11 @@ class Host:
         )
         return json.loads(self.machine.run("python3", "-c", script, given=line + "\n").stdout)
 
-    def begin_node(self) -> None:
-        """Let the node listen on port 8006."""
+    def begin_node(self, *words: str) -> None:
+        """Let the node listen on port 8006; "old-ca": with a CA from before pve-cluster 9.1.2."""
         self.machine.shell(
             f"mkdir -p {SITE}; rm -f {SITE}/hands; systemd-run --quiet --unit=node --collect "
-            f"--setenv=PYTHONDONTWRITEBYTECODE=1 python3 /mnt/e2e/node.py {SITE}"
+            f"--setenv=PYTHONDONTWRITEBYTECODE=1 python3 /mnt/e2e/node.py {' '.join([SITE, *words])}"
         )
         self.machine.wait_until(
             lambda: self.machine.run("test", "-S", f"{SITE}/hands", check=False).returncode == 0,

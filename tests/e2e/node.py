@@ -23,7 +23,7 @@ def main() -> None:
     world = World(now=time.time)
     world.add("qemu", 100, {"name": "web", "memory": "1024", "cores": 1})
     world.add("lxc", 101, {"hostname": "dns", "memory": 512, "cores": 1})
-    with DevNode(world, 8006) as node:
+    with DevNode(world, 8006, key_usage="old-ca" not in sys.argv[2:]) as node:
         write_site(node, directory)
 
         class Hands(socketserver.StreamRequestHandler):
