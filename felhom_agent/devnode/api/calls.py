@@ -261,12 +261,12 @@ def _write_by_task(call: Call, guest: Guest, asked: authorize.Asked) -> object:
 
     def work(task: Task) -> Steps:
         yield guest.flock
+        yield seconds
         if release.forks_first(world.version):
             if call.guest_now() is not guest:
                 raise Died(missing(guest.kind, guest.vmid, world.node))
             _or_die(lambda: writing.refuse_first(guest, wanted))
         task.log.append(wanted.log_line(guest.vmid))
-        yield seconds
         if guest.behaviour.config_error:
             part = wanted.only(guest.behaviour.config_written)
             _or_die(lambda: _write(call, guest, replace(asked, change=part)))
