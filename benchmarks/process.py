@@ -48,7 +48,7 @@ def _measured(node: Remote, address: Path, guests: int, seconds: float) -> Row:
         with _daemon(node, address) as pid:
             _await(told, "READY=1")
             ready = time.monotonic() - begun
-            _await(told, "STATUS=", f"{guests} guests converged")
+            _await(told, "STATUS=", f"{guests} guests as declared")
             first_pass, used = time.monotonic() - begun, cpu_of(pid)
             node.tell("requests")
             time.sleep(seconds)

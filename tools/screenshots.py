@@ -5,15 +5,11 @@ Each command runs on a terminal, and what is on its screen at the end becomes an
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +20,7 @@ from rich.text import Text
 from felhom_agent.cli.demo import write_demo
 from felhom_agent.devnode import DevNode
 from felhom_agent.devnode.demo.world import demo_world
+from tests.cli.pty_of import on_terminal
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 COLUMNS = 90
@@ -80,23 +77,8 @@ def running(config: Path) -> Iterator[None]:
 
 def on_screen(words: Sequence[str]) -> str:
     """Run a command on a terminal of its own; return what is on the screen at the end."""
-    ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 60, COLUMNS, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
-    environment.pop("NO_COLOR", None)
-    with subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=its, stderr=subprocess.DEVNULL, env=environment
-    ) as process:
-        os.close(its)
-        data = b""
-        try:
-            while piece := os.read(ours, 65536):
-                data += piece
-        except OSError:  # Linux says EIO where the other end was closed
-            pass
-        os.close(ours)
-        process.wait(DEADLINE)
-    return screen_of(data.decode().replace("\r\n", "\n"))
+    _, lines = on_terminal(words, COLUMNS)
+    return screen_of("\n".join(lines))
 
 
 def screen_of(text: str) -> str:

@@ -112,7 +112,7 @@ def _token(arguments: argparse.Namespace, config: Config) -> bool:
             "pveum is not on this host, so it is no Proxmox VE host; make the token there, put its "
             f"secret into {file} (README, By hand), and run init again"
         )
-    access = initplan.Access(
+    access = initplan.Existing(
         pveum.names("role", "list", key="roleid"),
         pveum.names("user", "list", key="userid"),
         _tokens(),

@@ -19,7 +19,7 @@ LOOK = ("VM.Audit", "Sys.Audit")
 
 
 @dataclass(frozen=True)
-class Access:
+class Existing:
     """What PVE has already: its roles, its users, and the tokens of ours."""
 
     roles: frozenset[str]
@@ -41,7 +41,7 @@ class Steps:
         return (*self.before, self.token_line, *self.after)
 
 
-def token_name(access: Access, node: str) -> str:
+def token_name(access: Existing, node: str) -> str:
     """Given what PVE has and the node's name, return a name for a new token: every host of a
     cluster has one of its own. Empty if both names are taken.
     """
@@ -49,7 +49,7 @@ def token_name(access: Access, node: str) -> str:
     return next((name for name in wanted if name not in access.tokens), "")
 
 
-def steps(access: Access, name: str, paths: Sequence[str], node: str) -> Steps:
+def steps(access: Existing, name: str, paths: Sequence[str], node: str) -> Steps:
     """Given what PVE has, the token's name, the paths of the guests it shall see ("/": all) and the
     node, return the lines.
     """
@@ -62,7 +62,7 @@ def steps(access: Access, name: str, paths: Sequence[str], node: str) -> Steps:
     )
 
 
-def _before(access: Access) -> Iterator[str]:
+def _before(access: Existing) -> Iterator[str]:
     privileges = " ".join(LOOK)
     if ROLE in access.roles:
         yield f'pveum role modify {ROLE} --append 1 --privs "{privileges}"'

@@ -48,6 +48,7 @@ WITH_AGENT = {
 ENDLESS = {"status --watch", "events -f 101"}
 """They go on until Ctrl-C."""
 APART = {
+    "init --pool homelab": "it needs root on a Proxmox VE host; its own tests run it",
     "demo": "test_commands runs it",
     "demohub": "takes a minute",
     "devnode --dir /tmp/site": "all others run on it",

@@ -14,23 +14,11 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.cli import initplan
-from felhom_agent.cli.initplan import Access
+from felhom_agent.cli.initplan import Existing
 from felhom_agent.cli.main import main
 from felhom_agent.config.agentfile import load
 from tests.conftest import Site
-from tests.e2e.pveum import Pveum, PveumError
-
-CLIENT = """\
-#!{python}
-import json, socket, sys
-s = socket.socket(socket.AF_UNIX)
-s.connect({path!r})
-s.sendall(json.dumps(sys.argv[1:]).encode() + b"\\n")
-code, out, err = json.loads(s.makefile().readline())
-sys.stdout.write(out)
-sys.stderr.write(err)
-sys.exit(code)
-"""
+from tests.e2e.pveum import CLIENT, Pveum, PveumError, outcome
 
 Felhom = Callable[..., tuple[int, str, str]]
 
@@ -49,15 +37,12 @@ def pve(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            try:
-                answer = (0, pveum.run(json.loads(self.rfile.readline())), "")
-            except PveumError as error:
-                answer = (255, "", f"{error}\n")
+            answer = outcome(pveum, json.loads(self.rfile.readline()))
             self.wfile.write(json.dumps(answer).encode() + b"\n")
 
     programs.mkdir()
     client = programs / "pveum"
-    client.write_text(CLIENT.format(python=sys.executable, path=str(path)))
+    client.write_text(CLIENT.format(python=sys.executable, path=str(path), before=[]))
     client.chmod(0o755)
     monkeypatch.setenv("PATH", str(programs))
     with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
@@ -225,14 +210,14 @@ def test_without_an_agent_toml_one_is_made(site: Site, pve: Pveum, felhom: Felho
     [((), "agent"), (("agent",), "agent-pve1"), (("agent", "agent-pve1"), "")],
 )
 def test_a_new_token_has_a_name_that_is_free(tokens: tuple[str, ...], name: str) -> None:
-    access = Access(frozenset(), frozenset(), frozenset(tokens))
+    access = Existing(frozenset(), frozenset(), frozenset(tokens))
     assert initplan.token_name(access, "pve1") == name
 
 
 def test_what_is_there_is_not_made_again() -> None:
-    fresh = initplan.steps(Access(frozenset(), frozenset(), frozenset()), "agent", ("/",), "pve1")
+    fresh = initplan.steps(Existing(frozenset(), frozenset(), frozenset()), "agent", ("/",), "pve1")
     again = initplan.steps(
-        Access(frozenset({"FelhomAgent"}), frozenset({initplan.USER}), frozenset()),
+        Existing(frozenset({"FelhomAgent"}), frozenset({initplan.USER}), frozenset()),
         "agent",
         ("/vms/101",),
         "pve1",

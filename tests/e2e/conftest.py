@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,8 @@ from tests.e2e.machine import Machine, why_not
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "/var/cache")) / "felhom-agent-e2e"
+# A root that was made by another script is not used any more.
+MADE_BY = hashlib.sha256((HERE / "make-root").read_bytes()).hexdigest()[:12]
 SUITES = ("bookworm", "trixie")
 AGENT = "felhom-agent"
 SITE = "/srv/site"
@@ -138,13 +141,18 @@ def _newer(package: Path, directory: Path) -> None:
 def suite(request: pytest.FixtureRequest, shared: Path) -> str:
     """The name of a Debian release whose root is there, made if it was not."""
     name = str(request.param)
-    if not (CACHE / name).is_dir():
+    if not root_of(name).is_dir():
         CACHE.mkdir(parents=True, exist_ok=True)
         made = subprocess.run(
-            [HERE / "make-root", name, CACHE / name], capture_output=True, text=True, check=False
+            [HERE / "make-root", name, root_of(name)], capture_output=True, text=True, check=False
         )
         assert made.returncode == 0, made.stderr
     return name
+
+
+def root_of(suite: str) -> Path:
+    """Return where the root of a Debian release is kept."""
+    return CACHE / f"{suite}-{MADE_BY}"
 
 
 @contextmanager
@@ -159,7 +167,7 @@ def booted(layers: list[Path], shared: Path) -> Iterator[Host]:
 @pytest.fixture
 def bare(suite: str, shared: Path) -> Iterator[Host]:
     """A host without the agent."""
-    with booted([CACHE / suite], shared) as host:
+    with booted([root_of(suite)], shared) as host:
         yield host
 
 
@@ -169,7 +177,7 @@ def installed(
 ) -> Mapping[str, Path]:
     """A layer with the agent and the node's needs installed, for all tests of a release."""
     layer = tmp_path_factory.mktemp("layers") / suite
-    with booted([CACHE / suite], shared) as host:
+    with booted([root_of(suite)], shared) as host:
         host.machine.shell("apt-get -q install python3-trustme /mnt/deb/*.deb")
         host.machine.off()
         # A copy would lose what the overlay notes beside the files.
@@ -180,7 +188,7 @@ def installed(
 @pytest.fixture
 def host(suite: str, shared: Path, installed: Mapping[str, Path]) -> Iterator[Host]:
     """A host with the agent installed and a node that listens; nothing is configured yet."""
-    with booted([installed[suite], CACHE / suite], shared) as host:
+    with booted([installed[suite], root_of(suite)], shared) as host:
         host.begin_node()
         yield host
 

@@ -2,12 +2,13 @@
 
 `python3 /mnt/e2e/node.py DIRECTORY` writes the token and the CA there, and listens on the socket
 DIRECTORY/hands for a line of JSON each: [word, arguments...]. A word is one of `World`'s, or
-"behave", "asked" (the changes that were asked for), "looks" (how many requests there were). The
-answer is a line of JSON.
+"behave", "asked" (the changes that were asked for), "looks" (how many requests there were), "pveum"
+(what `pveum` on this host was given: exit code, stdout and stderr). The answer is a line of JSON.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import socketserver
 import sys
@@ -23,13 +24,22 @@ def main() -> None:
     world = World(now=time.time)
     world.add("qemu", 100, {"name": "web", "memory": "1024", "cores": 1})
     world.add("lxc", 101, {"hostname": "dns", "memory": 512, "cores": 1})
+    # It lies beside this program, and is no part of the package.
+    commands = importlib.import_module("pveum")
+    pveum = commands.Pveum(
+        world.token, lambda pool: [v for v, guest in world.guests.items() if guest.pool == pool]
+    )
     with DevNode(world, 8006, key_usage="old-ca" not in sys.argv[2:]) as node:
         write_site(node, directory)
 
         class Hands(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 word, *arguments = json.loads(self.rfile.readline())
-                self.wfile.write(json.dumps(answer(node, word, arguments)).encode() + b"\n")
+                if word == "pveum":
+                    found = commands.outcome(pveum, arguments)
+                else:
+                    found = answer(node, word, arguments)
+                self.wfile.write(json.dumps(found).encode() + b"\n")
 
         with socketserver.ThreadingUnixStreamServer(str(directory / "hands"), Hands) as server:
             server.serve_forever()

@@ -147,3 +147,25 @@ def _given(words: Sequence[str], *names: str) -> argparse.Namespace:
 
 def _split(text: str | None) -> set[str]:
     return set((text or "").replace(",", " ").split())
+
+
+CLIENT = """\
+#!{python}
+import json, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect({path!r})
+s.sendall(json.dumps({before!r} + sys.argv[1:]).encode() + b"\\n")
+code, out, err = json.loads(s.makefile().readline())
+sys.stdout.write(out)
+sys.stderr.write(err)
+sys.exit(code)
+"""
+"""The program `pveum`, which hands its words to whoever plays it."""
+
+
+def outcome(pveum: Pveum, words: Sequence[str]) -> tuple[int, str, str]:
+    """Given the words behind `pveum`, return its exit code, stdout and stderr."""
+    try:
+        return 0, pveum.run(words), ""
+    except PveumError as error:
+        return 255, "", f"{error}\n"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
 from tests.e2e.conftest import ROOT, SITE, Host
+from tests.e2e.pveum import CLIENT
 
 pytestmark = pytest.mark.e2e
 
@@ -36,19 +38,58 @@ def test_the_first_steps_lead_from_the_package_to_a_healed_guest(bare: Host) -> 
             bare.begin_node()
             bare.trust()
         token = machine.run("cat", f"{SITE}/token", check=False).stdout
-        done = machine.run("sh", "-c", f"cd /root; {command}", given=token, check=False)
         # `plan` tells by 2 that there is something to do.
-        wanted = 2 if command == "felhom-agent plan" else 0
+        wanted = 2 if command == "felhom-agent plan 101" else 0
+        if command.startswith("felhom-agent status"):
+            bare.wait_for("guest 101 dns: done: set cores: 1 -> 2")
+            machine.wait_until(
+                lambda: machine.run("felhom-agent", "status", check=False).returncode == 0,
+                "all is as declared",
+            )
+        done = machine.run("sh", "-c", f"cd /root; {command}", given=token, check=False)
         assert done.returncode == wanted, f"{command}: {done.stdout}{done.stderr}"
         printed[command] = done.stdout
-        if command.startswith("systemctl enable"):
-            bare.wait_for("guest 101 dns: done: start")
-    assert bare.hands("running", 101)
     assert bare.hands("config", 101)["cores"] == 2
-    assert "~ cores        1 -> 2" in printed["felhom-agent plan"]
-    assert "guest 101 dns: done: start" in printed["journalctl -u felhom-agent VMID=101"]
-    assert " start " in printed["felhom-agent history 101"]
-    assert "Active: active (running)" in printed["systemctl status felhom-agent"]
+    assert "1 as declared" in printed["felhom-agent plan"]
+    assert "  ~ cores  1 -> 2" in printed["felhom-agent plan 101"]
+    assert "1 as declared" in printed["felhom-agent status"]
+    assert "guest 101 dns: done: set cores" in printed["journalctl -u felhom-agent VMID=101"]
+    assert "set cores: 1 -> 2" in printed["felhom-agent history 101"]
+
+
+def test_init_leads_from_the_package_to_a_watched_host(bare: Host) -> None:
+    machine = bare.machine
+    machine.shell("apt-get -q install python3-trustme /mnt/deb/*.deb")
+    bare.begin_node()
+    bare.trust()
+    client = CLIENT.format(python="/usr/bin/python3", path=f"{SITE}/hands", before=["pveum"])
+    machine.write("/usr/sbin/pveum", client, "755")
+    before = [bare.hands("config", vmid) for vmid in (100, 101)]
+
+    def typed(line: str, code: int = 0) -> str:
+        began = time.monotonic()
+        done = machine.run("sh", "-c", line, check=False)
+        print(f"{time.monotonic() - began:6.2f} s  {line}")
+        assert done.returncode == code, f"{line}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    shown = typed("felhom-agent init --yes --state")
+    assert "pveum user token add felhom-agent@pve agent --privsep 1" in shown
+    assert "all 2 as declared" in shown
+    assert machine.shell("stat -c '%a %U' /etc/felhom-agent/token") == "600 root\n"
+    assert "2 as declared" in typed("felhom-agent status")
+    typed("felhom-agent check")
+    typed("felhom-agent plan")
+    assert [bare.hands("config", vmid) for vmid in (100, 101)] == before
+    assert bare.hands("asked") == []
+    # A person takes it from here: one value by hand, and the agent is told to bring it back.
+    bare.hands("edit", 100, {"cores": 4})
+    typed('felhom-agent pause 101 --for 2h --why "disk swap"')
+    assert "cores  4 -> 1" in typed("felhom-agent plan", 2)
+    typed("felhom-agent apply 100 --yes")
+    assert bare.hands("config", 100)["cores"] == 1
+    assert "set cores: 4 -> 1" in typed("felhom-agent history")
+    assert "left as it is" in typed("felhom-agent init --yes")
 
 
 def test_without_the_package_make_install_puts_the_same_service_in_place(bare: Host) -> None:

@@ -120,7 +120,7 @@ def _print(text: str, encoding: str) -> None:
         complain(text)
         say_json({"text": text})
     *lines, last = raw.getvalue().decode(encoding).split("\n")
-    assert (len(lines), last) == (5, "")
+    assert (len(lines), last) == (6, "")  # the JSON has four, the first with its schema
     for line in lines:
         # Each character may be an escape of ten in such an encoding.
         check(line, 10 * MAX_SAID)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from felhom_agent.cli.codes import TEMPFAIL
 from felhom_agent.durable.line import Record, encode_file
 from felhom_agent.errors import FelhomError, JournalClosed, JournalDamaged
 from felhom_agent.journal.content import NAME, read
@@ -129,7 +130,7 @@ def test_without_its_lock_file_a_second_agent_is_refused_all_the_same(site: Site
     first.wait_for("felhom-agent 0")
     (site.directory / "journal" / "lock").unlink()
     second = Process(path)
-    assert second.end(None) == 1
+    assert second.end(None) == TEMPFAIL
     assert second.count("another felhom-agent (pid unknown) works with") == 1
     assert first.end() == 0
 
