@@ -209,8 +209,8 @@ def _which_ca(path: Path) -> str:
 
 def _no_ca(path: Path, why: str) -> NoConnection:
     return NoConnection(
-        f"is not trusted: ca_file {printable(str(path), 150)} cannot be used: {why}; PVE's own CA is"
-        " /etc/pve/pve-root-ca.pem"
+        f"is not trusted: ca_file {printable(str(path), 150)} cannot be used: {why};"
+        " PVE's own CA is /etc/pve/pve-root-ca.pem"
     )
 
 
