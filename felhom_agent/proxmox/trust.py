@@ -42,7 +42,7 @@ _EXPIRED: Final = 10
 _OTHER_NAME: Final = (62, 64)
 # _EE_KEY_TOO_SMALL, _CA_KEY_TOO_SMALL, _CA_MD_TOO_WEAK
 _TOO_WEAK: Final = (66, 67, 68)
-# What the strict rules alone refuse: _PATHLEN_INVALID_FOR_NON_CA up to _EXTENSIONS_REQUIRE_VERSION_3
+# What the strict rules alone refuse: _PATHLEN_INVALID_FOR_NON_CA to _EXTENSIONS_REQUIRE_VERSION_3
 _NOT_AS_STRICT: Final = range(80, 94)
 _OF_SYSTEM: Final = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/ssl/cert.pem"))
 
