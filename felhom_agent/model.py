@@ -99,10 +99,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with what was declared, in words, and where."""
+    """Something wrong with what was declared, in words, and where; `follows` tells that it is no
+    error of its own, and says what comes of others.
+    """
 
     place: Place
     text: str
+    follows: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.place}: {self.text}"

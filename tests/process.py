@@ -80,9 +80,9 @@ class Process:
         return self._process.poll() is not None
 
 
-def wait_until(done: Callable[[], bool]) -> None:
+def wait_until(done: Callable[[], bool], seconds: float = 20.0) -> None:
     pause = threading.Event()
-    for _ in range(1000):
+    for _ in range(int(seconds / 0.02)):
         if done():
             return
         pause.wait(0.02)

@@ -32,7 +32,7 @@ def run_as_owner(
     command shall go on by itself. `sources` are the files that become its credentials. Raise
     FelhomError if it cannot be run.
     """
-    owner = _owner(directory)
+    owner = owner_of(directory)
     if os.geteuid() != 0 or owner is None or owner.pw_uid == 0:
         return None
     with _credentials(owner, sources) as credentials:
@@ -61,8 +61,10 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
             return code if code >= 0 else 128 - code
 
 
-def _owner(directory: Path) -> pwd.struct_passwd | None:
-    """Return whose a directory is, or the nearest above it that is there; None if nobody's."""
+def owner_of(directory: Path) -> pwd.struct_passwd | None:
+    """Given a directory, return whose it is, or the nearest above it that is there; None if that is
+    nobody's.
+    """
     for path in (directory, *directory.parents):
         try:
             return pwd.getpwuid(path.stat().st_uid)

@@ -1,18 +1,40 @@
-"""`felhom-agent check`: is the configuration good, and does the node answer? Changes nothing."""
+"""`felhom-agent check`: is all as the agent needs it? Changes nothing.
+
+Without a word it looks at this host, its service, its node and what is declared; with files or
+directories, at these guest files alone, for which it needs neither agent.toml nor a node.
+
+The exit code is 0 where there is no fault, 78 where agent.toml (or one of the files that were
+named) is wrong, 75 where the node cannot be reached and that is all, and 1 for every other fault.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
 
-from felhom_agent.cli import health
-from felhom_agent.cli.codes import CONFIG, ERROR, OK
+from felhom_agent.cli import health, healthagent, healthfiles, healthhost, healthhub, healthnode
+from felhom_agent.cli.codes import CONFIG
 from felhom_agent.cli.command import Commands, add_command
-from felhom_agent.cli.out import say, say_json
-from felhom_agent.cli.privileges import of_privileges
+from felhom_agent.cli.health import Finding, Level, bad, good, note, probed
+from felhom_agent.cli.out import say_json
+from felhom_agent.cli.serviceuser import service_of
+from felhom_agent.cli.terminal import Part, Style, put
 from felhom_agent.config.agentfile import load
+from felhom_agent.config.place import DEFAULT_PATH
+from felhom_agent.config.settings import Config
+from felhom_agent.daemon.assembly import desired_now
+from felhom_agent.daemon.reloaded import counted
+from felhom_agent.desired.givenfiles import read_given
 from felhom_agent.errors import ConfigError
+from felhom_agent.model import Desired
+
+_WORDS: Final = {
+    Level.GOOD: Part("ok  ", Style.GOOD),
+    Level.NOTE: Part("note", Style.WARN),
+    Level.BAD: Part("FAIL", Style.BAD),
+}
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -20,42 +42,126 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "check",
         run,
-        summary="Check configuration, guest files, connection, token and its privileges.",
+        summary="Check all that the agent needs: configuration, files as its service reads them, "
+        "connection, TLS, token, privileges, clock, journal, hub, the service; or guest files "
+        "alone, without a node (exit code 0: no fault, 1: faults, 75: the node cannot be reached, "
+        "78: agent.toml, or a file that was named, is wrong).",
         example="check",
+    )
+    parser.add_argument(
+        "path", nargs="*", type=Path, help="only these guest files, or directories of them"
     )
     parser.add_argument("--json", action="store_true", help="print JSON (docs/json/check.json)")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.path:
+        findings = of_paths(arguments.path)
+        return show_json(findings) if arguments.json else show(findings)
     try:
         config = load(arguments.config)
     except ConfigError as error:
         if not arguments.json:
             raise
-        _show_json([health.Finding(False, str(problem)) for problem in error.problems])
-        return CONFIG
-    findings = chain(
-        [health.Finding(True, f"{config.path} is good")],
-        health.of_files(config),
-        health.of_connection(config),
-        of_privileges(config),
-    )
-    return _show_json(list(findings)) if arguments.json else show(findings)
+        return show_json(_wrong(error))
+    findings = examine(config)
+    return show_json(findings) if arguments.json else show(findings)
 
 
-def _show_json(findings: list[health.Finding]) -> int:
-    good = all(finding.good for finding in findings)
-    rows = [{"good": f.good, "text": f.text, "remedy": list(f.remedy)} for f in findings]
-    say_json({"good": good, "findings": rows})
-    return OK if good else ERROR
+def examine(config: Config) -> Iterator[Finding]:
+    """Given the configuration, look at all that the agent needs on this host, and yield how it is,
+    as it is found.
+    """
+    service = service_of(config)
+    agent = healthagent.agent_of(config)
+    desired: list[Desired] = []  # filled by the first probe that ends before the others begin
+
+    def files() -> Iterator[Finding]:
+        desired.append(desired_now(config))
+        yield from healthfiles.of_guest_files(config, service, agent, desired[0])
+
+    yield from probed("agent.toml", lambda: healthfiles.of_settings(config, service))
+    yield from probed("the guest files", files)
+    yield from healthnode.of_node(config, lambda: desired[0] if desired else None)
+    yield from probed("this host's clock", healthhost.of_clock)
+    yield from probed("the journal", lambda: healthhost.of_journal(config, service))
+    yield from probed("the hub", lambda: healthhub.of_hub(config, agent))
+    yield from probed("the service", lambda: healthagent.of_agent(config, service, agent))
+    yield from probed("what was left behind", lambda: healthhost.of_leftovers(config))
 
 
-def show(findings: Iterable[health.Finding]) -> int:
-    """Given findings, print each as it comes; return the exit code they stand for."""
-    good = True
+def of_paths(paths: Iterable[Path]) -> Iterator[Finding]:
+    """Given guest files and directories of them, yield what is wrong in them, and how many guests
+    they declare. A file of the name agent.toml is checked as one.
+    """
+    guests: list[Path] = []
+    settings = 0
+    for path in paths:
+        if path.name == DEFAULT_PATH.name and not path.is_dir():
+            settings += 1
+            yield from _of_settings(path)
+        else:
+            guests.append(path)
+    if not guests:
+        return
+    desired = read_given(guests)
+    for problem in desired.problems:
+        yield bad(str(problem), code=CONFIG)
+    for vmid, text in sorted(desired.remarks.items()):
+        yield note(f"guest {vmid}: {text}")
+    text = f"guest files declare {counted(len(desired.guests))}"
+    if desired.problems:
+        yield note(f"{text} rightly")
+    else:
+        yield good(text) if desired.guests else note(text)
+
+
+def _of_settings(path: Path) -> Iterator[Finding]:
+    try:
+        load(path)
+    except ConfigError as error:
+        yield from _wrong(error)
+    else:
+        yield good(f"{path} is good")
+
+
+def _wrong(error: ConfigError) -> list[Finding]:
+    return [bad(str(problem), code=CONFIG) for problem in error.problems]
+
+
+def show_json(findings: Iterable[Finding]) -> int:
+    """Given findings, print them as JSON when all are known; return the exit code."""
+    found = list(findings)
+    rows = [
+        {"good": f.good, "level": str(f.level), "text": f.text, "remedy": list(f.remedy)}
+        for f in found
+    ]
+    say_json({"good": all(f.good for f in found), "summary": summary(found), "findings": rows})
+    return health.code_of(found)
+
+
+def show(findings: Iterable[Finding]) -> int:
+    """Given findings, print each as it comes, and a summary; return the exit code."""
+    found: list[Finding] = []
     for finding in findings:
-        say(finding)
-        for line in finding.remedy:
-            say(f"        {line}")
-        good = good and finding.good
-    return OK if good else ERROR
+        found.append(finding)
+        put_finding(finding)
+    put([Part(summary(found), Style.STRONG)])
+    return health.code_of(found)
+
+
+def put_finding(finding: Finding) -> None:
+    """Given a finding, print it, and what to do."""
+    put([_WORDS[finding.level], "  ", finding.text], hang=6)
+    for line in finding.remedy:
+        put(["        ", line], hang=10)
+
+
+def summary(findings: Iterable[Finding]) -> str:
+    """Given all findings, return how it is, in a line."""
+    levels = [finding.level for finding in findings]
+    faults, notes = levels.count(Level.BAD), levels.count(Level.NOTE)
+    parts = [f"{faults} {'fault' if faults == 1 else 'faults'}" if faults else "No fault"]
+    if notes:
+        parts.append(f"{notes} {'note' if notes == 1 else 'notes'}")
+    return f"{', '.join(parts)}; {levels.count(Level.GOOD)} good."

@@ -24,7 +24,7 @@ INTERRUPTED: Final = 130
 MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
     {
         OK: "done; for `plan`, `explain` and `run --once`: all is as declared",
-        ERROR: "an error, told on stderr: what, where, and what to do",
+        ERROR: "an error, told on stderr: what, where, and what to do; `check`: there are faults",
         WOULD_CHANGE: "`plan`: something would be changed; `explain`: the values differ; "
         "`run --once`: not all is as declared",
         DIFFERS: "`plan`: something differs and will not be changed (observed, waits, refused)",
@@ -34,7 +34,8 @@ MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
         SOFTWARE: "a bug of felhom-agent; please report the line on stderr",
         TEMPFAIL: "not now, try again: the agent is starting or stopping, another agent holds the "
         "journal, the node cannot be reached",
-        CONFIG: "the configuration is wrong, told with file and line. systemd does not try again",
+        CONFIG: "the configuration is wrong, told with file and line (agent.toml; of `check FILE`, "
+        "a guest file that was named). systemd does not try again",
         INTERRUPTED: "interrupted with Ctrl-C (SIGINT)",
     }
 )

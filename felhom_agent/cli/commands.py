@@ -22,7 +22,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "events": (LOOK, "what happened lately, and what happens now (-f)"),
         "history": (LOOK, "what was done to the guests"),
         "explain": (LOOK, "why a declared value equals PVE's, or does not"),
-        "check": (LOOK, "configuration, guest files, connection, token, privileges"),
+        "check": (LOOK, "is all as the agent needs it? Or: are these guest files good?"),
         "apply": (ACT, "show the plan, ask, and do exactly that"),
         "pause": (ACT, "leave guests alone, for a time or until resume"),
         "resume": (ACT, "end the pause of guests"),

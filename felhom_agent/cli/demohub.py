@@ -1,6 +1,8 @@
 """`felhom-agent demohub`: a hub, two nodes and two agents; one change on the hub's page, both heal.
 
 What is shown is asked of the nodes and of the hub, not of the agents; the exit code is the answer.
+With `--keep` all of them go on afterwards, for a person with a browser, until Ctrl-C. SIGINT and
+SIGTERM end agents, nodes and hub in order, whenever they come.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from felhom_agent.cli.codes import ERROR, INTERRUPTED, OK
 from felhom_agent.cli.command import Commands, add_command
-from felhom_agent.cli.demostage import agent, serving, title, wait
+from felhom_agent.cli.demodrift import drift_lines
+from felhom_agent.cli.demostage import Ending, agent, serving, title, wait
 from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load
 
@@ -35,12 +39,17 @@ _NAMED = "guests = [100]\n[hub.options]\nonboot = true\n"
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
-    add_command(
+    parser = add_command(
         commands,
         "demohub",
         run,
         summary="Show a hub with two agents on two embedded nodes; takes a minute.",
         example="demohub",
+    )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="let hub, nodes and agents go on after it, for a browser, until Ctrl-C",
     )
 
 
@@ -57,17 +66,18 @@ class Site:
         return self.node.world.config(100).get(key)
 
 
-def run(_arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     # Not at the top: the daemon must start without the hub's and the node's own needs.
     from felhom_agent.devhub import DevHub, Store
 
     with ExitStack() as stack:
+        ending = stack.enter_context(Ending())
         hub = stack.enter_context(DevHub(Store()))
         sites = [stack.enter_context(_site(hub, name)) for name in HOSTS]
-        return _show(hub, sites)
+        return _show(hub, sites, ending, keep=arguments.keep)
 
 
-def _show(hub: DevHub, sites: list[Site]) -> int:
+def _show(hub: DevHub, sites: list[Site], ending: Ending, *, keep: bool) -> int:
     title(f"A hub listens on {hub.url}. What it desires of each host:")
     say(f"  {json.dumps(_state(FIRST))}")
     for site in sites:
@@ -76,17 +86,57 @@ def _show(hub: DevHub, sites: list[Site]) -> int:
     with ExitStack() as stack:
         for site in sites:
             stack.enter_context(agent(load(site.config), prefix=f"{site.name}: "))
-        first = wait(lambda: all(_is_there(s, FIRST) for s in sites), _PATIENCE)
+        good = _comes(sites, FIRST, ending)
+        if ending.came():
+            return INTERRUPTED
         title("On the hub's page a person changes both (the agents ask once a minute):")
         for site in sites:
             _on_the_page(hub, site, _state(THEN))
-        then = wait(lambda: all(_is_there(s, THEN) for s in sites), _PATIENCE)
+        good = _comes(sites, THEN, ending) and good
+        if ending.came():
+            return INTERRUPTED
+        if keep:
+            _answers(hub, sites)
+            _to_try(hub, sites[0], good=good)
+            ending.wait()
+            title("All of them end.")
+    if not keep:
+        _answers(hub, sites)
+    return OK if good else ERROR
+
+
+def _comes(sites: list[Site], wanted: Mapping[str, object], ending: Ending) -> bool:
+    """Return whether all guests came to be as wanted; the wait ends early with a signal."""
+
+    def there() -> bool:
+        return all(_is_there(site, wanted) for site in sites)
+
+    wait(lambda: ending.came() or there(), _PATIENCE)
+    return there()
+
+
+def _answers(hub: DevHub, sites: list[Site]) -> None:
     title("What the nodes and the hub say now:")
     for site in sites:
         seen = hub.store.host(site.name)
         version = seen.report.get("agent", {}).get("version") if seen else None
         say(f"  {site.name}: {site.config_of('description')}; reported by agent {version}")
-    return 0 if first and then else 1
+
+
+def _to_try(hub: DevHub, site: Site, *, good: bool) -> None:
+    title("All of them go on until Ctrl-C. In a browser on this machine:")
+    if not good:
+        say("  Not all came to be as the hub desires; the agents' lines above tell why.")
+    say(f"  page      {hub.url}/")
+    say("  user      operator")
+    say(f"  password  {hub.operator_key}")
+    say("What to try (the agents ask the hub once a minute, the page shows it after that):")
+    say('  on the page of a host write another description, or "cores": 4, and save')
+    say('  add "restart": "allowed" beside "state": it is refused, and the page says why')
+    say("  block a host: its agent then only observes, until it is unblocked")
+    say(f"  cause drift on {site.name}, from a second terminal; its agent puts it back at once:")
+    for line in drift_lines(site.node, site.config.parent, 100, 100):
+        say(f"    {line}")
 
 
 def _state(config: Mapping[str, object]) -> dict[str, object]:

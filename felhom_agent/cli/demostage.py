@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Self
 
 from felhom_agent.cli.out import ReaderLeft, say
 from felhom_agent.config.settings import Config
@@ -18,6 +20,37 @@ if TYPE_CHECKING:
     from felhom_agent.devnode import DevNode
 
 PATIENCE = 25.0
+
+
+class Ending:
+    """Hears SIGINT and SIGTERM for the length of a block, so that a demo ends in order.
+
+    Threads: made and asked by the main thread, which Python runs the handler in. A handler may
+    interrupt anything, so it takes no lock: it puts into a SimpleQueue, which is made for that.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self._heard: SimpleQueue[int] = SimpleQueue()
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in self._SIGNALS:
+            self._before[number] = signal.signal(number, lambda got, _: self._heard.put(got))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def came(self) -> bool:
+        """Return whether one of them came."""
+        return not self._heard.empty()
+
+    def wait(self) -> None:
+        """Return once one of them came, however long that takes; a person's Ctrl-C is the waker."""
+        self._heard.put(self._heard.get())
 
 
 @contextmanager

@@ -6,10 +6,14 @@ import argparse
 import signal
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from felhom_agent.cli.command import PORT, Commands, add_command, whole
 from felhom_agent.cli.out import say
 from felhom_agent.errors import FelhomError
+
+if TYPE_CHECKING:
+    from felhom_agent.devnode import DevNode
 
 VERSIONS = ("9.1", "9.2")
 """The versions of PVE whose answers were recorded."""
@@ -65,5 +69,17 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"A PVE node listens on {node.endpoint}; Ctrl-C ends it. Try:")
         say(f"  felhom-agent --config {config} plan")
         say(f"  felhom-agent --config {config} run")
+        say("A running agent puts back what drifts. From a further terminal, to cause drift:")
+        for line in _drift(node, directory):
+            say(f"  {line}")
         signal.sigwait(signals)
     return 0
+
+
+def _drift(node: DevNode, directory: Path) -> list[str]:
+    from felhom_agent.cli.demodrift import drift_lines
+
+    # 101 and 200 are declared to run, and do at the start; 100's run state is not declared.
+    value_of = 101 if 101 in node.world.guests else 100
+    stop = next((vmid for vmid in (200, 101) if vmid in node.world.guests), None)
+    return drift_lines(node, directory, value_of, stop)

@@ -1,97 +1,113 @@
-"""What the agent needs, and whether it has it: the findings behind `check` and `selftest read`.
+"""Findings: what was looked at, how it is, and what to do; and how a probe is run.
 
-Each probe looks at one thing and changes nothing. A finding that is not good says what to do.
+Each probe looks at one thing and changes nothing. A finding that is not good says what to do. A
+probe that breaks, or takes too long, costs itself: that is a finding, and the next one goes on.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
 
-from felhom_agent.config.settings import Config
-from felhom_agent.daemon.assembly import desired_now
-from felhom_agent.desired.told import told
-from felhom_agent.errors import ConfigError, FelhomError, JournalError, PveError
-from felhom_agent.journal.content import NAME, read
-from felhom_agent.journal.operation import replay
-from felhom_agent.proxmox.node import Node
+from felhom_agent.cli.codes import CONFIG, ERROR, OK, TEMPFAIL
+from felhom_agent.errors import ConfigError, FelhomError
+from felhom_agent.service.origins import described
+
+DEADLINE: Final = 120.0
+"""Seconds that one probe may take; each call in it has a shorter one of its own."""
+
+_END: Final = None
+
+
+class Level(StrEnum):
+    """How a thing is: as it should be, worth knowing, or a fault."""
+
+    GOOD = "good"
+    NOTE = "note"
+    BAD = "bad"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `remedy` are the commands that would mend it."""
+    """One thing that was looked at; `remedy` are the commands that would mend it, and `code` is the
+    exit code of a command that finds nothing worse.
+    """
 
-    good: bool
+    level: Level
     text: str
     remedy: tuple[str, ...] = ()
+    code: int = OK
 
-    def __str__(self) -> str:
-        return f"{'ok  ' if self.good else 'FAIL'}  {self.text}"
-
-
-def of_files(config: Config) -> Iterator[Finding]:
-    """Given a configuration, yield how its guest files are."""
-    desired = desired_now(config)
-    if config.desired.directory is None:
-        yield Finding(True, "no [desired] directory is configured: nothing is desired")
-    for problem in told(desired):
-        yield Finding(False, str(problem))
-    if not desired.problems:
-        yield Finding(True, f"guest files declare {len(desired.guests)} guests")
+    @property
+    def good(self) -> bool:
+        """Whether it is no fault."""
+        return self.level is not Level.BAD
 
 
-def of_connection(config: Config) -> Iterator[Finding]:
-    """Given a configuration, yield how the token, the connection and the node are."""
-    pve = config.proxmox
+Probe = Callable[[], Iterable[Finding]]
+
+
+def good(text: str) -> Finding:
+    """Given what is as it should be, return the finding."""
+    return Finding(Level.GOOD, text)
+
+
+def note(text: str, *remedy: str) -> Finding:
+    """Given what is worth knowing, and perhaps what to do, return the finding."""
+    return Finding(Level.NOTE, text, remedy)
+
+
+def bad(text: str, *remedy: str, code: int = ERROR) -> Finding:
+    """Given what is wrong, and the commands that mend it, return the finding."""
+    return Finding(Level.BAD, text, remedy, code)
+
+
+def of_error(error: FelhomError) -> Iterator[Finding]:
+    """Given what a probe met, yield what that means."""
+    if isinstance(error, ConfigError):
+        yield from (bad(str(problem)) for problem in error.problems)
+    else:
+        yield bad(str(error), code=TEMPFAIL if error.temporary else ERROR)
+
+
+def code_of(findings: Iterable[Finding]) -> int:
+    """Given findings, return the exit code: a wrong configuration goes before all other faults, and
+    a node that is only away comes last.
+    """
+    codes = {finding.code for finding in findings}
+    return next((code for code in (CONFIG, ERROR, TEMPFAIL) if code in codes), OK)
+
+
+def probed(name: str, probe: Probe, deadline: float = DEADLINE) -> Iterator[Finding]:
+    """Given a probe and what it looks at, yield its findings as they come, until the deadline."""
+    # The thread belongs to this call and shares nothing but the queue: it puts, we get. A disk that
+    # hangs holds the thread and nobody else; it ends with the process.
+    found: queue.SimpleQueue[Finding | None] = queue.SimpleQueue()
+    arguments = (name, probe, found)
+    threading.Thread(target=_run, args=arguments, name=f"probe-{name}", daemon=True).start()
+    until = time.monotonic() + deadline
     try:
-        node = Node.connect(pve)
-    except ConfigError as error:
-        yield from (Finding(False, str(problem)) for problem in error.problems)
-        return
-    try:
-        yield Finding(True, f"the token's secret is in {pve.token_file}")
-        version = (node.client.get("version") or {}).get("version", "of unknown version")
-        yield Finding(True, f"{pve.endpoint} answers and takes the token (PVE {version})")
-        names = [str(row.get("node")) for row in node.client.get("nodes") or []]
-        known = pve.node in names
-        text = f"node {pve.node} is known" if known else (
-            f'the cluster has no node "{pve.node}" (it has: {", ".join(names[:10])}); set node in'
-            " [proxmox] of agent.toml"
-        )  # fmt: skip
-        yield Finding(known, text)
-    except PveError as error:
-        yield Finding(False, str(error))
-    finally:
-        node.client.close()
+        while finding := found.get(timeout=max(0.0, until - time.monotonic())):
+            yield finding
+    except queue.Empty:
+        yield bad(f"{name}: no answer within {deadline:g} s; is a disk, or the network, hanging?")
 
 
-def of_needs(config: Config) -> Iterator[Finding]:
-    """Given a configuration, yield whether all that a pass needs can be had."""
-    yield _journal(config)
+def _run(name: str, probe: Probe, found: queue.SimpleQueue[Finding | None]) -> None:
     try:
-        node = Node.connect(config.proxmox)
-    except ConfigError:
-        return
-    try:
-        actual = node.observer.snapshot(())
-        yield Finding(True, f"the node can be observed: {len(actual.guests)} guests are seen")
-        node.client.get("nodes", config.proxmox.node, "tasks", limit=1)
-        yield Finding(True, "tasks can be read")
+        for finding in probe():
+            found.put(finding)
     except FelhomError as error:
-        yield Finding(False, str(error))
+        for finding in of_error(error):
+            found.put(finding)
+    except OSError as error:
+        found.put(bad(f"{name}: {error.filename or ''}: {error.strerror or error}"))
+    except Exception as error:  # a defect of ours costs this probe
+        found.put(bad(f"{name}: internal error, please report it: {described(error)}"))
     finally:
-        node.client.close()
-
-
-def _journal(config: Config) -> Finding:
-    path = config.journal.directory / NAME
-    try:
-        operations = replay(read(path, absent_ok=True))
-    except JournalError as error:
-        return Finding(False, str(error))
-    parent = next(p for p in path.parents if os.access(p, os.F_OK))
-    if not os.access(parent, os.W_OK):
-        return Finding(False, f"{parent} cannot be written, and the journal belongs there")
-    in_flight = sum(o.in_flight for o in operations)
-    return Finding(True, f"the journal holds {len(operations)} operations, {in_flight} in flight")
+        found.put(_END)

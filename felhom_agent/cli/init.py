@@ -204,7 +204,7 @@ def _service(arguments: argparse.Namespace, config: Config) -> bool:
 
 def _ended(_arguments: argparse.Namespace, config: Config) -> int:
     put((Part("How it is now:", Style.STRONG),))
-    code = check.run(argparse.Namespace(config=config.path, json=False))
+    code = check.show(check.examine(config))
     put((Part("What next:", Style.STRONG),))
     say("  felhom-agent status        how the agent and its guests are")
     say("  felhom-agent plan          what it would do; felhom-agent apply VMID does it")

@@ -11,10 +11,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from felhom_agent.cli.health import Finding
+from felhom_agent.cli.health import Finding, bad, good, note
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import desired_now
-from felhom_agent.errors import ConfigError, FelhomError
+from felhom_agent.daemon.reloaded import counted
+from felhom_agent.errors import FelhomError
 from felhom_agent.model import Actual, ActualGuest, Desired, DesiredGuest, Facts, Rights
 from felhom_agent.planning.granting import commands, commands_in_role
 from felhom_agent.planning.needs import needs_of
@@ -28,25 +29,45 @@ _MAX_LINES: Final = 20
 _MAX_USERS: Final = 3
 _STRONG: Final = {"Sys.Modify", "Sys.Console", "VM.Allocate", "Datastore.Allocate"}
 
+_OwnLacks = dict[tuple[str, ...], list[Required]]
 _Lacks = dict[tuple[Required, ...], list[str]]
 
 
-def of_privileges(config: Config) -> Iterator[Finding]:
-    """Given a configuration, yield for each declared guest whether the token may do what it asks.
+def of_privileges(
+    config: Config, node: Node, desired: Desired, actual: Actual
+) -> Iterator[Finding]:
+    """Given the configuration, the node, what is desired and what is there, yield what the token
+    may not do that is declared; guests that are fine are told by their number alone.
 
-    The privileges are those that the declared values need, no more.
+    The privileges are those that the declared values need, no more. Raise FelhomError if PVE cannot
+    be asked.
     """
-    desired = desired_now(config)
-    try:
-        node = Node.connect(config.proxmox)
-    except ConfigError:
+    if not desired.guests and not desired.problems:
+        where = config.desired.directory or "any file: [desired] in agent.toml has no directory"
+        text = f"node {config.proxmox.node} has {len(actual.guests)} guests, and none is declared"
+        adopting = ("felhom-agent adopt --all --observe",) if config.desired.directory else ()
+        yield note(f"{text} in {where}", *adopting)
         return
-    try:
-        yield from _findings(config, node, desired)
-    except FelhomError as error:
-        yield Finding(False, str(error))
-    finally:
-        node.client.close()
+    yield from _absent(desired, actual)
+    if actual.facts.rights is None:
+        yield bad("PVE does not tell what the token may do (GET /access/permissions)")
+        return
+    here = {v: actual.guests[v] for v in sorted(desired.guests) if v in actual.guests}
+    for guest in here.values():
+        if guest.unread:
+            yield bad(f"guest {_called(guest)}: {guest.unread}")
+    asked = _Asked(node, actual.facts, actual.facts.rights)
+    own: _OwnLacks = {}
+    elsewhere: _Lacks = {}
+    readable = [guest for guest in here.values() if not guest.unread]
+    for guest in readable:
+        _judge(desired.guests[guest.vmid], guest, actual, asked, own, elsewhere)
+    for needs in own.values():
+        yield _of_guests(node, needs)
+    for others, users in elsewhere.items():
+        yield _of_others(node, others, users)
+    if readable and not own and not elsewhere:
+        yield good(f"the token has every privilege that is needed ({counted(len(readable))})")
 
 
 def lacking_commands(config: Config) -> tuple[str, ...]:
@@ -72,69 +93,70 @@ def lacking_commands(config: Config) -> tuple[str, ...]:
         node.client.close()
 
 
-def _findings(config: Config, node: Node, desired: Desired) -> Iterator[Finding]:
-    actual = node.observer.snapshot(desired.guests.keys(), desired.raw)
-    if not desired.guests and not desired.problems:
-        where = config.desired.directory or "any file: [desired] in agent.toml has no directory"
-        text = f"note: node {config.proxmox.node} has {len(actual.guests)} guests, and none is"
-        yield Finding(True, f"{text} declared in {where}")
-    if actual.facts.rights is None:
-        yield Finding(False, "PVE does not tell what the token may do (GET /access/permissions)")
-        return
-    elsewhere: _Lacks = {}
-    asked = _Asked(node, actual.facts, actual.facts.rights)
-    for vmid, declared in sorted(desired.guests.items()):
-        present = actual.guests.get(vmid)
-        if present is None:
-            yield _not_here(vmid, actual)
-        elif present.unread:
-            yield Finding(False, f"guest {_called(present)}: {present.unread}")
-        else:
-            yield _of_guest(node, declared, present, actual, asked, elsewhere)
-    for needs, users in elsewhere.items():
-        yield _of_others(node, needs, users)
+def _absent(desired: Desired, actual: Actual) -> Iterator[Finding]:
+    """Yield which declared guests are not on this node."""
+    absent = [vmid for vmid in sorted(desired.guests) if vmid not in actual.guests]
+    if away := [f"{v} ({actual.elsewhere[v]})" for v in absent if v in actual.elsewhere]:
+        yield note(f"on other nodes, which keep them: guests {_listed(away)}")
+    unseen = [str(vmid) for vmid in absent if vmid not in actual.elsewhere]
+    if len(unseen) == 1:
+        yield bad(f"guest {unseen[0]} is not seen; does it exist, may we see it?")
+    elif unseen:
+        yield bad(f"guests {_listed(unseen)} are not seen; do they exist, may we see them?")
 
 
-def _not_here(vmid: int, actual: Actual) -> Finding:
-    where = actual.elsewhere.get(vmid)
-    text = f"is on node {where}" if where else "is not seen; does it exist, may we see it?"
-    return Finding(bool(where), f"guest {vmid} {text}")
+def _listed(words: list[str]) -> str:
+    more = f" and {len(words) - _MAX_LINES} more" if len(words) > _MAX_LINES else ""
+    return ", ".join(words[:_MAX_LINES]) + more
 
 
-def _of_guest(
-    node: Node,
+def _judge(
     declared: DesiredGuest,
     guest: ActualGuest,
     actual: Actual,
     asked: _Asked,
+    own: _OwnLacks,
     elsewhere: _Lacks,
-) -> Finding:
-    """Return what a guest's own path lacks; what other paths lack is added to `elsewhere`."""
-    path, own, others = f"/vms/{guest.vmid}", dict[Required, None](), dict[str, list[Required]]()
+) -> None:
+    """Add what the token lacks for a guest on its own path to `own`, by the privileges, and what it
+    lacks on other paths to `elsewhere`.
+    """
+    path = f"/vms/{guest.vmid}"
+    here, others = dict[Required, None](), dict[str, list[Required]]()
     for key, need in needs_of(declared, guest, actual):
         if not asked.lacks(need):
             continue
         if need.path == path:
-            own[need] = None
+            here[need] = None
         else:
             others.setdefault(key, []).append(need)
     for key, needs in others.items():
         elsewhere.setdefault(tuple(needs), []).append(f"{key} of {_called(guest)}")
-    if not own:
-        return Finding(True, f"{path}: the token has every privilege that is needed")
-    names = ",".join(dict.fromkeys(need.any_of[0] for need in own))
-    text = f"{path}: the token lacks {names}{_hint(own)}; as root:"
-    return Finding(False, text, commands(own, node.client.token_id))
+    if here:
+        names = tuple(dict.fromkeys(need.any_of[0] for need in here))
+        own.setdefault(names, []).extend(here)
+
+
+def _of_guests(node: Node, needs: list[Required]) -> Finding:
+    """Return what the token lacks on the guests' own paths, the same on each."""
+    names = ",".join(dict.fromkeys(need.any_of[0] for need in needs))
+    paths = list(dict.fromkeys(need.path for need in needs))
+    text = f"{_listed(paths)}: the token lacks {names}{_hint(needs)}; as root:"
+    return bad(text, *_bounded(commands(needs, node.client.token_id), len(paths)))
+
+
+def _bounded(lines: tuple[str, ...], paths: int) -> tuple[str, ...]:
+    if len(lines) <= _MAX_LINES:
+        return lines
+    return (*lines[:_MAX_LINES], f"# and so on, for {paths} paths")
 
 
 def _of_others(node: Node, needs: tuple[Required, ...], users: list[str]) -> Finding:
     named = ", ".join(users[:_MAX_USERS])
     more = len(users) - _MAX_USERS
     who = named + (f" and {more} more" if more > 0 else "")
-    lines = commands(needs, node.client.token_id)
-    if len(lines) > _MAX_LINES:
-        lines = (*lines[:_MAX_LINES], f"# and so on, for {len(needs)} paths")
-    return Finding(False, f"{told(needs)}, for {who}{_hint(needs)}; as root:", lines)
+    lines = _bounded(commands(needs, node.client.token_id), len(needs))
+    return bad(f"{told(needs)}, for {who}{_hint(needs)}; as root:", *lines)
 
 
 def _hint(needs: Iterable[Required]) -> str:

@@ -9,19 +9,19 @@ before, where absent stays absent. The daemon must not run meanwhile; its lock s
 from __future__ import annotations
 
 import argparse
-from itertools import chain
+from collections.abc import Iterator
 from types import MappingProxyType
 
-from felhom_agent.cli import health
+from felhom_agent.cli import health, healthhost, healthnode
 from felhom_agent.cli.asowner import run_as_owner
-from felhom_agent.cli.check import show
+from felhom_agent.cli.check import put_finding, show
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.confirm import answered
 from felhom_agent.cli.out import complain, say
-from felhom_agent.cli.privileges import of_privileges
+from felhom_agent.cli.serviceuser import service_of
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
-from felhom_agent.daemon.assembly import Parts, assembled
+from felhom_agent.daemon.assembly import Parts, assembled, desired_now
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import ABSENT, Converged, Desired, DesiredGuest, Outcome
 from felhom_agent.planning.plan import plan_guest
@@ -50,9 +50,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     if arguments.what == "read":
-        return show(
-            chain(health.of_connection(config), health.of_needs(config), of_privileges(config))
-        )
+        return show(_read(config))
     if arguments.vmid is None:
         arguments.usage_error("task needs --vmid, the guest whose description it changes")
     code = run_as_owner(config.journal.directory, arguments.words)
@@ -62,6 +60,13 @@ def run(arguments: argparse.Namespace) -> int:
         say("Nothing was changed.")
         return 1
     return _try_task(config, arguments.vmid)
+
+
+def _read(config: Config) -> Iterator[health.Finding]:
+    """Yield how all is that a pass needs, by the probes of `check`."""
+    service = service_of(config)
+    yield from healthnode.of_node(config, lambda: desired_now(config))
+    yield from health.probed("the journal", lambda: healthhost.of_journal(config, service))
 
 
 def _agreed(guest: int) -> bool:
@@ -82,7 +87,8 @@ def _try_task(config: Config, guest: int) -> int:
         finally:
             restored = _fulfil(parts, _declared(guest, None if before is ABSENT else text))
     for words, outcome in (("write and read back", wrote), ("restore", restored)):
-        say(health.Finding(isinstance(outcome, Converged), f"{words}: {outcome}"))
+        finding = health.good if isinstance(outcome, Converged) else health.bad
+        put_finding(finding(f"{words}: {outcome}"))
     if not isinstance(restored, Converged):
         complain(f"The description of guest {guest} was: {text!r}", prefix="")
     return 0 if isinstance(wrote, Converged) and isinstance(restored, Converged) else 1

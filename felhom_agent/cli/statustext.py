@@ -256,7 +256,7 @@ def _last_pass(status: Answer, now: float) -> str | Part:
 
 def _files(status: Answer) -> Iterator[str | Part]:
     if "problems" in status:
-        count = len(answers.rows(status, "problems"))
+        count = sum(not row.get("follows") for row in answers.rows(status, "problems"))
         words = f"{count} ERROR{'S' if count > 1 else ''}" if count else "ok"
         yield Part(f"files: {words}", Style.BAD if count else None)
 

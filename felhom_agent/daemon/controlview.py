@@ -221,7 +221,12 @@ def _others(facts: AgentFacts, passed: Pass) -> list[dict[str, Any]] | None:
 
 
 def _problem(found: Problem) -> dict[str, Any]:
-    return {"file": found.place.file, "line": found.place.line, "text": found.text}
+    return {
+        "file": found.place.file,
+        "line": found.place.line,
+        "text": found.text,
+        "follows": found.follows,
+    }
 
 
 def _held(found: HeldPlan) -> dict[str, Any] | None:
@@ -229,7 +234,13 @@ def _held(found: HeldPlan) -> dict[str, Any] | None:
 
 
 def _hub(hub: HubProvider | None) -> dict[str, Any] | None:
-    return {"generation": hub.kept.generation, "blocked": hub.kept.blocked} if hub else None
+    if hub is None:
+        return None
+    return {
+        "generation": hub.kept.generation,
+        "blocked": hub.kept.blocked,
+        "reported": moment_text(hub.reported) if hub.reported else None,
+    }
 
 
 def _words(plan: GuestPlan) -> Iterator[str]:

@@ -82,10 +82,10 @@ class Merge:
         place = Place(next((p.place.file for p in state.wrong.values()), ""))
         if kept:
             text = f"has errors; the last good declaration stays in force of: {named(kept)}"
-            self.problems.append(Problem(place, text))
+            self.problems.append(Problem(place, text, follows=True))
         if held:
             text = f"has errors; held until they are mended: {named(held)}"
-            self.problems.append(Problem(place, text))
+            self.problems.append(Problem(place, text, follows=True))
 
 
 def named(vmids: set[int]) -> str:

@@ -85,6 +85,10 @@ class HubProvider:
     ) -> None:
         """Without `keeps` it only looks at what an agent keeps there."""
         self.keeps = keeps
+        self.reported = 0.0
+        """When the hub last took a report of this process (seconds since the epoch; 0: not yet).
+        The hub loop sets it, at once and as a whole; any thread reads it.
+        """
         self._config = config
         self._file = HubFile(directory / NAME, disk, keeps=keeps)
         self._lock = threading.Lock()

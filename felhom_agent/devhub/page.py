@@ -1,4 +1,5 @@
-"""What a person sees of the hub: all hosts, and one host with an editor for its desired state.
+"""What a person sees of the hub: all hosts, and one host with an editor for its desired state, and
+why the host refused one.
 
 Plain HTML without scripts; the list comes again every few seconds, the editor stays.
 """
@@ -12,6 +13,7 @@ from typing import Any
 
 from felhom_agent.devhub.store import Host
 
+_FIRST = "no report yet: the first one comes after the agent's first pass"
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --good: #2a8a4a; --bad: #c2471b; --dim: #888; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -47,7 +49,7 @@ def page_of(host: Host, now: float, error: str = "", text: str = "") -> str:
     name = escape(host.host_id, quote=True)
     body = f"""
 <h2>{name}</h2>
-<p>Last seen {_seen(host, now)}; {_generation(host)}.</p>
+<p>Last seen {_seen(host, now)}; {_generation(host)}.</p>{_refused(host)}
 {_guests(host)}
 <h3>Desired state</h3>{complaint}
 <form method="post" action="/hosts/{name}/desired-state">
@@ -74,7 +76,7 @@ def _row(host: Host, now: float) -> str:
         f'<tr id="host-{name}"><td><a href="/hosts/{name}">{name}</a></td>'
         f"<td>{_seen(host, now)}</td><td>{escape(mode)}{' (blocked)' if host.blocked else ''}</td>"
         f"<td>{escape(str(_table(host.report, 'host').get('pve_version', '')))}</td>"
-        f"<td>{_outcomes(host)}</td><td>{_generation(host)}</td></tr>"
+        f"<td>{_outcomes(host)}</td><td>{_generation(host)}{_mark(host, name)}</td></tr>"
     )
 
 
@@ -118,8 +120,39 @@ def _generation(host: Host) -> str:
     return f"generation {host.generation}, {escape(str(in_force))} in force"
 
 
+def _mark(host: Host, name: str) -> str:
+    """Return what the list says of a refused generation; its page says why."""
+    if (refused := host.refused) is None:
+        return ""
+    return (
+        f'<br><a class="bad" id="refused-{name}" href="/hosts/{name}#refused">'
+        f"generation {refused.generation} was refused</a>"
+    )
+
+
+def _refused(host: Host) -> str:
+    """Return which generation the host's latest report says that it refused, and why."""
+    if (refused := host.refused) is None:
+        return ""
+    newer = host.generation > refused.generation
+    since = f" It has not reported on generation {host.generation} yet." if newer else ""
+    reasons = "".join(f"<li>{escape(text)}</li>" for text in refused.problems)
+    return (
+        f'<div class="error" id="refused"><p class="bad">The host refused generation '
+        f"{refused.generation} as a whole; {_in_force(host)}.{since}</p>"
+        f"<ul>{reasons or '<li>It gave no reason.</li>'}</ul></div>"
+    )
+
+
+def _in_force(host: Host) -> str:
+    in_force = _agent(host).get("generation", 0)
+    if not in_force:
+        return "nothing that this hub desires is in force"
+    return f"generation {escape(str(in_force))} stays in force"
+
+
 def _seen(host: Host, now: float) -> str:
-    return f"{max(0, int(now - host.seen))} s ago" if host.seen else "never"
+    return f"{max(0, int(now - host.seen))} s ago" if host.seen else f"never; {_FIRST}"
 
 
 def _agent(host: Host) -> dict[str, Any]:

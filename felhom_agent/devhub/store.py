@@ -1,5 +1,8 @@
 """What the hub knows, in sqlite: hosts with their keys and reports, desired states, jobs.
 
+A report is kept as it came; what of it is shown by name is read with bounds of our own, whatever a
+host sends.
+
 Threads: one connection, one lock around every word; each word is one transaction.
 """
 
@@ -28,6 +31,19 @@ CREATE TABLE IF NOT EXISTS job (
 """
 
 
+MAX_PROBLEMS = 20
+LONGEST_PROBLEM = 1024
+MAX_GENERATION = 2**53 - 1
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A generation that a host refused, and why: printable texts, bounded in length and number."""
+
+    generation: int
+    problems: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Host:
     """One host: when it was last seen (seconds since the epoch; 0: never), its latest report, the
@@ -40,6 +56,14 @@ class Host:
     generation: int
     state: Any
     blocked: bool
+
+    @property
+    def refused(self) -> Refused | None:
+        """What its latest report says that it refused; None if that is nothing, or no contract's
+        words.
+        """
+        agent = self.report.get("agent")
+        return refused_of(agent.get("refused")) if isinstance(agent, dict) else None
 
 
 class Store:
@@ -136,3 +160,21 @@ def _host(row: tuple[Any, ...]) -> Host:
     host_id, seen, report, generation, state, blocked = row
     parsed = json.loads(state) if state else None
     return Host(host_id, seen, json.loads(report), generation, parsed, bool(blocked))
+
+
+def refused_of(said: object) -> Refused | None:
+    """Given what a report has under `refused`, return it within bounds; None if it is malformed."""
+    if not isinstance(said, dict):
+        return None
+    generation, problems = said.get("generation"), said.get("problems")
+    if type(generation) is not int or not 0 <= generation <= MAX_GENERATION:
+        return None
+    if not isinstance(problems, list):
+        return None
+    texts = [text for text in problems if isinstance(text, str)][:MAX_PROBLEMS]
+    return Refused(generation, tuple(_plain(text) for text in texts))
+
+
+def _plain(text: str) -> str:
+    cut = text if len(text) <= LONGEST_PROBLEM else f"{text[: LONGEST_PROBLEM - 3]}..."
+    return "".join(c if c.isprintable() else "?" for c in cut)

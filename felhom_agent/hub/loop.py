@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -138,6 +139,7 @@ class HubLoop:
         self._is_owed = False
         facts = replace(self._facts(), parked=self.parked, refused=self._refusal)
         answer = self._client.report(report_of(self._host_id, node, facts))
+        self._provider.reported = time.time()
         if self._complaints.well("report"):
             _log.info("the hub has the report again", extra=fields(HUB_BACK))
         try:
@@ -169,6 +171,8 @@ class HubLoop:
             except FelhomError as error:
                 if isinstance(error, Interrupted):
                     raise
+                if matter == "state":
+                    self._refusal = RefusedState(envelope.generation or 0, (str(error),))
                 self._complain(matter, f"{_PARTS[matter]} is not followed: {error}")
         return max(self._pause(self._interval), pause)
 
@@ -201,6 +205,7 @@ class HubLoop:
             self._in_order()
         elif generation < kept.generation:
             text = f"the hub goes back to generation {generation}; {kept.generation} stays in force"
+            self._refusal = RefusedState(generation, (text,))
             self._complain("state", text)
         elif why := why_not_next(generation, kept.generation):
             raise FelhomError(why)

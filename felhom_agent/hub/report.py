@@ -19,6 +19,7 @@ from felhom_agent import __version__
 from felhom_agent.model import GuestStatus, outcome_word
 from felhom_agent.printable import moment_text
 from felhom_agent.proxmox.nodereport import NodeReport, ReportedGuest
+from felhom_agent.redaction import redacted
 
 SCHEMA = 1
 MEBIBYTE = 1024 * 1024
@@ -108,7 +109,7 @@ def _agent(agent: AgentFacts) -> dict[str, Any]:
 def _refused(refusal: RefusedState | None) -> dict[str, Any] | None:
     if refusal is None:
         return None
-    problems = [plain(problem) for problem in refusal.problems[:_MAX_PROBLEMS]]
+    problems = [plain(redacted(problem)) for problem in refusal.problems[:_MAX_PROBLEMS]]
     return {"generation": refusal.generation, "problems": problems}
 
 

@@ -105,12 +105,15 @@ _NOT_CONNECTED = 595
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as it came; `kind` is what its head says that the body is."""
+    """An answer as it came; `kind` is what its head says that the body is, `date` when it says that
+    it was made (RFC 9110; empty: it does not).
+    """
 
     status: int
     reason: str
     kind: str = ""
     body: bytes = b""
+    date: str = ""
 
 
 def error_of(call: str, answer: Answer, config: ProxmoxConfig | None = None) -> PveError:

@@ -96,6 +96,18 @@ class Client:
         total = whole.get("total")
         return whole["data"], total if type(total) is int and 0 <= total < 2**53 else 0
 
+    def date(self) -> str:
+        """Return what the node's clock says as it answers now (RFC 9110; empty: it does not tell).
+        Raise as `get` does.
+        """
+        # PVE: PVE/APIServer/AnyEvent.pm response sets the header Date with each answer.
+        path = ("version",)
+        with self._reads.held(self._abandon):
+            answer = self._answer("GET /version", "GET", path, {})
+        if answer.status != 200:
+            raise self._error_of("GET /version", answer)
+        return answer.date
+
     def write(
         self,
         method: str,
@@ -127,6 +139,24 @@ class Client:
 
     def _call(self, method: str, path: Path, params: Mapping[str, Any]) -> dict[str, Any]:
         call = f"{method} /{'/'.join(str(p) for p in path)}"
+        answer = self._answer(call, method, path, params)
+        if answer.status != 200:
+            raise self._error_of(call, answer)
+        try:
+            limit = bodies.limit_of(path)
+            whole = bodies.parse(answer.body, limit) if answers.is_json(answer) else {}
+        except ValueError:
+            whole = {}
+        if "data" not in whole:
+            raise answers.not_json(call)
+        return whole
+
+    def _answer(
+        self, call: str, method: str, path: Path, params: Mapping[str, Any]
+    ) -> answers.Answer:
+        """Given a request, return its answer, whatever it says. Raise PveError or Interrupted if
+        none came.
+        """
         limit = bodies.limit_of(path)
         session = self._sessions.borrow()
         try:
@@ -134,18 +164,9 @@ class Client:
                 method, limit.size, self._abandon if method == "GET" else None
             )
             with self._watchdog.guard(call, bounds.longest + _SLACK):
-                answer = self._ask(session, bounds, call, method, path, params)
+                return self._ask(session, bounds, call, method, path, params)
         finally:
             self._sessions.give_back(session)
-        if answer.status != 200:
-            raise self._error_of(call, answer)
-        try:
-            whole = bodies.parse(answer.body, limit) if answers.is_json(answer) else {}
-        except ValueError:
-            whole = {}
-        if "data" not in whole:
-            raise answers.not_json(call)
-        return whole
 
     def _error_of(self, call: str, answer: answers.Answer) -> PveError:
         node = answers.unknown_node(answer)

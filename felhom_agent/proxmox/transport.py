@@ -148,7 +148,8 @@ class _Connection(HTTPConnection):
             # PVE closes after an error; after an interim answer another one is to come.
             self.close()
         kind = response.headers.get("Content-Type", "")
-        return Answer(response.status, response.reason, kind, whole)
+        date = response.headers.get("Date", "")
+        return Answer(response.status, response.reason, kind, whole, date)
 
 
 def _has_come(descriptor: int) -> bool:

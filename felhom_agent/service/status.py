@@ -69,12 +69,13 @@ def _named(outcomes: Mapping[int, Outcome], names: Names) -> str:
 
 def _files(problems: Sequence[Problem]) -> str:
     """Return how many errors the files have, and the first: "files: 2 errors: dns.toml:5 ..."."""
-    if not problems:
+    own = [problem for problem in problems if not problem.follows]
+    if not own:
         return ""
-    first = min(problems, key=lambda each: (each.place.file, each.place.line, each.text))
+    first = min(own, key=lambda each: (each.place.file, each.place.line, each.text))
     name = str(first.place).rpartition("/")[2]
-    errors = "error" if len(problems) == 1 else "errors"
-    return f"files: {len(problems)} {errors}: {_cut(f'{name} {first.text}', _MAX_PROBLEM)}"
+    errors = "error" if len(own) == 1 else "errors"
+    return f"files: {len(own)} {errors}: {_cut(f'{name} {first.text}', _MAX_PROBLEM)}"
 
 
 def _word(outcome: Outcome) -> str:

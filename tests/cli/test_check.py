@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from felhom_agent.cli.check import show
+from felhom_agent.cli.health import bad, good, note
 from felhom_agent.cli.main import main
 from tests.conftest import Site
 
@@ -47,7 +49,7 @@ def test_check_notes_where_nothing_is_declared_and_how_many_guests_there_are(
     assert code == 0
     assert "guest files declare 0 guests" in texts
     where = site.guests_directory
-    assert f"note: node pve1 has 2 guests, and none is declared in {where}" in texts
+    assert f"node pve1 has 2 guests, and none is declared in {where}" in texts
 
 
 def test_check_answers_in_json_also_where_agent_toml_is_wrong(
@@ -70,3 +72,35 @@ def test_check_tells_a_wrong_node_with_those_there_are(
     words = 'the cluster has no node "pve7" (it has: pve1); set node in [proxmox] of agent.toml'
     assert bad
     assert all(text.startswith(words) for text in bad)
+
+
+def test_check_of_files_answers_in_the_same_form(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.declare("[guest.100.config]\ncores = 1\n")
+    assert main(["check", "--json", str(site.guests_directory)]) == 0
+    answer = validated("check", capsys.readouterr().out)
+    (finding,) = answer["findings"]
+    assert (finding["level"], finding["text"]) == ("good", "guest files declare 1 guest")
+    assert answer["summary"] == "No fault; 1 good."
+    site.declare("[guest.100.config]\ncores = 0\n")
+    assert main(["check", "--json", str(site.guests_directory)]) == 78
+    answer = validated("check", capsys.readouterr().out)
+    assert not answer["good"]
+    assert [finding["level"] for finding in answer["findings"]] == ["bad", "note"]
+
+
+def test_an_empty_directory_is_noted(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(site.guests_directory)]) == 0
+    assert capsys.readouterr().out.startswith("note  guest files declare 0 guests\n")
+
+
+def test_each_kind_of_finding_has_its_word_and_the_remedy_stands_below(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings = [good("a"), note("b:", "do b"), bad("c:", "do c", "then d")]
+    assert show(findings) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "ok    a", "note  b:", "        do b", "FAIL  c:", "        do c", "        then d",
+        "1 fault, 1 note; 1 good.",
+    ]  # fmt: skip

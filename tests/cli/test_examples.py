@@ -50,7 +50,7 @@ ENDLESS = {"status --watch", "events -f 101"}
 APART = {
     "init --pool homelab": "it needs root on a Proxmox VE host; its own tests run it",
     "demo": "test_commands runs it",
-    "demohub": "takes a minute",
+    "demohub": "test_demohub runs it, for it takes a minute",
     "devnode --dir /tmp/site": "all others run on it",
     "devhub --port 8080 --db /tmp/hub.sqlite --host pve1": "test_devhub_command runs it",
     "--config /tmp/site/agent.toml plan": "all others run so",

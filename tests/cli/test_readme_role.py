@@ -81,7 +81,9 @@ def test_the_roles_are_enough_for_what_the_agent_sets_by_itself(
 def test_check_says_that_the_roles_are_enough_for_the_first_guest(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    example = README.partition("cat > /etc/felhom-agent/guests.d/dns.toml <<'END'\n")[2]
-    site.declare(re.sub(r"(?m)^ {3}", "", example.partition("   END\n")[0]))
-    assert main(["--config", str(site.write_config()), "check"]) == 0
-    assert "/vms/101: the token has every privilege that is needed" in capsys.readouterr().out
+    path = str(site.write_config())
+    (line,) = re.findall(r"(?m)^ +felhom-agent (adopt 101 .*)$", README)
+    assert main(["--config", path, *line.split()]) == 0
+    capsys.readouterr()
+    assert main(["--config", path, "check"]) == 0
+    assert "the token has every privilege that is needed (1 guest)" in capsys.readouterr().out

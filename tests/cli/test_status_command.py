@@ -284,7 +284,9 @@ class TestTerminal:
             guest(101, "blocked", why="needs a restart: memory 2048 -> 3072; " * 3),
             guest(105),
             suspensions=[pause(105, left=3600)],
-            problems=[{"file": "/etc/felhom/guests.d/dns.toml", "line": 5, "text": "no " * 40}],
+            problems=[
+                {"file": "/etc/felhom/dns.toml", "line": 5, "text": "no " * 40, "follows": False}
+            ],
         )  # fmt: skip
         with answering(socket_path, status=found):
             shown = on_terminal("status", columns=columns)

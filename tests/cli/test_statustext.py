@@ -81,7 +81,9 @@ class TestHead:
 
     def test_what_is_wrong_stands_in_it_and_why_below(self) -> None:
         failed = {"at": "2026-11-26T19:29:48Z", "seconds": 5.0, "ok": False, "why": "x"}
-        problems = [{"file": "dns.toml", "line": 5, "text": "corse: no such option"}]
+        problems = [
+            {"file": "dns.toml", "line": 5, "text": "corse: no such option", "follows": False}
+        ]
         frozen = [pause(0, freeze=True, left=7800)]
         found = status(
             last_pass=failed, problems=problems * 2, suspensions=frozen,
@@ -223,9 +225,14 @@ class TestRows:
 class TestProblems:
     def test_each_is_told_with_its_place(self) -> None:
         problems = [
-            {"file": "dns.toml", "line": 5, "text": "corse: no such option"},
-            {"file": "dns.toml", "line": 0, "text": "has errors; the last good declaration stays"},
-            {"file": "", "line": 0, "text": "and more"},
+            {"file": "dns.toml", "line": 5, "text": "corse: no such option", "follows": False},
+            {
+                "file": "dns.toml",
+                "line": 0,
+                "text": "has errors; the last good declaration stays",
+                "follows": True,
+            },
+            {"file": "", "line": 0, "text": "and more", "follows": False},
         ]
         found = status(problems=problems)
         assert [plain(line) for line in statustext.problem_lines(found)] == [
@@ -236,7 +243,9 @@ class TestProblems:
         assert statustext.differs(found, ())
 
     def test_hundreds_are_cut_unless_all_are_asked_for(self) -> None:
-        found = status(problems=[{"file": "x", "line": n, "text": "y"} for n in range(100)])
+        found = status(
+            problems=[{"file": "x", "line": n, "text": "y", "follows": False} for n in range(100)]
+        )
         shown = [plain(line) for line in statustext.problem_lines(found)]
         assert (len(shown), shown[-1]) == (21, "and 80 more; felhom-agent check tells all")
         assert len(list(statustext.problem_lines(found, every=True))) == 100
@@ -268,7 +277,7 @@ class TestOthers:
             guest(101, "blocked", plan=["start"], next="2026-11-26T19:30:05Z"),
             guest(102),
             others=[{"vmid": 103, "kind": "lxc", "name": "x", "state": None}],
-            problems=[{"file": "x", "line": 1, "text": "y"}],
+            problems=[{"file": "x", "line": 1, "text": "y", "follows": False}],
             holds=[hold("mode", "x"), hold("freeze", "y")],
             suspensions=[pause(0), pause(101, left=5), pause(0, freeze=True, left=5)],
             held={"plan": "x", "vmids": [101]}, hub={"generation": 1, "blocked": True},

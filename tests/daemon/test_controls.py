@@ -272,7 +272,7 @@ class TestWhatAPersonAsks:
         assert status_of(daemon.access())["hub"] is None
         found = status_of(replace(daemon.access(), hub=hub))
         valid("status", found)
-        assert found["hub"] == {"generation": 0, "blocked": False}
+        assert found["hub"] == {"generation": 0, "blocked": False, "reported": None}
 
 
 def seen_by(agent: Running) -> dict[str, Any]:

@@ -53,6 +53,39 @@ def test_the_answers_of_all_that_looks_are_there_for_programs(running: Host) -> 
         assert json.loads(typed(running, f"{command} --json"))["schema"] == 1
 
 
+def test_check_as_root_tells_what_the_service_may_not_read(running: Host) -> None:
+    path = "/etc/felhom-agent/guests.d/dns.toml"
+    assert "FAIL" not in typed(running, "check")
+    running.machine.write(path, GUEST.replace("100", "101"), mode="600")
+    running.wait_for("dns.toml: cannot be read")
+    lines = typed(running, "check", code=1).splitlines()
+    (fault,) = (line for line in lines if line.startswith("FAIL"))
+    assert f"user felhom-agent may not read {path} (mode 0600, root:" in fault
+    assert "nothing of it is in force" in fault
+    at = lines.index(fault) + 1
+    remedy = [line.strip() for line in lines[at:] if line.startswith("        ")]
+    running.machine.shell(next(line for line in remedy if line.startswith("chmod")))
+    typed(running, "reconcile")
+    running.wait_for("guest 101 dns: done: start")
+    assert "FAIL" not in typed(running, "check")
+
+
+def test_check_before_the_first_start_judges_by_the_user_of_the_unit(host: Host) -> None:
+    host.write_demo()
+    path = "/etc/felhom-agent/guests.d/guests.toml"
+    host.machine.shell(f"chmod 600 {path}")
+    assert f"user felhom-agent may not read {path}" in typed(host, "check", code=1)
+
+
+def test_check_tells_of_a_service_that_failed(host: Host) -> None:
+    host.write_demo(AGENT_TOML.replace("[reconcile]", "[recncile]"))
+    host.machine.run("systemctl", "start", AGENT, check=False)
+    typed(host, "check", code=78)
+    host.write_demo()
+    shown = typed(host, "check", code=1)
+    assert "the service has failed (exit-code, exit code 78)" in shown
+
+
 def test_where_the_service_is_stopped_root_applies_and_leaves_nothing_of_its_own(
     running: Host,
 ) -> None:
@@ -66,16 +99,17 @@ def test_where_the_service_is_stopped_root_applies_and_leaves_nothing_of_its_own
     assert set(owners) == {"felhom-agent"}
     assert machine.shell("ls -d /run/felhom-agent-* 2>/dev/null || true") == ""
     running.start()
-    running.wait_for("keeps 1 guest", times=2)
+    running.wait_for("felhom-agent 0.1.0 keeps 1 guest")
 
 
 def test_a_paused_guest_is_told_as_paused_everywhere(running: Host) -> None:
     typed(running, 'pause 100 --for 2h --why "disk swap"')
     running.hands("stop", 100)
     running.machine.wait_until(
-        lambda: "paused" in running.machine.run("felhom-agent", "status", check=False).stdout,
-        "the status says that it is paused",
+        lambda: running.machine.run("felhom-agent", "status", check=False).returncode == 3,
+        "the status says that it is not as declared",
     )
+    assert "paused" in typed(running, "status", code=3)
     assert "disk swap" in typed(running, "status", code=3)
     assert "disk swap" in typed(running, "plan", code=2)
     assert "disk swap" in typed(running, "apply --yes", code=3)

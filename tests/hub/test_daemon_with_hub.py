@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from felhom_agent.cli.main import main
 from felhom_agent.daemon.assembly import assembled
@@ -15,7 +16,7 @@ from felhom_agent.devhub import DevHub
 from felhom_agent.devnode import Fault
 from tests.conftest import Site
 from tests.hub.conftest import STATE, scripted_hub
-from tests.process import Process, wait_until
+from tests.process import SOON, Process, wait_until
 
 SETTINGS = "[reconcile]\ninterval = 1\njitter = 0\nbackoff_first = 0.1\n"
 
@@ -93,6 +94,26 @@ def test_the_plan_says_where_a_file_goes_before_the_hub(
         capsys.readouterr().out
     )
     assert site.devnode.mutations == ()
+
+
+def test_why_an_agent_that_runs_refused_a_generation_comes_to_the_hubs_page_without_secrets(
+    site: Site, hub: DevHub, configured: Path
+) -> None:
+    """It takes a minute: no hub is asked more often."""
+    config = {"cipassword": "hunter2-hunter2\u0001", "tags": "a b\u0001"}
+    hub.store.desire("pve1", {"guest": {"100": {"config": config}}})
+    agent = Process(configured)
+    agent.wait_for("generation 1 of the hub is refused whole")
+    wait_until(lambda: hub.store.hosts()[0].refused is not None, 100.0)
+    assert agent.end() == 0
+    you = ("operator", hub.operator_key)
+    page = requests.get(f"{hub.url}/hosts/pve1", auth=you, timeout=SOON).text
+    told = page[page.index('id="refused"') : page.index("</ul>")]
+    assert "The host refused generation 1 as a whole; nothing that this hub" in told
+    assert "tags must be one line of text" in told
+    assert "cipassword" in told
+    assert "hunter2" not in told
+    assert "generation 1 was refused</a>" in requests.get(hub.url, auth=you, timeout=SOON).text
 
 
 def test_a_damaged_memory_of_the_hub_stops_nobody_and_is_one_line(

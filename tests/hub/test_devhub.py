@@ -163,3 +163,76 @@ def test_a_form_of_another_site_is_refused(hub: DevHub, operator: Client) -> Non
                     headers={"Origin": "https://elsewhere.example"})  # fmt: skip
     assert sent.status_code == 403
     assert not hub.store.hosts()[0].blocked
+
+
+def test_a_host_that_was_never_seen_is_told_when_its_first_report_comes(
+    hub: DevHub, operator: Client, clock: Clock
+) -> None:
+    key = hub.store.enroll("pve1")
+    words = "no report yet: the first one comes after the agent's first pass"
+    assert words in operator("GET", "/").text
+    assert words in operator("GET", "/hosts/pve1").text
+    Client(hub, key)("POST", f"{API}/host-report", json={"host_id": "pve1"})
+    assert "no report yet" not in operator("GET", "/").text + operator("GET", "/hosts/pve1").text
+
+
+def refusing(host: Client, refused: object) -> None:
+    """Report as a host that has generation 7 in force and refused something."""
+    agent = {"generation": 7, "refused": refused}
+    answer = host("POST", f"{API}/host-report", json={"host_id": "pve1", "agent": agent})
+    assert answer.status_code == 200
+
+
+def test_why_a_generation_was_refused_is_on_the_hosts_page_and_marked_in_the_list(
+    hub: DevHub, host: Client, operator: Client
+) -> None:
+    for _ in range(8):
+        hub.store.desire("pve1", STATE)
+    refusing(host, {"generation": 8, "problems": [f"101: {NASTY}", "102: onboot is not allowed"]})
+    page = operator("GET", "/hosts/pve1").text
+    assert "The host refused generation 8 as a whole; generation 7 stays in force." in page
+    assert "<li>101: &lt;script&gt;alert(1)&lt;/script&gt;</li>" in page
+    assert "<li>102: onboot is not allowed</li>" in page
+    assert "generation 8 was refused</a>" in operator("GET", "/").text
+    hub.store.desire("pve1", STATE)
+    assert "It has not reported on generation 9 yet." in operator("GET", "/hosts/pve1").text
+    refusing(host, None)
+    assert "refused" not in operator("GET", "/hosts/pve1").text + operator("GET", "/").text
+
+
+def test_of_what_a_host_says_of_a_refused_generation_only_so_much_is_shown_in_printable_lines(
+    hub: DevHub, host: Client, operator: Client
+) -> None:
+    problems = ["x" * 100_000, "a\x1b[2J\nb", 7, None, ["y"], *(f"p{n}" for n in range(1000))]
+    refusing(host, {"generation": 8, "problems": problems})
+    found = hub.store.hosts()[0].refused
+    assert found is not None
+    assert found.problems[:3] == ("x" * 1021 + "...", "a?[2J?b", "p0")
+    assert len(found.problems) == 20
+    page = operator("GET", "/hosts/pve1").text
+    assert page.count("<li>") == 20
+    assert len(page) < 10_000
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [None, 7, [], "x", {}, {"generation": 8}, {"problems": ["x"]}, {"generation": True,
+     "problems": []}, {"generation": "8", "problems": []}, {"generation": -1, "problems": []},
+     {"generation": 2**53, "problems": []}, {"generation": 8, "problems": "x"},
+     {"generation": 8.5, "problems": []}],
+)  # fmt: skip
+def test_what_is_no_refusal_by_the_contract_is_none(
+    host: Client, operator: Client, refused: object
+) -> None:
+    refusing(host, refused)
+    assert "refused" not in operator("GET", "/hosts/pve1").text + operator("GET", "/").text
+
+
+def test_a_refusal_without_a_reason_and_with_nothing_in_force_is_said_so(
+    host: Client, operator: Client
+) -> None:
+    agent = {"generation": 0, "refused": {"generation": 1, "problems": []}}
+    host("POST", f"{API}/host-report", json={"host_id": "pve1", "agent": agent})
+    page = operator("GET", "/hosts/pve1").text
+    assert "nothing that this hub desires is in force" in page
+    assert "It gave no reason." in page

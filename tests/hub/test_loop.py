@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -27,6 +28,12 @@ FINE = envelope(poll_interval_seconds=60)
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
+
+
+def refused(hub: DevHub) -> tuple[int, tuple[str, ...]] | None:
+    """Return what the hub was told of a refused generation."""
+    found = hub.store.hosts()[0].refused
+    return None if found is None else (found.generation, found.problems)
 
 
 class TestWithAHub:
@@ -65,6 +72,46 @@ class TestWithAHub:
         told = said(caplog)
         assert told.count("generation 2 of the hub is refused whole") == 1
         assert sum("restart is for a file on the host" in line for line in told) == 1
+        found = refused(hub)
+        assert found is not None
+        assert found[0] == 2
+        assert any("restart is for a file on the host" in problem for problem in found[1])
+
+    def test_a_refusal_is_reported_until_a_generation_is_in_force(
+        self, hub: DevHub, begin: Begin
+    ) -> None:
+        round_ = begin(hub.url, hub.store.enroll("pve1"))
+        hub.store.desire("pve1", {"guest": {"100": {"restart": "allowed"}}})
+        for _ in range(3):
+            round_.loop.round()
+            assert refused(hub) is None or refused(hub)[0] == 1  # type: ignore[index]
+        assert refused(hub) is not None
+        hub.store.desire("pve1", STATE)
+        round_.loop.round()
+        round_.loop.round()
+        assert refused(hub) is None
+
+    def test_a_generation_that_goes_back_or_too_far_or_is_no_state_is_reported_with_the_reason(
+        self, begin: Begin, scripted: Scripted
+    ) -> None:
+        round_ = begin(scripted.url)
+        round_.provider.accept(5, STATE)
+        state = {"host_id": "pve1", "generation": 6, "desired_state": ["no", "object"]}
+        far = 2_000_000
+        for script, generation, why in (
+            ([envelope(desired_generation=3)], 3, "goes back to generation 3; 5 stays in force"),
+            ([envelope(desired_generation=far)], far, "more than 1000000 ahead of 5"),
+            ([envelope(desired_generation=6), http("200 OK", state)], 6, "is no object"),
+        ):
+            scripted.answers(*script)
+            round_.loop.round()
+            scripted.answers(envelope(desired_generation=5))
+            round_.loop.round()
+            said = json.loads(scripted.heard[-1].rpartition(b"\n")[2])["agent"]["refused"]
+            assert said["generation"] == generation
+            assert why in said["problems"][0]
+        round_.loop.round()
+        assert json.loads(scripted.heard[-1].rpartition(b"\n")[2])["agent"]["refused"] is None
 
     def test_a_block_lasts_until_the_hub_lifts_it(self, hub: DevHub, begin: Begin) -> None:
         round_ = begin(hub.url, hub.store.enroll("pve1"))

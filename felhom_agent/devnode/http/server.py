@@ -34,6 +34,8 @@ class DevNode:
     def __init__(self, world: World, port: int = 0, *, key_usage: bool = True) -> None:
         self.world = world
         self.faults = Faults()
+        self.clock_ahead = 0.0
+        """Seconds by which the clock is ahead that its answers are dated by."""
         self._directory = tempfile.TemporaryDirectory(prefix="devnode-")
         self._identity = certificate.make(Path(self._directory.name), HOST, key_usage=key_usage)
         self._api = Api(world, self._identity.fingerprint)

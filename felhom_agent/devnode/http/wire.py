@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
@@ -40,6 +41,7 @@ class Node(Protocol):
     """Who answers what comes in over the wire."""
 
     faults: Faults
+    clock_ahead: float
 
     def hear(self, method: str, path: str, params: Mapping[str, str], token: str) -> Request:
         """Given a request, write it into the log and return it."""
@@ -228,6 +230,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", answer.location)
         self.end_headers()
         self.wfile.write(answer.body[: len(answer.body) // 2] if cut else answer.body)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the date of an answer, by the node's clock."""
+        moment = time.time() if timestamp is None else timestamp
+        return super().date_time_string(int(moment + self.server.node.clock_ahead))
 
     def _wait_for_the_end(self) -> None:
         self.close_connection = True
