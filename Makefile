@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 OLD := .venv-debian12
 
 .PHONY: help demo test lint types unit older chaos soak fuzz mutants bench e2e deb install uninstall
-.PHONY: format docs screenshots
+.PHONY: format docs screenshots minutes
 .PHONY: test-debian12 clean demo-hub browser
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make mutants        break the seam, one place at a time, and see that tests mind"
 	@echo "make deb            the Debian package, into dist/"
 	@echo "make e2e            the package in a booted Debian 12 and 13 (needs root)"
+	@echo "make minutes        the tests that wait for a hub's minute"
 	@echo "make install        put it in place without the package (DESTDIR, PREFIX); make uninstall"
 	@echo "make bench          what all of it costs, beside other tools (a quarter of an hour; PARTS)"
 	@echo "make docs           rewrite what docs/ takes from the code"
@@ -104,6 +105,10 @@ e2e: $(READY)
 browser: $(READY)
 	@$(call need_packages,chromium chromium-driver)
 	$(BIN)/pytest -m browser -rs tests/hub
+
+# A hub is asked once a minute at the most, and these tests wait for that.
+minutes: $(READY)
+	$(BIN)/pytest -m minute tests/hub tests/cli
 
 install:
 	@packaging/install-files install

@@ -15,6 +15,9 @@ from felhom_agent.errors import FelhomError
 if TYPE_CHECKING:
     from felhom_agent.devnode import DevNode
 
+VERSIONS = ("9.1", "9.2")
+"""The versions of PVE whose answers were recorded."""
+
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = add_command(
@@ -27,6 +30,12 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--port", type=PORT, default=0, help="default: any free one")
     parser.add_argument(
         "--guests", type=whole(1, 100_000), default=8, help="how many (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--pve",
+        choices=VERSIONS,
+        default=VERSIONS[0],
+        help="the version of PVE that it answers as (default: %(default)s)",
     )
     parser.add_argument(
         "--dir",
@@ -52,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         keeper = Keeper(directory)
     except OSError as error:
         raise FelhomError(f"{directory}: {error.strerror}") from None
-    with serving(lambda: DevNode(demo_world(guests=arguments.guests), arguments.port)) as node:
+    world = demo_world(guests=arguments.guests, version=arguments.pve)
+    with serving(lambda: DevNode(world, arguments.port)) as node:
         config = write_demo(node, directory, keeper.write)
         for path in keeper.kept:
             say(f"{path} was edited, and stays as it is")

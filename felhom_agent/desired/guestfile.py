@@ -36,7 +36,15 @@ from felhom_agent.model import (
     Source,
     StopPolicy,
 )
-from felhom_agent.options import Invalid, declared, keys, lookup, lost_by_unset, spoken
+from felhom_agent.options import (
+    Invalid,
+    clashes,
+    declared,
+    keys,
+    lookup,
+    lost_by_unset,
+    spoken,
+)
 from felhom_agent.printable import printable
 
 MAX_PROBLEMS: Final = 20
@@ -147,6 +155,9 @@ class _Reader:
         config = self._config(body.get("config", {}), kind, path)
         state = self._word(body, RunState, path, "state")
         restart = self._restart(body, state, path)
+        unset = self._unset(body.get("unset", []), config, kind, path)
+        for key, why in clashes(kind, config, unset):
+            self._wrong(f"guest {name}: {spoken(key, why)}", *path, "config", key)
         if self._source is Source.FILE:  # a hub has no say in it, whether once or twice
             for where, text in unconfirmed(kind, config, body.get("dangerous", [])):
                 self._wrong(f"guest {name}: {text}", *path, *where)
@@ -159,7 +170,7 @@ class _Reader:
             restart=restart,
             identity=self._text(body, path, "identity"),
             config=MappingProxyType(config),
-            unset=self._unset(body.get("unset", []), config, kind, path),
+            unset=unset,
             source=self._source,
             place=self._file.place(*path),
         )

@@ -13,9 +13,10 @@ from felhom_agent.options.refusal import (
     dangerous,
     lost_by_unset,
     mask,
-    never_settles,
 )
+from felhom_agent.options.settling import never_settles
 from felhom_agent.options.table import Option
+from felhom_agent.options.together import clashes
 from felhom_agent.options.types import OptionType
 from felhom_agent.options.volume import Volume
 from felhom_agent.options.words import may_be_secret, spoken
@@ -28,6 +29,7 @@ __all__ = [
     "PropertyString",
     "Volume",
     "beyond_token",
+    "clashes",
     "dangerous",
     "declared",
     "keys",

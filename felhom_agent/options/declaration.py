@@ -17,7 +17,8 @@ from felhom_agent.options.formats import UNKNOWN_PART, Invalid
 from felhom_agent.options.lxc import LXC, raw_line
 from felhom_agent.options.propstring import PropertyString
 from felhom_agent.options.qemu import QEMU
-from felhom_agent.options.refusal import for_good, never_settles, reserved
+from felhom_agent.options.refusal import for_good, reserved
+from felhom_agent.options.settling import never_settles
 from felhom_agent.options.table import Option, Table
 
 TABLES: Final[Mapping[str, Table]] = {"qemu": QEMU, "lxc": LXC}

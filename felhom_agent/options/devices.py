@@ -29,7 +29,10 @@ _MAC: Final = Text(formats.mac_address, fold=True)
 _NAME: Final = Text(
     pattern=r"[-_.\w]+", words="a name of letters, digits, dots, dashes and underscores"
 )
-_NUMBERS: Final = NumberSet(";", "value does not match the regex pattern")
+# PVE: qemu-server QemuServer/Memory.pm $numa_fmt, QemuServer/Network.pm $net_fmt
+_NUMBERS: Final = NumberSet(
+    ";", "value does not match the regex pattern", r"\d+(?:-\d+)?(?:;\d+(?:-\d+)?)*"
+)
 _HEX_ID: Final = Key(
     Text(pattern=r"0x[0-9a-fA-F]{4}", fold=True, words="0x and four hexadecimal digits"),
     since=qemu_server("7.1-5", "7.2"),

@@ -85,6 +85,8 @@ _ALIASES: Final = _VOLUME | {
     "iops_rd_length": "iops_rd_max_length",
     "iops_wr_length": "iops_wr_max_length",
 }
+# PVE: qemu-server QemuServer/Drive.pm $DROPPED_PROPERTIES (9.0.1): QEMU has none of them since 3.1
+_GEOMETRY: Final = frozenset({"cyls", "heads", "secs", "trans"})
 _SSD: Final = {
     "ssd": _OFF,
     "wwn": Key(Text(pattern=r"0x[0-9a-fA-F]{16}", fold=True, words="0x and 16 hexadecimal digits")),
@@ -92,10 +94,13 @@ _SSD: Final = {
 _THREADED: Final = {"iothread": _OFF, "ro": Key(Boolean(), "0", since=qemu_server("7.0-18", "7.1"))}
 
 IDE: Final = PropertyString(
-    {**_DRIVE, **_SSD, "model": Key(Text(urlencoded, longest=120))}, "file", _ALIASES
+    {**_DRIVE, **_SSD, "model": Key(Text(urlencoded, longest=120))},
+    "file",
+    _ALIASES,
+    dropped=_GEOMETRY,
 )
-SATA: Final = PropertyString({**_DRIVE, **_SSD}, "file", _ALIASES)
-VIRTIO: Final = PropertyString({**_DRIVE, **_THREADED}, "file", _ALIASES)
+SATA: Final = PropertyString({**_DRIVE, **_SSD}, "file", _ALIASES, dropped=_GEOMETRY)
+VIRTIO: Final = PropertyString({**_DRIVE, **_THREADED}, "file", _ALIASES, dropped=_GEOMETRY)
 SCSI: Final = PropertyString(
     {
         **_DRIVE,
@@ -120,6 +125,7 @@ SCSI: Final = PropertyString(
     },
     "file",
     _ALIASES,
+    dropped=_GEOMETRY,
 )
 EFI_DISK: Final = PropertyString(
     {

@@ -124,6 +124,18 @@ def boot_device(text: str) -> None:
         raise Invalid(f"invalid boot device '{text}'\n")
 
 
+def boot_disk(text: str) -> None:
+    """Check a disk to boot from."""
+    # PVE: qemu-server QemuServer.pm verify_bootdisk; Drive.pm is_valid_drivename
+    try:
+        boot_device(text)
+        known = text.startswith(("ide", "sata", "scsi", "virtio"))
+    except Invalid:
+        known = text in {"efidisk0", "tpmstate0"}
+    if not known:
+        raise Invalid(f"invalid boot disk '{text}'\n")
+
+
 def ipv4(text: str) -> None:
     """Check an IPv4 address."""
     if _address(text) != 4:
@@ -142,8 +154,11 @@ def address(text: str) -> None:
         return
     try:
         dns_name(text)
+        known = text != "0"  # to Perl it is false
     except Invalid:
-        raise Invalid(f"value does not look like a valid address: {text}\n") from None
+        known = False
+    if not known:
+        raise Invalid(f"value does not look like a valid address: {text}\n")
 
 
 def link_local_ip(text: str) -> None:

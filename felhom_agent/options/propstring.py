@@ -34,7 +34,8 @@ class Key:
     nothing equals absence. An `owned` part is PVE's to fill in where it was not declared.
     `needs` names a part that this one cannot do without. A `lasting` part stays even where the
     option shall not be set. `made_once`: a fact of a volume, decided when it was made. `since` is
-    when PVE came to know it, `None` where nobody knows.
+    when PVE came to know it, `None` where nobody knows; `words_since` has the words of a value that
+    came later, without a sign before them.
     """
 
     type: OptionType
@@ -45,6 +46,7 @@ class Key:
     lasting: bool = False
     made_once: bool = False
     since: Since | None = FIRST
+    words_since: Mapping[str, Since] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class PropertyString(OptionType):
     `outer=word,inner=value`.
     `adjust` is given the meaning of the parts and returns it where one changes another;
     `verdict` raises `Invalid` for parts that do not go together; `rewrite` puts a declared text
-    into the spelling that PVE wants. `path` is the option's own name, for messages.
+    into the spelling that PVE wants. `dropped` are the parts that PVE once had: it reads them over
+    in a guest's file and refuses them in a write. `path` is the option's own name, for messages.
     """
 
     keys: Mapping[str, Key] = field(hash=False)
@@ -67,6 +70,7 @@ class PropertyString(OptionType):
     verdict: Callable[[Mapping[str, str]], None] | None = None
     rewrite: Callable[[str], str] | None = None
     longest: int = 0
+    dropped: frozenset[str] = frozenset()
     path: str = ""
 
     def at(self, path: str) -> PropertyString:

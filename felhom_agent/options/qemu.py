@@ -81,7 +81,11 @@ QEMU: Final = Table(
     Option("boot", devices.BOOT, "cdn", _DISK),
     Option(
         "bootdisk",
-        Text(pattern=r"(?:ide|sata|scsi|virtio)\d+", words="a drive like scsi0"),
+        Text(
+            formats.boot_disk,
+            pattern=r"(?:ide|sata|scsi|virtio)\d+",
+            words="a drive like scsi0",
+        ),
         None,
         _DISK,
     ),

@@ -29,7 +29,7 @@ from felhom_agent.options.types import OptionType, Text, Words, joined, one, sca
 
 MASK: Final = "*" * 10
 RESERVED_TAG: Final = "felhom-"
-_STARTUP: Final = re.compile(r"(?:(order|up|down)=)?([0-9]{1,18})")
+_STARTUP: Final = re.compile(r"(?:(order|up|down)=)?([0-9]{1,30})")
 
 
 @dataclass(frozen=True)

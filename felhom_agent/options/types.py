@@ -279,13 +279,20 @@ class Words(OptionType):
 
 @dataclass(frozen=True)
 class NumberSet(OptionType):
-    """A set of numbers written as ranges ("0-3,8"), `separator` between them."""
+    """A set of numbers written as ranges ("0-3,8"), `separator` between them.
+
+    With a `pattern` PVE looks at the shape alone, and does not ask whether a range has an end.
+    """
 
     separator: str = ","
     refusal: str = "invalid format - unable to parse cpuset option\n"
+    pattern: str = ""
 
     def check(self, wire: str) -> None:
-        self._parse(wire)
+        if self.pattern:
+            Text(pattern=self.pattern).check(wire)
+        else:
+            self._parse(wire)
 
     def wire(self, value: DeclaredValue) -> str:
         values = value if isinstance(value, tuple) else (value,)

@@ -39,6 +39,7 @@ _OF_FORMAT: Final[Mapping[Format, str]] = {
     formats.mount_path: "a path without .. in it",
     formats.device_path: "a device's path like /dev/ttyUSB0",
     formats.boot_device: "a device like scsi0 or net0",
+    formats.boot_disk: "a drive like scsi0",
     formats.ipv4: "an IPv4 address like 192.0.2.1",
     formats.ipv6: "an IPv6 address like 2001:db8::1",
     formats.address: "an IP address or a DNS name",
@@ -86,6 +87,8 @@ def refusal(option: Option, value: DeclaredValue, error: Invalid, wire: str | No
 
 def unknown_part(kind: PropertyString, part: str) -> str:
     """Given a part of a property string that this version does not know, return so in words."""
+    if part in kind.dropped:
+        return f"{part}: PVE forgets it, and refuses it since 9.0; take it out"
     return f"{one_word(part)[1:-1]}: {UNKNOWN_PART}{_meant(part, kind.keys)}"
 
 

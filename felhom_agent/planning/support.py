@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from felhom_agent.model import Facts
 from felhom_agent.options import Invalid, Option, PropertyString
+from felhom_agent.options.formats import split_list
 from felhom_agent.options.since import Since, numbers
 
 
@@ -29,7 +30,25 @@ def _unsupported_part(option: Option, key: str, wire: str, actual: str, facts: F
         spec = kind.keys.get(part)
         if spec and (why := _lacks(spec.since, facts)):
             return f"{key}.{part} {why}"
+    return _unsupported_word(kind, key, wire, actual, facts)
+
+
+def _unsupported_word(kind: PropertyString, key: str, wire: str, actual: str, facts: Facts) -> str:
+    """Return which word of a value the node cannot take yet: a CPU model, or a flag of it."""
+    for part, spec in kind.keys.items():
+        new = spec.words_since and _words(kind, part, wire) - _words(kind, part, actual)
+        for word in sorted(new):
+            if why := _lacks(spec.words_since.get(word), facts):
+                return f"{key}.{part}: {word} {why}"
     return ""
+
+
+def _words(kind: PropertyString, part: str, text: str) -> set[str]:
+    """Return the words of a part, without the sign before them."""
+    try:
+        return {word.lstrip("+-") for word in split_list(kind.split(text).get(part, ""))}
+    except Invalid:
+        return set()
 
 
 def _parts(kind: PropertyString, text: str) -> set[str]:

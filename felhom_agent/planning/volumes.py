@@ -133,7 +133,7 @@ def volume_wire(option: Option, key: str, desired: str, actual: str, context: Co
         parts = _without(parts, _WHEN_MADE)
     if stays:
         parts = _server_parts(have) | parts | {want.type.default_key: have.volume.text}
-    unknown = {key: have.parts[key] for key in have.type.unknown(actual)}
+    unknown = {key: have.parts[key] for key in have.type.unknown(actual) - have.type.dropped}
     return want.type.print(_with_media(want, unknown | parts))
 
 

@@ -2,6 +2,11 @@
 fingerprint is configured, or, when told so, anybody.
 
 The CA's file is read for each connection, so that one which was renewed counts from the next on.
+
+PVE's own CA, if it was made before pve-cluster 9.1.2, does not say what its key is for (keyUsage).
+The strict rules of X.509, which are Python's default in `ssl.create_default_context` since 3.13,
+refuse such a CA. So they do not count for a CA that was configured; where the CAs of this host
+are used, Python's default stays.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import re
 import socket
 import ssl
 import stat
+import time
 from pathlib import Path
 from typing import Final, cast
 
@@ -34,6 +40,10 @@ _NOT_TLS: Final = re.compile(
 _NOT_YET: Final = 9
 _EXPIRED: Final = 10
 _OTHER_NAME: Final = (62, 64)
+# _EE_KEY_TOO_SMALL, _CA_KEY_TOO_SMALL, _CA_MD_TOO_WEAK
+_TOO_WEAK: Final = (66, 67, 68)
+# What the strict rules alone refuse: _PATHLEN_INVALID_FOR_NON_CA to _EXTENSIONS_REQUIRE_VERSION_3
+_NOT_AS_STRICT: Final = range(80, 94)
 _OF_SYSTEM: Final = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/ssl/cert.pem"))
 
 
@@ -72,6 +82,8 @@ def _context(config: ProxmoxConfig) -> ssl.SSLContext:
         return context
     context.hostname_checks_common_name = False
     path = config.ca_file
+    if not _is_of_system(path):
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if why := _why_no_file(path):
         raise _no_ca(path, why)
     try:
@@ -109,43 +121,96 @@ def _why_not(error: ssl.SSLError, config: ProxmoxConfig) -> str:
                 " the port of PVE's API, which is 8006"
             )
         return "the TLS handshake failed; no version or cipher of TLS is common to both"
-    code, said = error.verify_code, error.verify_message
+    return _why_not_this(error.verify_code, error.verify_message, config.ca_file)
+
+
+def _why_not_this(code: int, said: str, ca_file: Path) -> str:
+    """Given OpenSSL's verdict on the node's certificate, return what is wrong and what to do."""
     if code in _OTHER_NAME:
         return (
             f"its certificate is not for the name in endpoint ({said.rstrip('.')}); set endpoint"
             " in [proxmox] to a name that the certificate has, or set fingerprint"
         )
     if code == _EXPIRED:
-        return (
-            "its certificate has expired; renew it on the node: pvecm updatecerts --force, or"
-            " pvenode acme cert renew"
-        )
+        return _expired(ca_file)
     if code == _NOT_YET:
         return (
             "its certificate is valid only later; is the clock of this host, or of the node, wrong?"
         )
-    return f"{said}: its certificate is not of {_which_ca(config.ca_file)}"
+    if code in _TOO_WEAK:
+        return (
+            f"{said}: its certificate, or the CA in {_shown(ca_file)}, has a key or a signature"
+            " that this host takes for too weak; make it anew on the node: pvecm updatecerts"
+            " --force, or pvenode acme cert order"
+        )
+    if code in _NOT_AS_STRICT and _is_of_system(ca_file):
+        return (
+            f"{said}: its CA is among those that this host trusts ({ca_file}) and is not made as"
+            " strict rules want it; if it is PVE's own CA, set ca_file to its file,"
+            ' "/etc/pve/pve-root-ca.pem", where these rules do not count'
+        )
+    return f"{said}: its certificate is not of {_which_ca(ca_file)}"
+
+
+def _expired(ca_file: Path) -> str:
+    """Return which certificate has expired, and what to do: the configured CA's, or the node's."""
+    if when := _ca_expired(ca_file):
+        return (
+            f"the CA in {_shown(ca_file)} has expired on {when}; if the node has a newer one, set"
+            " ca_file to that, or start the service again, which reads it anew; if it has not,"
+            " make one on the node (pvecm(1), updatecerts)"
+        )
+    return (
+        "its certificate has expired; renew it on the node: pvecm updatecerts --force, or"
+        " pvenode acme cert renew"
+    )
+
+
+def _ca_expired(ca_file: Path) -> str:
+    """Return when the one CA of a file expired; empty if it did not, or the file has several."""
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(str(ca_file))
+        held = context.get_ca_certs()
+        ends = [str(ca.get("notAfter", "")) for ca in held]
+        if len(ends) == 1 and ssl.cert_time_to_seconds(ends[0]) < time.time():
+            return ends[0]
+    except (OSError, ValueError):
+        return ""
+    return ""
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path), 120)
+
+
+def _is_of_system(path: Path) -> bool:
+    """Return whether a file has the CAs that this host trusts, be it by another name."""
+    try:
+        real = path.resolve()
+        return any(path == of_system or real == of_system.resolve() for of_system in _OF_SYSTEM)
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def _which_ca(path: Path) -> str:
     """Return which CA was asked, and where else a certificate may be from."""
-    if path in _OF_SYSTEM:
+    if _is_of_system(path):
         return (
             f"a CA that this host trusts ({path}); set ca_file to PVE's own CA,"
             ' "/etc/pve/pve-root-ca.pem", or set fingerprint'
         )
     whose = "PVE's own CA" if path.name == "pve-root-ca.pem" else "the CA"
     return (
-        f"{whose} in {printable(str(path), 120)}; if it is of ACME, set"
+        f"{whose} in {_shown(path)}; if it is of ACME, set"
         f' ca_file = "{_OF_SYSTEM[0]}" and endpoint to its name, or fingerprint'
     )
 
 
 def _no_ca(path: Path, why: str) -> NoConnection:
-    shown = printable(str(path), 150)
     return NoConnection(
-        f"is not trusted: ca_file {shown} cannot be used: {why}; PVE's own CA is"
-        " /etc/pve/pve-root-ca.pem"
+        f"is not trusted: ca_file {printable(str(path), 150)} cannot be used: {why};"
+        " PVE's own CA is /etc/pve/pve-root-ca.pem"
     )
 
 

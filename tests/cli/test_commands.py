@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from felhom_agent import __version__
+from felhom_agent.cli.devnode import VERSIONS
 from felhom_agent.cli.main import main
+from felhom_agent.config.agentfile import load
 from felhom_agent.devnode import World
+from felhom_agent.devnode.world import release
+from felhom_agent.proxmox.node import Node
 from tests.conftest import Clock, Site
 
 DRIFTED = """
@@ -389,6 +393,28 @@ def test_the_devnode_serves_a_site_that_the_other_commands_work_on(
         process.terminate()
         assert process.wait(30) == 0
         process.stdout.close()
+
+
+@pytest.mark.parametrize(("asked", "told"), [("9.1", "9.1.7"), ("9.2", "9.2.11")])
+def test_the_devnode_answers_as_the_version_that_was_asked_for(
+    tmp_path: Path, asked: str, told: str
+) -> None:
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "felhom_agent", "devnode", "--pve", asked, "--dir", str(site)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline().startswith("A PVE node listens on ")
+            node = Node.connect(load(site / "agent.toml").proxmox)
+            assert node.client.get("version")["version"] == told
+            node.client.close()
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+def test_the_devnode_knows_the_versions_that_were_recorded() -> None:
+    assert [release.exact(version) for version in VERSIONS] == list(release.BUILDS)
 
 
 def test_a_role_on_one_guest_is_enough_for_it_and_for_no_other(

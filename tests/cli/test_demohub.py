@@ -96,6 +96,7 @@ def test_a_signal_before_its_end_ends_agents_and_nodes_and_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.minute
 def test_kept_the_page_opens_with_the_printed_key_drift_is_put_back_and_a_signal_ends_it(
     tmp_path: Path, demos: list[Demo]
 ) -> None:

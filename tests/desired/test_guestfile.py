@@ -233,3 +233,47 @@ def test_what_people_get_wrong_around_a_guest_is_told_with_what_to_write(
     _, problems = read(text)
     assert words in problems[0]
     assert problems[0].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("config", "unset", "words"),
+    [
+        ('boot = "order=scsi0;usb1"', '["usb1"]', "boot: names usb1, which unset removes"),
+        ('boot = ["ide2", "scsi0"]', '["ide2"]', "boot: names ide2, which unset removes"),
+        ("memory = 1024\nballoon = 1025", "[]", "balloon must be at most memory, 1024 MiB"),
+        ('memory = "current=512"\nballoon = "0600"', "[]", "balloon must be at most memory"),
+        (
+            'ide0 = "st:cloudinit"\nsata1 = "st:100/vm-100-cloudinit.qcow2,media=cdrom"',
+            "[]",
+            "sata1: is a second cloud-init drive beside ide0",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ['kind = "qemu"', ""])
+def test_what_pve_refuses_of_two_options_together_is_told(
+    config: str, unset: str, words: str, kind: str
+) -> None:
+    extra = "" if kind else "sockets = 1\n"
+    _, problems = read(
+        f"[guest.101]\n{kind}\nunset = {unset}\n[guest.101.config]\n{extra}{config}\n"
+    )
+    assert len(problems) == 1
+    assert words in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "unset"),
+    [
+        ('boot = "order=scsi0"', '["usb1", "ide3"]'),
+        ('boot = "cdn"', '["usb1"]'),
+        ("memory = 1024\nballoon = 1024", "[]"),
+        ("memory = 1024\nballoon = 0", "[]"),
+        ("balloon = 4096", "[]"),
+        ('ide0 = "st:cloudinit"\nsata1 = "none,media=cdrom"', '["ide2"]'),
+    ],
+)
+def test_what_pve_takes_together_is_good(config: str, unset: str) -> None:
+    _, problems = read(
+        f'[guest.101]\nkind = "qemu"\nunset = {unset}\n[guest.101.config]\n{config}\n'
+    )
+    assert problems == []

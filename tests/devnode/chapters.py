@@ -7,15 +7,18 @@ number of the recording before which they happened.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from felhom_agent.devnode import Behaviour
 from felhom_agent.devnode.world.access import AGENT_PRIVILEGES
+from tests.devnode.conftest import NEWER, RECORDINGS
 from tests.devnode.stage import AUDITOR, NOBODY, Stage
 
 Act = Callable[[Stage], None]
-DEAF = Behaviour(obeys_shutdown=False)
+DEAF = Behaviour(obeys_shutdown=False, cleanup_gap=0.0)
+"""Does not hear a shutdown; it was left the time to be cleaned up after each stop."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,8 @@ REPLAYED: Mapping[str, Chapter] = {
     "40-tasks-qemu": Chapter(
         directions={
             "001": behave(100, DEAF),
+            "061": behave(101, Behaviour(shutdown_seconds=1.0)),
+            "066": let_pass(10),
             "038": lambda stage: stage.world.suspend(100),
             "044": lambda stage: stage.world.resume(100),
             "068": let_pass(5),
@@ -224,8 +229,19 @@ VALUE_BY_VALUE = frozenset(
 )  # fmt: skip
 """Chapters of which each recording stands for itself: `test_devnode_replay`."""
 
+SINGLE = ("200b-post-worker-privileges", "202-values")
+"""Chapters of 9.2 of which each write stands for itself: `test_devnode_single_writes`."""
+
 TOLD = frozenset(["70-resources-lag", "82-keepalive", "92-outages", "120-disks-qemu", "170-bulk"])
 """Chapters that tests tell in their own words, naming the recording."""
+
+TOLD_NEWER = frozenset(
+    [
+        "200-post-worker", "201-quorum", "203-task-list", "205-ha-armed", "206-digest-pending",
+        "208b-lock-after-restart-tries", "209-small-changes",
+    ]
+)  # fmt: skip
+"""The same, of 9.2 alone."""
 
 NOT_IMITATED: Mapping[str, str] = {
     "40-tasks-qemu/047-tasks-default-while-running": "its newest task is an agent's resume",
@@ -246,6 +262,19 @@ NOT_IMITATED: Mapping[str, str] = {
     "180-read-race": "there are no files that could be read while they are replaced",
 }
 """Recordings, or whole chapters, whose answers are not to be had here, and why."""
+
+_NOT_SERVED = tomllib.loads(
+    (RECORDINGS[NEWER].parent / "pve-9.2-not-served.toml").read_text(encoding="utf-8")
+)
+"""The same, of PVE 9.2 alone: `recordings`, and whole `chapters`."""
+
+NOT_SERVED_CHAPTERS: Mapping[str, str] = _NOT_SERVED["chapters"]
+
+
+def not_imitated(version: str) -> Mapping[str, str]:
+    """Given a version of PVE, return which of its recordings are not to be had here, and why."""
+    return {**NOT_IMITATED, **_NOT_SERVED["recordings"]} if version == NEWER else NOT_IMITATED
+
 
 UNKNOWN_CALLS: Mapping[str, str] = {
     r"\w+ /cluster/ha/(?!status/current).*": "HA resources are declared by hand on the world",

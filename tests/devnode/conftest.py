@@ -17,7 +17,10 @@ from felhom_agent.devnode import DevNode, World
 
 AGENT = "felhom-agent@pve!agent"
 FORM = "application/x-www-form-urlencoded"
-RECORDINGS = Path(__file__).parent.parent / "data" / "pve"
+_DATA = Path(__file__).parent.parent / "data"
+OLDER, NEWER = "9.1.7", "9.2.11"
+RECORDINGS: Mapping[str, Path] = {OLDER: _DATA / "pve", NEWER: _DATA / "pve-9.2"}
+"""Where the recordings of each version are."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,8 @@ def call(callers: Callable[..., Caller]) -> Caller:
     return callers()
 
 
-def recorded(chapter: str, prefix: str = "") -> list[dict[str, Any]]:
-    """Given a chapter and how its recordings begin, return them in their order."""
-    text = (RECORDINGS / f"{chapter}.jsonl").read_text(encoding="utf-8")
+def recorded(chapter: str, prefix: str = "", version: str = OLDER) -> list[dict[str, Any]]:
+    """Given a chapter and how its recordings begin, return that version's in their order."""
+    text = (RECORDINGS[version] / f"{chapter}.jsonl").read_text(encoding="utf-8")
     lines = (json.loads(line) for line in text.splitlines())
     return [line for line in lines if line["case"].startswith(f"{chapter}/{prefix}")]

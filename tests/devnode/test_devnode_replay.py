@@ -8,32 +8,31 @@ from typing import Any
 import pytest
 
 from felhom_agent.devnode import DevNode, World
-from tests.devnode.conftest import AGENT, Caller, Clock, recorded
+from tests.devnode.conftest import AGENT, RECORDINGS, Caller, Clock, recorded
 from tests.devnode.stage import Stage, masked, write_demo
 
 
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
+@pytest.fixture(scope="module", params=RECORDINGS)
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     clock = Clock()
-    with DevNode(World(now=clock)) as node:
+    with DevNode(World(now=clock, version=request.param)) as node:
         stage = Stage(node, clock)
         yield stage
         stage.close()
 
 
+CHAPTERS = (
+    "10-qemu-roundtrip", "11-lxc-roundtrip", "12-qemu-roundtrip-root", "13-lxc-roundtrip-root",
+)  # fmt: skip
 ROUND_TRIPS = [
-    line
-    for chapter in (
-        "10-qemu-roundtrip",
-        "11-lxc-roundtrip",
-        "12-qemu-roundtrip-root",
-        "13-lxc-roundtrip-root",
-    )
-    for line in recorded(chapter)
+    pytest.param(version, line, id=f"{version}-{line['case']}")
+    for version in RECORDINGS
+    for chapter in CHAPTERS
+    for line in recorded(chapter, version=version)
 ]
 
 
-@pytest.mark.parametrize("line", ROUND_TRIPS, ids=lambda line: str(line["case"]))
+@pytest.mark.parametrize(("stage", "line"), ROUND_TRIPS, indirect=["stage"])
 def test_a_value_is_taken_refused_and_stored_as_it_was(stage: Stage, line: dict[str, Any]) -> None:
     write_demo(stage.world)
     got, want = stage.call(line)

@@ -100,6 +100,7 @@ def test_a_value_needs_rights_on_what_it_uses_and_on_what_the_old_one_used(
 ) -> None:
     world.version = "9.2.11"
     world.zones = {"web": "dmz"}
+    world.cpu_models = {"big"}
     world.edit(100 if path == VM else 200, present)
     few = callers("few@pve!t", privileges={"/": WRITERS, **held})
     reply = few("PUT", path, params)

@@ -87,6 +87,18 @@ def test_what_is_kept_of_a_value(
     [
         ("ide2", "local:iso/a.iso", 400, "explicit 'media=cdrom' is required for iso images"),
         ("scsi1", "none,media=cdrom,snapshot=1", 400, "unable to parse drive options"),
+        ("scsi1", "st:x,mbps_wr_max=5", 400, "unable to parse drive options"),
+        ("scsi1", "local:snippets/a", 400, "content type needs to be 'images' or 'iso'"),
+        ("scsi1", "local:0,import-from=local:iso/a.iso", 400, "has wrong type 'iso'"),
+        ("scsi1", "local:8,import-from=local:import/a.raw", 400, "requires special syntax"),
+        (
+            "cpu",
+            "host,flags=+avx",
+            400,
+            "VM-specific CPU flags must be a subset of: aes, amd-no-ssb",
+        ),
+        ("vga", "none,clipboard=vnc", 500, "vga type none is not compatible with VNC clipboard"),
+        ("bootdisk", "scsi99", 400, "invalid boot disk 'scsi99'"),
         ("cpulimit", ".5", 500, "type check ('number') failed - got '.5'"),
         ("ciuser", "a\nb", 500, "property contains a line feed"),
         ("machine", "viommu=intel", 500, "set the machine type to q35"),
@@ -119,7 +131,7 @@ def test_a_part_that_a_node_shows_it_takes(world: World, call: Caller) -> None:
 def test_a_cloudinit_drive_is_made_once(world: World, call: Caller) -> None:
     assert call("PUT", VM, {"ide2": "local:cloudinit"}).status == 200
     drive = call("GET", VM).data["ide2"]
-    assert drive == "local:100/vm-100-cloudinit.qcow2,media=cdrom,size=4M"
+    assert drive == "local:100/vm-100-cloudinit.qcow2,media=cdrom"
     reply = call("PUT", VM, {"ide0": "local:cloudinit"})
     assert reply.reason == "ide0 - cloud-init drive is already attached at 'ide2'"
 

@@ -59,11 +59,12 @@ class Host:
         )
         return json.loads(self.machine.run("python3", "-c", script, given=line + "\n").stdout)
 
-    def begin_node(self) -> None:
-        """Let the node listen on port 8006."""
+    def begin_node(self, *words: str) -> None:
+        """Let the node listen on port 8006; "old-ca": with a CA from before pve-cluster 9.1.2."""
+        program = " ".join(["/mnt/e2e/node.py", SITE, *words])
         self.machine.shell(
             f"mkdir -p {SITE}; rm -f {SITE}/hands; systemd-run --quiet --unit=node --collect "
-            f"--setenv=PYTHONDONTWRITEBYTECODE=1 python3 /mnt/e2e/node.py {SITE}"
+            f"--setenv=PYTHONDONTWRITEBYTECODE=1 python3 {program}"
         )
         self.machine.wait_until(
             lambda: self.machine.run("test", "-S", f"{SITE}/hands", check=False).returncode == 0,

@@ -29,7 +29,7 @@ def main() -> None:
     pveum = commands.Pveum(
         world.token, lambda pool: [v for v, guest in world.guests.items() if guest.pool == pool]
     )
-    with DevNode(world, 8006) as node:
+    with DevNode(world, 8006, key_usage="old-ca" not in sys.argv[2:]) as node:
         write_site(node, directory)
 
         class Hands(socketserver.StreamRequestHandler):

@@ -9,6 +9,10 @@ from tests.e2e.conftest import AGENT, AGENT_TOML, GUEST, SITE, Host
 pytestmark = pytest.mark.e2e
 
 SECOND = GUEST + '[guest.101]\nstate = "running"\n'
+STRICT = (
+    "import ssl, urllib.request as r; r.urlopen('https://localhost:8006/', timeout=10, "
+    "context=ssl.create_default_context(cafile='/etc/pve/pve-root-ca.pem'))"
+)
 SLOW = {"start_seconds": 6.0}
 
 
@@ -57,6 +61,22 @@ class TestStart:
         host.machine.run("systemctl", "stop", "node")
         host.wait_for("the node cannot be observed", times=2)
         assert len(host.said("FELHOM_EVENT=node-away")) == 2
+
+    def test_a_node_whose_ca_is_from_before_pve_cluster_9_1_2_is_trusted(self, host: Host) -> None:
+        host.machine.run("systemctl", "stop", "node")
+        host.begin_node("old-ca")
+        host.write_demo()
+        asked = host.machine.run("python3", "-c", STRICT, check=False)
+        newer = (
+            "True"
+            in host.machine.run(
+                "python3", "-c", "import sys; print(sys.version_info >= (3, 13))"
+            ).stdout
+        )
+        # Debian 13's Python refuses such a CA by default; else this would show nothing.
+        assert ("key usage" in asked.stderr) == newer
+        host.start()
+        host.wait_for("guest 100 web: done: start")
 
     @pytest.mark.parametrize(
         ("spoil", "words"),

@@ -96,6 +96,7 @@ def test_the_plan_says_where_a_file_goes_before_the_hub(
     assert site.devnode.mutations == ()
 
 
+@pytest.mark.minute
 def test_why_an_agent_that_runs_refused_a_generation_comes_to_the_hubs_page_without_secrets(
     site: Site, hub: DevHub, configured: Path
 ) -> None:

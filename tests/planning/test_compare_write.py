@@ -32,6 +32,8 @@ EFI = "local:e,ms-cert=2023k,size=528K"
         ("qemu", "net0", "virtio", "rubbish=", "virtio"),
         ("lxc", "net0", "name=a,tag=1", VETH, f"name=a,hwaddr={MAC},tag=1,type=veth"),
         ("qemu", "scsi0", "local:x,size=10G,ssd=1", "local:x,size=32G", "local:x,ssd=1"),
+        ("qemu", "scsi0", "st:x,ssd=1", "st:x,cyls=2,newpart=1,size=1G", "st:x,newpart=1,ssd=1"),
+        ("qemu", "ide0", "st:x,backup=0", "st:x,heads=2,secs=3,trans=lba", "st:x,backup=0"),
         ("qemu", "scsi0", "local:32,ssd=1", "local:100/d.raw,size=32G", "local:100/d.raw,ssd=1"),
         ("qemu", "scsi0", "st:32,format=raw,ssd=1", "st:d.raw,size=16G", "st:d.raw,ssd=1"),
         ("qemu", "ide2", f"{ISO},media=cdrom", "none,media=cdrom", f"{ISO},media=cdrom"),

@@ -122,8 +122,9 @@ class Node:
         gone = ",".join(c.key for c in changes if c.after is ABSENT)
         params = {**sent, **({"delete": gone} if gone else {})}
         asked = change.parse(self.kind, params, version="9.2")
-        writing.refuse(self.guest, asked)
-        writing.apply(self.guest, asked, TagStyle(), lambda: "BC:24:11:FF:FF:FF")
+        writing.refuse_first(self.guest, asked)
+        tools = writing.Tools(TagStyle(), lambda: "BC:24:11:FF:FF:FF", {})
+        writing.apply(self.guest, asked, tools)
 
 
 @pytest.mark.parametrize("kind", ["qemu", "lxc"])

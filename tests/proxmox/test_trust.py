@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
 
+from felhom_agent.config.settings import ProxmoxConfig
 from felhom_agent.devnode import DevNode, World
 from felhom_agent.devnode.http.certificate import Identity, make
 from felhom_agent.errors import NotSent, PveError
-from tests.conftest import Site
+from felhom_agent.proxmox import trust
+from felhom_agent.proxmox.node import Node
+from tests.conftest import TOKEN_ID, Site
 from tests.hostile.raw_node import Peer, RawNode
 from tests.permits import CONFIG, write
+from tests.proxmox import authority
 
 
 def test_another_ca_is_not_trusted_and_nothing_is_sent(site: Site, tmp_path: Path) -> None:
@@ -110,6 +118,117 @@ def test_a_certificate_out_of_its_time_is_told(
 def shakes_hands(peer: Peer) -> None:
     with contextlib.suppress(OSError):
         peer.secure()
+
+
+@pytest.fixture
+def strict_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python whose contexts are strict from the start, as `create_default_context` is in 3.13."""
+
+    class Strict(ssl.SSLContext):
+        def __new__(cls, protocol: int) -> Strict:
+            made = super().__new__(cls, protocol)
+            made.verify_flags |= ssl.VERIFY_X509_STRICT
+            return made
+
+    assert Strict(ssl.PROTOCOL_TLS_CLIENT).verify_flags & ssl.VERIFY_X509_STRICT
+    monkeypatch.setattr(trust, "ssl", SimpleNamespace(**{**vars(ssl), "SSLContext": Strict}))
+
+
+KINDS = pytest.mark.parametrize(
+    "key_usage", [True, False], ids=["pve-cluster 9.1.2", "before pve-cluster 9.1.2"]
+)
+
+
+@KINDS
+def test_the_node_of_a_ca_with_and_without_key_usage_is_trusted(
+    tmp_path: Path, key_usage: bool
+) -> None:
+    with DevNode(World(), key_usage=key_usage) as node:
+        client = Node.connect(asked_of(node, tmp_path)).client
+        assert client.get("version")
+        client.close()
+
+
+@KINDS
+@pytest.mark.usefixtures("strict_python")
+def test_both_kinds_of_ca_are_trusted_where_python_is_strict_from_the_start(
+    tmp_path: Path, key_usage: bool
+) -> None:
+    with DevNode(World(), key_usage=key_usage) as node:
+        client = Node.connect(asked_of(node, tmp_path)).client
+        assert client.get("version")
+        client.close()
+
+
+def test_a_ca_without_key_usage_is_what_strict_rules_refuse(tmp_path: Path) -> None:
+    """Else the tests above would show nothing."""
+    with DevNode(World(), key_usage=False) as node:
+        context = ssl.create_default_context(cafile=str(node.ca_file))
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        host, port = urlsplit(node.endpoint).hostname, urlsplit(node.endpoint).port
+        with (
+            socket.create_connection((str(host), int(port or 0)), timeout=5.0) as plain,
+            pytest.raises(ssl.SSLCertVerificationError, match="key usage"),
+        ):
+            context.wrap_socket(plain, server_hostname=str(host))
+
+
+@pytest.mark.usefixtures("strict_python")
+def test_the_strict_rules_count_where_the_cas_of_this_host_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is the host's own by whatever name it is reached."""
+    with DevNode(World(), key_usage=False) as node:
+        of_system, other_name = tmp_path / "ca-certificates.crt", tmp_path / "ca-bundle.crt"
+        of_system.write_bytes(node.ca_file.read_bytes())
+        other_name.symlink_to(of_system)
+        monkeypatch.setattr(trust, "_OF_SYSTEM", (of_system,))
+        for path in (of_system, other_name):
+            with pytest.raises(NotSent) as caught:
+                Node.connect(replace(asked_of(node, tmp_path), ca_file=path)).client.get("version")
+            assert "key usage" in caught.value.text
+            assert "set ca_file to its file" in caught.value.text
+
+
+@pytest.mark.usefixtures("strict_python")
+def test_only_the_one_flag_is_cleared(tmp_path: Path) -> None:
+    made = authority.make(tmp_path)
+    context = trust._context(ProxmoxConfig(ca_file=made.ca_file))
+    assert context.verify_flags == ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).verify_flags
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+def asked_of(node: DevNode, directory: Path) -> ProxmoxConfig:
+    """Return a configuration for a node."""
+    token_file = directory / "token"
+    token_file.write_text(node.world.token(TOKEN_ID))
+    token_file.chmod(0o600)
+    return ProxmoxConfig(
+        endpoint=node.endpoint,
+        node="pve1",
+        token_id=TOKEN_ID,
+        token_file=token_file,
+        ca_file=node.ca_file,
+    )
+
+
+def test_a_ca_that_has_expired_is_told_from_a_certificate_that_has(
+    site: Site, tmp_path: Path
+) -> None:
+    made = authority.make(tmp_path, ca_ends=-1)
+    with RawNode(made, shakes_hands) as node:
+        said = why(site, made.ca_file, endpoint=node.endpoint)
+    assert f"the CA in {made.ca_file} has expired on" in said
+    assert "start the service again" in said
+
+
+def test_a_key_that_is_too_weak_is_told(site: Site, tmp_path: Path) -> None:
+    made = authority.make(tmp_path, bits=1024)
+    with RawNode(made, shakes_hands) as node:
+        said = why(site, made.ca_file, endpoint=node.endpoint)
+    assert "takes for too weak; make it anew on the node" in said
+    assert str(made.ca_file) in said
 
 
 def test_a_name_that_the_certificate_has_not_is_told(site: Site, tmp_path: Path) -> None:

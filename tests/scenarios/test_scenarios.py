@@ -35,6 +35,7 @@ import pytest
 from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.devnode import Fault, World
+from felhom_agent.devnode.world.release import BUILDS
 from felhom_agent.service.logging import TailFormatter
 from tests.conftest import Clock, Site, TickingClock
 
@@ -165,9 +166,13 @@ def logged() -> Iterator[list[str]]:
     logger.level = before
 
 
+@pytest.mark.parametrize("version", BUILDS)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.name)
-def test_scenario(scenario: Path, make_site: Callable[..., Site], logged: list[str]) -> None:
-    spec = json.loads((scenario / "world.json").read_text())
+def test_scenario(
+    scenario: Path, version: str, make_site: Callable[..., Site], logged: list[str]
+) -> None:
+    """The same is logged and asked on either version of PVE."""
+    spec = {"version": version, **json.loads((scenario / "world.json").read_text())}
     clock = TickingClock()
     site = make_site(World.from_dict(spec, clock))
     site.declare((scenario / "guests.toml").read_text())

@@ -7,12 +7,12 @@ and returns the data of the answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from felhom_agent.devnode.api import reads, tasklist
 from felhom_agent.devnode.api.tasklist import Page
-from felhom_agent.devnode.world import authorize, change, writing
+from felhom_agent.devnode.world import authorize, change, release, writing
 from felhom_agent.devnode.world import power as powering
 from felhom_agent.devnode.world.access import Caller
 from felhom_agent.devnode.world.bulk import DEFAULT_TIMEOUT, BulkOrder, start_all, stop_all
@@ -53,9 +53,13 @@ class Call:
         """Seconds since the node was made."""
         return int(self.world.events.moment - self.world.born)
 
+    def guest_now(self) -> Guest | None:
+        """Return the guest of the path, if it is on this node."""
+        return self.world.here(self.kind, self.vmid)
+
     def guest(self) -> Guest:
         """Return the guest of the path. Raise `Refusal` (500) if it is not on this node."""
-        guest = self.world.here(self.kind, self.vmid)
+        guest = self.guest_now()
         if guest is None:
             raise died(missing(self.kind, self.vmid, self.world.node))
         return guest
@@ -215,25 +219,38 @@ def write_config(call: Call) -> object:
         version=call.world.version,
         newer=call.world.newer_parts | change.unknown_parts(call.kind, stored),
     )
+    change.refuse_unknown_model(wanted, world.cpu_models)
     asked = authorize.Asked(wanted, call.caller, call.vmid, stored, world.datacenter())
     authorize.first_round(asked)
-    in_worker = call.method == "POST" and writing.checks_in_worker(world.version)
-    if not in_worker:
+    if call.kind == "lxc":
         authorize.second_round(asked)
     guest = call.guest()
-    if in_worker:
+    forks_first = release.forks_first(world.version)
+    if forks_first and guest.kind == "qemu":
         writing.refuse_first(guest, wanted)
+    if call.method == "PUT" or not forks_first:
+        writing.refuse_held(guest)
+        writing.refuse_first(guest, wanted)
+    if call.method == "POST":
         return _write_by_task(call, guest, asked)
-    writing.refuse(guest, wanted)
-    if call.method == "PUT":
-        if words := writing.unwritable(wanted):
-            raise died(words)
-        if not world.quorate and writing.writes(guest, wanted):
-            raise died(writing.read_only(guest))
-        writing.apply(guest, wanted, world.tag_style, world.mac)
-        writing.refuse_late(guest, world.bridges)
-        return None
-    return _write_by_task(call, guest, asked)
+    _write(call, guest, asked)
+    writing.refuse_late(guest, world.bridges)
+    return None
+
+
+def _write(call: Call, guest: Guest, asked: authorize.Asked) -> None:
+    world = call.world
+    if not world.quorate and writing.writes(guest, asked.change):
+        raise died(writing.read_only(guest))
+
+    def may(key: str, value: str | None) -> None:
+        authorize.turn(asked, key, value)
+
+    def may_free(volume: str) -> None:
+        asked.caller.need(f"/storage/{volume.partition(':')[0]}", "Datastore.AllocateSpace")
+
+    tools = writing.Tools(world.tag_style, world.mac, world.volumes(), may, may_free)
+    writing.apply(guest, asked.change, tools)
 
 
 def _write_by_task(call: Call, guest: Guest, asked: authorize.Asked) -> object:
@@ -243,20 +260,18 @@ def _write_by_task(call: Call, guest: Guest, asked: authorize.Asked) -> object:
     seconds = 0.0 if in_time else guest.behaviour.config_seconds
 
     def work(task: Task) -> Steps:
-        task.log.append(wanted.log_line(guest.vmid))
         yield guest.flock
         yield seconds
-        if writing.checks_in_worker(world.version):
-            _check_again(guest, asked)
+        if release.forks_first(world.version):
+            if call.guest_now() is not guest:
+                raise Died(missing(guest.kind, guest.vmid, world.node))
+            _or_die(lambda: writing.refuse_first(guest, wanted))
+        task.log.append(wanted.log_line(guest.vmid))
         if guest.behaviour.config_error:
             part = wanted.only(guest.behaviour.config_written)
-            writing.apply(guest, part, world.tag_style, world.mac)
+            _or_die(lambda: _write(call, guest, replace(asked, change=part)))
             raise Died(guest.behaviour.config_error)
-        if words := writing.unwritable(wanted):
-            raise Died(words)
-        if not world.quorate and writing.writes(guest, wanted):
-            raise Died(writing.read_only(guest))
-        writing.apply(guest, wanted, world.tag_style, world.mac)
+        _or_die(lambda: _write(call, guest, asked))
 
     task = world.tasks.start("qmconfig", guest.vmid, call.caller.name, work)
     if not in_time or task.exitstatus is None:
@@ -267,14 +282,12 @@ def _write_by_task(call: Call, guest: Guest, asked: authorize.Asked) -> object:
     return None  # recorded: 20-writes-qemu/062; a task that ends in time leaves no name.
 
 
-def _check_again(guest: Guest, asked: authorize.Asked) -> None:
+def _or_die(do: Callable[[], None]) -> None:
+    """Do something in a worker, which dies of what a call would be refused for."""
     try:
-        writing.refuse_first(guest, asked.change)
-        authorize.second_round(asked)
-        writing.refuse_by_key(guest, asked.change)
+        do()
     except Refusal as refusal:
-        prefix = f"{refusal.status} " if refusal.status != 500 else ""
-        raise Died(prefix + refusal.reason) from None
+        raise Died(refusal.last_words) from None
 
 
 def power(call: Call) -> object:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from felhom_agent.devnode.world.guest import Guest
+from felhom_agent.devnode.world.release import build
 from felhom_agent.devnode.world.writing import megabytes
 
 Row = dict[str, object]
@@ -166,13 +167,10 @@ def _node_figures(uptime: int) -> Row:
     }
 
 
-_BUILD = "0307225d4bc8b3ed"
-
-
 def version(number: str) -> Row:
     """Return what GET /version answers. recorded: 01-reads/001."""
     release = number.rpartition(".")[0]
-    return {"version": number, "release": release, "repoid": _BUILD}
+    return {"version": number, "release": release, "repoid": build(number)}
 
 
 _MACHINE: Mapping[str, object] = {
@@ -212,7 +210,7 @@ def node_status(uptime: int, number: str) -> Row:
     memory = {"total": NODE_MEMORY, "used": NODE_MEMORY // 4}
     return {
         **_MACHINE,
-        "pveversion": f"pve-manager/{number}/{_BUILD}",
+        "pveversion": f"pve-manager/{number}/{build(number)}",
         "uptime": uptime,
         "cpu": 0,  # what this worker saw since it was asked the last time
         "memory": {**memory, "free": memory_free, "available": memory_free},

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import cycle
 
 from felhom_agent.devnode.world.guest import Behaviour
+from felhom_agent.devnode.world.release import OLDEST
 from felhom_agent.devnode.world.world import World
 
 TOKEN = "felhom-agent@pve!agent"
@@ -72,12 +73,15 @@ _GUESTS: tuple[Spec, ...] = (
 )  # fmt: skip
 
 
-def demo_world(now: Callable[[], float] = time.time, *, guests: int = len(_GUESTS)) -> World:
-    """Given a clock and how many guests there shall be, return the demo's world.
+def demo_world(
+    now: Callable[[], float] = time.time, *, guests: int = len(_GUESTS), version: str = OLDEST
+) -> World:
+    """Given a clock, how many guests there shall be and the version of PVE that it answers as,
+    return the demo's world.
 
     Guests beyond the eight are copies of them under numbers of their own, from 1000 on.
     """
-    world = World("pve1", now)
+    world = World("pve1", now, version=version)
     for index, spec in zip(range(guests), cycle(_GUESTS), strict=False):
         kind, vmid, running, behaviour, config = spec
         number = vmid if index < len(_GUESTS) else 1000 + index

@@ -1,10 +1,16 @@
-"""The node's own certificate authority, made again for each node; the only user of trustme."""
+"""The node's own certificate authority, made again for each node, as PVE makes its own.
+
+Since pve-cluster 9.1.2 PVE's CA says that its key signs certificates (keyUsage); one that was made
+before does not, and lives on in its cluster for ten years. PVE: pve-cluster Cluster/Setup.pm
+gen_pveca_cert. Nothing else here uses trustme and cryptography.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 
@@ -17,18 +23,80 @@ class Identity:
     fingerprint: str
 
 
-def make(directory: Path, host: str) -> Identity:
-    """Given a directory of ours and a host, write a new CA there and return the identity."""
+def make(directory: Path, host: str, *, key_usage: bool = True) -> Identity:
+    """Given a directory of ours and a host, write a new CA there and return the identity; without
+    `key_usage` the CA is one as PVE made it before pve-cluster 9.1.2.
+    """
+    ca_file = directory / "ca.pem"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    make_one = _with_key_usage if key_usage else _without_key_usage
+    certificate = make_one(ca_file, host, context)
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest().upper()
+    pairs = (digest[i : i + 2] for i in range(0, len(digest), 2))
+    return Identity(context, ca_file, ":".join(pairs))
+
+
+def _with_key_usage(ca_file: Path, host: str, context: ssl.SSLContext) -> str:
     import trustme  # a run of the agent needs no certificates, and no trustme
 
     authority = trustme.CA()
     certificate = authority.issue_cert(host, "localhost")
-    ca_file = directory / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     certificate.configure_cert(context)
-    der = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
-    digest = hashlib.sha256(der).hexdigest().upper()
-    pairs = (digest[i : i + 2] for i in range(0, len(digest), 2))
-    return Identity(context, ca_file, ":".join(pairs))
+    return certificate.cert_chain_pems[0].bytes().decode()
+
+
+def _without_key_usage(ca_file: Path, host: str, context: ssl.SSLContext) -> str:
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    def named(name: str, organization: str) -> x509.Name:
+        parts = {NameOID.COMMON_NAME: name, NameOID.ORGANIZATION_NAME: organization}
+        return x509.Name([x509.NameAttribute(oid, text) for oid, text in parts.items()])
+
+    def begun(subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
+        made = made.public_key(key.public_key()).serial_number(x509.random_serial_number())
+        # PVE makes it of yesterday, for clocks that are late.
+        made = made.not_valid_before(now - timedelta(days=1))
+        made = made.not_valid_after(now + timedelta(days=730))
+        return made.add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+        ).add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+        )
+
+    now = datetime.now(UTC)
+    issuer = named("Proxmox Virtual Environment", "PVE Cluster Manager CA")
+    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    constraints = x509.BasicConstraints(ca=True, path_length=None)
+    authority = begun(issuer, ca_key).add_extension(constraints, critical=True)
+    names = [
+        x509.IPAddress(ipaddress.ip_address(host)),
+        x509.DNSName("localhost"),
+    ]
+    shown = (
+        begun(named(host, "Proxmox Virtual Environment"), key)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(ca_key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    signed = authority.sign(ca_key, hashes.SHA256())
+    ca_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    chain = ca_file.with_name("pve-ssl.pem")
+    chain.touch(mode=0o600)
+    chain.write_bytes(private + shown)
+    context.load_cert_chain(chain)
+    return shown.decode()

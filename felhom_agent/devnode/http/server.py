@@ -26,15 +26,18 @@ HOST = "127.0.0.1"
 
 
 class DevNode:
-    """A PVE node in memory on a port of the loopback (0: any free one); a context manager."""
+    """A PVE node in memory on a port of the loopback (0: any free one); a context manager.
 
-    def __init__(self, world: World, port: int = 0) -> None:
+    Without `key_usage` its CA is one as PVE made it before pve-cluster 9.1.2.
+    """
+
+    def __init__(self, world: World, port: int = 0, *, key_usage: bool = True) -> None:
         self.world = world
         self.faults = Faults()
         self.clock_ahead = 0.0
         """Seconds by which the clock is ahead that its answers are dated by."""
         self._directory = tempfile.TemporaryDirectory(prefix="devnode-")
-        self._identity = certificate.make(Path(self._directory.name), HOST)
+        self._identity = certificate.make(Path(self._directory.name), HOST, key_usage=key_usage)
         self._api = Api(world, self._identity.fingerprint)
         self._log: list[Request] = []
         # Guarded by `_log_lock`: the changes that came and are not carried out, or given up.

@@ -66,13 +66,17 @@ class Asked:
 def first_round(asked: Asked) -> None:
     """Raise `Refusal` (403, or 500 where only root may) for what the request alone shows."""
     change = asked.change
-    for key in (*change.deletes, *change.reverts, *change.sets):
+    # PVE looks at what a VM's revert brings back only as far as it is written.
+    reverts = () if asked.is_qemu else change.reverts
+    for key in (*change.deletes, *reverts, *change.sets):
         _plain(asked, key)
     if not asked.is_qemu:
         return
     for key, value in change.sets.items():
         if DISK.fullmatch(key):
             _storage(asked, value)
+        elif key.startswith("unused"):
+            _volume(asked, split_drive(value)[0])
     if change.sets.get("vmstatestorage"):
         path = f"/storage/{change.sets['vmstatestorage']}"
         asked.caller.need(path, "Datastore.AllocateSpace")
@@ -85,19 +89,22 @@ def first_round(asked: Asked) -> None:
 def second_round(asked: Asked) -> None:
     """Raise `Refusal` for what shows as each key has its turn."""
     for key in asked.change.deletes:
-        if asked.is_qemu:
-            if asked.present.get(key):
-                _device(asked, key, asked.present[key])
-        else:
-            _container(asked, key, None)
+        turn(asked, key, None)
     for key, value in asked.change.sets.items():
-        if not asked.is_qemu:
-            _container(asked, key, value)
-            continue
-        if asked.present.get(key):
-            _device(asked, key, asked.present[key], value)
-        if not re.fullmatch(r"net\d+|tags", key) or (key == "tags" and not asked.present.get(key)):
-            _device(asked, key, value, value)
+        turn(asked, key, value)
+
+
+def turn(asked: Asked, key: str, value: str | None) -> None:
+    """Raise `Refusal` for what shows as a key has its turn; without a value it goes."""
+    present = asked.present.get(key, "")
+    if not asked.is_qemu:
+        _container(asked, key, value)
+        return
+    if present:
+        _device(asked, key, present, value or "")
+    new_tags = key == "tags" and not present
+    if value is not None and (new_tags or not re.fullmatch(r"net\d+|tags", key)):
+        _device(asked, key, value, value)
 
 
 def allowed_tags(
@@ -207,7 +214,11 @@ def _volume(asked: Asked, volume: str) -> None:
     # PVE: pve-storage Storage.pm check_volume_access
     if volume.startswith("/"):
         raise died("Only root can pass arbitrary filesystem paths.")
-    path = f"/storage/{volume.partition(':')[0]}"
+    storage, _, name = volume.partition(":")
+    if asked.is_qemu and re.fullmatch(r"\d+(?:\.\d+)?", name):
+        # Of a directory; other kinds of storage have other words. recorded: 9.2 202/145-146
+        raise died(f"unable to parse directory volume name '{name}'")
+    path = f"/storage/{storage}"
     if asked.caller.may(path, "Datastore.Allocate"):
         return
     owner = _OWNER.findall(volume)

@@ -7,13 +7,14 @@ the guest's own state. recorded: 20-writes-qemu, 20-writes-lxc, 95-access.
 from __future__ import annotations
 
 import re
+import zoneinfo
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from felhom_agent.devnode.world import schema
 from felhom_agent.devnode.world.conf import RAW
-from felhom_agent.devnode.world.readback import DISK
+from felhom_agent.devnode.world.readback import DISK, split
 from felhom_agent.devnode.world.refusal import bad, died
 from felhom_agent.devnode.world.schema import Check, Raw
 from felhom_agent.options import Invalid, PropertyString, lookup, never_settles
@@ -48,11 +49,18 @@ class ConfigWrite:
     reverts: tuple[str, ...] = ()
     digest: str = ""
     delay: float | None = None
+    force: bool = False
 
     def log_line(self, vmid: int) -> str:
         """Return what the task of an asynchronous write logs. recorded: 20-writes-qemu/060."""
-        words = [f"-{key} {value}" for key, value in self.sets.items()]
-        words += ["-delete " + ",".join(self.deletes)] if self.deletes else []
+        told = dict(self.sets)
+        if "cipassword" in told:
+            told["cipassword"] = "<hidden>"
+        if self.deletes:
+            told["delete"] = ",".join(self.deletes)
+        if self.force:
+            told["force"] = "1"
+        words = (f"-{key} {told[key]}" for key in sorted(told))
         return f"update VM {vmid}: {' '.join(words)}"
 
     def only(self, keys: Collection[str]) -> ConfigWrite:
@@ -81,6 +89,7 @@ def parse(
         lambda key: schema.type_word(kind, key),
     )
     _refuse_force(values)
+    _resolve_cdrom(kind, values)
     if _asks_nothing(kind, params):
         raise died("no options specified")
     # recorded: 20-writes-lxc/043-044; JSON's null deletes, for a VM it says nothing.
@@ -88,10 +97,11 @@ def parse(
     change = ConfigWrite(
         kind=kind,
         sets={key: value for key, value in values.items() if key not in control},
-        deletes=(*_words(values, "delete"), *nulls),
+        deletes=(*_deletes(kind, values), *nulls),
         reverts=_words(values, "revert"),
         digest=values.get("digest", ""),
         delay=float(values["background_delay"]) if "background_delay" in values else None,
+        force=values.get("force") == "1",
     )
     _refuse_drives(change)
     _refuse_both(change, change.reverts, "revert")
@@ -111,7 +121,11 @@ def _check(
 
     def complaint(value: str) -> str:
         known = _without(value, newer)
-        return check(known) or _newer_part(kind, key, known, version)
+        return (
+            check(known)
+            or _newer_part(kind, key, known, version)
+            or _stricter(kind, key, known, version)
+        )
 
     return complaint
 
@@ -147,6 +161,31 @@ def _newer_part(kind: str, key: str, value: str, version: str) -> str:
     return ""
 
 
+def _stricter(kind: str, key: str, value: str, version: str) -> str:
+    """Given a value that the table takes, complain if PVE does not."""
+    if kind == "qemu" and re.fullmatch(r"serial\d+", key) and numbers(version) >= (9, 2):
+        # recorded: 9.2 202/411-426
+        wrong = not re.fullmatch(r"/dev/[^,]+|socket", value)
+        return "value does not match the regex pattern" if wrong else ""
+    if kind == "lxc" and key == "timezone" and value != "host":
+        known = zoneinfo.available_timezones()
+        if known and value not in known:  # recorded: 9.2 202/489-492
+            return f"invalid format - invalid time zone '{value}'\n"
+    return ""
+
+
+def refuse_unknown_model(change: ConfigWrite, models: Collection[str]) -> None:
+    """Raise `Refusal` (400) for a custom CPU model that the cluster has not.
+
+    recorded: calls-9.2/202-values/375-376
+    """
+    parts = split(change.sets.get("cpu", ""))
+    model = parts.get("cputype") or parts.get("", "")
+    name = model.removeprefix("custom-")
+    if change.kind == "qemu" and name != model and name not in models:
+        raise bad({"cpu": f"invalid format - Custom cputype '{name}' not found\n"})
+
+
 def _is_newer(kind: str, key: str, version: str) -> bool:
     option = lookup(kind, key)
     return option is not None and _came_after(option.since, version)
@@ -158,6 +197,17 @@ def _came_after(since: Since | None, version: str) -> bool:
 
 def _words(values: Mapping[str, str], key: str) -> tuple[str, ...]:
     return tuple(filter(None, re.split(r"[,; \0]+", values.get(key, ""))))
+
+
+def _deletes(kind: str, values: Mapping[str, str]) -> tuple[str, ...]:
+    words = _words(values, "delete")
+    return tuple("ide2" if kind == "qemu" and word == "cdrom" else word for word in words)
+
+
+def _resolve_cdrom(kind: str, values: dict[str, str]) -> None:
+    # PVE: qemu-server API2/Qemu.pm resolve_cdrom_alias
+    if kind == "qemu" and (drive := values.pop("cdrom", "")):
+        values["ide2"] = drive if "media=" in drive else f"{drive},media=cdrom"
 
 
 def _refuse_force(values: Mapping[str, str]) -> None:
@@ -175,6 +225,17 @@ def _asks_nothing(kind: str, params: Mapping[str, Raw]) -> bool:
     return all(key in ("delete", "revert") and not params[key] for key in given)
 
 
+_UNREADABLE = "unable to parse drive options"
+# PVE: qemu-server API2/Qemu.pm check_drive_param, check_storage_access
+_WRONG_DRIVE = (
+    _UNREADABLE,
+    "explicit 'media=cdrom' is required",
+    "'import-from' requires special syntax",
+    "need to specify '",
+    "content type needs to be 'images' or 'iso'",
+)
+
+
 def _refuse_drives(change: ConfigWrite) -> None:
     """Raise `Refusal` (400) for drives whose parts PVE's schema takes, and PVE does not.
 
@@ -183,9 +244,8 @@ def _refuse_drives(change: ConfigWrite) -> None:
     for key, value in sorted(change.sets.items()):
         option = lookup(change.kind, key) if DISK.fullmatch(key) else None
         words = never_settles(option, value) if option and change.kind == "qemu" else ""
-        for known in ("unable to parse drive options", "explicit 'media=cdrom' is required"):
-            if words.startswith(known):
-                raise bad({key: words.partition(": ")[0]})
+        if words.startswith(_WRONG_DRIVE) or " has wrong type '" in words:
+            raise bad({key: words.partition(": ")[0] if words.startswith(_UNREADABLE) else words})
 
 
 def _refuse_both(change: ConfigWrite, words: Iterable[str], verb: str) -> None:

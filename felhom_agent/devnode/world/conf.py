@@ -18,6 +18,9 @@ Json = str | int | list[list[str]]
 RAW = "lxc."
 """What keys of LXC itself begin with. GET config has them as pairs, GET pending not at all."""
 
+ENVIRONMENT = "lxc.environment.runtime"
+"""How the file has each part of a container's `env`."""
+
 MASK = "**********"
 
 # PVE: pve-common Tools.pm encode_text leaves these characters of a description line alone.
@@ -27,20 +30,25 @@ _PENDING_SECTION = {"qemu": "[PENDING]", "lxc": "[pve:pending]"}
 
 @dataclass
 class Conf:
-    """What is in force (`values`), what waits (`pending`), what waits to go (`unset`)."""
+    """What is in force (`values`), what waits (`pending`), what waits to go (`unset`), and what of
+    that goes with its volume (`forced`). `hollow` is a pending section that nothing is in.
+    """
 
     kind: str
     values: dict[str, str] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
     unset: set[str] = field(default_factory=set)
+    forced: set[str] = field(default_factory=set)
+    hollow: bool = False
 
     def text(self) -> str:
         """Return the text of the file, keys sorted as PVE writes it."""
         lines = [*_section(self.values)]
         waiting = dict(self.pending)
         if self.unset:
-            waiting["delete"] = ",".join(sorted(self.unset))
-        if waiting:
+            marked = ((f"!{key}" if key in self.forced else key) for key in sorted(self.unset))
+            waiting["delete"] = ",".join(marked)
+        if waiting or self.hollow:
             lines += ["", _PENDING_SECTION[self.kind], *_section(waiting)]
         return "".join(line + "\n" for line in lines)
 
@@ -101,11 +109,29 @@ class Conf:
         if key in self.values:
             self.unset.add(key)
 
+    def stage(self, key: str, value: str) -> None:
+        """Let a value wait, whether it is the present one or not."""
+        self.forget([key])
+        self.pending[key] = value
+
+    def stage_drop(self, key: str, *, force: bool = False) -> None:
+        """Let the removal of a key wait, `force` with its volume, whether there is one or not."""
+        self.forget([key])
+        self.unset.add(key)
+        if force:
+            self.forced.add(key)
+
+    def clean(self) -> None:
+        """Let nothing wait that changes nothing. PVE: AbstractConfig.pm cleanup_pending"""
+        self.forget([key for key in self.unset if key not in self.values])
+        self.forget([k for k, value in self.pending.items() if self.values.get(k) == value])
+
     def forget(self, keys: Iterable[str]) -> None:
         """Drop what waits for these keys."""
         for key in keys:
             self.pending.pop(key, None)
             self.unset.discard(key)
+            self.forced.discard(key)
 
     def settle(self) -> None:
         """Apply all that waits, as PVE does when the guest stops."""
@@ -114,6 +140,8 @@ class Conf:
         self.values.update(self.pending)
         self.pending.clear()
         self.unset.clear()
+        self.forced.clear()
+        self.hollow = False
 
     def _typed(self, values: Mapping[str, str]) -> dict[str, Json]:
         typed: dict[str, Json] = {
@@ -126,7 +154,9 @@ def _section(values: Mapping[str, str]) -> Iterator[str]:
     description = values.get("description", "").removesuffix("\n")
     if "description" in values:
         yield from ("#" + quote(line, safe=_PLAIN) for line in description.split("\n"))
-    yield from (f"{key}: {line}" for key, line in _lines(values) if key != "description")
+    for key, line in _lines(values):
+        if key != "description":
+            yield from _written(key, line)
 
 
 def _lines(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -134,3 +164,11 @@ def _lines(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for key in sorted(values):
         lines = values[key].split("\n") if key.startswith(RAW) else [values[key]]
         yield from ((key, line) for line in lines)
+
+
+def _written(key: str, line: str) -> Iterator[str]:
+    if key == "env":
+        # PVE: pve-container LXC/Config.pm write_pct_config. recorded: 9.2 202/467-474
+        yield from (f"{ENVIRONMENT}: {part}" for part in line.split("\0"))
+    else:
+        yield f"{key}: {line}"

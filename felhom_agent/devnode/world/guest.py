@@ -30,7 +30,7 @@ class Behaviour:
     `stop_error` or `config_error` every such task fails with that text, and nothing is done but
     that the keys in `config_written` are written first (recorded: calls-9.2/200b/065);
     `warnings` is how many a successful start logs. A VM that is started within `cleanup_gap` of its
-    stop has its configuration locked for 30 s (PVE 9.2: 0.6; recorded: calls-9.2/208b).
+    stop has its configuration locked for 30 s; None: as the version of PVE has it.
     """
 
     start_seconds: float = 0.0
@@ -42,7 +42,7 @@ class Behaviour:
     config_error: str = ""
     config_written: tuple[str, ...] = ()
     warnings: int = 0
-    cleanup_gap: float = 0.0
+    cleanup_gap: float | None = None
 
 
 @dataclass

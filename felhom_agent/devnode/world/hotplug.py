@@ -25,6 +25,12 @@ _AT_ONCE = {
     ),
 }
 
+FAST = re.compile(
+    r"description|hookscript|lock|migrate_(?:downtime|speed)|name|onboot|protection|shares|startup"
+    r"|tags|vmstatestorage|ci[a-z]+|ipconfig\d+|nameserver|searchdomain|sshkeys"
+)
+"""Keys of a VM that apply with the next write of any key. PVE: QemuServer.pm fast_plug_option"""
+
 _DEFAULT_HOTPLUG = "network,disk,usb"
 _DISK = re.compile(r"(?:scsi|virtio|ide|sata)\d+")
 _WITH_THE_DISK = ("aio", "discard", "iothread", "queues", "product", "cache", "ssd", "vendor", "ro")
@@ -47,6 +53,41 @@ def at_once(kind: str, key: str, value: str | None, config: Mapping[str, str]) -
     return _setting(key, value, config)
 
 
+def plug_error(key: str, value: str | None, config: Mapping[str, str]) -> str:
+    """Given a key of a running VM, its new value (None: it goes) and what is in force, return what
+    PVE dies of when it plugs; empty where it plugs it or lets it wait.
+
+    PVE: qemu-server QemuServer.pm vmconfig_update_disk, vm_deviceunplug, qemu_cpu_hotplug,
+    Memory.pm qemu_memory_hotplug
+    """
+    allowed = _allowed(config)
+    if _DISK.fullmatch(key) and key in config:
+        return _disk_error(key, value, config, plug="disk" in allowed)
+    if key == "vcpus" and "cpu" in allowed and value and int(value) > _cpus(config):
+        return "you can't add more vcpus than maxcpus\n"
+    if key == "memory" and "memory" in allowed:
+        before, after = _mebibytes(config.get(key)), _mebibytes(value)
+        if after != before and after < _static(config):
+            # Perl adds where it died to a text without a line feed.
+            where = "/usr/share/perl5/PVE/QemuServer/Memory.pm line 392"
+            return f"memory can't be lower than {_static(config)} MB at {where}.\n"
+    return ""
+
+
+def _disk_error(key: str, value: str | None, config: Mapping[str, str], *, plug: bool) -> str:
+    (had, was) = split_drive(config[key])
+    (gets, becomes) = split_drive(value) if value is not None else ("", {})
+    if value is not None and was.get("media", "disk") != becomes.get("media", "disk"):
+        return "unable to change media type\n"
+    if "cloudinit" in gets or (value is not None and was.get("media") == "cdrom"):
+        return ""
+    goes = value is None or had != gets
+    unplugs = plug and not (value is None and re.match("ide|sata", key))
+    if goes and unplugs and key in _booted_from(config):
+        return f"can't unplug bootdisk '{key}'\n"
+    return ""
+
+
 def _container_takes(key: str, value: str | None, *, new: bool) -> bool:
     if value is None:
         return re.fullmatch(r"net\d", key) is not None
@@ -66,8 +107,7 @@ def _setting(key: str, value: str | None, config: Mapping[str, str]) -> bool:
         case "tablet":
             return "usb" in allowed
         case "vcpus":
-            most = int(config.get("sockets", "1")) * int(config.get("cores", "1"))
-            return "cpu" in allowed and int(value or most) <= most
+            return "cpu" in allowed and int(value or _cpus(config)) <= _cpus(config)
         case "memory":
             return "memory" in allowed and _enough(_mebibytes(old), _mebibytes(value), config)
         case "agent":
@@ -98,9 +138,16 @@ def _mebibytes(memory: str | None) -> int:
 
 
 def _enough(before: int, after: int, config: Mapping[str, str]) -> bool:
+    return after == before or after >= _static(config)
+
+
+def _static(config: Mapping[str, str]) -> int:
     huge = config.get("hugepages") == "1024"
-    fixed = 1024 * (int(config.get("sockets", "1")) if huge else 1)
-    return after == before or after >= fixed
+    return 1024 * (int(config.get("sockets", "1")) if huge else 1)
+
+
+def _cpus(config: Mapping[str, str]) -> int:
+    return int(config.get("sockets", "1")) * int(config.get("cores", "1"))
 
 
 def _agent(old: str, value: str | None) -> bool:

@@ -34,6 +34,7 @@ class Host(Protocol):
     events: EventQueue
     tasks: TaskBook
     quorate: bool
+    cleanup_gap: float
 
     def here(self, kind: str, vmid: int) -> Guest | None:
         """Given a kind and number, return the guest if this node has it."""
@@ -128,8 +129,9 @@ def _boot(host: Host, guest: Guest, task: Task) -> Steps:
 
 def _clean_up(host: Host, guest: Guest) -> None:
     """Let the clean-up after a stop take the new process for the old one, if it meets it."""
-    gap = guest.behaviour.cleanup_gap if guest.kind == "qemu" else 0.0
-    if host.events.moment - guest.stopped_at < gap:
+    told = guest.behaviour.cleanup_gap
+    gap = host.cleanup_gap if told is None else told
+    if guest.kind == "qemu" and host.events.moment - guest.stopped_at < gap:
         guest.flock.hold()
         host.events.later(CLEANUP_LOCK, guest.flock.let_go)
 

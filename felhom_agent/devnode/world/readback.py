@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from felhom_agent.devnode.world.schema import type_word
+from felhom_agent.options import PropertyString, lookup
+from felhom_agent.options.types import Boolean
 
 DISK = re.compile(r"(ide|sata|scsi|virtio|efidisk|tpmstate)\d+|rootfs|mp\d+")
 
@@ -55,13 +57,14 @@ class Printer:
 
     def _printed(self, key: str, value: str) -> str:
         if key == "cpuunits":
-            return str(min(int(value), 10000))  # recorded: 9.2 202/311-332, cgroup v2
+            # recorded: 9.2 202/311-332, cgroup v2
+            return str(min(int(value), 10000)) if self.kind == "qemu" else _clamped(value)
         if key == "cipassword":
             return _hashed(value, self.mac())
         if re.fullmatch(r"net\d+", key):
             return self._net(value)
         if DISK.fullmatch(key) and key != "rootfs":
-            return drive(value, self.sizes)
+            return drive(value, self.sizes, self._switches(key))
         if key in _UNQUOTED[self.kind]:
             return unquoted(value)
         if key == "env":
@@ -74,7 +77,21 @@ class Printer:
         return value
 
     def _net(self, value: str) -> str:
-        return net_qemu(value, self.mac) if self.kind == "qemu" else net_lxc(value, self.mac)
+        if self.kind == "lxc":
+            return net_lxc(value, self.mac)
+        return net_qemu(value, self.mac, self._switches("net0"))
+
+    def _switches(self, key: str) -> frozenset[str]:
+        """Return the parts of an option that are on or off, which PVE prints as 1 and 0."""
+        option = lookup(self.kind, key)
+        if option is None or not isinstance(option.type, PropertyString):
+            return frozenset()
+        parts = option.type.keys.items()
+        return frozenset(name for name, part in parts if isinstance(part.type, Boolean))
+
+
+def _clamped(units: str) -> str:
+    return "10000" if int(units) > 10000 else units
 
 
 def description(kind: str, value: str) -> str | None:
@@ -108,12 +125,12 @@ def tags(value: str, style: TagStyle) -> str:
     return ";".join(unique if style.keep_order else sorted(unique))
 
 
-def net_qemu(value: str, mac: Callable[[], str]) -> str:
+def net_qemu(value: str, mac: Callable[[], str], switches: frozenset[str] = frozenset()) -> str:
     """Given a VM's network card, print the model first, with its address, the rest sorted.
 
-    recorded: 12-qemu-roundtrip-root/013-016.
+    recorded: 12-qemu-roundtrip-root/013-016, 9.2 202/383-392.
     """
-    parts = _parts(value, "model")
+    parts = _switched(_parts(value, "model"), switches)
     model, address = parts.pop("model", ""), parts.pop("macaddr", "")
     for name in _NET_MODELS:
         if name in parts:
@@ -132,21 +149,34 @@ def net_lxc(value: str, mac: Callable[[], str]) -> str:
     return _joined([f"name={parts.pop('name', '')}"], parts)
 
 
-def drive(value: str, sizes: Mapping[str, str]) -> str:
-    """Given a drive, print its volume first and the size the volume really has.
+def drive(value: str, sizes: Mapping[str, str], switches: frozenset[str] = frozenset()) -> str:
+    """Given a drive, print its volume first, then the mount point of a container's, and the size
+    the volume really has.
 
-    recorded: 120-disks-qemu/018-023, 10-qemu-roundtrip/201-202.
+    recorded: 120-disks-qemu/018-023, 10-qemu-roundtrip/201-202, 9.2 202/443-458, 524.
     """
     volume, parts = split_drive(value)
+    parts = _switched(parts, switches)
+    first = [volume, f"mp={parts.pop('mp')}"] if "mp" in parts else [volume]
     parts.pop("size", None)
     for key in ("bps", "bps_rd", "bps_wr"):
         if parts.pop(key, None):
             parts[f"m{key}"] = "0.000"  # PVE: Drive.pm parse_drive divides the wrong value
     if volume in ("none", "cdrom"):
         parts.setdefault("media", "cdrom")  # recorded: 9.2 202/511-548
-    if volume in sizes:
+    if volume in sizes and "cloudinit" not in volume:
         parts["size"] = sizes[volume]
-    return _joined([volume], parts)
+    return _joined(first, parts)
+
+
+def _switched(parts: dict[str, str], switches: frozenset[str]) -> dict[str, str]:
+    # PVE: JSONSchema.pm parse_boolean
+    on, off = ("1", "on", "yes", "true"), ("0", "off", "no", "false")
+    words = {**dict.fromkeys(on, "1"), **dict.fromkeys(off, "0")}
+    return {
+        key: words.get(value.lower(), value) if key in switches else value
+        for key, value in parts.items()
+    }
 
 
 def split_drive(value: str) -> tuple[str, dict[str, str]]:

@@ -36,6 +36,17 @@ class Refusal(Exception):
         self.errors = errors
         super().__init__(f"{status} {reason}")
 
+    @property
+    def last_words(self) -> str:
+        """What a task ends with that died of it: a 500 is a text, anything else an exception.
+
+        recorded: calls-9.2/200b-post-worker-privileges/001, 011, 047
+        """
+        if self.status == 500:
+            return self.reason
+        errors = "".join(f" {key}: {words}" for key, words in sorted(self.errors.items()))
+        return f"{self.status} {self.reason}{errors}".replace("\n", " ")
+
 
 class FlockBusy(Refusal):
     """The 500 of a configuration lock that somebody else holds."""

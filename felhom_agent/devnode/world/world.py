@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any
 
+from felhom_agent.devnode.world import release
 from felhom_agent.devnode.world.access import Tokens
 from felhom_agent.devnode.world.authorize import Datacenter, allowed_tags
 from felhom_agent.devnode.world.broadcast import Broadcasts
@@ -36,8 +37,6 @@ from felhom_agent.devnode.world.readback import DISK, TagStyle, description, spl
 from felhom_agent.devnode.world.tasks import Task, TaskBook
 from felhom_agent.devnode.world.worker import EventQueue, Flock, Steps
 
-VERSION = "9.1.7"
-
 
 class World(Mishaps):
     """A node with its guests, as `node` names it.
@@ -45,11 +44,12 @@ class World(Mishaps):
     `now` tells the time in seconds since the epoch. `lock_wait` is how long a config write really
     waits for a guest's lock before it answers, in seconds; PVE waits ten, a test waits none.
     `tag_style` is the text of datacenter.cfg's tag-style, `max_workers` its setting of that name
-    (None: it has none). `bridges` are those the node has,
+    (None: it has none). `bridges` are those the node has, `cpu_models` the custom ones,
     `peers` the other nodes it knows, none of which answers, `offline` those of them that are off.
-    `version` is PVE's; `newer_parts` are parts of property strings that it takes and that the table
-    of options does not know. /cluster/resources is up to `resources_lag` seconds late; PVE's up to
-    12. The list of tasks tells an end up to `tasks_lag` seconds late; PVE's up to 0.1.
+    `version` is the one of PVE that it answers as, "9.1" or "9.2"; `newer_parts` are parts of
+    property strings that it takes and that the table of options does not know. /cluster/resources
+    is up to `resources_lag` seconds late; PVE's up to 12. The list of tasks tells an end up to
+    `tasks_lag` seconds late; PVE's up to 0.1.
     `zones` has the zone of each virtual network, `user_allow`, `user_allow_list` and
     `registered_tags` are datacenter.cfg's rules on tags.
     """
@@ -61,14 +61,15 @@ class World(Mishaps):
         *,
         lock_wait: float = 0.0,
         tag_style: str = "",
-        version: str = VERSION,
+        version: str = release.OLDEST,
         resources_lag: float = 0.0,
         tasks_lag: float = 0.0,
         newer_parts: Iterable[str] = (),
     ) -> None:
         self.node = node
         self.lock_wait = lock_wait
-        self.version = version
+        self.version = release.exact(version)
+        self.cleanup_gap = release.cleanup_gap(self.version)
         self.newer_parts = frozenset(newer_parts)
         self.broadcasts = Broadcasts(resources_lag)
         self.offline: set[str] = set()
@@ -88,6 +89,7 @@ class World(Mishaps):
         self.guests: dict[int, Guest] = {}
         self.peers: set[str] = set()
         self.bridges = {"vmbr0"}
+        self.cpu_models: set[str] = set()
         self.manager = HaManager(self)
         self.born = self.events.moment
         self._now = now
@@ -119,6 +121,10 @@ class World(Mishaps):
             if guest.get("pool"):
                 world.pool(int(vmid), guest["pool"])
         return world
+
+    def volumes(self) -> dict[str, str]:
+        """Return the sizes of the volumes of all guests. The caller holds `guard`."""
+        return {name: size for guest in self.guests.values() for name, size in guest.sizes.items()}
 
     def datacenter(self) -> Datacenter:
         """Return what of the datacenter decides who may change what."""

@@ -1,0 +1,127 @@
+"""The volumes that a guest's drives name: which there are, whose they are, how they come and go.
+
+A volume is a name here, with the size that it has.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from felhom_agent.devnode.world.guest import Guest
+from felhom_agent.devnode.world.readback import DISK, split_drive
+from felhom_agent.devnode.world.refusal import died
+
+_NEW = re.compile(r"([^:/,]+):(\d+(?:\.\d+)?)")
+_OWNED = re.compile(r"[^:/]+:(?:\d+/)?(?:vm|base|subvol)-(\d+)-.*")
+_TPM_SIZE = "4M"
+
+
+def is_new(volume: str) -> bool:
+    """Return whether a drive's volume is one to be made, as STORAGE:SIZE."""
+    return _NEW.fullmatch(volume) is not None
+
+
+def owner(volume: str) -> int | None:
+    """Given a volume, return the number of the guest whose it is; None if it is nobody's."""
+    match = _OWNED.fullmatch(volume)
+    return int(match[1]) if match else None
+
+
+def refuse_missing(key: str, value: str, sizes: Mapping[str, str]) -> None:
+    """Raise `Refusal` (500) if a drive names a volume that is not there, or another format.
+
+    recorded: 120-disks-qemu/035, 9.2 200b/085-092. PVE: qemu-server API2/Qemu.pm create_disks
+    """
+    volume, parts = split_drive(value)
+    if owner(volume) is None:
+        return
+    if volume not in sizes:
+        raise died(f"volume '{volume}' does not exist")
+    held = "qcow2" if volume.endswith(".qcow2") else "raw"
+    if parts.get("format", held) != held:
+        raise died(
+            f"drive '{key}' - volume '{volume}' - 'format={parts['format']}' option different from"
+            f" storage format '{held}'"
+        )
+
+
+def allocated(guest: Guest, key: str, value: str) -> str:
+    """Given a drive, return it with the volume that was made, if it asked for one.
+
+    recorded: 120-disks-qemu/007-013, 029-030.
+    """
+    volume, parts = split_drive(value)
+    if not DISK.fullmatch(key) or key == "rootfs":
+        return value
+    if volume.endswith(":cloudinit") and guest.kind == "qemu":
+        return _cloudinit(guest, volume.partition(":")[0], parts)
+    new = _NEW.fullmatch(volume)
+    if new is None:
+        return value
+    kind = parts.pop("format", "raw") if guest.kind == "qemu" else "raw"
+    if guest.kind == "lxc" and float(new[2]) == 0:
+        name = _free(guest, new[1], "subvol", "subvol")  # recorded: 9.2 202/176
+    else:
+        name = _free(guest, new[1], "vm", kind)
+    guest.sizes[name] = _TPM_SIZE if key == "tpmstate0" else _size(guest.kind, float(new[2]))
+    return ",".join([name, *(f"{k}={v}" for k, v in parts.items())])
+
+
+def _cloudinit(guest: Guest, storage: str, parts: Mapping[str, str]) -> str:
+    # recorded: 9.2 202/143, 165-167
+    file = f"vm-{guest.vmid}-cloudinit.{parts.get('format', 'qcow2')}"
+    name = f"{storage}:{guest.vmid}/{file}"
+    if name in guest.sizes:
+        raise died(f"disk image '/var/lib/vz/images/{guest.vmid}/{file}' already exists")
+    guest.sizes[name] = _TPM_SIZE
+    kept = {**{k: v for k, v in parts.items() if k != "format"}, "media": "cdrom"}
+    return ",".join([name, *(f"{k}={v}" for k, v in kept.items())])
+
+
+def _free(guest: Guest, storage: str, stem: str, kind: str) -> str:
+    # PVE: pve-storage Storage/Plugin.pm get_next_vm_diskname: a number is taken in any format
+    taken = {int(found[1]) for name in guest.sizes if (found := re.search(r"-disk-(\d+)", name))}
+    number = next(n for n in range(len(taken) + 1) if n not in taken)
+    return f"{storage}:{guest.vmid}/{stem}-{guest.vmid}-disk-{number}.{kind}"
+
+
+def _size(kind: str, gigabytes: float) -> str:
+    """Return how PVE prints the size of a new volume. recorded: 9.2 202/153-177
+
+    PVE: JSONSchema.pm format_size; a VM's is made in KiB, a container's in MiB.
+    """
+    in_megabytes = gigabytes * 1024
+    size = int(in_megabytes) * 1024 if kind == "lxc" else math.ceil(in_megabytes * 1024)
+    for unit in "KMG":
+        if size % 1024:
+            return f"{size}{unit}"
+        size //= 1024
+    return f"{size}T"
+
+
+def unuse(guest: Guest, value: str) -> None:
+    """Let a drive go: its volume becomes an unused one, if it is the guest's own.
+
+    PVE: qemu-server QemuServer.pm vmconfig_register_unused_drive
+    """
+    volume, parts = split_drive(value)
+    if "cloudinit" in volume:
+        guest.sizes.pop(volume, None)
+        return
+    if parts.get("media") == "cdrom" or owner(volume) != guest.vmid:
+        return
+    taken = guest.conf.values
+    if volume not in [taken[key] for key in taken if key.startswith("unused")]:
+        free = next(n for n in range(256) if f"unused{n}" not in taken)
+        guest.conf.put(f"unused{free}", volume)
+
+
+def drop_used(guest: Guest) -> None:
+    """Drop the unused volumes that some drive has. PVE: QemuServer.pm write_vm_config"""
+    held = [*guest.conf.values.items(), *guest.conf.pending.items()]
+    used = {split_drive(value)[0] for key, value in held if DISK.fullmatch(key)}
+    for key in [key for key, value in guest.conf.values.items() if key.startswith("unused")]:
+        if split_drive(guest.conf.values[key])[0] in used:
+            guest.conf.drop(key)
