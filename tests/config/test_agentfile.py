@@ -321,18 +321,3 @@ def test_what_names_no_guest_is_refused_in_words(tmp_path: Path, said: str) -> N
 def test_a_hub_that_no_request_could_name_is_refused(tmp_path: Path, url: str) -> None:
     (refusal,) = refusals(tmp_path, f'{GOOD}[hub]\nurl = "{url}"\n')
     assert refusal.startswith("agent.toml:5: [hub] url: must be ")
-
-
-def test_signers_and_the_clock_that_counts_are_settings(tmp_path: Path) -> None:
-    path = tmp_path / "agent.toml"
-    good = '[proxmox]\ntoken_id = "a@pve!bc"\n'
-    path.write_text(good)
-    found = load(path).authz
-    assert found.signers == Path("/etc/felhom-agent/signers")
-    assert found.clock == "synchronised"
-    path.write_text(f'{good}[authz]\nsigners = "keys"\nclock = "trust"\n')
-    found = load(path).authz
-    assert (found.signers, found.clock) == (tmp_path / "keys", "trust")
-    path.write_text(f'{good}[authz]\nclock = "always"\n')
-    with pytest.raises(ConfigError, match=r'agent.toml:4: .*"synchronised" or "trust"'):
-        load(path)
