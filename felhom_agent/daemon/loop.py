@@ -124,6 +124,7 @@ class Daemon:
         self._started = parts.operations.now()
         self._next_pass = 0.0
         self._journal_lost = False
+        self._reloaded_from: Desired | None = None
         self._config_problems: tuple[Problem, ...] = ()
         self._register_hub()
 
@@ -307,6 +308,7 @@ class Daemon:
             self._review_holds()
             self._manager.ready()
             self._pass()
+            self._say_settled()
             self._next_pass = self._due(now)
         self._scheduler.retry()
         self._scheduler.publish()
@@ -429,8 +431,11 @@ class Daemon:
         self._say_reloaded()
 
     def _say_reloaded(self) -> None:
-        """Read what is desired, and say what is new in it."""
+        """Read what is desired, and say what is new in it; of files that were just written it is
+        said once more when they are believed.
+        """
         before, now = self._parts.engine.desired, self._read()
+        self._reloaded_from = before if now and now.unsettled else None
         found = (
             summary(before, now) if now else "what is desired cannot be read; see the next lines"
         )
@@ -439,6 +444,14 @@ class Daemon:
             _log.error(text, found, extra=fields(CONFIG_WRONG))
         else:
             _log.info("reloaded: %s", found, extra=fields(RELOADED, config=self.config.path))
+
+    def _say_settled(self) -> None:
+        """Say what a reload has brought whose files were still being written."""
+        before, now = self._reloaded_from, self._parts.engine.desired
+        if before is not None and not now.unsettled:
+            self._reloaded_from = None
+            extra = fields(RELOADED, config=self.config.path)
+            _log.info("reloaded: %s", summary(before, now), extra=extra)
 
     def _adopt(self, fresh: Config) -> None:
         old = self.config

@@ -74,6 +74,24 @@ def test_it_says_whom_it_keeps_and_what_a_reload_found(site: Site, start: Start)
     assert agent.end() == 0
 
 
+def test_what_a_reload_brings_is_named_once_the_files_are_believed(site: Site) -> None:
+    site.declare(RUNNING)
+    path = site.write_config(QUICK)
+    path.write_text(path.read_text().replace("settle = 0", "settle = 1"))
+    agent = Process(path)
+    try:
+        agent.wait_for("guest 100 web: done: start")
+        site.declare('[guest.200]\nstate = "running"\n', "dns.toml")
+        agent.send(signal.SIGHUP)
+        agent.wait_for("written just now, read in 1 s: dns.toml")
+        agent.wait_for("reloaded: 2 guests declared; new: 200")
+        assert agent.end() == 0
+        assert agent.count("reloaded: ") == 2
+    finally:
+        if not agent.is_over():
+            agent.end(signal.SIGKILL)
+
+
 def test_a_reload_names_what_it_found_that_was_not_in_force(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:

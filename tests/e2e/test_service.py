@@ -81,7 +81,10 @@ class TestStart:
     @pytest.mark.parametrize(
         ("spoil", "words"),
         [
-            ("rm /etc/felhom-agent/token", "/etc/felhom-agent/token: the token's file cannot be"),
+            (
+                "rm /etc/felhom-agent/token",
+                "/etc/felhom-agent/token: the token's file is empty or missing",
+            ),
             ("rm /etc/felhom-agent/agent.toml", "/etc/felhom-agent/agent.toml: "),
             (
                 "echo 'intervall = 3' >> /etc/felhom-agent/agent.toml",
@@ -224,8 +227,8 @@ class TestDeath:
         }
         (left,) = host.said("FELHOM_EVENT=operation-in-flight")
         assert str(left["MESSAGE"]).startswith("guest 100 web: left in flight: start; ")
-        status = host.machine.show(AGENT, "StatusText")["StatusText"]
-        assert status == "stopped; 1 task goes on in PVE"
+        # systemd forgets the status of a unit that is inactive; the log keeps the last word.
+        assert host.said()[-1]["MESSAGE"] == "stopped; 1 task goes on in PVE"
         host.start()
         host.wait_for("found out: start: succeeded")
         assert [a.rpartition("/")[2] for a in host.hands("asked")] == ["config", "start"]
@@ -339,7 +342,7 @@ class TestConfinement:
                 machine.run("systemctl", "status", AGENT, check=False).stdout,
                 machine.run("journalctl", "--no-pager", "-o", "json", "--all").stdout,
                 machine.shell(f"tr '\\0' '\\n' < /proc/{pid}/environ; cat /proc/{pid}/cmdline"),
-                machine.shell("cat /var/lib/felhom-agent/journal/*"),
+                machine.shell("find /var/lib/felhom-agent -type f -exec cat {} +"),
             ]
         )
         assert len(token) > 20
