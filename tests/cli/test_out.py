@@ -121,7 +121,7 @@ def test_what_was_typed_is_quoted_safely(config: Path) -> None:
     done = felhom(config, "plan", "\x1b[31m\u202e", b"\xe9")
     assert done.returncode == 64
     assert b"\x1b" not in done.stderr
-    done = felhom(config, "check", "\x1b[31m\u202e", b"\xe9")
+    done = felhom(config, "reconcile", "\x1b[31m\u202e", b"\xe9")
     assert done.returncode == 64
     assert rb"'\x1b[31m\u202e' '\udce9'" in done.stderr
     assert b"\x1b" not in done.stderr

@@ -89,7 +89,7 @@ class TestHead:
             last_pass=failed, problems=problems * 2, suspensions=frozen,
             trouble="the node cannot be observed: refused",
             holds=[hold("freeze", "frozen by root: moving"), hold("mode", "observe mode")],
-            hub={"generation": 7, "blocked": True},
+            hub={"generation": 7, "blocked": True, "reported": None},
         )  # fmt: skip
         assert head(found) == (
             "felhom-agent 0.2.0  pve1  up 3 d  last pass FAILED 12 s ago (5.0 s)  files: 2 ERRORS  "
@@ -280,7 +280,7 @@ class TestOthers:
             problems=[{"file": "x", "line": 1, "text": "y", "follows": False}],
             holds=[hold("mode", "x"), hold("freeze", "y")],
             suspensions=[pause(0), pause(101, left=5), pause(0, freeze=True, left=5)],
-            held={"plan": "x", "vmids": [101]}, hub={"generation": 1, "blocked": True},
+            held={"plan": "x", "vmids": [101]}, hub={"generation": 1, "blocked": True, "reported": None},
             trouble="z",
         )  # fmt: skip
         odd: list[Any] = [

@@ -25,7 +25,8 @@ from felhom_agent.planning.identity import identity_mismatch, identity_of, is_wi
 from tests.conftest import Clock, Site
 
 UUID, OTHER = "6f6b1d0e-7b6c-4b6b-8f62-1d4f8a1c0100", "00000000-7b6c-4b6b-8f62-1d4f8a1c0100"
-CARD, OTHER_CARD = "name=eth0,hwaddr=BC:24:11:00:00:01", "name=eth0,hwaddr=BC:24:11:00:00:99"
+CARD = "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01"
+OTHER_CARD = "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:99"
 VOLUME, OTHER_VOLUME = "local-lvm:vm-101-disk-0,size=8G", "nfs:101/vm-101-disk-0.raw,size=8G"
 
 
