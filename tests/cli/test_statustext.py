@@ -280,7 +280,8 @@ class TestOthers:
             problems=[{"file": "x", "line": 1, "text": "y", "follows": False}],
             holds=[hold("mode", "x"), hold("freeze", "y")],
             suspensions=[pause(0), pause(101, left=5), pause(0, freeze=True, left=5)],
-            held={"plan": "x", "vmids": [101]}, hub={"generation": 1, "blocked": True, "reported": None},
+            held={"plan": "x", "vmids": [101]},
+            hub={"generation": 1, "blocked": True, "reported": None},
             trouble="z",
         )  # fmt: skip
         odd: list[Any] = [
