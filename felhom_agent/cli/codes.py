@@ -27,7 +27,8 @@ MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
         ERROR: "an error, told on stderr: what, where, and what to do; `check`: there are faults",
         WOULD_CHANGE: "`plan`: something would be changed; `explain`: the values differ; "
         "`run --once`: not all is as declared",
-        DIFFERS: "`plan`: something differs and will not be changed (observed, waits, refused)",
+        DIFFERS: "`plan`: something differs and will not be changed (observed, waits, refused); "
+        "`apply`: something stands in the way; `status`: not all is as declared",
         USAGE: "wrong usage: an unknown command or option, a bad value; nothing was done",
         DATAERR: "the journal is damaged; `felhom-agent journal verify` tells where. systemd does "
         "not try again",
