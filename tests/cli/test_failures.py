@@ -66,13 +66,15 @@ def run(
     """Given a command and a line of shell around it, return its exit code, and what was said."""
     command = f"{sys.executable} -m felhom_agent --config {shlex.quote(str(config))} {words}"
     script = f"set -o pipefail; {around.format(command)}"
+    # What measures coverage in each process would meet these surroundings, too, and complain.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}
     done = subprocess.run(
         ["bash", "-c", script],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=SOON,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent), **environment},
+        env={**inherited, "PYTHONPATH": str(Path(__file__).parent.parent.parent), **environment},
     )
     return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
 
