@@ -136,10 +136,11 @@ class Applies:
             return found is not None and prints_of([action]) <= found.parts[action.vmid].acts
 
     def objection(self, action: Action) -> str:
-        """Given an act of a guest that is being applied, return why it must not be done: it was
-        not shown. Empty in enforce mode, where the agent does what is declared anyway.
+        """Given an act, return why it must not be done in observe mode: nobody was shown it, and
+        agreed to it. Empty in enforce mode, where the agent does what is declared anyway.
         """
-        if not self._observes() or not self.is_open(action.vmid) or self.covers(action):
+        # Of a guest that is not applied, too: its apply may have ended since the holds were asked.
+        if not self._observes() or self.covers(action):
             return ""
         return f"{CHANGED}; look again with `felhom-agent plan {action.vmid}`"
 
