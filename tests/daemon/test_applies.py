@@ -264,6 +264,29 @@ def test_what_has_not_begun_can_be_withdrawn(site: Site, observing: Running) -> 
     assert observing.daemon._parts.applies.end("0") is None
 
 
+def test_a_restart_that_was_begun_is_ended_when_it_is_withdrawn_and_nothing_else_is_done(
+    site: Site, observing: Running
+) -> None:
+    (vmid,) = add(site, 1, running=True, shutdown_seconds=50.0)
+    declare_restarted(site, [vmid])
+    name = tell(observing, restarts([vmid]))
+    observing.pace = 1.0
+    observing.run_pass()
+    observing.hear(lambda: asked(site, "shutdown") == [vmid])
+    assert observing.daemon._parts.applies.end(name) == 1
+    assert observing.daemon._parts.applies.end(name) == 0
+    assert outcome(observing, name, vmid) is None, "it is under way"
+    text = (site.guests_directory / "guests.toml").read_text()
+    site.declare(text.replace("cores = 2", "cores = 3"))
+    observing.run_pass()
+    observing.hear(lambda: outcome(observing, name, vmid) is not None)
+    assert site.world.running(vmid)
+    assert site.world.config(vmid)["cores"] == 2
+    found = outcome(observing, name, vmid)
+    assert isinstance(found, Blocked)
+    assert "it was withdrawn, and no more of it is begun" in found.why
+
+
 def test_a_guest_is_part_of_one_apply_at_a_time() -> None:
     applies = Applies()
     applies.begin({100: frozenset(), 101: frozenset()}, "root", 1.0)
