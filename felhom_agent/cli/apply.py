@@ -38,6 +38,7 @@ _WORDS = {
     "blocked": Part("waits", Style.WARN),
     "refused": Part("refused", Style.BAD),
 }
+_NOT_ENDED = Part("not ended", Style.WARN)
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -87,12 +88,14 @@ def _apply(arguments: argparse.Namespace, config: Config, node: Node) -> int:
     if not arguments.yes and not answered(""):
         say("Nothing was changed.")
         return ERROR
-    with _agent(config, outlook) as ask:
-        found = _carried_out(ask, acts, outlook, node, quiet=arguments.json)
+    # Whether the agent goes on when this command has ended.
+    goes_on = config.control.socket is not None and outlook.agent.running is not False
+    with _agent(config, goes_on=goes_on) as ask:
+        found = _carried_out(ask, acts, outlook, node, goes_on=goes_on, quiet=arguments.json)
     if arguments.json:
         say_json({"guests": found.guests})
     else:
-        _sum_up(found, outlook)
+        _sum_up(found, outlook, goes_on=goes_on)
     return _code(found, outlook)
 
 
@@ -102,11 +105,13 @@ def _carried_out(
     outlook: Outlook,
     node: Node,
     *,
+    goes_on: bool,
     quiet: bool,
 ) -> Followed:
     told = ask("POST", "/v1/apply", {"guests": {str(v): sorted(a) for v, a in acts.items()}})
     names = {vmid: guest.plan.name for vmid, guest in outlook.guests.items()}
-    return follow(ask, str(told["apply"]), names, node, quiet=quiet)
+    name = str(told["apply"])
+    return follow(ask, name, names, node, goes_on=goes_on, quiet=quiet)
 
 
 def _agent_runs(config: Config) -> bool:
@@ -123,9 +128,9 @@ def _agent_runs(config: Config) -> bool:
 
 
 @contextmanager
-def _agent(config: Config, outlook: Outlook) -> Iterator[Ask]:
+def _agent(config: Config, *, goes_on: bool) -> Iterator[Ask]:
     """Hold whoever carries it out: the running agent, or one for the length of a block."""
-    if outlook.agent.running is not False and config.control.socket is not None:
+    if goes_on and config.control.socket is not None:
         yield partial(call, config.control.socket)
         return
     complain("no agent runs here: this command does it itself")
@@ -135,13 +140,13 @@ def _agent(config: Config, outlook: Outlook) -> Iterator[Ask]:
         yield ask
 
 
-def _sum_up(found: Followed, outlook: Outlook) -> None:
+def _sum_up(found: Followed, outlook: Outlook, *, goes_on: bool) -> None:
     """Print what came of each guest."""
     rows = [
         (
             str(guest["vmid"]),
             outlook.guests[guest["vmid"]].plan.name,
-            _WORDS.get(guest["outcome"], Part("not known", Style.WARN)),
+            _WORDS.get(guest["outcome"], _NOT_ENDED),
             str(guest["why"]),
         )
         for guest in found.guests
@@ -149,7 +154,19 @@ def _sum_up(found: Followed, outlook: Outlook) -> None:
     say()
     put_table(("VMID", "NAME", "RESULT", "WHY"), rows)
     if found.interrupted:
-        say("What had not begun was withdrawn; what had begun goes on: felhom-agent history")
+        say(_left(found, goes_on=goes_on))
+
+
+def _left(found: Followed, *, goes_on: bool) -> str:
+    """Return what an interrupt has left, in a sentence."""
+    if not found.open:
+        return "What had not begun was withdrawn."
+    if goes_on:
+        return "What had not begun was withdrawn; what had begun goes on: felhom-agent history"
+    return (
+        "What had begun is left as it is: its task goes on in PVE, and a guest that is shut down "
+        "for its restart stays down until an agent runs, or you start it."
+    )
 
 
 def _code(found: Followed, outlook: Outlook) -> int:

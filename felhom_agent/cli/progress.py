@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from felhom_agent.cli.out import say_styled
+from felhom_agent.cli.out import complain, say_styled
 from felhom_agent.cli.terminal import Line, Part, Style, put, width
 from felhom_agent.daemon.temporary import Ask
 from felhom_agent.errors import FelhomError
@@ -43,15 +43,28 @@ class Followed:
     guests: list[dict[str, Any]] = field(default_factory=list)
     interrupted: bool = False
 
+    @property
+    def open(self) -> bool:
+        """Whether of some guest it is not known yet what comes of it."""
+        return any(guest["outcome"] is None for guest in self.guests)
+
 
 def follow(
-    ask: Ask, name: str, names: Mapping[int, str], node: Node, *, quiet: bool = False
+    ask: Ask,
+    name: str,
+    names: Mapping[int, str],
+    node: Node,
+    *,
+    goes_on: bool,
+    quiet: bool = False,
 ) -> Followed:
     """Given how to ask the agent, an apply's name, the guests' names and the node, show how it gets
     on until it has ended; return what came of it.
 
-    Ctrl-C withdraws what has not begun. Raise FelhomError if the agent stays away or has forgotten
-    the apply.
+    Ctrl-C withdraws what has not begun. Where the agent goes on without this command (`goes_on`),
+    what has begun is left to it; else it is followed to its end, or to the next Ctrl-C: a guest
+    that is shut down for its restart has nobody else who starts it. Raise FelhomError if the agent
+    stays away or has forgotten the apply.
     """
     shown = _Shown(names, node, quiet=quiet)
     rest = threading.Event()
@@ -60,8 +73,17 @@ def follow(
     except KeyboardInterrupt:
         shown.clear()
         ask("POST", "/v1/withdraw", {"apply": name})
-        found = ask("GET", f"/v1/apply?apply={name}", None)
-        return Followed(found["guests"], interrupted=True)
+    found = Followed(ask("GET", f"/v1/apply?apply={name}", None)["guests"], interrupted=True)
+    if goes_on or not found.open:
+        return found
+    try:
+        complain(
+            "what has not begun is withdrawn; what has begun is ended first (Ctrl-C: leave it)"
+        )
+        return replace(_until_ended(ask, name, shown, rest), interrupted=True)
+    except KeyboardInterrupt:
+        shown.clear()
+        return found
 
 
 def _until_ended(ask: Ask, name: str, shown: _Shown, rest: threading.Event) -> Followed:

@@ -279,8 +279,9 @@ class Scheduler:
             if record.declared is None:
                 self._withdraw(record)
             elif end.vmid in self._held:
-                why = self._held[end.vmid]
-                self._keep(record, GuestPlan(end.vmid, withheld=why).outcome)
+                outcome = GuestPlan(end.vmid, withheld=self._held[end.vmid]).outcome
+                self._keep(record, outcome)
+                self._applies.settle(end.vmid, outcome, self._clock())
             elif end.result is not None and run is not None:
                 moved = run.declared != record.declared
                 if moved or self._applies.awaits(end.vmid, run.began):
@@ -438,8 +439,7 @@ class Scheduler:
             return False
         restarts = record.need is Need.RESTART
         if restarts and (down := self._down_by_us(vmid)):
-            self._keep(record, Retry(0.0, down))
-            record.queued = False
+            self._give_up(record, Retry(0.0, down))
             return True
         run = Run(self._clock(), record.need, record.declared, record.startup)
         seen = record.seen if record.seen and record.acted < record.seen.begun else None
@@ -456,14 +456,19 @@ class Scheduler:
             return False
         except RuntimeError as error:  # the system gives us no thread
             why = f"no thread could be had for it ({error}); raise TasksMax of the service"
-            self._keep(record, Retry(0.0, why))
-            record.queued = False
+            self._give_up(record, Retry(0.0, why))
             return True
         record.queued = False
         record.seen, record.run = None, run
         self._runs[vmid] = run
         future.add_done_callback(partial(self._lane_ended, vmid))
         return True
+
+    def _give_up(self, record: GuestRecord, outcome: Outcome) -> None:
+        """Given why a guest cannot begin now, let it wait no more until the next pass."""
+        record.queued = False
+        self._keep(record, outcome)
+        self._applies.settle(record.vmid, outcome, self._clock())
 
     def _is_its_turn(self, record: GuestRecord) -> bool:
         """Return whether no other guest goes before one for which there is a place."""

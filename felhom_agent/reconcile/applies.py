@@ -8,7 +8,9 @@ that was not shown is not done: the guest's part of the apply ends, and the pers
 A guest's part is open until its outcome is known, by what was looked at after the apply was told:
 it is as declared, or something stands in the way. A try that failed ends it, too; only a wait for
 its place, or for a task that goes on, does not. While it is open, its steps are kept for whoever
-asks. An apply lives in memory alone: an agent that is restarted carries nothing of it on.
+asks. One that is withdrawn after it began stays open until its lane ends: a restart that we began is
+ended, nothing else is begun. An apply lives in memory alone: an agent that is restarted carries
+nothing of it on.
 
 Threads: one lock guards the applies; nothing waits under it. `begin` and `end` are called by the
 control socket's threads, `settle` by the main thread, `covers`, `objection` and `heard` by lanes.
@@ -19,7 +21,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal.operation import Operation
@@ -31,6 +33,7 @@ MAX_KEPT = 16
 MAX_OPEN = 8
 """How many applies may be open at once."""
 WITHDRAWN = "it was withdrawn before it began"
+WITHDRAWN_LATER = "it was withdrawn, and no more of it is begun"
 CHANGED = "what would be done is not what was shown"
 
 
@@ -40,12 +43,15 @@ class TooManyApplies(FelhomError):
 
 @dataclass(frozen=True)
 class AppliedGuest:
-    """One guest of an apply: its outcome, None while it is open, and its operations by id."""
+    """One guest of an apply: its outcome, None while it is open, its operations by id, and whether
+    it was withdrawn.
+    """
 
     vmid: int
     acts: frozenset[str] = field(repr=False)
     outcome: Outcome | None = None
     operations: Mapping[str, Operation] = field(default_factory=dict)
+    withdrawn: bool = False
 
 
 @dataclass
@@ -94,15 +100,19 @@ class Applies:
 
     def end(self, name: str) -> int | None:
         """Given an apply's name, withdraw what of it has not begun; return of how many guests that
-        is, None if there is no such apply. A call that is under way goes on.
+        is, None if there is no such apply. A guest of which something was done stays part of it
+        until its lane ends.
         """
         with self._lock:
             found = self._applies.get(name)
             if found is None:
                 return None
-            parts = [part for part in found.parts.values() if part.outcome is None]
+            parts = [p for p in found.parts.values() if p.outcome is None and not p.withdrawn]
             for part in parts:
-                self._close(part.vmid, Blocked(WITHDRAWN))
+                if part.operations:
+                    found.parts[part.vmid] = replace(part, acts=frozenset(), withdrawn=True)
+                else:
+                    self._close(part.vmid, Blocked(WITHDRAWN))
             return len(parts)
 
     def parts(self, name: str) -> tuple[AppliedGuest, ...] | None:
@@ -136,11 +146,16 @@ class Applies:
             return found is not None and prints_of([action]) <= found.parts[action.vmid].acts
 
     def objection(self, action: Action) -> str:
-        """Given an act of a guest that is being applied, return why it must not be done: it was
-        not shown. Empty in enforce mode, where the agent does what is declared anyway.
+        """Given an act, return why it must not be done in observe mode: nobody was shown it, and
+        agreed to it. Empty in enforce mode, where the agent does what is declared anyway.
         """
-        if not self._observes() or not self.is_open(action.vmid) or self.covers(action):
+        # Of a guest that is not applied, too: its apply may have ended since the holds were asked.
+        if not self._observes() or self.covers(action):
             return ""
+        with self._lock:
+            found = self._open.get(action.vmid)
+            if found is not None and found.parts[action.vmid].withdrawn:
+                return WITHDRAWN_LATER
         return f"{CHANGED}; look again with `felhom-agent plan {action.vmid}`"
 
     def heard(self, operation: Operation) -> None:
@@ -150,9 +165,7 @@ class Applies:
             if found is not None:
                 part = found.parts[operation.vmid]
                 steps = {**part.operations, operation.op_id: operation}
-                found.parts[operation.vmid] = AppliedGuest(
-                    part.vmid, part.acts, part.outcome, steps
-                )
+                found.parts[operation.vmid] = replace(part, operations=steps)
 
     def settle(self, vmid: int, outcome: Outcome, looked: float) -> None:
         """Given a guest, what came of it, and when the look at it began (seconds of the main loop's
@@ -167,4 +180,4 @@ class Applies:
         """End a guest's part. The caller holds the lock."""
         found = self._open.pop(vmid)
         part = found.parts[vmid]
-        found.parts[vmid] = AppliedGuest(vmid, part.acts, outcome, part.operations)
+        found.parts[vmid] = replace(part, outcome=outcome)

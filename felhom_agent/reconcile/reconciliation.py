@@ -317,7 +317,11 @@ class Reconciliation:
 
         What holds a change must not keep down a guest that a power cut, or we, have stopped.
         """
-        if not _starts_changed(plan) or isinstance(error, NotShown):
+        # A start that was not shown is none of ours, unless it ends our restart.
+        unwanted = isinstance(error, NotShown)
+        if unwanted and not self._means.operations.has_open_restart(self.vmid):
+            raise error
+        if not _starts_changed(plan):
             raise error
         fresh = self._observed()  # PVE's digest guards a change, and no start
         if fresh is None or not _starts_changed(fresh.plan):

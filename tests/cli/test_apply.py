@@ -246,6 +246,43 @@ def test_an_interrupt_withdraws_what_has_not_begun_and_says_what_goes_on(site: S
     assert agent.end() == 0
 
 
+@pytest.fixture
+def restarting(site: Site) -> Terminal:
+    """`apply` without an agent, while the guest that it restarts is shut down."""
+    site.write_config(OBSERVE + "drain_timeout = 0.1\n")
+    slow = Behaviour(shutdown_seconds=100.0)
+    site.world.add("qemu", 101, {"cores": 1}, running=True, behaviour=slow)
+    site.declare(
+        '[guest.101]\nstate = "running"\nrestart = "allowed"\nstop = "graceful"\n'
+        "[guest.101.config]\ncores = 2\n"
+    )
+    terminal = Terminal(site, "--yes")
+    terminal.wait_for("qmshutdown")
+    return terminal
+
+
+def test_an_interrupt_does_not_leave_a_guest_down_that_is_restarted(
+    site: Site, restarting: Terminal
+) -> None:
+    restarting.interrupt()
+    restarting.wait_for("what has begun is ended first (Ctrl-C: leave it)")
+    site.clock.pass_by(150.0)
+    assert restarting.end() == 1
+    assert "What had not begun was withdrawn." in restarting.shown
+    assert site.world.running(101)
+
+
+def test_a_second_interrupt_leaves_it_and_says_what_that_means(
+    site: Site, restarting: Terminal
+) -> None:
+    restarting.interrupt()
+    restarting.wait_for("what has begun is ended first")
+    restarting.interrupt()
+    assert restarting.end() == 1
+    assert "not ended" in restarting.shown
+    assert "stays down until an agent runs, or you start it" in restarting.shown
+
+
 def test_an_agent_that_begins_anew_knows_nothing_of_it_and_that_is_said(
     site: Site, agent: Process
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
@@ -18,6 +19,7 @@ from felhom_agent.model import (
     Blocked,
     Change,
     Converged,
+    Desired,
     Kind,
     Mode,
     Outcome,
@@ -262,6 +264,29 @@ def test_what_has_not_begun_can_be_withdrawn(site: Site, observing: Running) -> 
     assert observing.daemon._parts.applies.end("0") is None
 
 
+def test_a_restart_that_was_begun_is_ended_when_it_is_withdrawn_and_nothing_else_is_done(
+    site: Site, observing: Running
+) -> None:
+    (vmid,) = add(site, 1, running=True, shutdown_seconds=50.0)
+    declare_restarted(site, [vmid])
+    name = tell(observing, restarts([vmid]))
+    observing.pace = 1.0
+    observing.run_pass()
+    observing.hear(lambda: asked(site, "shutdown") == [vmid])
+    assert observing.daemon._parts.applies.end(name) == 1
+    assert observing.daemon._parts.applies.end(name) == 0
+    assert outcome(observing, name, vmid) is None, "it is under way"
+    text = (site.guests_directory / "guests.toml").read_text()
+    site.declare(text.replace("cores = 2", "cores = 3"))
+    observing.run_pass()
+    observing.hear(lambda: outcome(observing, name, vmid) is not None)
+    assert site.world.running(vmid)
+    assert site.world.config(vmid)["cores"] == 2
+    found = outcome(observing, name, vmid)
+    assert isinstance(found, Blocked)
+    assert "it was withdrawn, and no more of it is begun" in found.why
+
+
 def test_a_guest_is_part_of_one_apply_at_a_time() -> None:
     applies = Applies()
     applies.begin({100: frozenset(), 101: frozenset()}, "root", 1.0)
@@ -286,3 +311,72 @@ def test_only_so_many_applies_are_open_and_only_so_many_that_ended_are_kept() ->
 def test_the_word_reaches_the_loop_as_a_message(site: Site, observing: Running) -> None:
     observing.daemon.apply({100: frozenset()}, "root")
     assert observing.daemon._inbox.get(timeout=1.0) == APPLY
+
+
+def restarts(vmids: Iterable[int]) -> dict[int, Iterable[Action]]:
+    """Return what a person is shown where more cores need a restart."""
+    return {
+        v: [
+            SetConfig(v, Kind.QEMU, (Change("cores", "1", "2"),)),
+            Stop(v, Kind.QEMU, restart=True),
+            Start(v, Kind.QEMU),
+        ]
+        for v in vmids
+    }
+
+
+def test_a_restart_that_must_not_begin_while_another_guest_is_down_ends_its_part(
+    site: Site, observing: Running
+) -> None:
+    vmids = add(site, 2, running=True)
+    for vmid in vmids:
+        site.world.guests[vmid].behaviour = Behaviour(start_error="no such bridge")
+    declare_restarted(site, vmids)
+    name = tell(observing, restarts(vmids))
+    observing.look()
+    (down,) = asked(site, "shutdown")
+    (other,) = set(vmids) - {down}
+    found = outcome(observing, name, other)
+    assert isinstance(found, Retry), "else who applies it waits for ever, and is not told for what"
+    assert f"{down} was stopped for its restart and is still down" in found.why
+
+
+def test_a_guest_that_is_held_while_its_lane_runs_ends_its_part_with_the_lane(
+    site: Site, observing: Running
+) -> None:
+    site.world.add("qemu", 100, {"cores": 2}, behaviour=Behaviour(start_seconds=50.0))
+    site.declare(DECLARED)
+    name = tell(observing, {100: [START]})
+    observing.run_pass()
+    observing.hear(lambda: observing.scheduler.running == 1)
+    observing.scheduler.declare(Desired(held=MappingProxyType({100: "its file has an error"})))
+    observing.hear(lambda: observing.scheduler.running == 0)
+    found = outcome(observing, name)
+    assert isinstance(found, Blocked)
+    assert "its file has an error" in found.why
+
+
+def test_what_changes_during_a_restart_of_ours_is_not_done_and_the_guest_comes_up(
+    site: Site, observing: Running
+) -> None:
+    (vmid,) = add(site, 1, running=True, shutdown_seconds=50.0)
+    declare_restarted(site, [vmid])
+    name = tell(observing, restarts([vmid]))
+    observing.pace = 1.0
+    observing.run_pass()
+    observing.hear(lambda: asked(site, "shutdown") == [vmid])
+    text = (site.guests_directory / "guests.toml").read_text()
+    site.declare(text.replace("cores = 2", "cores = 3"))
+    observing.run_pass()
+    observing.hear(lambda: outcome(observing, name, vmid) is not None)
+    found = outcome(observing, name, vmid)
+    assert isinstance(found, Blocked)
+    assert site.world.running(vmid), "we have stopped it, so we start it"
+    assert site.world.config(vmid)["cores"] == 2
+
+
+def test_what_is_withdrawn_while_the_gate_asks_is_not_done() -> None:
+    names: list[str] = []
+    applies = Applies(observes=lambda: applies.end(names[0]) is not None)
+    names.append(applies.begin({100: frozenset()}, "root", 1.0))
+    assert applies.objection(START)
