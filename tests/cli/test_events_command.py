@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -382,8 +383,11 @@ class TestFollowing:
             assert (next(iter(found)), found["vmid"]) == ("schema", 100)
         assert agent.end() == 0
 
-    def test_it_ends_once_nobody_reads(self, site: Site, socket_path: Path, felhom: Felhom) -> None:
-        numbers = iter(range(1, 10**6))
+    @pytest.mark.parametrize("happens", [True, False], ids=["it tells more", "nothing happens"])
+    def test_it_ends_once_nobody_reads(
+        self, site: Site, socket_path: Path, felhom: Felhom, happens: bool
+    ) -> None:
+        numbers = iter(range(1, 10**6) if happens else itertools.repeat(1))
         reading, writing = os.pipe()
         with answering(socket_path, events=lambda: told(event(next(numbers)))):
             words = ["--config", str(site.directory / "agent.toml"), "events", "-f"]

@@ -435,6 +435,15 @@ def test_follow_as_json_is_an_object_a_line(it: Book, config: Path) -> None:
         told.end()
 
 
+def test_follow_as_json_never_cuts_a_line(it: Book, config: Path) -> None:
+    long = "\U0001f600" * 5000  # 12 characters each in ASCII
+    it.operations.failed(it.operations.task(it.operations.begin(STOP, name="old"), long), long)
+    with following(config, "--json") as told:
+        found = json.loads(told.wait_for("failed"))
+        Draft202012Validator(SCHEMA).validate(found)
+        told.end()
+
+
 def test_follow_begins_before_there_is_a_journal(config: Path, journal: Path) -> None:
     with following(config) as told:
         assert told.process.stderr is not None
