@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from felhom_agent.config.settings import (
 from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.devnode import DevNode, World
 from felhom_agent.proxmox.node import Node
+from tests.commands import QUICK, Felhom, Start, typed
+from tests.process import Process
 
 # In CI the examples are the same each time; elsewhere they are drawn again.
 settings.register_profile("ci", derandomize=True)
@@ -168,6 +171,28 @@ def site(make_site: Callable[..., Site]) -> Site:
     site.world.add("qemu", 100, {"name": "web", "memory": "1024", "cores": 1})
     site.world.add("lxc", 200, {"hostname": "dns", "memory": 512, "cores": 1})
     return site
+
+
+@pytest.fixture
+def felhom(site: Site, capsys: pytest.CaptureFixture[str]) -> Felhom:
+    """Runs a command on the site; an agent.toml that is there already stays."""
+    path = site.directory / "agent.toml"
+    return typed(path if path.exists() else site.write_config(), capsys)
+
+
+@pytest.fixture
+def start(site: Site) -> Iterator[Start]:
+    """Starts agents on the site, which end with the test."""
+    processes: list[Process] = []
+
+    def begin(*words: str, settings: str = QUICK) -> Process:
+        processes.append(Process(site.write_config(settings), *words))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        if not process.is_over():
+            process.end(signal.SIGKILL)
 
 
 Open = Callable[..., AbstractContextManager[Parts]]

@@ -9,8 +9,6 @@ another name, which is how that is noticed. Older events are in the system's jou
 from __future__ import annotations
 
 import argparse
-import json
-import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any, Final
 from felhom_agent.cli import answers, ask
 from felhom_agent.cli.codes import OK
 from felhom_agent.cli.command import Commands, add_command, vmid, whole
-from felhom_agent.cli.out import complain, say, say_json
+from felhom_agent.cli.out import complain, say_json, say_json_line, wait
 from felhom_agent.cli.terminal import Line, Part, Style, cells, put
 from felhom_agent.errors import FelhomError
 from felhom_agent.printable import printable
@@ -89,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     page = Page()
     show(first, source, page, as_json=arguments.json)
     if arguments.follow:
-        follow(source, page, threading.Event().wait, as_json=arguments.json)
+        follow(source, page, wait, as_json=arguments.json)
     return OK
 
 
@@ -163,7 +161,7 @@ def show(events: Sequence[Event], source: EventSource, page: Page, *, as_json: b
     for event in events:
         if as_json:
             own = {k: v for k, v in event.items() if k not in ("schema", "run")}
-            say(json.dumps({"schema": SCHEMA, "run": source.run, **own}))
+            say_json_line({"run": source.run, **own}, schema=SCHEMA)
         else:
             put(page.line(event), hang=4)
 

@@ -7,9 +7,6 @@ then. `--follow` goes on until Ctrl-C, or until nobody reads its stdout any more
 from __future__ import annotations
 
 import argparse
-import json
-import select
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,7 +14,7 @@ from pathlib import Path
 from felhom_agent.cli.codes import DATAERR, OK
 from felhom_agent.cli.command import Commands, add_command, vmid, whole
 from felhom_agent.cli.moment import day_of, since, until
-from felhom_agent.cli.out import ReaderLeft, complain, say, say_json
+from felhom_agent.cli.out import complain, say, say_json, say_json_line, wait
 from felhom_agent.cli.story import HANG, Story, as_json
 from felhom_agent.cli.terminal import put
 from felhom_agent.config.agentfile import load
@@ -146,7 +143,7 @@ def _follow(path: Path, wanted: Wanted, *, as_data: bool) -> int:
     def tell(operations: Iterable[Operation]) -> None:
         if as_data:
             for operation in operations:
-                say(json.dumps({"schema": SCHEMA, **as_json(operation)}))
+                say_json_line(as_json(operation), schema=SCHEMA)
             return
         story.today = day_of(time.time())
         for line in story.lines(operations):
@@ -159,22 +156,12 @@ def _follow(path: Path, wanted: Wanted, *, as_data: bool) -> int:
         tell(tail.operations)
         _complain(path, tail.damage, tail.lost)
         while True:
-            _wait(POLL)
+            wait(POLL)
             operations, damage = follower.news()
             tell(o for o in operations if o.begun >= wanted.since and wanted.fits(o))
             _complain(path, damage)
     finally:
         follower.close()
-
-
-def _wait(seconds: float) -> None:
-    """Wait so long. Raise ReaderLeft as soon as nobody reads stdout any more."""
-    if sys.stdout is None:
-        raise ReaderLeft("stdout is closed")
-    poller = select.poll()
-    poller.register(sys.stdout.fileno(), 0)  # for what poll(2) tells unasked: the other end is gone
-    if poller.poll(seconds * 1000):
-        raise ReaderLeft("nobody reads stdout any more")
 
 
 def _story() -> Story:

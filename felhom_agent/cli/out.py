@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -49,8 +50,26 @@ def say_json(data: Mapping[str, object], *, schema: int = 1) -> None:
 
     Raise as `say` does.
     """
-    form = {"schema": schema, **{key: _without_secrets(value) for key, value in data.items()}}
-    _put(json.dumps(form, indent=2) + "\n")
+    _put(json.dumps(_as_form(data, schema), indent=2) + "\n")
+
+
+def say_json_line(data: Mapping[str, object], *, schema: int = 1) -> None:
+    """Given one of many answers, print it as `say_json` does, in a line of its own, whole however
+    long it is. Raise as `say` does.
+    """
+    _put(json.dumps(_as_form(data, schema)) + "\n")
+
+
+def wait(seconds: float) -> None:
+    """Wait so long. Raise ReaderLeft as soon as nobody reads stdout any more: a command that has
+    nothing to print would not notice.
+    """
+    if sys.stdout is None:
+        raise ReaderLeft("stdout is closed")
+    poller = select.poll()
+    poller.register(sys.stdout.fileno(), 0)  # for what poll(2) tells unasked: the other end is gone
+    if poller.poll(seconds * 1000):
+        raise ReaderLeft("nobody reads stdout any more")
 
 
 def complain(line: object, prefix: str = "felhom-agent: ", event: Event | None = None) -> None:
@@ -105,6 +124,10 @@ def _try(stream: TextIO | None, text: str) -> None:
 def _write(stream: TextIO, text: str) -> None:
     stream.write(encodable(text, stream.encoding))
     stream.flush()
+
+
+def _as_form(data: Mapping[str, object], schema: int) -> dict[str, object]:
+    return {"schema": schema, **{key: _without_secrets(value) for key, value in data.items()}}
 
 
 def _without_secrets(data: object) -> object:

@@ -16,6 +16,7 @@ from felhom_agent.cli.answers import Answer
 from felhom_agent.cli.spans import ahead, span
 from felhom_agent.cli.terminal import Line, Part, Style
 from felhom_agent.printable import printable
+from felhom_agent.service.names import numbered
 
 HEAD: Final = ("VMID", "NAME", "STATE", "AS DECLARED", "SINCE", "NEXT", "NOTE")
 MAX_NAME: Final = 32
@@ -79,8 +80,11 @@ def news(status: Answer, now: float) -> Iterator[Line]:
     held = answers.table(status, "held")
     if plan := answers.text(held, "plan"):
         found = held.get("vmids")
+        names = {g["vmid"]: answers.text(g, "name") for g in answers.guests(status, "guests")}
         named = (
-            [str(each) for each in found if type(each) is int] if isinstance(found, list) else []
+            [numbered(each, names.get(each, "")) for each in found if type(each) is int]
+            if isinstance(found, list)
+            else []
         )
         text = f"unusually large: {_listed(named)}; felhom-agent approve {plan} lets this pass"
         yield [Part("held: ", Style.WARN), text]

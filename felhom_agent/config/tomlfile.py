@@ -20,7 +20,6 @@ import tomli
 
 from felhom_agent import regularfile
 from felhom_agent.config import tomlscan
-from felhom_agent.config.tomlmistake import mistake
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Place, Problem
 from felhom_agent.printable import printable
@@ -127,6 +126,9 @@ def parse(text: str, path: Path) -> TomlFile:
 
 def _no_toml(path: Path, text: str, said: str) -> ConfigError:
     """Given a text that is no TOML, and what the parser said, return that as an error."""
+    # Not at the top: it explains an error, and most files have none.
+    from felhom_agent.config.tomlmistake import mistake
+
     found = _AT_LINE.search(said)
     line, column = (int(found[1] or 0), int(found[2] or 0)) if found else (0, 0)
     what = mistake(text, line, column, _AT_LINE.sub("", said))

@@ -12,17 +12,16 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.cli.adoptguests import MAX_NAMED
-from felhom_agent.cli.main import main
 from felhom_agent.daemon.assembly import desired_now
 from felhom_agent.devnode import World
 from felhom_agent.devnode.demo.world import demo_world
 from felhom_agent.devnode.http.faults import Fault
 from felhom_agent.model import Mode, RunState
+from tests.commands import Felhom, typed
 from tests.conftest import Clock, Site
 from tests.planning.optionvalues import settable, values_of
 from tests.planning.test_round_trip import BASE
 
-Felhom = Callable[..., tuple[int, str, str]]
 MakeSite = Callable[..., Site]
 
 
@@ -31,12 +30,7 @@ def adopt(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, s
     """Run a command on a site; return exit code, stdout and stderr."""
 
     def run(site: Site, *words: str) -> tuple[int, str, str]:
-        try:
-            code = main(["--config", str(site.write_config()), *words])
-        except SystemExit as error:
-            code = int(str(error.code))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return typed(site.write_config(), capsys)(*words)
 
     return run
 

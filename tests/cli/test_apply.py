@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import select
@@ -10,26 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-from jsonschema import Draft202012Validator
 
-from felhom_agent.cli.main import main
 from felhom_agent.daemon.temporary import temporary_agent
 from felhom_agent.devnode import Behaviour
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import State, replay
+from tests.commands import Felhom, typed, validated
 from tests.conftest import Site
 from tests.process import SOON, Process, wait_until
 
 OBSERVE = '[reconcile]\nmode = "observe"\ninterval = 3600\njitter = 0\n'
 DRIFTED = '[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n'
-SCHEMA = Path(__file__).parent.parent.parent / "docs" / "json" / "apply.json"
-
-Felhom = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -37,15 +31,7 @@ def felhom(site: Site, capsys: pytest.CaptureFixture[str]) -> Felhom:
     """Run a command; return exit code, stdout and stderr."""
     site.write_config(OBSERVE)
 
-    def run(*words: str) -> tuple[int, str, str]:
-        try:
-            code = main(["--config", str(site.directory / "agent.toml"), *words])
-        except SystemExit as error:
-            code = int(str(error.code))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return typed(site.directory / "agent.toml", capsys)
 
 
 @pytest.fixture
@@ -153,8 +139,7 @@ def test_what_came_of_it_is_told_to_programs(site: Site, felhom: Felhom) -> None
     site.declare(DRIFTED)
     site.world.guests[100].behaviour = Behaviour(start_error="no such bridge")
     code, out, _ = felhom("apply", "--yes", "--json")
-    answer = json.loads(out)
-    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(answer)
+    answer = validated("apply", out)
     (guest,) = answer["guests"]
     assert (code, guest["outcome"]) == (1, "retry")
     assert "no such bridge" in guest["why"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -17,48 +18,19 @@ import pytest
 
 from felhom_agent.cli.codes import ERROR, OK, USAGE
 from felhom_agent.cli.events import EventSource, Page, follow
-from felhom_agent.cli.main import main
 from felhom_agent.errors import FelhomError
 from felhom_agent.service.control import ControlAnswer, ControlRoute, ControlServer
 from tests.cli.agents import answering, http, sending
-from tests.cli.test_status_command import DECLARED, SETTINGS, Felhom, Start, valid
+from tests.cli.test_status_command import DECLARED
 from tests.cli.test_statustext import plain
+from tests.commands import Felhom, Start, valid
 from tests.conftest import Site
-from tests.process import SOON, Process, wait_until
-
-
-@pytest.fixture
-def felhom(site: Site, capsys: pytest.CaptureFixture[str]) -> Felhom:
-    config = site.write_config(SETTINGS)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        try:
-            code = main(["--config", str(config), *words])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+from tests.process import SOON, wait_until
 
 
 @pytest.fixture
 def socket_path(site: Site) -> Path:
     return site.directory / "control.sock"
-
-
-@pytest.fixture
-def start(site: Site) -> Iterator[Start]:
-    processes: list[Process] = []
-
-    def begin(settings: str = SETTINGS) -> Process:
-        processes.append(Process(site.write_config(settings)))
-        return processes[-1]
-
-    yield begin
-    for process in processes:
-        if not process.is_over():
-            process.end(signal.SIGKILL)
 
 
 class Following:
@@ -382,8 +354,11 @@ class TestFollowing:
             assert (next(iter(found)), found["vmid"]) == ("schema", 100)
         assert agent.end() == 0
 
-    def test_it_ends_once_nobody_reads(self, site: Site, socket_path: Path, felhom: Felhom) -> None:
-        numbers = iter(range(1, 10**6))
+    @pytest.mark.parametrize("happens", [True, False], ids=["it tells more", "nothing happens"])
+    def test_it_ends_once_nobody_reads(
+        self, site: Site, socket_path: Path, felhom: Felhom, happens: bool
+    ) -> None:
+        numbers = iter(range(1, 10**6) if happens else itertools.repeat(1))
         reading, writing = os.pipe()
         with answering(socket_path, events=lambda: told(event(next(numbers)))):
             words = ["--config", str(site.directory / "agent.toml"), "events", "-f"]

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
-from jsonschema import Draft202012Validator
 
 from felhom_agent.cli.main import main
-
-DOCS = Path(__file__).parents[2] / "docs" / "json"
-
-
-def validated(command: str, text: str) -> Any:
-    """Given what a command printed, return it; it is as the command's schema says."""
-    answer = json.loads(text)
-    schema = json.loads((DOCS / f"{command}.json").read_text())
-    Draft202012Validator.check_schema(schema)
-    Draft202012Validator(schema).validate(answer)
-    assert next(iter(answer)) == "schema"
-    return answer
+from tests.commands import validated
 
 
 @pytest.mark.parametrize(

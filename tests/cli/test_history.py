@@ -16,18 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
-from felhom_agent.cli.main import main
 from felhom_agent.durable.line import Record, encode_file
 from felhom_agent.journal.content import NAME
 from felhom_agent.model import Change, Kind, SetConfig
+from tests.commands import Felhom, typed, valid
 from tests.conftest import Clock
 from tests.journal.books import HARD, MORE, START, STOP, UPID, Book, book, damage
 from tests.process import SOON
 
-Felhom = Callable[..., tuple[int, str, str]]
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "json" / "history.json").read_text())
 DAY = 86400.0
 OLD: Record = {
     "op": "019a00000001", "state": "intent", "begun": "2026-11-20T08:00:00.000+00:00",
@@ -61,15 +58,7 @@ def journal(config: Path) -> Path:
 
 @pytest.fixture
 def felhom(config: Path, capsys: pytest.CaptureFixture[str]) -> Felhom:
-    def run(*words: str) -> tuple[int, str, str]:
-        try:
-            code = main(["--config", str(config), "history", *words])
-        except SystemExit as left:
-            code = int(str(left.code))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return typed(config, capsys, "history")
 
 
 def noon() -> float:
@@ -86,7 +75,7 @@ def it(journal: Path) -> Iterator[Book]:
 def answer(felhom: Felhom, *words: str) -> dict[str, Any]:
     _, out, _ = felhom(*words, "--json")
     found: dict[str, Any] = json.loads(out)
-    Draft202012Validator(SCHEMA).validate(found)
+    valid("history", found)
     assert next(iter(found)) == "schema"
     return found
 
@@ -430,8 +419,17 @@ def test_follow_as_json_is_an_object_a_line(it: Book, config: Path) -> None:
         line = told.wait_for("failed")
         assert told.lines == [line]
         found = json.loads(line)
-        Draft202012Validator(SCHEMA).validate(found)
+        valid("history", found)
         assert (found["schema"], found["vmid"], found["state"]) == (1, 103, "failed")
+        told.end()
+
+
+def test_follow_as_json_never_cuts_a_line(it: Book, config: Path) -> None:
+    long = "\U0001f600" * 5000  # 12 characters each in ASCII
+    it.operations.failed(it.operations.task(it.operations.begin(STOP, name="old"), long), long)
+    with following(config, "--json") as told:
+        found = json.loads(told.wait_for("failed"))
+        valid("history", found)
         told.end()
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from felhom_agent.cli.main import main
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import HubConfig
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.hub import NAME, HubProvider, HubState
 from felhom_agent.journal import lock
+from tests.commands import Felhom, typed
 from tests.conftest import Site
 
-Felhom = Callable[..., tuple[int, str, str]]
 STATE = {"guest": {"100": {"state": "running"}, "300": {}}}
 
 
@@ -29,12 +27,7 @@ def path(site: Site) -> Path:
 
 @pytest.fixture
 def felhom(path: Path, capsys: pytest.CaptureFixture[str]) -> Felhom:
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(["--config", str(path), "hub", *words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return typed(path, capsys, "hub")
 
 
 @pytest.fixture

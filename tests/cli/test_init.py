@@ -15,12 +15,10 @@ import pytest
 
 from felhom_agent.cli import initplan
 from felhom_agent.cli.initplan import Existing
-from felhom_agent.cli.main import main
 from felhom_agent.config.agentfile import load
+from tests.commands import Felhom, typed
 from tests.conftest import Site
 from tests.e2e.pveum import CLIENT, Pveum, PveumError, outcome
-
-Felhom = Callable[..., tuple[int, str, str]]
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="init sets up a host, and needs root")
 
@@ -61,15 +59,7 @@ def felhom(site: Site, capsys: pytest.CaptureFixture[str]) -> Felhom:
     text = path.read_text().replace(str(site.proxmox.token_file), str(token))
     path.write_text(text + '\n# a person\'s words\n[reconcile]\n#mode = "enforce"\n')
 
-    def run(*words: str) -> tuple[int, str, str]:
-        try:
-            code = main(["--config", str(path), *words])
-        except SystemExit as error:
-            code = int(str(error.code))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return typed(path, capsys)
 
 
 def test_from_the_package_to_a_watched_host(site: Site, pve: Pveum, felhom: Felhom) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from felhom_agent.cli.main import main
 from felhom_agent.durable.line import encode_file
 from felhom_agent.journal import lock
 from felhom_agent.journal.content import NAME, read
@@ -17,9 +15,9 @@ from felhom_agent.journal.operation import State, replay
 from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.retention import Limits
 from felhom_agent.model import Kind, Start
+from tests.commands import Felhom, typed
 from tests.conftest import Site
 
-Felhom = Callable[..., tuple[int, str, str]]
 START = Start(101, Kind.QEMU)
 
 
@@ -27,12 +25,7 @@ START = Start(101, Kind.QEMU)
 def felhom(site: Site, capsys: pytest.CaptureFixture[str]) -> Felhom:
     path = site.write_config()
 
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(["--config", str(path), "journal", *words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return typed(path, capsys, "journal")
 
 
 @pytest.fixture

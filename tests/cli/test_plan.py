@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
-from felhom_agent.cli.main import main
 from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.controls import Controls
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.service.control import ControlServer
+from tests.commands import DRIFTED, Felhom, validated
 from tests.conftest import Site
-
-DRIFTED = """
-[guest.100]
-state = "running"
-[guest.100.config]
-cores = 2
-description = "The web\\nserver"
-[guest.200.config]
-cores = 1
-[guest.300]
-"""
-SCHEMA = Path(__file__).parent.parent.parent / "docs" / "json" / "plan.json"
-
-Felhom = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def felhom(site: Site, capsys: pytest.CaptureFixture[str]) -> Felhom:
-    """Run a command; return exit code, stdout and stderr."""
-    path = site.write_config()
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(["--config", str(path), *words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def plan_json(felhom: Felhom, *words: str) -> tuple[int, dict[str, Any]]:
     """Return the exit code and the answer, which is as its schema says."""
     code, out, _ = felhom("plan", "--json", *words)
-    answer: dict[str, Any] = json.loads(out)
-    schema = json.loads(SCHEMA.read_text())
-    Draft202012Validator.check_schema(schema)
-    Draft202012Validator(schema).validate(answer)
-    return code, answer
+    return code, validated("plan", out)
 
 
 def body(out: str) -> list[str]:

@@ -14,59 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from felhom_agent.cli.codes import DIFFERS, ERROR, OK, TEMPFAIL, USAGE
-from felhom_agent.cli.main import main
 from felhom_agent.cli.status import drawn
 from felhom_agent.daemon.controls import Controls
 from felhom_agent.journal.content import NAME
 from felhom_agent.service.control import ControlServer
 from tests.cli.agents import OnTerminal, answering, http, sending
 from tests.cli.test_statustext import guest, pause, status
+from tests.commands import SCHEMAS, Felhom, Start, valid
 from tests.conftest import Site
-from tests.process import Process, wait_until
+from tests.process import wait_until
 
-SCHEMAS = Path(__file__).parent.parent.parent / "docs" / "json"
-SETTINGS = "[reconcile]\ninterval = 1\njitter = 0\nbackoff_first = 0.1\ndrain_timeout = 1\n"
 DECLARED = '[guest.100]\nstate = "running"\n'
-
-Felhom = Callable[..., tuple[int, str, str]]
-Start = Callable[..., Process]
-
-
-@pytest.fixture
-def felhom(site: Site, capsys: pytest.CaptureFixture[str]) -> Felhom:
-    config = site.write_config(SETTINGS)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        try:
-            code = main(["--config", str(config), *words])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture
 def socket_path(site: Site) -> Path:
     return site.directory / "control.sock"
-
-
-@pytest.fixture
-def start(site: Site) -> Iterator[Start]:
-    processes: list[Process] = []
-
-    def begin(settings: str = SETTINGS) -> Process:
-        processes.append(Process(site.write_config(settings)))
-        return processes[-1]
-
-    yield begin
-    for process in processes:
-        if not process.is_over():
-            process.end(signal.SIGKILL)
 
 
 @pytest.fixture
@@ -79,12 +44,6 @@ def on_terminal(site: Site) -> Iterator[Callable[..., OnTerminal]]:
             return made
 
         yield run
-
-
-def valid(name: str, found: object) -> None:
-    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
-    Draft202012Validator.check_schema(schema)
-    Draft202012Validator(schema).validate(found)
 
 
 class TestRunningAgent:

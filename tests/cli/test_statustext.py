@@ -119,6 +119,14 @@ class TestHead:
             "and 2 more; felhom-agent approve 3f9c lets this pass"
         )
 
+    def test_what_the_brake_holds_is_told_by_number_and_name(self) -> None:
+        held = {"plan": "3f9c", "vmids": [101, 103]}
+        (line,) = statustext.news(status(guest(101), guest(102), held=held), NOW)
+        assert plain(line) == (
+            "held: unusually large: 2 guests, 101 g101, 103; "
+            "felhom-agent approve 3f9c lets this pass"
+        )
+
 
 class TestRows:
     def test_what_is_as_declared_is_counted_and_not_listed(self) -> None:

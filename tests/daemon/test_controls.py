@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from felhom_agent.cli.main import main
 from felhom_agent.config.agentfile import load
 from felhom_agent.daemon.controls import MAX_WHY, Controls
 from felhom_agent.daemon.controlview import status_of
@@ -36,49 +35,22 @@ from felhom_agent.service.events import GUEST_CHANGED, Event
 from felhom_agent.service.logging import fields
 from felhom_agent.service.request import ControlError, ControlRequest
 from felhom_agent.service.ring import Ring
+from tests.commands import QUICK, Felhom, Start
 from tests.conftest import Site
 from tests.control import Reply, asked, connect, valid
 from tests.daemon.running import Begin, Running
-from tests.process import Process, wait_until
+from tests.process import wait_until
 
-QUICK = "[reconcile]\ninterval = 1\njitter = 0\nbackoff_first = 0.1\ndrain_timeout = 1\n"
 SLOW = "[reconcile]\ninterval = 86400\njitter = 0\n"
 RUNNING = '[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n'
 HUB = '[hub]\nurl = "http://127.0.0.1:1"\nkey_file = "token"\nguests = [100]\n'
 ROOT = Caller("root", owner=True)
 STATE = {"guest": {"100": {"state": "running"}}}
 
-Start = Callable[..., Process]
-Felhom = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def path(site: Site) -> Path:
     return site.directory / "control.sock"
-
-
-@pytest.fixture
-def start(site: Site) -> Iterator[Start]:
-    processes: list[Process] = []
-
-    def begin(settings: str = QUICK) -> Process:
-        processes.append(Process(site.write_config(settings)))
-        return processes[-1]
-
-    yield begin
-    for process in processes:
-        if not process.is_over():
-            process.end(signal.SIGKILL)
-
-
-@pytest.fixture
-def felhom(site: Site, capsys: pytest.CaptureFixture[str]) -> Felhom:
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(["--config", str(site.directory / "agent.toml"), *words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def status(path: Path) -> dict[str, Any]:
@@ -124,7 +96,7 @@ class TestStatus:
             'cipassword = "a-guests-password"\ncores = 2\n'
         )
         site.world.add("qemu", 101, {"cores": 1})
-        start(QUICK + 'mode = "observe"\n').wait_for("guest 200 dns: differs: ")
+        start(settings=QUICK + 'mode = "observe"\n').wait_for("guest 200 dns: differs: ")
         wait_until(lambda: len(status(path)["guests"]) == 3)
         found = status(path)
         assert (found["mode"], [h["name"] for h in found["holds"]]) == ("observe", ["mode"])
@@ -364,7 +336,7 @@ class TestReconcile:
     def test_the_node_is_looked_at_at_once(
         self, site: Site, start: Start, felhom: Felhom, path: Path
     ) -> None:
-        agent = start(SLOW)
+        agent = start(settings=SLOW)
         wait_until(path.exists)
         wait_until(lambda: status(path)["last_pass"] is not None)
         site.declare(RUNNING)
@@ -530,7 +502,7 @@ class TestSuspensions:
     def test_a_paused_guest_is_left_alone_until_it_is_resumed(
         self, site: Site, start: Start, felhom: Felhom, path: Path
     ) -> None:
-        agent = start(SLOW)
+        agent = start(settings=SLOW)
         wait_until(path.exists)
         code, out, err = felhom("pause", "100", "--for", "2h", "--why", "disk swap")
         assert (code, err) == (0, "")
@@ -557,7 +529,7 @@ class TestSuspensions:
     def test_all_can_be_paused_and_each_guest_by_itself(
         self, site: Site, start: Start, felhom: Felhom, path: Path
     ) -> None:
-        agent = start(SLOW)
+        agent = start(settings=SLOW)
         wait_until(path.exists)
         code, out, _ = felhom("pause", "100", "200", "100")
         assert (code, out.splitlines()[-1]) == (0, "`felhom-agent resume 100 200` ends it.")
@@ -574,7 +546,7 @@ class TestSuspensions:
     def test_a_frozen_host_is_not_changed_until_it_is_thawed_and_a_restart_is_no_thaw(
         self, site: Site, start: Start, felhom: Felhom, path: Path
     ) -> None:
-        agent = start(SLOW)
+        agent = start(settings=SLOW)
         wait_until(path.exists)
         code, out, err = felhom("freeze", "--ttl", "1d", "--why", "moving the storage")
         assert (code, err) == (0, "")
@@ -583,7 +555,7 @@ class TestSuspensions:
         assert second == "`felhom-agent thaw` ends it."
         assert agent.end() == 0
         site.declare(RUNNING)
-        again = start(SLOW)
+        again = start(settings=SLOW)
         again.wait_for("guest 100 web: waits: frozen until ")
         found = status(path)
         assert (found["mode"], [h["name"] for h in found["holds"]]) == ("observe", ["freeze"])
@@ -595,7 +567,7 @@ class TestSuspensions:
     def test_who_said_it_is_logged(
         self, site: Site, start: Start, felhom: Felhom, path: Path
     ) -> None:
-        agent = start(SLOW)
+        agent = start(settings=SLOW)
         wait_until(path.exists)
         felhom("freeze", "--why", "moving")
         me = "root" if os.geteuid() == 0 else "the agent's own user"
@@ -605,7 +577,7 @@ class TestSuspensions:
     def test_what_cannot_be_kept_is_not_said_to_be_done(
         self, site: Site, start: Start, felhom: Felhom, path: Path
     ) -> None:
-        start(SLOW)
+        start(settings=SLOW)
         wait_until(lambda: path.exists() and status(path)["last_pass"] is not None)
         # A journal that is not in its place any more takes nothing.
         (site.directory / "journal" / NAME).rename(site.directory / "elsewhere")
@@ -643,7 +615,7 @@ class TestHub:
         before = HubProvider(config.journal.directory, config.hub)
         before.accept(7, STATE)
         before.block(blocked=True)
-        agent = start(QUICK + HUB)
+        agent = start(settings=QUICK + HUB)
         agent.wait_for("nothing is changed while the hub blocks this host; would start")
         code, out, err = felhom("hub", "unblock", "--yes")
         assert (code, err) == (0, "")
@@ -738,7 +710,7 @@ class TestProcess:
         self, site: Site, start: Start
     ) -> None:
         site.declare(RUNNING)
-        agent = start(QUICK + '[control]\nsocket = "missing/control.sock"\n')
+        agent = start(settings=QUICK + '[control]\nsocket = "missing/control.sock"\n')
         agent.wait_for("guest 100 web: done: start")
         assert agent.end() == 0
         assert agent.count("there is no control socket: ") == 1
@@ -747,7 +719,7 @@ class TestProcess:
         self, site: Site, start: Start, path: Path, felhom: Felhom
     ) -> None:
         site.declare(RUNNING)
-        agent = start(QUICK + '[control]\nsocket = ""\n')
+        agent = start(settings=QUICK + '[control]\nsocket = ""\n')
         agent.wait_for("guest 100 web: done: start")
         assert not path.exists()
         code, _, err = felhom("reconcile")
@@ -772,7 +744,7 @@ class TestApply:
         self, site: Site, start: Start, path: Path
     ) -> None:
         site.declare(RUNNING)
-        agent = start(QUICK + 'mode = "observe"\n')
+        agent = start(settings=QUICK + 'mode = "observe"\n')
         agent.wait_for("guest 100 web: differs")
         acts = prints_of(
             [SetConfig(100, Kind.QEMU, (Change("cores", "1", "2"),)), StartGuest(100, Kind.QEMU)]

@@ -6,7 +6,6 @@ import logging
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,28 +19,9 @@ from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import replay
 from felhom_agent.model import Blocked, Mode, Retry
 from felhom_agent.service.events import GUEST_DIFFERS
+from tests.commands import QUICK, Start
 from tests.conftest import Site
 from tests.process import SOON, Process, wait_until
-
-QUICK = "[reconcile]\ninterval = 1\njitter = 0\nbackoff_first = 0.1\ndrain_timeout = 1\n"
-
-
-Start = Callable[..., Process]
-
-
-@pytest.fixture
-def start(site: Site) -> Iterator[Start]:
-    processes: list[Process] = []
-
-    def begin(*words: str, settings: str = QUICK) -> Process:
-        processes.append(Process(site.write_config(settings), *words))
-        return processes[-1]
-
-    yield begin
-    for process in processes:
-        if not process.is_over():
-            process.end(signal.SIGKILL)
-
 
 RUNNING = '[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n'
 

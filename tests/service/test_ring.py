@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from types import FrameType
 
 import pytest
 
@@ -170,6 +173,27 @@ def test_who_logs_while_it_holds_the_lock_does_not_wait_for_itself(ring: Ring) -
     thread.join(SOON)
     assert not thread.is_alive()
     assert len(kept(ring)) == 1
+
+
+def test_what_is_logged_between_a_number_and_its_entry_stands_in_order(ring: Ring) -> None:
+    """As by a finalizer: Python collects garbage where something is made, an entry for one."""
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        takes_number = frame.f_code is replace.__code__
+        if event == "call" and takes_number:
+            sys.setprofile(None)
+            _log.info("by a finalizer", extra=fields(GUEST_CHANGED))
+
+    sys.setprofile(profile)
+    try:
+        _log.info("by a caller", extra=fields(GUEST_CHANGED))
+    finally:
+        sys.setprofile(None)
+    assert [(entry.number, entry.text) for entry in kept(ring)] == [
+        (1, "by a caller"),
+        (2, "by a finalizer"),
+    ]
+    assert [entry.number for entry in ring.excerpt(after=1).entries] == [2]
 
 
 def test_many_threads_write_and_read_and_no_number_is_there_twice(ring: Ring) -> None:
