@@ -1,8 +1,8 @@
 """Whether a text may hold a secret, told from its words: for what is shown of a file that is wrong.
 
 Who makes one mistake in a line may have made another one in the name of its setting (`cipasword`,
-`pass word`). So what is a letter away from a secret's name counts as one, too. It says yes too often
-rather than once too little: what is taken for a secret is only not shown.
+`pass word`). So what is a letter away from a secret's name counts as one, too. It says yes rather
+once too often than once too little: what is taken for a secret is only not shown.
 """
 
 from __future__ import annotations
