@@ -133,8 +133,8 @@ def of_guest_files(
 
 def _unread(directory: Path | None, service: Service) -> Iterator[tuple[Path, Finding]]:
     """Yield each guest file, or the directory, that we can read and the service's user cannot."""
-    if directory is None or not service.is_other:
-        return
+    if directory is None or not service.is_other or not directory.is_dir():
+        return  # what is no directory is told with what is declared
     found = list(_seen(directory, service, READ | ENTER))
     if found:
         yield directory, found[0]

@@ -59,6 +59,19 @@ def test_a_directory_that_the_service_cannot_list_is_one_fault(host: Host, mode:
     assert f"user nobody may not {'enter' if mode == 0o744 else 'read'}" in faults[0]
 
 
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_directory_that_is_none_is_one_fault_that_names_the_setting(
+    host: Host, is_file: bool
+) -> None:
+    host.guests.rmdir()
+    if is_file:
+        host.guests.write_text("")
+    (fault,) = host.faults()
+    why = "Not a directory" if is_file else "No such file or directory"
+    assert fault.startswith(f"{host.guests}: cannot be listed: {why}; ")
+    assert fault.endswith("see [desired] directory in agent.toml")
+
+
 @needs_root
 @pytest.mark.parametrize("name", ["agent.toml", "token", "ca.pem"])
 def test_what_agent_toml_names_is_told_where_the_service_cannot_read_it(
