@@ -46,10 +46,10 @@ def commands(lacks: Iterable[Required], token_id: str) -> tuple[str, ...]:
     lines = [_role_line(role, ",".join(privileges)) for role, privileges in roles.items()]
     for path, held in places.items():
         # An entry on a guest's own path replaces what the guest has from above.
-        own = dict.fromkeys([ROLE, *held]) if path.startswith("/vms/") else held
+        own = tuple(dict.fromkeys([ROLE, *held]) if path.startswith("/vms/") else held)
         here = [role for role in own if role in _HERE and _has_more_below(path)]
-        below = [role for role in own if role not in here]
-        for roles, end in ((below, ""), (here, " --propagate 0")):
+        down = [role for role in own if role not in here]
+        for roles, end in ((down, ""), (here, " --propagate 0")):
             lines += (f"{line}{end}" for line in _acl_lines(path, ",".join(roles), token_id))
     return tuple(lines)
 

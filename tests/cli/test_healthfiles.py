@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from felhom_agent import __version__
+from felhom_agent.cli.health import bad
 from felhom_agent.cli.healthagent import agent_of
-from felhom_agent.cli.healthfiles import hidden
+from felhom_agent.cli.healthfiles import by_credential, hidden
 from felhom_agent.cli.main import main
+from felhom_agent.cli.serviceuser import Service
 from tests.cli.agents import answering
 from tests.cli.hosts import Host, needs_root, opened_host
 from tests.conftest import Site
@@ -85,6 +87,19 @@ def test_what_agent_toml_names_is_told_where_the_service_cannot_read_it(
     assert f"user nobody may not read {path} (mode 0600, root:root)" in fault
     named = {"token": "token_file in", "ca.pem": "ca_file in", "agent.toml": "user nobody"}
     assert fault.startswith(named[name])
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/pve/pve-root-ca.pem", "/etc/felhom-agent/token", "/etc/felhom-agent/hub-key"]
+)
+def test_a_file_that_the_unit_hands_over_need_not_be_named(path: str) -> None:
+    fault = bad("user felhom-agent may not enter /etc/pve; as root:", "chmod o+x /etc/pve")
+    told = by_credential(fault, Path(path), Service(None, {"LoadState": "loaded"}))
+    assert told.text.startswith("user felhom-agent may not enter /etc/pve; remove the line: ")
+    assert not told.remedy
+    assert by_credential(fault, Path(path), Service(None)) == fault
+    other = Path("/srv/ca.pem")
+    assert by_credential(fault, other, Service(None, {"LoadState": "loaded"})) == fault
 
 
 @needs_root

@@ -416,7 +416,7 @@ def test_whatever_pve_answers_costs_at_most_its_own_value(
     ],
 )
 def test_of_values_that_are_refused_beside_each_other_one_is_left_out(
-    config: dict[str, object], only: tuple[str, ...], kept: set[str], why: str
+    config: dict[str, Any], only: tuple[str, ...], kept: set[str], why: str
 ) -> None:
     text = text_of(guest(**config, cores=2), Wish(only=frozenset(only)))
     assert set(read(text).config) == kept
