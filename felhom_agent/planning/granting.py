@@ -49,8 +49,8 @@ def commands(lacks: Iterable[Required], token_id: str) -> tuple[str, ...]:
         own = tuple(dict.fromkeys([ROLE, *held]) if path.startswith("/vms/") else held)
         here = [role for role in own if role in _HERE and _has_more_below(path)]
         down = [role for role in own if role not in here]
-        for roles, end in ((down, ""), (here, " --propagate 0")):
-            lines += (f"{line}{end}" for line in _acl_lines(path, ",".join(roles), token_id))
+        for given, end in ((down, ""), (here, " --propagate 0")):
+            lines += (f"{line}{end}" for line in _acl_lines(path, ",".join(given), token_id))
     return tuple(lines)
 
 
