@@ -203,8 +203,9 @@ class Rights:
     """What the token may do: for each path that PVE lists, its privileges, and whether they are
     handed down to the paths below.
 
-    A path that is not listed has what the nearest listed one above it hands down. PVE lists no path
-    on which an access rule leaves nothing, so that this tells too much there, and never too little.
+    A path that is not listed has what the nearest listed one above it hands down, of those that
+    hand anything down. PVE lists no path on which an access rule leaves nothing, so that this tells
+    too much there, and never too little.
     """
 
     paths: Mapping[str, Mapping[str, bool]] = field(default_factory=lambda: MappingProxyType({}))
@@ -215,8 +216,10 @@ class Rights:
             return frozenset(self.paths[path])
         while path != "/":
             path = path.rpartition("/")[0] or "/"
-            if path in self.paths:
-                return frozenset(name for name, down in self.paths[path].items() if down)
+            # PVE: pve-access-control AccessControl.pm roles: a rule that hands nothing down counts
+            # on its own path alone, and leaves those above it in force below
+            if down := frozenset(name for name, down in self.paths.get(path, {}).items() if down):
+                return down
         return frozenset()
 
 

@@ -20,7 +20,7 @@ from felhom_agent.cli.health import Finding, bad, good, note
 from felhom_agent.cli.healthagent import Agent
 from felhom_agent.cli.serviceuser import Service
 from felhom_agent.config import tomlfile
-from felhom_agent.config.settings import Config
+from felhom_agent.config.settings import Config, HubConfig, ProxmoxConfig
 from felhom_agent.daemon.reloaded import counted
 from felhom_agent.desired.told import told
 from felhom_agent.model import Desired, Place, Problem
@@ -32,6 +32,7 @@ _MAX_ENTRIES: Final = 100_000
 
 # What `desired.told` adds to a problem; the time in it is another one on another day.
 _IN_FORCE: Final = "; its guests: last good version"
+_HANDED: Final = (ProxmoxConfig().token_file, ProxmoxConfig().ca_file, HubConfig().key_file)
 _HIDING: Final = {
     "ProtectHome": (Path("/home"), Path("/root"), Path("/run/user")),
     "PrivateTmp": (Path("/tmp"), Path("/var/tmp")),  # noqa: S108  # nothing is written there
@@ -50,7 +51,19 @@ def of_settings(config: Config, service: Service) -> Iterator[Finding]:
         )
     for path, name in ((config.path, ""), *_named(config)):
         where = f"{name} in {config.path}: " if name else ""
-        yield from (_with_start(where, finding) for finding in _seen(path, service, READ))
+        for finding in _seen(path, service, READ):
+            yield _with_start(where, by_credential(finding, path, service))
+
+
+def by_credential(finding: Finding, path: Path, service: Service) -> Finding:
+    """Given what keeps the service from a file that agent.toml names, return it with the better
+    remedy where the unit hands it that very file: not to name it. /etc/pve takes no chmod.
+    """
+    if not service.unit or path not in _HANDED:
+        return finding
+    text = finding.text.removesuffix("; as root:")
+    end = "remove the line: without it systemd reads the file for the service (LoadCredential=)"
+    return bad(f"{text}; {end}")
 
 
 def _named(config: Config) -> Iterator[tuple[Path, str]]:
@@ -133,8 +146,8 @@ def of_guest_files(
 
 def _unread(directory: Path | None, service: Service) -> Iterator[tuple[Path, Finding]]:
     """Yield each guest file, or the directory, that we can read and the service's user cannot."""
-    if directory is None or not service.is_other:
-        return
+    if directory is None or not service.is_other or not directory.is_dir():
+        return  # what is no directory is told with what is declared
     found = list(_seen(directory, service, READ | ENTER))
     if found:
         yield directory, found[0]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from felhom_agent.config import tomlscan
+from felhom_agent.config.secretwords import may_be_secret
 from felhom_agent.printable import printable
 
 MAX_SHOWN: Final = 80
@@ -29,11 +30,6 @@ _MAX_LINE: Final = 500
 _MAX_LINES: Final = 10_000
 _HEAD: Final = 20_000
 
-_SECRET: Final = re.compile(
-    r"passw|token|secret|ssh|key(?!board)|credential|private|\benv\b|\bargs\b|![\w.-]+=|"
-    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-",
-    re.IGNORECASE,
-)
 _KEY: Final = r"""(?:[\w.-]++|"[^"]*+"|'[^']*+')++"""
 _SETTING: Final = re.compile(rf"\s*(?P<key>{_KEY})\s*(?P<sep>==|=>|:=|[=:;]|\s)\s*(?P<value>.*)")
 _HEADER: Final = re.compile(r"\s*\[\[?[\w. \"'-]*\]?\]?\s*(?:#.*)?")
@@ -102,12 +98,14 @@ def _twice(lines: list[str], line: int) -> str:
         name = raw.partition("]")[0].strip("[ ")
         first = _first(lines, line, lambda other: other.partition("]")[0].strip("[ ") == name
                        and other.startswith("["), within=False)  # fmt: skip
-        what = f"[{printable(name, MAX_SHOWN)}]"
+        what = f"[{printable(name, MAX_SHOWN)}]" if _HEADER.fullmatch(raw) else "a table"
     else:
         found = _SETTING.match(raw)
         name = found["key"] if found else ""
         first = _first(lines, line, lambda other: bool(name) and _named(other) == name, within=True)
         what = f'"{printable(name, MAX_SHOWN)}"' if name else "a key"
+    if _within_secret(lines, line):
+        what = "a name"
     where = f", first in line {first}" if first else ""
     return f"{what} stands twice{where}; keep one of them"
 
@@ -307,7 +305,7 @@ def _plain(reason: str) -> str:
 
 def _hides(raw: str) -> bool:
     """Return whether a line may hold a secret, or the middle of one."""
-    return bool(_SECRET.search(raw)) or not (_SETTING.match(raw) or _HEADER.fullmatch(raw))
+    return may_be_secret(raw) or not (_SETTING.match(raw) or _HEADER.fullmatch(raw))
 
 
 def _shown(lines: list[str], line: int, column: int) -> str:
@@ -330,8 +328,9 @@ def _within_secret(lines: list[str], line: int) -> bool:
         if _HEADER.fullmatch(raw) and raw.strip():
             return False
         found = _SETTING.match(raw)
-        if found and found["sep"] == "=" and _SECRET.search(raw):
+        if found and found["sep"] == "=":
             rest = _QUOTED.sub("", found["value"])
-            if re.search(r"[\"'\[{]", rest) or '""' in found["value"]:
+            open_ended = re.search(r"[\"'\[{]", rest) or '""' in found["value"]
+            if open_ended and may_be_secret(raw):
                 return True
     return False

@@ -140,6 +140,9 @@ class _Adopting:
         if self._trouble(text):
             entries = [self._settled(entry) for entry in entries]
             text = self._text(entries)
+        if self._trouble(text):
+            entries = self._beside_each_other(entries)
+            text = self._text(entries)
             if why := self._trouble(text):
                 return self._left_out(why)
         options = sum(bool(entry.forms) for entry in entries)
@@ -173,10 +176,15 @@ class _Adopting:
             if not trouble:
                 return tried
             why = why or trouble
-        if not entry.forms:
-            return entry
-        reason = Remark(Why.OTHER, why.removeprefix(f"{entry.key}: "))
-        return replace(entry, forms=(), remarks=(reason, *entry.remarks))
+        return _not_declared(entry, why) if entry.forms else entry
+
+    def _beside_each_other(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return entries, each of which stands alone, without those that do not beside others."""
+        found: list[Entry] = []
+        for entry in entries:
+            why = self._trouble(self._text([*found, entry])) if entry.forms else ""
+            found.append(_not_declared(entry, why) if why else entry)
+        return found
 
     def _trouble(self, text: str) -> str:
         """Return what would be said of a guest file of this text; empty if nothing would be."""
@@ -219,6 +227,12 @@ class _Adopting:
         if len(value) > MAX_SHOWN:
             value = f"{value[:MAX_SHOWN]}..."
         return f"# {key_text(entry.key, plain=plain)} = {value}  {reason}"
+
+
+def _not_declared(entry: Entry, why: str) -> Entry:
+    """Return an entry as a comment."""
+    reason = Remark(Why.OTHER, why.removeprefix(f"{entry.key}: "))
+    return replace(entry, forms=(), remarks=(reason, *entry.remarks))
 
 
 def said(plan: GuestPlan) -> str:

@@ -30,8 +30,12 @@ def read_given(paths: Iterable[Path]) -> Desired:
     """
     problems: list[Problem] = []
     files: dict[Path, FileState] = {}
-    for path in dict.fromkeys(_files(paths, problems)):
-        files[path] = _read(path)
+    named: set[str] = set()
+    for path in _files(paths, problems):
+        # By whatever name a file is given twice; a link to it is another file of its directory.
+        if (name := os.path.abspath(path)) not in named:  # noqa: PTH100  # Path's follows no ".."
+            named.add(name)
+            files[path] = _read(path)
     merge = Merge(files, lambda _: None)
     found = [problem for state in files.values() for problem in state.problems]
     return Desired(

@@ -3,7 +3,9 @@
 It has the file's own bytes, not what was read from them: so what is in force after a restart is
 what the operator wrote, checked as every guest file is. Some guests of a file may be in force by an
 older text than others, where the newer one is wrong for them; so a copy has one or some versions of
-the file, each with the guests that are in force by it.
+the file, each with the guests that are in force by it, and those that the file declares by it: a
+guest may be in force by a text of a file that does not declare it any more, while the one that does
+is wrong.
 """
 
 from __future__ import annotations
@@ -25,14 +27,17 @@ MAX_VERSIONS: Final = 16
 
 @dataclass(frozen=True)
 class Version:
-    """One text of a file, since when it is in force (seconds since the epoch), and which guests are
-    by it. `whole` tells that it is the last one that was good as a file.
+    """One text of a file, since when it is in force (seconds since the epoch), which guests are by
+    it, and which ones the file declares by it. `whole` tells that it is the last one that was good
+    as a file, `last` that it is the last one that was TOML.
     """
 
     text: bytes = field(repr=False)
     since: float
     guests: frozenset[int] = frozenset()
+    declared: frozenset[int] = frozenset()
     whole: bool = False
+    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,11 @@ class GoodCopy:
         return next((each for each in self.versions if each.whole), None)
 
     @property
+    def last(self) -> Version | None:
+        """The last version that was TOML."""
+        return next((each for each in self.versions if each.last), None)
+
+    @property
     def newest(self) -> float:
         """Since when its newest version is in force."""
         return max((each.since for each in self.versions), default=0.0)
@@ -59,7 +69,9 @@ class GoodCopy:
 
 def bounded(versions: Iterable[Version]) -> tuple[Version, ...]:
     """Given versions of a file, return as many of them as a copy may have, oldest first."""
-    ordered = sorted(versions, key=lambda each: (each.whole, each.since))[-MAX_VERSIONS:]
+    ordered = sorted(versions, key=lambda each: (each.whole or each.last, each.since))[
+        -MAX_VERSIONS:
+    ]
     return tuple(sorted(ordered, key=lambda each: each.since))
 
 
@@ -72,7 +84,9 @@ def record_of(copy: GoodCopy) -> Mapping[str, Any]:
                 "text": base64.b64encode(each.text).decode("ascii"),
                 "since": each.since,
                 "guests": sorted(each.guests),
+                "declared": sorted(each.declared),
                 "whole": each.whole,
+                "last": each.last,
             }
             for each in copy.versions
         ],
@@ -93,6 +107,8 @@ def _version(record: object) -> Version:
         given = dict(record)  # type: ignore[call-overload]  # whatever it is
         text = base64.b64decode(given["text"], validate=True)
         since, guests = float(given["since"]), frozenset(map(int, given["guests"]))
+        declared = frozenset(map(int, given["declared"]))
     except (TypeError, ValueError, KeyError, OverflowError, binascii.Error):
         raise OddContent("is damaged") from None
-    return Version(text, since, guests, given.get("whole") is True)
+    whole, last = given.get("whole") is True, given.get("last") is True
+    return Version(text, since, guests, declared, whole, last)

@@ -193,18 +193,20 @@ class LastGood:
 
     def _state(self, copy: GoodCopy) -> FileState:
         """Given a copy, return what its file said, and note by which text guests are in force."""
-        whole = copy.whole
-        state = parsed(FileState(), copy.path, whole.text) if whole else FileState()
-        for version in copy.versions:
-            found = state if version is whole else parsed(FileState(), copy.path, version.text)
-            here = {v: found.guests[v] for v in version.guests & found.guests.keys()}
-            for vmid, guest in here.items():
-                self._origins[vmid] = _Origin(guest, copy.path, version.since, version.text)
-            others = here.keys() - state.guests.keys() - state.wrong.keys()
-            if others:  # they came with a later text, of which the file was not good as a whole
-                guests = {**state.guests, **{vmid: here[vmid] for vmid in others}}
-                state = replace(state, data=None, guests=guests)
-        return replace(state, news=())
+        guests: dict[int, DesiredGuest] = {}
+        texts: dict[int, bytes] = {}
+        found = {each: parsed(FileState(), copy.path, each.text) for each in copy.versions}
+        for version, its in found.items():
+            for vmid in version.guests & its.guests.keys():
+                origin = _Origin(its.guests[vmid], copy.path, version.since, version.text)
+                self._origins[vmid] = origin
+            for vmid in version.declared & its.guests.keys():
+                guests[vmid], texts[vmid] = its.guests[vmid], version.text
+        good = found[copy.whole].good if copy.whole else None
+        last = found[copy.last] if copy.last else FileState()
+        # What was not good as a whole is read again, over what was before it.
+        data = last.data if last.good else None
+        return replace(last, data=data, guests=guests, texts=texts, good=good, news=())
 
     def _traced(
         self, files: Mapping[Path, FileState], guests: Mapping[int, DesiredGuest]
@@ -220,8 +222,9 @@ class LastGood:
                     # A file that is gone has left its guest to the one that declares it now.
                     held = before.path if before.path in files else path
                     found[vmid] = replace(before, path=held)
-                elif state.guests.get(vmid) is guest and state.data is not None:
-                    found[vmid] = _Origin(guest, path, self._since(path, state.data), state.data)
+                elif state.guests.get(vmid) is guest:
+                    text = state.texts[vmid]
+                    found[vmid] = _Origin(guest, path, self._since(path, text), text)
         return found
 
     def _since(self, path: Path, text: bytes) -> float:
@@ -233,19 +236,19 @@ class LastGood:
         self, path: Path, state: FileState, origins: Mapping[int, _Origin]
     ) -> tuple[Version, ...]:
         """Return the texts of a file that are in force, for a guest or as a file."""
-        texts: dict[bytes, set[int]] = {} if state.good is None else {state.good: set()}
-        since: dict[bytes, float] = {}
-        for vmid, origin in origins.items():
-            texts.setdefault(origin.text, set()).add(vmid)
-            since[origin.text] = origin.since
+        since = {origin.text: origin.since for origin in origins.values()}
+        kept = (state.good, state.read, *state.texts.values(), *since)
         return bounded(
             Version(
                 text,
                 since[text] if text in since else self._since(path, text),
-                frozenset(vmids),
-                text == state.good,
+                frozenset(v for v, origin in origins.items() if origin.text == text),
+                frozenset(v for v, its in state.texts.items() if its == text),
+                whole=text == state.good,
+                last=text == state.read,
             )
-            for text, vmids in texts.items()
+            for text in dict.fromkeys(kept)
+            if text is not None
         )
 
     def _write(self, copy: GoodCopy) -> None:

@@ -27,6 +27,9 @@ class FileState:
     * `data` is the content that was last believed; None if it could not be read.
     * `guests` is what it declares rightly, `wrong` what it declares wrongly, `remarks` are on
       guests that are good.
+    * `read` is the content that was last parsed: what is `wrong` is wrong in it.
+    * `texts` are the contents by which its guests are declared: where the last one was not good as
+      a whole, some are kept of an older one.
     * `good` is the content of its last good version, as far as the file as a whole is concerned;
       None if it has had none, so that nobody knows which guests it declares.
     * `gone` tells that it is not there any more, and is only remembered.
@@ -39,6 +42,8 @@ class FileState:
     guests: Mapping[int, DesiredGuest] = field(default_factory=dict)
     wrong: Mapping[int, Problem] = field(default_factory=dict)
     remarks: Mapping[int, str] = field(default_factory=dict)
+    read: bytes | None = field(default=None, repr=False)
+    texts: Mapping[int, bytes] = field(default_factory=dict, repr=False)
     problems: tuple[Problem, ...] = ()
     good: bytes | None = None
     gone: bool = False
@@ -102,6 +107,8 @@ def _read(before: FileState, path: Path, data: bytes) -> FileState:
         guests=guests,
         wrong=found.wrong,
         remarks=found.remarks,
+        read=data,
+        texts={v: data if v in found.guests else before.texts[v] for v in guests},
         problems=problems,
         good=good if found.whole else before.good,
         news=_cut_short(before, path, data),

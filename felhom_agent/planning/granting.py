@@ -2,7 +2,9 @@
 
 A role by kind of path: what a guest's options need goes into the role that the guests have already,
 anything else into a role of its own, on the very path. PVE gives a privilege-separated token what
-both its user and the token itself have there, so both get the role.
+both its user and the token itself have there, so both get the role. What is needed on a path is not
+handed down to those below it: `Sys.Modify` on `/` would hold for the node itself, and a bridge for
+each of its VLANs.
 """
 
 from __future__ import annotations
@@ -20,12 +22,16 @@ _ROLES: Final = {
     "sdn": "FelhomAgentSDN", "mapping": "FelhomAgentMapping",
 }  # fmt: skip
 _HOST: Final = "FelhomAgentHost"
+_HERE: Final = (_HOST, _ROLES["sdn"])
 _NESTING: Final = "FelhomAgentNesting"
+_BRIDGE_DEPTH: Final = "/sdn/zones/ZONE/BRIDGE".count("/")
 _ROOT: Final = "root@pam"
 _OWN: Final = {
     "Sys.Audit": ROLE,
     # With it a guest can be destroyed: never in the role that all guests have.
     "VM.Allocate": _NESTING,
+    # Volumes can be made with it: not on the storages of which a token need only see the images.
+    "Datastore.AllocateSpace": "FelhomAgentSpace",
 }
 
 
@@ -40,8 +46,11 @@ def commands(lacks: Iterable[Required], token_id: str) -> tuple[str, ...]:
     lines = [_role_line(role, ",".join(privileges)) for role, privileges in roles.items()]
     for path, held in places.items():
         # An entry on a guest's own path replaces what the guest has from above.
-        own = dict.fromkeys([ROLE, *held]) if path.startswith("/vms/") else held
-        lines += _acl_lines(path, ",".join(own), token_id)
+        own = tuple(dict.fromkeys([ROLE, *held]) if path.startswith("/vms/") else held)
+        here = [role for role in own if role in _HERE and _has_more_below(path)]
+        down = [role for role in own if role not in here]
+        for given, end in ((down, ""), (here, " --propagate 0")):
+            lines += (f"{line}{end}" for line in _acl_lines(path, ",".join(given), token_id))
     return tuple(lines)
 
 
@@ -71,7 +80,13 @@ def _role_line(role: str, privileges: str) -> str:
     return change if role == ROLE else f"pveum role add {role} --privs {privileges} || {change}"
 
 
+def _has_more_below(path: str) -> bool:
+    return path == "/" or (path.startswith("/sdn/zones/") and path.count("/") == _BRIDGE_DEPTH)
+
+
 def _acl_lines(path: str, roles: str, token_id: str) -> Iterator[str]:
+    if not roles:
+        return
     user = token_id.partition("!")[0]
     where = shlex.quote(path)
     if user != _ROOT:

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from felhom_agent import __version__
+from felhom_agent.cli.health import bad
 from felhom_agent.cli.healthagent import agent_of
-from felhom_agent.cli.healthfiles import hidden
+from felhom_agent.cli.healthfiles import by_credential, hidden
 from felhom_agent.cli.main import main
+from felhom_agent.cli.serviceuser import Service
 from tests.cli.agents import answering
 from tests.cli.hosts import Host, needs_root, opened_host
 from tests.conftest import Site
@@ -59,6 +61,19 @@ def test_a_directory_that_the_service_cannot_list_is_one_fault(host: Host, mode:
     assert f"user nobody may not {'enter' if mode == 0o744 else 'read'}" in faults[0]
 
 
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_directory_that_is_none_is_one_fault_that_names_the_setting(
+    host: Host, is_file: bool
+) -> None:
+    host.guests.rmdir()
+    if is_file:
+        host.guests.write_text("")
+    (fault,) = host.faults()
+    why = "Not a directory" if is_file else "No such file or directory"
+    assert fault.startswith(f"{host.guests}: cannot be listed: {why}; ")
+    assert fault.endswith("see [desired] directory in agent.toml")
+
+
 @needs_root
 @pytest.mark.parametrize("name", ["agent.toml", "token", "ca.pem"])
 def test_what_agent_toml_names_is_told_where_the_service_cannot_read_it(
@@ -72,6 +87,19 @@ def test_what_agent_toml_names_is_told_where_the_service_cannot_read_it(
     assert f"user nobody may not read {path} (mode 0600, root:root)" in fault
     named = {"token": "token_file in", "ca.pem": "ca_file in", "agent.toml": "user nobody"}
     assert fault.startswith(named[name])
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/pve/pve-root-ca.pem", "/etc/felhom-agent/token", "/etc/felhom-agent/hub-key"]
+)
+def test_a_file_that_the_unit_hands_over_need_not_be_named(path: str) -> None:
+    fault = bad("user felhom-agent may not enter /etc/pve; as root:", "chmod o+x /etc/pve")
+    told = by_credential(fault, Path(path), Service(None, {"LoadState": "loaded"}))
+    assert told.text.startswith("user felhom-agent may not enter /etc/pve; remove the line: ")
+    assert not told.remedy
+    assert by_credential(fault, Path(path), Service(None)) == fault
+    other = Path("/srv/ca.pem")
+    assert by_credential(fault, other, Service(None, {"LoadState": "loaded"})) == fault
 
 
 @needs_root

@@ -77,7 +77,7 @@ def test_check_names_the_very_privilege_path_and_commands(check: Check) -> None:
             101,
             "Datastore.AllocateSpace",
             "/storage/fast",
-            "Storage",
+            "Space",
             "vmstatestorage",
         ),
     ],

@@ -403,6 +403,27 @@ def test_whatever_pve_answers_costs_at_most_its_own_value(
         assert "felhom-pause" in found.why or "template" in found.why
 
 
+@pytest.mark.parametrize(
+    ("config", "only", "kept", "why"),
+    [
+        ({"memory": "1024", "balloon": 2048}, (), {"cores", "balloon"}, "must be at most memory"),
+        (
+            {"ide0": "local-lvm:cloudinit", "ide2": "local-lvm:vm-100-cloudinit,media=cdrom"},
+            ("ide", "cores"),
+            {"cores", "ide0"},
+            "is a second cloud-init drive",
+        ),
+    ],
+)
+def test_of_values_that_are_refused_beside_each_other_one_is_left_out(
+    config: dict[str, Any], only: tuple[str, ...], kept: set[str], why: str
+) -> None:
+    text = text_of(guest(**config, cores=2), Wish(only=frozenset(only)))
+    assert set(read(text).config) == kept
+    assert why in text
+    assert mentioned(text) >= config.keys()
+
+
 @given(ODD)
 def test_a_description_of_any_characters_is_kept_exactly(text: str) -> None:
     there = guest(description=text, cores=1)

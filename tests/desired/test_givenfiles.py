@@ -60,6 +60,21 @@ def test_a_file_is_read_once_however_often_it_is_named(directory: Path) -> None:
     assert read_given([path, path]).problems == ()
 
 
+def test_a_file_is_read_once_by_whatever_name_it_is_given(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(directory)
+    (directory / "sub").mkdir()
+    names = ["b.toml", "./b.toml", "sub/../b.toml", str(directory / "b.toml")]
+    desired = read_given(map(Path, names))
+    assert (list(desired.guests), desired.problems) == ([200], ())
+
+
+def test_a_link_to_a_file_is_another_file_as_it_is_to_the_agent(directory: Path) -> None:
+    (directory / "g.toml").symlink_to("b.toml")
+    assert set(read_given([directory]).held) == {100, 101, 200}
+
+
 def test_a_directory_that_holds_more_than_any_does_is_not_read_to_its_end(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.directory import TomlDirectoryProvider
@@ -162,6 +166,83 @@ def test_a_guest_that_came_with_a_text_that_was_not_good_as_a_whole_stays_too(
     for _ in range(2):
         agents.restart()
         assert cores(agents.load()) == {101: 1, 102: 2}
+
+
+def test_a_wrong_guest_of_a_text_that_was_not_good_as_a_whole_stays_held(agents: Agents) -> None:
+    agents.write(guest(101, 1))
+    agents.load()
+    agents.write("[gest.101]\n" + guest(102, '"x"'))
+    assert set(agents.load().held) == {102}
+    agents.write("[")
+    for _ in range(2):
+        agents.restart()
+        desired = agents.load()
+        assert (cores(desired), set(desired.held)) == ({101: 1}, {102})
+
+
+def test_what_came_into_force_while_its_file_was_wrong_stays_and_is_told(agents: Agents) -> None:
+    agents.write(guest(101, 1))
+    agents.write(guest(101, 2), "b.toml")
+    assert set(agents.load().held) == {101}
+    agents.write("[")
+    (agents.files / "b.toml").unlink()
+    for _ in range(3):
+        desired = agents.load()
+        assert (cores(desired), list(desired.kept)) == ({101: 1}, [str(agents.files / "a.toml")])
+        agents.restart()
+    agents.write(guest(101, '"x"'))
+    assert cores(agents.load()) == {101: 1}
+
+
+def test_a_copy_does_not_declare_a_guest_that_its_file_had_lost_already(agents: Agents) -> None:
+    agents.write("[gest]\n" + guest(101, 1) + guest(102, 1))
+    agents.load()
+    agents.write(guest(102, '"x"'), "b.toml")
+    agents.write(guest(101, 2))
+    assert cores(agents.load()) == {101: 2, 102: 1}
+    # Now b lets it go, too, while no agent runs, and a cannot be read when the next one starts.
+    agents.write(guest(103, 3), "b.toml")
+    (agents.files / "a.toml").unlink()
+    os.mkfifo(agents.files / "a.toml")
+    agents.restart()
+    desired = agents.load()
+    assert (cores(desired), dict(desired.held)) == ({101: 2, 103: 3}, {})
+
+
+_TABLES = st.lists(
+    st.tuples(st.sampled_from((101, 102, 103)), st.sampled_from((1, 2, 3, '"x"'))),
+    max_size=3,
+    unique_by=lambda table: table[0],
+)
+_TEXTS = st.builds(
+    lambda tables, end: "".join(guest(*table) for table in tables) + end,
+    _TABLES,
+    st.sampled_from(("", "", "", "[gest]\n", "[")),
+)
+_CHANGES = st.tuples(st.sampled_from(("a.toml", "b.toml")), st.none() | _TEXTS | st.just(Ellipsis))
+
+
+@given(st.lists(st.lists(_CHANGES, min_size=1, max_size=2), min_size=2, max_size=7))
+def test_whatever_is_done_to_files_an_agent_that_starts_again_says_what_one_that_goes_on_says(
+    passes: list[list[tuple[str, object]]],
+) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        agents = Agents(Path(root))
+        goes_on = TomlDirectoryProvider(agents.files, last_good=LastGood(None, agents.files))
+        for changes in passes:
+            for name, text in changes:
+                (agents.files / name).unlink(missing_ok=True)
+                if isinstance(text, str):
+                    agents.write(text, name)
+                elif text is not None:  # it cannot be read
+                    os.mkfifo(agents.files / name)
+            wanted = goes_on.load()
+            agents.restart()
+            found = agents.load()
+            assert cores(found) == cores(wanted)
+            assert (dict(found.held).keys(), found.complete, found.kept.keys()) == (
+                dict(wanted.held).keys(), wanted.complete, wanted.kept.keys(),
+            )  # fmt: skip
 
 
 def test_what_is_removed_after_a_restart_does_not_come_back(agents: Agents) -> None:

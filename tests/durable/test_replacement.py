@@ -1,9 +1,10 @@
-"""A person's file is replaced as a whole, with its owner and mode."""
+"""A person's file is replaced as a whole, with its owner, mode and ACL."""
 
 from __future__ import annotations
 
 import os
 import stat
+import struct
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,25 @@ def test_owner_and_mode_stay(path: Path) -> None:
     assert stat.S_IMODE(after.st_mode) == 0o640
     assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("of", ["the file", "the directory"])
+def test_who_is_let_in_by_name_stays_so_and_nobody_else_comes_to_be(path: Path, of: str) -> None:
+    rights = [(1, 6, -1), (2, 4, 12345), (4, 0, -1), (0x10, 4, -1), (0x20, 0, -1)]
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *right) for right in rights)
+    where = (path, "access") if of == "the file" else (path.parent, "default")
+    try:
+        os.setxattr(where[0], f"system.posix_acl_{where[1]}", acl)
+    except OSError:
+        pytest.skip("the file system has no ACLs")
+    before = acl_of(path), path.stat().st_mode
+    replace_whole(path, b"old", b"new")
+    assert (acl_of(path), path.stat().st_mode) == before
+
+
+def acl_of(path: Path) -> bytes:
+    name = "system.posix_acl_access"
+    return os.getxattr(path, name) if name in os.listxattr(path) else b""
 
 
 def test_what_was_changed_meanwhile_stays(path: Path) -> None:

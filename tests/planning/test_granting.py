@@ -44,6 +44,7 @@ def test_privileges_of_one_path_share_one_role_line() -> None:
         ("/vms/101", "VM.Config.Memory", "FelhomAgent"),
         ("/vms/101", "VM.Allocate", "FelhomAgentNesting"),
         ("/storage/local", "Datastore.Audit", "FelhomAgentStorage"),
+        ("/storage/fast", "Datastore.AllocateSpace", "FelhomAgentSpace"),
         ("/mapping/usb/x", "Mapping.Use", "FelhomAgentMapping"),
         ("/", "Sys.Modify", "FelhomAgentHost"),
         ("/", "Sys.Audit", "FelhomAgent"),
@@ -69,6 +70,32 @@ def test_the_options_own_privilege_is_granted_and_not_another_that_would_do(
 ) -> None:
     needs = required(kind, key, value, "", 101, Facts())
     assert granted in ",".join(line for line in commands(needs, TOKEN) if "role" in line)
+
+
+@pytest.mark.parametrize(
+    ("path", "privilege", "ends"),
+    [
+        ("/", "Sys.Modify", "--roles FelhomAgentHost --propagate 0"),
+        ("/sdn/zones/localnetwork/vmbr0", "SDN.Use", "--roles FelhomAgentSDN --propagate 0"),
+        ("/sdn/zones/localnetwork/vmbr0/7", "SDN.Use", "--roles FelhomAgentSDN"),
+        ("/", "Sys.Audit", "--roles FelhomAgent"),
+        ("/storage/local", "Datastore.Audit", "--roles FelhomAgentStorage"),
+    ],
+)
+def test_what_is_needed_on_a_path_is_not_given_on_those_below_it(
+    path: str, privilege: str, ends: str
+) -> None:
+    _, user, token = commands([need(path, privilege)], TOKEN)
+    assert user.endswith(ends)
+    assert token.endswith(ends)
+
+
+def test_a_role_that_is_handed_down_stays_so_beside_one_that_is_not() -> None:
+    lines = commands([need("/", "Sys.Audit"), need("/", "Sys.Modify")], "root@pam!agent")
+    assert lines[2:] == (
+        "pveum acl modify / --tokens 'root@pam!agent' --roles FelhomAgent",
+        "pveum acl modify / --tokens 'root@pam!agent' --roles FelhomAgentHost --propagate 0",
+    )
 
 
 def test_a_path_cannot_add_a_command() -> None:

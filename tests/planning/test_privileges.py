@@ -286,6 +286,14 @@ def test_rights_come_from_the_nearest_path_that_is_listed_and_only_what_it_hands
     assert Rights().on("/vms/101") == frozenset()
 
 
+def test_a_rule_that_hands_nothing_down_leaves_those_above_it_in_force_below() -> None:
+    bridge = "/sdn/zones/localnetwork/vmbr0"
+    held = {"/sdn/zones": {"SDN.Use": True}, bridge: {"SDN.Use": False, "SDN.Audit": False}}
+    rights = Rights(MappingProxyType({p: MappingProxyType(h) for p, h in held.items()}))
+    assert rights.on(bridge) == {"SDN.Use", "SDN.Audit"}
+    assert rights.on(f"{bridge}/7") == {"SDN.Use"}
+
+
 def test_nothing_is_lacking_where_the_rights_are_not_known() -> None:
     assert lacking((Required("/", ("Sys.Modify",)),), Facts()) == ()
 
