@@ -126,9 +126,11 @@ class Passes:
             self._brake.declare(desired.guests, self._planner.others or ())
             self._planner.forget_others(desired.guests.keys())
             self._scheduler.settle_first(self._busy() - self._declared)
+            self._quorum.look_again()
             if self._declared:
                 self._compare(desired, remember=remember)
             else:
+                self._bulk.look_again(())
                 self._brake.review({}, {})
                 self._plans = MappingProxyType({})
                 if self._node.observer.reporter is not None:
@@ -145,7 +147,6 @@ class Passes:
         return True
 
     def _compare(self, desired: Desired, *, remember: bool) -> None:
-        self._quorum.look_again()
         self._history_read = False
         begun, ends = self._clock(), self._scheduler.ends
         actual = self._node.observer.snapshot(
