@@ -42,6 +42,25 @@ def test_a_vm_that_we_restart_does_not_have_its_configuration_locked(
     assert site.world.running(100)
 
 
+def test_a_change_between_the_stop_and_the_start_takes_nothing_of_the_pause(
+    make_site: Callable[..., Site],
+) -> None:
+    """A declaration may change while a guest shuts down."""
+    site = running_vm(make_site, 0.6)
+    site.world.behave(100, Behaviour(cleanup_gap=0.6, shutdown_seconds=1.0))
+    changed = replace(RESTARTS, config={**RESTARTS.config, "description": "other"})
+    with assembled(site.config(), site.clock) as parts:
+        parts.engine.desired = Desired({100: RESTARTS})
+        future = parts.engine.reconcile(100)
+        wait_until(lambda: any(action == "Stop" for action, _ in ends(site)))
+        parts.engine.desired = Desired({100: changed})
+        assert future.result(SOON).outcome == Converged()
+        assert [action for action, _ in ends(site)] == ["SetConfig", "Stop", "SetConfig", "Start"]
+        assert turn(parts, replace(changed, config={**changed.config, "onboot": True})) == (
+            Converged()
+        )
+
+
 def test_a_lock_that_is_met_all_the_same_is_waited_for_without_a_growing_pause(
     make_site: Callable[..., Site],
 ) -> None:
