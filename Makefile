@@ -13,7 +13,7 @@ OLD := .venv-debian12
 .PHONY: test-debian12 clean demo-hub browser
 
 help:
-	@echo "make demo           the agent at work on an embedded node (half a minute)"
+	@echo "make demo           the agent at work on an embedded node (a quarter of a minute)"
 	@echo "make demo-hub       a hub, two agents, two nodes (a minute; KEEP=yes: goes on until Ctrl-C)"
 	@echo "make test           format, lint, types, tests with coverage, client on old libraries"
 	@echo "make chaos          kill the agent 1,000 times and see that nothing is lost (KILLS, SEED)"

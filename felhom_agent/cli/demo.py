@@ -36,7 +36,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "demo",
         run,
-        summary="Show the agent at work on an embedded node; takes half a minute.",
+        summary="Show the agent at work on an embedded node; takes a quarter of a minute.",
         example="demo",
     )
 

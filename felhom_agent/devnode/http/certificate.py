@@ -12,6 +12,11 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 
 @dataclass(frozen=True)
@@ -53,50 +58,61 @@ def _without_key_usage(ca_file: Path, host: str, context: ssl.SSLContext) -> str
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 
-    def named(name: str, organization: str) -> x509.Name:
-        parts = {NameOID.COMMON_NAME: name, NameOID.ORGANIZATION_NAME: organization}
-        return x509.Name([x509.NameAttribute(oid, text) for oid, text in parts.items()])
-
-    def begun(subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
-        made = made.public_key(key.public_key()).serial_number(x509.random_serial_number())
-        # PVE makes it of yesterday, for clocks that are late.
-        made = made.not_valid_before(now - timedelta(days=1))
-        made = made.not_valid_after(now + timedelta(days=730))
-        return made.add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-        ).add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
-        )
-
-    now = datetime.now(UTC)
-    issuer = named("Proxmox Virtual Environment", "PVE Cluster Manager CA")
+    issuer = _named("Proxmox Virtual Environment", "PVE Cluster Manager CA")
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    constraints = x509.BasicConstraints(ca=True, path_length=None)
-    authority = begun(issuer, ca_key).add_extension(constraints, critical=True)
-    names = [
-        x509.IPAddress(ipaddress.ip_address(host)),
-        x509.DNSName("localhost"),
-    ]
+    pem = serialization.Encoding.PEM
+    authority = (
+        _begun(issuer, issuer, ca_key, ca_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(ca_key, hashes.SHA256())
+    )
+    names = [x509.IPAddress(ipaddress.ip_address(host)), x509.DNSName("localhost")]
     shown = (
-        begun(named(host, "Proxmox Virtual Environment"), key)
+        _begun(_named(host, "Proxmox Virtual Environment"), issuer, key, ca_key)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(ca_key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
+        .public_bytes(pem)
     )
-    signed = authority.sign(ca_key, hashes.SHA256())
-    ca_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    ca_file.write_bytes(authority.public_bytes(pem))
     private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     chain = ca_file.with_name("pve-ssl.pem")
     chain.touch(mode=0o600)
     chain.write_bytes(private + shown)
     context.load_cert_chain(chain)
     return shown.decode()
+
+
+def _named(name: str, organization: str) -> x509.Name:
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    parts = {NameOID.COMMON_NAME: name, NameOID.ORGANIZATION_NAME: organization}
+    return x509.Name([x509.NameAttribute(oid, text) for oid, text in parts.items()])
+
+
+def _begun(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    ca_key: ec.EllipticCurvePrivateKey,
+) -> x509.CertificateBuilder:
+    """Return a certificate as far as the CA's own and the node's are alike."""
+    from cryptography import x509
+
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
+    made = made.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    # PVE makes it of yesterday, for clocks that are late.
+    made = made.not_valid_before(now - timedelta(days=1))
+    made = made.not_valid_after(now + timedelta(days=730))
+    return made.add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+    ).add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+    )
