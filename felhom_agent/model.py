@@ -442,12 +442,15 @@ class Blocked:
 
 @dataclass(frozen=True)
 class Refused:
-    """What was declared is wrong; nothing will be tried until it changes."""
+    """What was declared is wrong for this guest; nothing will be tried until that, or the guest's
+    configuration, changes.
+    """
 
     why: str
 
     def __str__(self) -> str:
-        return f"refused: {self.why}; not tried again until its declaration changes"
+        until = "its declaration or its configuration changes"
+        return f"refused: {self.why}; not tried again until {until}"
 
 
 def _log_of(upid: str) -> str:

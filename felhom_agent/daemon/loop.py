@@ -17,7 +17,6 @@ until the next thing is due.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import queue
 import random
@@ -33,6 +32,7 @@ from felhom_agent.daemon.controlview import Access
 from felhom_agent.daemon.ended import Ended, Released
 from felhom_agent.daemon.health import Health
 from felhom_agent.daemon.passes import Passes
+from felhom_agent.daemon.reloadable import need_restart, reloadable
 from felhom_agent.daemon.reloaded import counted, summary
 from felhom_agent.daemon.scheduler import Scheduler
 from felhom_agent.desired.merged import MergedProvider
@@ -71,8 +71,6 @@ RELOAD, STOP, WAKE, APPLY = "reload", "stop", "wake", "apply"
 _HUB_CLOSE_TIMEOUT = 2.0
 # A snapshot is reported to the hub until it is older than so many seconds, or intervals.
 _REPORT_MIN_AGE, _REPORT_INTERVALS = 180.0, 3
-# What the hub may wish for counts from a reload on; the rest of its settings holds a connection.
-_HUB_POLICY = ("guests", "max_guests", "options", "may_stop", "stops_per_hour")
 Message = str | Ended | Released
 Inbox = queue.SimpleQueue[Message]
 
@@ -455,12 +453,8 @@ class Daemon:
 
     def _adopt(self, fresh: Config) -> None:
         old = self.config
-        policy = {name: getattr(fresh.hub, name) for name in _HUB_POLICY}
-        hub = dataclasses.replace(old.hub, **policy)
-        kept = dataclasses.replace(
-            fresh, proxmox=old.proxmox, journal=old.journal, hub=hub, control=old.control
-        )
-        if waiting := _need_restart(old, fresh):
+        kept = reloadable(old, fresh)
+        if waiting := need_restart(old, fresh):
             text = "takes effect at a restart (systemctl restart felhom-agent): %s"
             _log.warning(text, ", ".join(waiting), extra=fields(AGENT_WARNED))
         self.config = kept
@@ -471,28 +465,11 @@ class Daemon:
         self._parts.engine.adopt(kept.reconcile)
         self._parts.brake.adopt(kept.limits, kept.hub.stops_per_hour)
         if self._hub_provider is not None:
-            self._hub_provider.adopt(hub)
+            self._hub_provider.adopt(kept.hub)
         if kept.desired != old.desired:
             self._intent.provider = provider_for(
                 kept, self._hub_provider, self._manager.ping_watchdog
             )
-
-
-def _need_restart(old: Config, fresh: Config) -> list[str]:
-    """Return the settings that were changed and that hold connections or files."""
-    return [
-        f"[{section}] {setting.name}"
-        for section in (
-            "proxmox",
-            "journal",
-            "control",
-            *(["hub"] if old.hub.url or fresh.hub.url else []),
-        )
-        for setting in dataclasses.fields(getattr(old, section))
-        if setting.name not in _HUB_POLICY
-        and getattr(getattr(old, section), setting.name)
-        != getattr(getattr(fresh, section), setting.name)
-    ]
 
 
 def _weaknesses(config: Config) -> list[str]:

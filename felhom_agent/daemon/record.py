@@ -12,7 +12,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from felhom_agent.model import Action, Converged, DesiredGuest, GuestStatus, Outcome, Retry
+from felhom_agent.model import (
+    Action,
+    Converged,
+    DesiredGuest,
+    GuestStatus,
+    Outcome,
+    Retry,
+    SetConfig,
+)
 from felhom_agent.planning.actions import Need
 from felhom_agent.planning.startup import StartRank
 
@@ -85,11 +93,17 @@ class GuestRecord:
 
     def is_due(self, actions: tuple[Action, ...], now: float) -> bool:
         """Given what would be done, return whether it shall be tried now."""
+        if self.not_before == math.inf:
+            return not self.is_refused(actions)
         return now >= self.not_before or actions != self.attempted
 
     def is_refused(self, actions: tuple[Action, ...]) -> bool:
-        """Given what would be done, return whether it was refused, and is not tried again."""
-        return self.not_before == math.inf and actions == self.attempted
+        """Given what would be done, return whether it was refused, and is not tried again.
+
+        PVE judges a change by the guest's file, too: once that is another one, nothing is known.
+        """
+        same = actions == self.attempted and _digests(actions) == _digests(self.attempted)
+        return self.not_before == math.inf and same
 
     def note(self, outcome: Outcome, now: float) -> bool:
         """Given an outcome and the time in seconds since the epoch, keep it; return whether it is
@@ -100,6 +114,11 @@ class GuestRecord:
         same = self.status is not None and not news and type(before) is type(outcome)
         self.status = GuestStatus(outcome, self.status.since if same and self.status else now)
         return news
+
+
+def _digests(actions: tuple[Action, ...]) -> list[str]:
+    """Return on which versions of the guest's file changes were planned."""
+    return [action.digest for action in actions if isinstance(action, SetConfig)]
 
 
 def _is_news(before: Outcome | None, now: Outcome) -> bool:

@@ -11,7 +11,8 @@ tried again:
 * `Blocked` by a hold: at the next pass;
 * `Refused`: only once something changed.
 
-"Something changed" means the declaration or what would be done.
+"Something changed" means the declaration or what would be done; for what was refused, the guest's
+configuration in PVE, too.
 
 A guest that turns out to need more than its place allows (to be started, to be restarted) keeps no
 place: it is enqueued again, and waits for such a one. Guests that are to be started begin in PVE's

@@ -20,7 +20,7 @@ from felhom_agent.model import ABSENT, Change, Facts, Kind
 from felhom_agent.planning import judging
 from felhom_agent.planning.judging import NOW, Case, Effect, Judgement, restart
 
-__all__ = ["Effect", "Judgement", "effect_of"]
+__all__ = ["Effect", "Judgement", "effect_of", "is_at_once"]
 
 
 # PVE: qemu-server QemuServer.pm $fast_plug_option; pve-container LXC/Config.pm
@@ -90,6 +90,11 @@ _RULES: Mapping[Kind, tuple[_Rule, ...]] = {
 }
 
 
+def is_at_once(kind: Kind, key: str) -> bool:
+    """Return whether a change of that key of a running guest is in effect at once, always."""
+    return key in _AT_ONCE[kind]
+
+
 def effect_of(kind: Kind, change: Change, present: Mapping[str, str], facts: Facts) -> Judgement:
     """Given a change of a running guest and the configuration that is in effect, return when the
     change is in effect.
@@ -97,7 +102,7 @@ def effect_of(kind: Kind, change: Change, present: Mapping[str, str], facts: Fac
     before = present.get(change.key)
     after = None if change.after is ABSENT else change.after
     case = Case(kind, change.key, before, after, present, facts)
-    if change.key in _AT_ONCE[kind]:
+    if is_at_once(kind, change.key):
         return NOW
     if before == after and (kind is Kind.QEMU or after is not None):
         return Judgement(Effect.NOW, "it takes back a change that waits for a restart")

@@ -55,6 +55,7 @@ from felhom_agent.planning.compare import (
     unset_wire,
 )
 from felhom_agent.planning.context import Context, context_of
+from felhom_agent.planning.effects import is_at_once
 from felhom_agent.planning.identity import identity_mismatch
 from felhom_agent.planning.lowering import why_not_lowered
 from felhom_agent.planning.pausetag import PAUSED_BY_TAG, is_paused_by_tag
@@ -276,7 +277,7 @@ def _finding(
         case Verdict.REJECT:
             yield _Note(spoken(key, comparison.why), refused=True)
         case Verdict.PENDING:
-            yield _Waiting(str(_pending_change(guest, key)).replace(": ", " ", 1))
+            yield _waiting(guest, key, value, context)
         case Verdict.DRIFT:
             yield _change_or_note(guest, key, value, context)
         case _:
@@ -313,6 +314,23 @@ def _waits(
 def _in_effect(guest: ActualGuest, key: str) -> object:
     value = guest.pending.get(key)
     return ABSENT if value is None else value
+
+
+def _waiting(
+    guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
+) -> _Finding:
+    """Given a declared value that is written and not in effect, return that it waits for a restart;
+    or that it is written again, where PVE needs no restart for it.
+
+    A VM's worker that dies of one key leaves those before it behind, without having looked what of
+    them needs no restart. It looks at the next write of them, of the same values too (PVE:
+    qemu-server API2/Qemu.pm update_vm_api, $modified).
+    """
+    if guest.kind is Kind.QEMU and is_at_once(guest.kind, key):
+        found = _change_or_note(guest, key, value, context)
+        before = _as_change(guest, key, _in_effect(guest, key), ABSENT).before
+        return replace(found, before=before) if isinstance(found, Change) else found
+    return _Waiting(str(_pending_change(guest, key)).replace(": ", " ", 1))
 
 
 def _change_or_note(

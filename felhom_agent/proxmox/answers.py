@@ -159,6 +159,16 @@ def by_words(text: str) -> type[PveError] | None:
     return Busy if _LOCK.search(words) else None
 
 
+def _meaning(words: str) -> type[Unchanged] | None:
+    """Given PVE's words without a worker's prefix, return what they mean where they come before the
+    first write; None if they do not, or mean nothing of that kind. What PVE says of a change that
+    it wrote may quote the same words.
+    """
+    if _HALF_DONE.search(words):
+        return None
+    return next((error for pattern, error in _MEANINGS if pattern.search(words)), None)
+
+
 def unwrapped(text: str) -> tuple[str, bool]:
     """Given PVE's words, return them without what a worker's caller puts before them, and whether
     there was such a prefix.
@@ -176,8 +186,7 @@ def nothing_done(kind: Kind, keys: int, text: str) -> bool:
     an answer or as its task's end, return whether they alone prove that nothing was written.
     """
     words, _ = unwrapped(text)
-    first = any(pattern.search(words) for pattern, _ in _MEANINGS)
-    return first or proves_nothing_done(words, kind, keys)
+    return _meaning(words) is not None or proves_nothing_done(words, kind, keys)
 
 
 def refusal_if_untouched(kind: Kind, text: str) -> Unchanged | None:
@@ -185,9 +194,8 @@ def refusal_if_untouched(kind: Kind, text: str) -> Unchanged | None:
     mean if nothing was written; None if nobody knows these words.
     """
     words, _ = unwrapped(text)
-    for pattern, error in _MEANINGS:
-        if pattern.search(words):
-            return error(_printable(words))
+    if error := _meaning(words):
+        return error(_printable(words))
     return _refusal("", 0, words) if refusal(words, kind) else None
 
 
@@ -307,9 +315,8 @@ def _errors(answer: Answer) -> dict[str, str]:
 
 def _by_words(call: str, status: int, text: str, writes: bool) -> PveError:
     words, wrapped = unwrapped(text)
-    for pattern, error in _MEANINGS:
-        if pattern.search(words):
-            return error(_printable(words), call=call, status=status)
+    if error := _meaning(words):
+        return error(_printable(words), call=call, status=status)
     said = _printable(words) or f"status {status}"
     rows = _rows_of(call, words)
     first = bool(rows) and all(row.when is When.FIRST for row in rows)

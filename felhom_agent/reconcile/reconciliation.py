@@ -255,13 +255,7 @@ class Reconciliation:
         means = self._means
         action = first_write(seen.plan.actions[0], seen.actual.config_of(self.vmid))
         proposal = self._proposal(seen, action)
-        # Without quorum PVE would shut it down, and not start it again.
-        if isinstance(action, Stop):
-            quorum = means.quorum
-            if why := quorum.why_no_restart() if action.restart else quorum.why_no_stop():
-                raise Held(f"{why}; would {proposal.would}")
-        if wants_power([action]) and not proposal.ends_restart and (why := means.bulk.why_not()):
-            raise Held(f"{why}; would {proposal.would}")
+        self._ask_the_node(proposal)
         if isinstance(action, Start):
             self._leave_to_clean_up(action)
         self._doing = action
@@ -273,7 +267,8 @@ class Reconciliation:
         if not isinstance(action, Stop):  # which works without quorum
             means.quorum.note_back()
         self._doing = None
-        self._may_be_cleaned_up = isinstance(action, Stop)
+        if not isinstance(action, SetConfig):
+            self._may_be_cleaned_up = isinstance(action, Stop)
         if self._granted is Need.POWER and need_of(seen.plan.actions[1:]) is Need.CHANGE:
             # What comes now is only read; the next guest need not wait for that.
             self._granted = Need.CHANGE
@@ -289,6 +284,19 @@ class Reconciliation:
         if declared != seen.declared:
             plan = means.planner.plan(declared, actual)
         return Seen(declared, actual, plan, begun)
+
+    def _ask_the_node(self, proposal: Proposal) -> None:
+        """Given what is about to be done, raise Held if it is to start or stop the guest, and the
+        node as a whole stands in the way.
+        """
+        action, means = proposal.action, self._means
+        # Without quorum PVE would shut it down, and not start it again.
+        if isinstance(action, Stop):
+            quorum = means.quorum
+            if why := quorum.why_no_restart() if action.restart else quorum.why_no_stop():
+                raise Held(f"{why}; would {proposal.would}")
+        if wants_power([action]) and not proposal.ends_restart and (why := means.bulk.why_not()):
+            raise Held(f"{why}; would {proposal.would}")
 
     def _leave_out(self, error: Denied) -> None:
         """Given what PVE denied, leave it out from now on. Raise that error if there is nothing

@@ -169,6 +169,21 @@ def test_what_pve_refused_is_tried_again_once_the_declaration_changes(
     assert agent.look()
 
 
+def test_what_pve_refused_is_tried_again_once_the_guests_configuration_changes(
+    site: Site, begin: Begin
+) -> None:
+    """PVE compares the balloon with the memory that the file has, which nobody declared."""
+    site.declare("[guest.100.config]\nballoon = 2048\n")
+    agent = begin()
+    agent.look()
+    agent.look()
+    assert isinstance(agent.outcome(), Refused)
+    assert len(asked(site, "config")) == 1
+    site.world.edit(100, {"memory": "4096"})
+    assert agent.look()
+    assert site.world.config(100)["balloon"] == 2048
+
+
 def test_a_guest_that_is_undeclared_and_declared_again_begins_with_a_clean_record(
     site: Site, begin: Begin
 ) -> None:

@@ -89,6 +89,10 @@ def test_the_same_words_mean_the_same_as_an_answer_and_as_a_tasks_end(
         ("400 Parameter verification failed. scsi0: hotplug problem - no", 1, False),
         (("400 Parameter verification failed. scsi0: unable to apply pending change scsi0 : 403 "
          "Permission check failed (/storage/local, Datastore.AllocateSpace)"), 1, False),
+        (("400 Parameter verification failed. scsi0: unable to apply pending change scsi0 : error "
+         "during cfs-locked 'storage-nfs' operation: no quorum!"), 1, False),
+        (("400 Parameter verification failed. net0: hotplug problem - can't lock file "
+         "'/var/lock/qemu-server/lock-102.conf' - got timeout"), 1, False),
         ("400 Parameter verification failed. hostpci0: only root@pam can set 'romfile' option", 1,
          True),
         # the lock of a storage, which PVE takes in between

@@ -87,3 +87,17 @@ def test_a_token_that_sees_no_tasks_of_others_goes_on(
     with assembled(site.config(), clock) as parts:
         assert Daemon(site.config(), parts).run_pass()
     assert site.world.running(100)
+
+
+def test_a_hold_ends_although_no_guest_is_declared_any_more(site: Site, clock: Clock) -> None:
+    site.declare('[guest.100]\nstate = "running"\n')
+    busy(site, "startall")
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        daemon.run_pass()
+        parts.quorum.note_lost()
+        (site.guests_directory / "guests.toml").unlink()
+        clock.pass_by(120)
+        assert {hold.name for hold in parts.holds.listed()} == {"bulk", "quorum"}
+        daemon.run_pass()
+        assert parts.holds.listed() == ()

@@ -78,6 +78,30 @@ def test_a_denial_in_pves_worker_is_the_same(make_site: Callable[..., Site]) -> 
     assert site.world.config(100)["description"] == "mine"
 
 
+@pytest.mark.parametrize("restart", RestartPolicy)
+def test_what_a_denied_change_left_behind_takes_effect_without_a_restart(
+    make_site: Callable[..., Site], restart: RestartPolicy
+) -> None:
+    """PVE's worker dies before it plugs what it has written (qemu-server update_vm_api)."""
+    site = make_site()
+    site.world.version = "9.2.11"
+    site.world.add("qemu", 100, {"cores": 1, "onboot": 1}, running=True)
+    site.world.user_allow = "none"
+    guest = wanted(100, RunState.RUNNING, tags="new", description="mine", cpulimit=1)
+    guest = replace(guest, restart=restart, unset=frozenset({"onboot"}))
+    with opened(site, looked=False) as parts:
+        assert isinstance(turn(parts, guest), Retry)
+        assert site.world.guests[100].conf.pending
+        told = why(turn(parts, guest))
+    assert "tags: the token lacks Sys.Modify on /" in told
+    assert "restart" not in told
+    conf = site.world.guests[100].conf
+    assert (conf.pending, conf.unset) == ({}, set())
+    assert (conf.values["description"], conf.values["cpulimit"]) == ("mine", "1")
+    assert "onboot" not in conf.values
+    assert {action for action, _ in ends(site)} == {"SetConfig"}
+
+
 def test_what_the_token_is_known_to_lack_is_not_even_tried(make_site: Callable[..., Site]) -> None:
     site = make_site(privileges={"/": [*SEEING, "VM.Config.CPU"]})
     site.world.add("qemu", 100, {"memory": "1024", "cores": 1})

@@ -145,11 +145,11 @@ def test_a_lock_is_told_in_a_plans_words(doing: Action | None, guest: str) -> No
         assert str(outcomes.of_error(error, doing)) == "waits: locked (snapshot-delete)"
 
 
-def test_a_refusal_says_what_was_refused_and_that_the_declaration_must_change() -> None:
+def test_a_refusal_says_what_was_refused_and_what_must_change() -> None:
     refused = outcomes.of_error(Rejected("cores: too many", status=400, final=True), CHANGE)
     assert str(refused) == (
         "refused: PVE refuses the change: cores: too many; "
-        "not tried again until its declaration changes"
+        "not tried again until its declaration or its configuration changes"
     )
 
 

@@ -106,9 +106,10 @@ class Update:
 
     def _set(self, key: str, value: str) -> None:
         conf = self.guest.conf
+        # PVE plugs it even then.
+        self.modified.add(key)
         if conf.pending.get(key) == value:
             return
-        self.modified.add(key)
         self.may(key, value)
         if words := unwritable("qemu", key, value):
             raise died(words)

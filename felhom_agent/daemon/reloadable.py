@@ -1,0 +1,39 @@
+"""Which settings of agent.toml count from a reload on, and which wait for a restart.
+
+What holds a connection, a file or a socket is had once, when the agent is put together; a reload
+takes the rest. Of the hub's settings those count that say what it may wish for. Pure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from felhom_agent.config.settings import Config
+
+_HUB_POLICY = ("guests", "max_guests", "options", "may_stop", "stops_per_hour")
+
+
+def reloadable(old: Config, fresh: Config) -> Config:
+    """Given the configuration in force and the one that was read, return what counts from now."""
+    policy = {name: getattr(fresh.hub, name) for name in _HUB_POLICY}
+    hub = dataclasses.replace(old.hub, **policy)
+    return dataclasses.replace(
+        fresh, proxmox=old.proxmox, journal=old.journal, hub=hub, control=old.control
+    )
+
+
+def need_restart(old: Config, fresh: Config) -> list[str]:
+    """Given the same, return the settings that were changed and wait for a restart."""
+    return [
+        f"[{section}] {setting.name}"
+        for section in (
+            "proxmox",
+            "journal",
+            "control",
+            *(["hub"] if old.hub.url or fresh.hub.url else []),
+        )
+        for setting in dataclasses.fields(getattr(old, section))
+        if setting.name not in _HUB_POLICY
+        and getattr(getattr(old, section), setting.name)
+        != getattr(getattr(fresh, section), setting.name)
+    ]
