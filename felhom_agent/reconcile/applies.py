@@ -8,8 +8,8 @@ that was not shown is not done: the guest's part of the apply ends, and the pers
 A guest's part is open until its outcome is known, by what was looked at after the apply was told:
 it is as declared, or something stands in the way. A try that failed ends it, too; only a wait for
 its place, or for a task that goes on, does not. While it is open, its steps are kept for whoever
-asks. One that is withdrawn after it began stays open until its lane ends: a restart that we began is
-ended, nothing else is begun. An apply lives in memory alone: an agent that is restarted carries
+asks. One that is withdrawn after it began stays open until its lane ends: a restart that we began
+is ended, nothing else is begun. An apply lives in memory alone: an agent that is restarted carries
 nothing of it on.
 
 Threads: one lock guards the applies; nothing waits under it. `begin` and `end` are called by the
