@@ -94,7 +94,7 @@ def test_a_permit_is_good_for_the_path_of_its_action_alone(
     site: Site, path: tuple[str | int, ...]
 ) -> None:
     client = site.connect().client
-    with pytest.raises(PermitError, match="is none for /"):
+    with pytest.raises(PermitError, match="is none for POST /"):
         client.write("POST", *path, permit=Permit(CONFIG))
     assert site.devnode.requests == ()
 
@@ -116,7 +116,7 @@ def test_of_many_threads_with_one_permit_one_gets_through() -> None:
     def spend(_: int) -> bool:
         meeting.wait(10)
         try:
-            permit.spend(CALL)
+            permit.spend("PUT", CALL)
         except PermitError:
             return False
         return True
@@ -130,7 +130,7 @@ def test_a_permit_shows_no_secret() -> None:
     permit = Permit(SetConfig(100, Kind.QEMU, (change,), "x"))
     assert "hunter2" not in repr(permit)
     with pytest.raises(PermitError) as caught:
-        permit.spend(("x",))
+        permit.spend("PUT", ("x",))
     assert "hunter2" not in str(caught.value)
 
 

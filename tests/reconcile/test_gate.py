@@ -160,7 +160,7 @@ class BrokenGate(Gate):
 
 def spent(action: Action) -> Permit:
     permit = Permit(action)
-    permit.spend(("nodes", "pve1", action.kind, action.vmid, "status", "start"))
+    permit.spend("POST", ("nodes", "pve1", action.kind, action.vmid, "status", "start"))
     return permit
 
 
