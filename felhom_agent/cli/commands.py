@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "approve": (ACT, "let changes pass that the agent holds"),
         "reconcile": (ACT, "look at every guest now"),
         "sign": (SIGN, "at your own machine: show a request, ask, and sign it"),
+        "audit": (SIGN, "every decision on signed operations; `verify` checks the log"),
         "signers": (SIGN, "who may sign on this host; `init` makes the list"),
         "adopt": (SET_UP, "existing guests as guest files that change nothing"),
         "trust": (SET_UP, "after the node's certificate was renewed: trust the new one"),
