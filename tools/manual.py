@@ -24,7 +24,11 @@ _FILES = {
     "/etc/felhom-agent/agent.toml": "how the agent reaches its node, see felhom-agent.toml(5)",
     "/etc/felhom-agent/token": "the API token's secret; for root only (0600)",
     "/etc/felhom-agent/guests.d/*.toml": "what is declared, see felhom-agent.toml(5)",
+    "/etc/felhom-agent/signers/allowed_signers": "who may sign what cannot be undone; root's alone",
+    "/etc/felhom-agent/signers/revoked_keys": "optional: public keys that were taken back, one a "
+    "line; root's alone",
     "/var/lib/felhom-agent/journal/": "the agent's memory; its owner is the user felhom-agent",
+    "/var/lib/felhom-agent/journal/audit.jsonl": "every decision on signed operations",
     "/var/lib/felhom-agent/journal/guest-files/": "the last good version of each guest file, for "
     "the service alone: it stays in force while the file is wrong, over a restart too",
 }

@@ -57,7 +57,11 @@ def _signer(role: Role, text: str) -> Signer:
     lines = [line for line in text.split("\n") if not is_blank(line)]
     if len(lines) != 1:
         raise LineRefused(f"it has {len(lines)} lines, and a .pub file has one")
-    return parse_signer(f"{role} {lines[0].strip()}")
+    signer = parse_signer(f"{role} {lines[0].strip()}")
+    if lines[0].split()[0] != signer.key.type:
+        # Its options would be lost, or would count although nobody saw them.
+        raise LineRefused("something stands before the key; a .pub file has its type first")
+    return signer
 
 
 def _dated(signer: Signer, valid_before: str) -> str:

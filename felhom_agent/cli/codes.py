@@ -30,8 +30,8 @@ MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
         DIFFERS: "`plan`: something differs and will not be changed (observed, waits, refused); "
         "`apply`: something stands in the way; `status`: not all is as declared",
         USAGE: "wrong usage: an unknown command or option, a bad value; nothing was done",
-        DATAERR: "the journal is damaged; `felhom-agent journal verify` tells where. systemd does "
-        "not try again",
+        DATAERR: "the journal is damaged, or the audit log is not what was written; `felhom-agent "
+        "journal verify` and `audit verify` tell where. systemd does not try again",
         SOFTWARE: "a bug of felhom-agent; please report the line on stderr",
         TEMPFAIL: "not now, try again: the agent is starting or stopping, another agent holds the "
         "journal, the node cannot be reached",

@@ -11,6 +11,7 @@ from typing import Final
 
 LOOK: Final = "look (nothing is changed)"
 ACT: Final = "act"
+SIGN: Final = "sign what cannot be undone"
 SET_UP: Final = "set up and mend"
 SERVE: Final = "the service"
 TRY: Final = "try it without a Proxmox VE host"
@@ -30,6 +31,9 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "thaw": (ACT, "end a freeze"),
         "approve": (ACT, "let changes pass that the agent holds"),
         "reconcile": (ACT, "look at every guest now"),
+        "sign": (SIGN, "at your own machine: show a request, ask, and sign it"),
+        "audit": (SIGN, "every decision on signed operations; `verify` checks the log"),
+        "signers": (SIGN, "who may sign on this host; `init` makes the list"),
         "adopt": (SET_UP, "existing guests as guest files that change nothing"),
         "trust": (SET_UP, "after the node's certificate was renewed: trust the new one"),
         "init": (SET_UP, "a token, agent.toml, the guests that are there, the service"),

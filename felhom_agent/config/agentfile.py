@@ -20,6 +20,7 @@ from felhom_agent.config.huboptions import Grant, granted
 from felhom_agent.config.place import DEFAULT_PATH
 from felhom_agent.config.settings import (
     SECTIONS,
+    AuthzConfig,
     Config,
     ControlConfig,
     ProxmoxConfig,
@@ -98,13 +99,25 @@ def load_control(path: Path) -> ControlConfig:
 
     Raise ConfigError if that cannot be told.
     """
+    return _load_section(path, "control", ControlConfig)
+
+
+def load_authz(path: Path) -> AuthzConfig:
+    """Given a path, return who may sign by that configuration, whatever else is wrong with it.
+
+    Raise ConfigError if that cannot be told.
+    """
+    return _load_section(path, "authz", AuthzConfig)
+
+
+def _load_section(path: Path, name: str, cls: type[T]) -> T:
     problems: list[Problem] = []
     try:
         file = tomlfile.read(path)
-        found = _section(file, "control", ControlConfig, path.resolve().parent, problems)
+        found = _section(file, name, cls, path.resolve().parent, problems)
     except ConfigError:
         if path == DEFAULT_PATH:
-            return ControlConfig()
+            return cls()
         raise
     if problems:
         raise ConfigError(tuple(problems))

@@ -8,6 +8,7 @@ client is made (`secret`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,32 @@ class ControlConfig:
     """Path of the control socket, for root and members of the group `felhom-admin`; `""`: none."""
 
 
+class ClockTrust(StrEnum):
+    """When this host's clock counts, where a signer chose a time."""
+
+    SYNCHRONISED = "synchronised"
+    TRUST = "trust"
+
+
+@dataclass(frozen=True)
+class AuthzConfig:
+    """Who may sign what cannot be undone, and where signed jobs come in
+    (docs/signed-operations.md).
+    """
+
+    signers: Path = Path("/etc/felhom-agent/signers")
+    """Directory of the lists of signers and of revoked keys; it must be root's alone. Without it
+    nothing that cannot be undone is done."""
+    clock: ClockTrust = ClockTrust.SYNCHRONISED
+    """When a signature counts whose time the signer chose: `synchronised`, while this host's clock
+    is known to be, or `trust`, always. One of a request of this host's own needs no clock."""
+    spool: Path | None = field(
+        default=Path("/var/spool/felhom-agent"), metadata={"may_be_empty": True}
+    )
+    """Directory of root's from which signed jobs are taken, besides the control socket; `""`:
+    none."""
+
+
 @dataclass(frozen=True)
 class Config:
     """All of `agent.toml`."""
@@ -180,6 +207,7 @@ class Config:
     journal: JournalConfig = JournalConfig()
     hub: HubConfig = HubConfig()
     control: ControlConfig = ControlConfig()
+    authz: AuthzConfig = AuthzConfig()
     path: Path = DEFAULT_PATH
 
 
@@ -191,4 +219,5 @@ SECTIONS: dict[str, type] = {
     "journal": JournalConfig,
     "hub": HubConfig,
     "control": ControlConfig,
+    "authz": AuthzConfig,
 }

@@ -1,7 +1,8 @@
 """Which settings of agent.toml count from a reload on, and which wait for a restart.
 
 What holds a connection, a file or a socket is had once, when the agent is put together; a reload
-takes the rest. Of the hub's settings those count that say what it may wish for. Pure.
+takes the rest. Who may sign is no matter of a reload either: the lists themselves are read anew
+each time. Of the hub's settings those count that say what it may wish for. Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ def reloadable(old: Config, fresh: Config) -> Config:
     policy = {name: getattr(fresh.hub, name) for name in _HUB_POLICY}
     hub = dataclasses.replace(old.hub, **policy)
     return dataclasses.replace(
-        fresh, proxmox=old.proxmox, journal=old.journal, hub=hub, control=old.control
+        fresh,
+        proxmox=old.proxmox,
+        journal=old.journal,
+        hub=hub,
+        control=old.control,
+        authz=old.authz,
     )
 
 
@@ -30,6 +36,7 @@ def need_restart(old: Config, fresh: Config) -> list[str]:
             "proxmox",
             "journal",
             "control",
+            "authz",
             *(["hub"] if old.hub.url or fresh.hub.url else []),
         )
         for setting in dataclasses.fields(getattr(old, section))

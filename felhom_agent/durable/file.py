@@ -61,6 +61,25 @@ def write_if_absent(disk: Disk, path: Path, data: bytes, mode: int) -> None:
     disk.sync_directory(path.parent)
 
 
+def write_over(disk: Disk, path: Path, data: bytes, mode: int) -> None:
+    """Make a file with these bytes and permission bits, durably, in the place of whatever has its
+    name. Raise OSError if it cannot be written; what was there stays then.
+    """
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    descriptor = disk.create_only(new)
+    try:
+        disk.write(descriptor, data)
+        disk.set_mode(descriptor, mode)
+        disk.sync(descriptor)
+        disk.rename(new, path)
+    except BaseException:
+        disk.remove(new)
+        raise
+    finally:
+        give_back(disk, descriptor)
+    disk.sync_directory(path.parent)
+
+
 def take_the_name(disk: Disk, path: Path) -> None:
     disk.rename(new_name(path), path)
     disk.sync_directory(path.parent)

@@ -108,6 +108,10 @@ class OnTerminal:
                 assert done(self.seen), self.seen
         return self.seen
 
+    def press(self, keys: str) -> None:
+        """Type something."""
+        os.write(self._master, keys.encode())
+
     def interrupt(self) -> int:
         """Send what Ctrl-C does; return the exit code."""
         self._process.send_signal(2)

@@ -321,3 +321,22 @@ def test_what_names_no_guest_is_refused_in_words(tmp_path: Path, said: str) -> N
 def test_a_hub_that_no_request_could_name_is_refused(tmp_path: Path, url: str) -> None:
     (refusal,) = refusals(tmp_path, f'{GOOD}[hub]\nurl = "{url}"\n')
     assert refusal.startswith("agent.toml:5: [hub] url: must be ")
+
+
+def test_signers_the_clock_that_counts_and_the_spool_are_settings(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    good = '[proxmox]\ntoken_id = "a@pve!bc"\n'
+    path.write_text(good)
+    found = load(path).authz
+    assert found.signers == Path("/etc/felhom-agent/signers")
+    assert found.spool == Path("/var/spool/felhom-agent")
+    assert found.clock == "synchronised"
+    path.write_text(f'{good}[authz]\nsigners = "keys"\nclock = "trust"\nspool = ""\n')
+    found = load(path).authz
+    assert (found.signers, found.clock, found.spool) == (tmp_path / "keys", "trust", None)
+    path.write_text(f'{good}[authz]\nclock = "always"\n')
+    with pytest.raises(ConfigError, match=r'agent.toml:4: .*"synchronised" or "trust"'):
+        load(path)
+    path.write_text(f'{good}[authz]\nsigners = ""\n')
+    with pytest.raises(ConfigError, match=r"agent.toml:4: .*must be a path, not empty"):
+        load(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.durable.disk import DISK, Disk
-from felhom_agent.durable.file import write_if_absent
+from felhom_agent.durable.file import write_if_absent, write_over
 
 
 def test_a_new_file_has_its_bytes_and_its_mode_whatever_the_umask_is(tmp_path: Path) -> None:
@@ -60,3 +60,33 @@ def test_what_cannot_be_written_whole_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         write_if_absent(Full(), tmp_path / "new", b"text", 0o644)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["nothing", "file", "link to nowhere"])
+def test_what_has_the_name_is_replaced_as_a_whole_where_that_is_meant(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "list"
+    if kind == "file":
+        path.write_text("mine")
+        path.chmod(0o666)
+    elif kind == "link to nowhere":
+        path.symlink_to(tmp_path / "nowhere")
+    write_over(DISK, path, b"text", 0o644)
+    assert path.read_bytes() == b"text"
+    assert path.lstat().st_mode & 0o7777 == 0o644
+    assert [entry.name for entry in tmp_path.iterdir()] == ["list"]
+
+
+def test_what_was_there_stays_where_the_new_one_cannot_be_written(tmp_path: Path) -> None:
+    class Full(Disk):
+        def write(self, descriptor: int, data: bytes) -> None:
+            os.write(descriptor, data[:2])
+            raise OSError(28, "No space left on device")
+
+    path = tmp_path / "list"
+    path.write_text("mine")
+    with pytest.raises(OSError, match="No space"):
+        write_over(Full(), path, b"text", 0o644)
+    assert path.read_text() == "mine"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["list"]

@@ -1,0 +1,216 @@
+"""`felhom-agent sign`: at the desk, show what will happen, ask, and sign it with the person's key.
+
+It needs the request's file and ssh-keygen, and nothing of a host: no agent, no agent.toml. The key
+stays where it is; ssh-keygen, its agent or the hardware key sign, and may ask at the terminal. What
+was shown is what is signed: the words are made here, of the operation itself. Job and signature
+appear as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from felhom_agent.authz.armor import SshSignature, open_armor
+from felhom_agent.authz.refusals import OperationRefused
+from felhom_agent.authz.request import SignedRequest, with_times
+from felhom_agent.authz.sshkeygen import SSH_KEYGEN, sign_command
+from felhom_agent.cli import jobfiles
+from felhom_agent.cli.codes import ERROR, OK
+from felhom_agent.cli.command import Commands, add_command, whole
+from felhom_agent.cli.confirm import agreed
+from felhom_agent.cli.out import complain, say
+from felhom_agent.cli.terminal import Part, Style, put
+from felhom_agent.errors import FelhomError
+from felhom_agent.printable import moment_text
+
+MAX_MINUTES: Final = 10
+"""For how long a signer's own times are good at the most; the host caps them, too."""
+SUFFIX: Final = ".job"
+_USUAL_KEYS: Final = ("id_ed25519", "id_ed25519_sk", "id_ecdsa", "id_ecdsa_sk", "id_rsa")
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = add_command(
+        commands,
+        "sign",
+        run,
+        summary="At your own machine: show what a request would do, ask, and sign it with your SSH "
+        "key. Needs ssh-keygen, and neither an agent nor agent.toml. Exit code 1: nothing was "
+        "signed.",
+        example="sign web.request --key ~/.ssh/id_ed25519",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the request, from the host")
+    parser.add_argument(
+        "--key", type=Path, metavar="KEY",
+        help="the private key; of a key in ssh-agent, its .pub file (default: ~/.ssh/id_ed25519, "
+        "or the like)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", dest="out", type=Path, metavar="JOB",
+        help="where to write what is signed; the signature goes beside it, as JOB.sig (default: "
+        "FILE with the ending .job)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--for", dest="minutes", type=whole(1, MAX_MINUTES), metavar="MINUTES",
+        help=f"good for so many minutes from now (1 to {MAX_MINUTES}), by this machine's clock, "
+        "instead of for a day by the host's",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace the files if they are there")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    request = jobfiles.read_request(arguments.file)
+    if arguments.minutes:
+        request = _timed(request, int(time.time()), arguments.minutes * 60)
+    job = _job_of(arguments)
+    key = _key_of(arguments.key)
+    if not os.access(SSH_KEYGEN, os.X_OK):
+        raise FelhomError(
+            f"{SSH_KEYGEN} is missing, and it makes the signature; install openssh-client"
+        )
+    if not arguments.force:
+        jobfiles.refuse_existing([job, _signature_of(job)])
+    _show(request.lines())
+    _warn_if_over(request)
+    if not (arguments.yes or agreed("", "sign")):
+        say("Nothing was signed.")
+        return ERROR
+    _say_next(job, _signed(request.operation.encode(), job, key, force=arguments.force), request)
+    return OK
+
+
+def _timed(request: SignedRequest, now: int, seconds: int) -> SignedRequest:
+    """Return a request with times of the signer's own; until when the host's is good is nothing
+    then.
+    """
+    circumstances = replace(request.circumstances, expires=0)
+    return SignedRequest(with_times(request.operation, now, seconds), circumstances)
+
+
+def _job_of(arguments: argparse.Namespace) -> Path:
+    given: Path | None = arguments.out
+    job = given if given is not None else arguments.file.with_suffix(SUFFIX)
+    if not job.name:
+        raise FelhomError(f"{jobfiles.shown(job)}: is no file's name; -o names the job's file")
+    if arguments.file.resolve() in (job.resolve(), _signature_of(job).resolve()):
+        raise FelhomError(f"{jobfiles.shown(job)} is the request itself; -o names another file")
+    return job
+
+
+def _signature_of(job: Path) -> Path:
+    # ssh-keygen names it so.
+    return job.with_name(job.name + ".sig")
+
+
+def _key_of(given: Path | None) -> Path:
+    """Return the key that signs. Raise FelhomError if there is none."""
+    if given is not None:
+        key = _expanded(given)
+        if not key.is_file():
+            raise FelhomError(f"{jobfiles.shown(key)}: no such key's file; --key names it")
+        return key
+    home = _expanded(Path("~/.ssh"))
+    for name in _USUAL_KEYS:
+        if (home / name).is_file():
+            return home / name
+    for name in _USUAL_KEYS:  # its private half may be in an agent
+        if (home / f"{name}.pub").is_file() and os.environ.get("SSH_AUTH_SOCK"):
+            return home / f"{name}.pub"
+    raise FelhomError(
+        f"no key was found in {jobfiles.shown(home)}; name it with --key KEY (of a key in "
+        "ssh-agent: its .pub file)"
+    )
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise FelhomError(f"{jobfiles.shown(path)}: whose home that is cannot be told") from None
+
+
+def _show(lines: Iterable[str]) -> None:
+    """Print what will happen, the first line as what it is."""
+    for number, line in enumerate(lines):
+        put([Part(line, None if number else Style.STRONG)], hang=2)
+
+
+def _warn_if_over(request: SignedRequest) -> None:
+    expires = request.circumstances.expires
+    if expires and expires < time.time():
+        complain(
+            f"by this machine's clock the request ended at {moment_text(expires)}; the host will "
+            "refuse it then: make a new one there"
+        )
+
+
+def _signed(blob: bytes, job: Path, key: Path, *, force: bool) -> SshSignature:
+    """Given what is to be signed, leave job and signature in their places; return what the latter
+    says of itself. Raise FelhomError if nothing was signed.
+    """
+    signature = _signature_of(job)
+    try:
+        # Beside the job, so that both only need another name in the end.
+        with tempfile.TemporaryDirectory(prefix=".felhom-sign-", dir=job.parent.resolve()) as name:
+            made = Path(name, "job")
+            made.write_bytes(blob)
+            _run([str(word) for word in sign_command(str(key.absolute()), str(made))])
+            told = _told(_signature_of(made))
+            for file in (made, _signature_of(made)):
+                jobfiles.make_public(file)
+            jobfiles.give_name(_signature_of(made), signature, force=force)
+            try:
+                jobfiles.give_name(made, job, force=force)
+            except BaseException:
+                signature.unlink(missing_ok=True)
+                raise
+            return told
+    except OSError as error:
+        raise jobfiles.cannot_write(job, error) from None
+
+
+def _run(words: list[str]) -> None:
+    # -q: it would name files that are not there any more when a person looks for them.
+    command = [words[0], "-q", *words[1:]]
+    sys.stdout.flush()
+    # It may ask for a passphrase, a PIN or a touch: its stdin and stderr are the person's, and it
+    # has all the time that he takes. Ctrl-C reaches it, too.
+    status = subprocess.run(command, check=False).returncode  # noqa: S603  # words of ours
+    if status != 0:
+        raise FelhomError(
+            f"nothing was signed: ssh-keygen ended with status {status}, and has told why; --key "
+            "names another key"
+        )
+
+
+def _told(signature: Path) -> SshSignature:
+    """Return what a signature says of itself. Raise FelhomError if no host would take it."""
+    try:
+        told = open_armor(jobfiles.read_file(signature))
+    except OperationRefused as error:
+        raise FelhomError(f"nothing was signed: with this key {error}") from None
+    if told.key.weak:
+        raise FelhomError(f"nothing was signed: {told.key.weak}")
+    return told
+
+
+def _say_next(job: Path, signature: SshSignature, request: SignedRequest) -> None:
+    files = job, _signature_of(job)
+    say(f"Signed by {signature.key.type} {signature.key.fingerprint}")
+    say(f"Take both to the host: {jobfiles.shown(files[0])} and {jobfiles.shown(files[1])}")
+    say(f"  felhom-agent submit {shlex.join(file.name for file in files)}")
+    times = request.operation.times
+    until = times.expires if times else request.circumstances.expires
+    if until:
+        say(f"The host takes them until {moment_text(until)}, once.")

@@ -1,0 +1,164 @@
+"""`felhom-agent signers`: who may sign on this host; and `init`, which makes the list from a key.
+
+The list is shown as the agent sees it: with one fault in it nobody's signature counts. `init` is
+root's; it writes what the agent's own judge finds nothing wrong with, durably, or nothing at all.
+Only [authz] of agent.toml is needed; no agent, no node.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import time
+from pathlib import Path
+from typing import Final
+
+from felhom_agent import regularfile
+from felhom_agent.authz.signers import ALLOWED, MAX_FILE, REVOKED, SignerSet, load
+from felhom_agent.authz.signerset import KeyFile, made_of
+from felhom_agent.cli import signerlist
+from felhom_agent.cli.codes import ERROR, OK
+from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.out import complain, say
+from felhom_agent.cli.terminal import put, put_table
+from felhom_agent.config.agentfile import load_authz
+from felhom_agent.durable.disk import DISK
+from felhom_agent.durable.file import write_if_absent, write_over
+from felhom_agent.errors import FelhomError
+from felhom_agent.printable import printable
+
+_ROOT: Final = 0
+_DIRECTORY_MODE: Final = 0o755
+# The agent's own user reads it, and it is public.
+_FILE_MODE: Final = 0o644
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = add_command(
+        commands,
+        "signers",
+        run,
+        summary="Show whose signatures count on this host, and each fault in the lists; with a "
+        "fault nobody's does. `init`, as root, makes the list from a public key. Exit code 1: "
+        "there are faults.",
+        example="signers init --key anna.pub",
+    )
+    parser.add_argument("what", nargs="?", choices=("init",), help="make the list")
+    parser.add_argument(
+        "--key", type=Path, metavar="FILE.pub", help="the public key that signs what is done"
+    )
+    parser.add_argument(
+        "--recovery", type=Path, metavar="FILE.pub", help="another key, for changes of the list"
+    )
+    parser.add_argument(
+        "--until", default="", metavar="DATE",
+        help="when the keys end: YYYYMMDD or YYYYMMDDHHMMSSZ (default: never)",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace a list that is there")
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    given = [arguments.key, arguments.recovery, arguments.until, arguments.force]
+    if arguments.what is None and any(given):
+        arguments.usage_error("--key, --recovery, --until and --force are of `signers init`")
+    if arguments.what == "init" and arguments.key is None:
+        arguments.usage_error("init needs --key FILE.pub, the public key of who signs")
+    directory = load_authz(arguments.config).signers
+    if arguments.what is None:
+        return _show(load(directory))
+    return _init(arguments, directory)
+
+
+def _show(found: SignerSet) -> int:
+    """Print the signers and what is wrong; return the exit code."""
+    for problem in found.problems:
+        complain(problem)
+    if found.problems:
+        complain("no signature counts until that is mended")
+    if not found.present:
+        put(f"{signerlist.none_yet(found)}.")
+        put("To let a key sign, as root: felhom-agent signers init --key FILE.pub")
+    elif found.signers:
+        put_table(signerlist.HEAD, list(signerlist.rows(found, time.time())), indent=0)
+    if found.revoked:
+        say(f"{len(found.revoked)} in {found.directory / REVOKED}: keys taken back")
+    return ERROR if found.problems else OK
+
+
+def _init(arguments: argparse.Namespace, directory: Path) -> int:
+    if os.geteuid() != _ROOT:
+        raise FelhomError("signers init writes what is root's alone; run it as root")
+    path = directory / ALLOWED
+    recovery = [_key_file(arguments.recovery)] if arguments.recovery is not None else []
+    text, _, problems = made_of([_key_file(arguments.key)], recovery, arguments.until)
+    for problem in problems:
+        complain(problem)
+    if problems:
+        return ERROR
+    _write(path, text.encode(), force=arguments.force)
+    say(f"Wrote {path}:")
+    code = _show(load(directory))
+    if code == OK:
+        _say_next(recovery=bool(recovery))
+    return code
+
+
+def _key_file(path: Path) -> KeyFile:
+    """Given a path, return its name and the text in it. Raise FelhomError if there is none."""
+    name = printable(str(path), 300)
+    try:
+        return name, regularfile.read(path, MAX_FILE).data.decode("utf-8")
+    except regularfile.FileUnreadable as error:
+        # What follows is advice for files that nobody has named.
+        raise FelhomError(f"{name}: {str(error).partition(';')[0]}") from None
+    except UnicodeDecodeError:
+        text = "is no text in UTF-8; a .pub file is one line as ssh-keygen writes it"
+        raise FelhomError(f"{name}: {text}") from None
+
+
+def _write(path: Path, data: bytes, *, force: bool) -> None:
+    """Write the list, in a directory of root's. Raise FelhomError if that cannot be."""
+    try:
+        _prepare(path.parent)
+        if force:
+            write_over(DISK, path, data, _FILE_MODE)
+        else:
+            write_if_absent(DISK, path, data, _FILE_MODE)
+    except FileExistsError:
+        raise FelhomError(
+            f"{path} is there already; add a line to it, or replace it with --force"
+        ) from None
+    except OSError as error:
+        raise FelhomError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _prepare(directory: Path) -> None:
+    """Make the directory, if it is not there. Raise FelhomError if it is not root's alone."""
+    try:
+        directory.mkdir()
+    except FileExistsError:
+        _refuse_untrusted(directory)
+    else:
+        directory.chmod(_DIRECTORY_MODE)  # whatever the umask is
+        DISK.sync_directory(directory.parent)
+
+
+def _refuse_untrusted(directory: Path) -> None:
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise FelhomError(f"{directory}: it is no directory (a link to one does not count)")
+    problems = [p for p in load(directory).problems if p.place.file == str(directory)]
+    if problems:
+        raise FelhomError(str(problems[0]))
+
+
+def _say_next(*, recovery: bool) -> None:
+    if not recovery:
+        put("No recovery key: who loses this one makes the list anew, as root on this host.")
+    say("It counts from now on. What next:")
+    say("  felhom-agent check                          may the token do what is signed?")
+    say("  felhom-agent request destroy VMID -o FILE   on this host; or rollback, ...")
+    say("  felhom-agent sign FILE                      where the private key is")
+    say("  felhom-agent submit FILE.job FILE.job.sig   on this host again")
