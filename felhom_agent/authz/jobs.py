@@ -8,7 +8,8 @@
     refused    it did not pass the examination; nothing was done
     expired    it was good once, and its time was over before it could be done
 
-The last four, and `done`, are final: no job leaves them.
+No job leaves the last five by itself. One that was refused or has expired is examined anew if it
+is brought again.
 """
 
 from __future__ import annotations
@@ -37,7 +38,13 @@ class JobState(StrEnum):
 
     @property
     def final(self) -> bool:
+        """Whether nothing comes of the same bytes any more unless they are brought again."""
         return self not in (JobState.PENDING, JobState.RUNNING)
+
+    @property
+    def tried(self) -> bool:
+        """Whether its nonce is burnt, so that nothing comes of the same bytes ever again."""
+        return self in _TRIED
 
 
 _STATES: Final = {
@@ -90,10 +97,11 @@ def statuses_of(entries: Iterable[AuditEntry], since: float = 0.0) -> dict[str, 
 def after(before: JobStatus | None, entry: AuditEntry) -> JobStatus:
     """Given how a job stood, and the next decision on it, return how it stands."""
     state = _STATES[entry.decision]
-    if before is not None and before.state is not JobState.PENDING and state in _BEFORE_THE_ACT:
+    if before is not None and before.state in _TRIED and state in _BEFORE_THE_ACT:
         # The same bytes came in once more; what became of them stands.
         return before
-    if state is JobState.REFUSED and entry.stage == "time" and before is not None:
+    was_good = before is not None and before.state in (JobState.PENDING, JobState.EXPIRED)
+    if state is JobState.REFUSED and entry.stage == "time" and was_good:
         state = JobState.EXPIRED
     return JobStatus(
         entry.blob, state, entry.at, entry.act, entry.vmid, entry.name, entry.stage, entry.why,
@@ -102,3 +110,4 @@ def after(before: JobStatus | None, entry: AuditEntry) -> JobStatus:
 
 
 _BEFORE_THE_ACT: Final = (JobState.PENDING, JobState.REFUSED)
+_TRIED: Final = (JobState.RUNNING, JobState.DONE, JobState.FAILED, JobState.UNKNOWN)

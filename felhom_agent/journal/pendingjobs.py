@@ -1,4 +1,4 @@
-"""The signed jobs that wait: their bytes as they came in, so that an agent that begins anew has them.
+"""The signed jobs that wait, in their bytes as they came in: for an agent that begins anew.
 
 One file for each in `signed-jobs` beside the journal, named by the SHA-256 of the signed bytes. It
 is there before anybody is told that the job was taken, and goes once the job has ended. What it
@@ -53,7 +53,8 @@ class PendingJobs:
         """Return the jobs that wait, and what of the files cannot be used, in words. Raises
         nothing.
         """
-        jobs, problems = [], []
+        jobs: list[KeptJob] = []
+        problems: list[str] = []
         try:
             names = sorted(each.name for each in self.path.iterdir())
         except OSError:

@@ -7,10 +7,10 @@ own in the journal. They outlive the process, compaction and the declaration of 
      "wall":...,"boottime":...,"boot":"..."}
     {"suspend":101,"freeze":false,"ended":...,"by":"root"}
 
-`suspend` is the vmid, 0 for all guests. A pause that ends by itself once its guest is declared in
-another way has that declaration's fingerprint, `declared`. `left` is how many seconds there were to go when the record
-was written, at the moment that `wall`, `boottime` and `boot` name; null: until a person ends it.
-The latest record on each counts.
+`suspend` is the vmid, 0 for all guests. `left` is how many seconds there were to go when the record
+was written, at the moment that `wall`, `boottime` and `boot` name; null: until a person ends it. A
+pause that ends by itself once its guest is declared in another way has the fingerprint of that
+declaration, `declared`. The latest record on each counts.
 
 Clocks. No jump of the wall clock may end a freeze early, or keep it for ever. So:
 

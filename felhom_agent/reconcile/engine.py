@@ -134,15 +134,15 @@ class Engine:
     def run_signed(
         self, job: SignedJob, operation: SignedOperation, parts: SignedParts
     ) -> Future[SignedEnd]:
-        """Given a signed job that was examined, and what it says, return the future of how it stands
-        after a try, which raises nothing. Raise QueueClosed when closing.
+        """Given a signed job that was examined, and what it says, return the future of how it
+        stands after a try, which raises nothing. Raise QueueClosed when closing.
         """
         work = SignedWork(self._means, parts)
         return self._queue.submit(operation.vmid, lambda: work.run(job, operation))
 
     def aside(self, callback: Callable[[], None]) -> None:
-        """Given what belongs to no guest, and takes its time, run it on a lane of its own, one after
-        the other. Raise QueueClosed when closing.
+        """Given what belongs to no guest, and takes its time, run it on a lane of its own, one
+        after the other. Raise QueueClosed when closing.
         """
         self._queue.submit(NO_GUEST, callback)
 

@@ -235,7 +235,7 @@ class Recovery:
             return False
 
     def _is_gone(self, operation: Operation) -> bool:
-        """Return whether a guest is nowhere any more: not here, on no other node, and not hidden."""
+        """Return whether a guest is gone: not here, on no other node, and not hidden."""
         actual, vmid = self._node.observer.observe_guest(operation.vmid), operation.vmid
         return not (vmid in actual.guests or vmid in actual.elsewhere or vmid in actual.hidden)
 

@@ -1,9 +1,9 @@
 """What came of signed operations, written into the audit log as the journal hears it.
 
-A signed act is an operation like any other: the lane gives it its outcome, or recovery does, perhaps
-in a later process. Either way the journal hears of it, and so does this: each authorization gets its
-last word, once. One whose operation never began has it when the next process starts: its nonce is
-burnt, so it is failed, and never dispatched.
+A signed act is an operation like any other: the lane gives it its outcome, or recovery does,
+perhaps in a later process. Either way the journal hears of it, and so does this: each authorization
+gets its last word, once. One whose operation never began has it when the next process starts: its
+nonce is burnt, so it is failed, and never dispatched.
 
 A word that cannot be written is not lost: the journal has the operation's outcome, and the next
 start writes what is missing.
@@ -65,10 +65,10 @@ class SignedOutcomes:
             elif entry.decision in _WORDS.values():
                 authorized.pop(entry.nonce, None)
         for spent in burnt:
-            if entry := authorized.get(spent.nonce):
+            if spent.nonce in authorized:
                 key = key_of(spent.nonce)
                 with self._lock:
-                    self._open[key] = entry
+                    self._open[key] = authorized[spent.nonce]
                 if operation := operations.job(key):
                     self.heard(operation)
                 else:
@@ -94,11 +94,11 @@ class SignedOutcomes:
 
     def _end(self, key: str, word: str, why: str, upid: str = "", exit_status: str = "") -> None:
         with self._lock:
-            entry = self._open.pop(key, None)
-        if entry is None:
+            known = self._open.pop(key, None)
+        if known is None:
             return
         entry = replace(
-            entry, at=self._now(), decision=word, stage="", why=why, upid=upid, exit=exit_status
+            known, at=self._now(), decision=word, stage="", why=why, upid=upid, exit=exit_status
         )
         try:
             self._audit.append(entry)
