@@ -281,8 +281,7 @@ UNKNOWN_CALLS: Mapping[str, str] = {
     r"\w+ /cluster/nextid.*": "the agent makes no guests",
     r"\w+ /access/(acl|roles|users).*": "rights are given by hand on the world",
     r"POST .*/status/(reset|suspend|resume)": "the agent only starts, stops and restarts",
-    r"\w+ .*/(snapshot|migrate|resize|unlink)(\?.*)?": "the agent only starts, stops and writes",
-    r"DELETE /nodes/\w+/(qemu|lxc)/\d+(\?.*)?": "the agent destroys nothing",
+    r"\w+ .*/(migrate|resize|unlink)(\?.*)?": "the agent moves no guest, and grows no disk",
     r"DELETE /nodes/\w+/tasks/[^/]+": "the agent ends no task",
     r"GET /nodes/\w+/tasks/[^/]+": "an index of words",
 }

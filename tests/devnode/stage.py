@@ -21,15 +21,20 @@ from tests.devnode.conftest import AGENT, NEWER, Caller, Clock, Reply
 
 AUDITOR, NOBODY, NOACL = "auditor@pve!tk", "nobody@pve!tk", "felhom-agent@pve!noacl"
 OPERATOR, ADMINISTRATOR = "felhom-ops@pve!ops", "root@pam!adm"
+IRREVERSIBLE = (
+    "VM.Allocate", "VM.Snapshot", "VM.Snapshot.Rollback", "Datastore.AllocateSpace",
+    "Datastore.Audit",
+)  # fmt: skip
 EVERYTHING = (
     "VM.Audit", "VM.Allocate", "VM.PowerMgmt", "VM.Config.Disk", "VM.Config.CDROM",
     "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.HWType",
     "VM.Config.Options", "VM.Config.Cloudinit", "Sys.Audit", "Sys.Modify", "Sys.Console",
-    "SDN.Use", "Datastore.AllocateSpace", "Datastore.Audit", "Mapping.Use",
+    "SDN.Use", "Datastore.AllocateSpace", "Datastore.Audit", "Mapping.Use", "VM.Snapshot",
+    "VM.Snapshot.Rollback",
 )  # fmt: skip
 PRIVILEGES: dict[str, dict[str, tuple[str, ...]]] = {
     AGENT: {"/": AGENT_PRIVILEGES},
-    OPERATOR: {"/": AGENT_PRIVILEGES},
+    OPERATOR: {"/": (*AGENT_PRIVILEGES, *IRREVERSIBLE)},
     AUDITOR: {"/": ("VM.Audit",)},
     NOBODY: {},
     NOACL: {},

@@ -29,8 +29,12 @@ class Behaviour:
     of an asynchronous config write takes; a synchronous write takes no time. With `start_error`,
     `stop_error` or `config_error` every such task fails with that text, and nothing is done but
     that the keys in `config_written` are written first (recorded: calls-9.2/200b/065);
-    `warnings` is how many a successful start logs. A VM that is started within `cleanup_gap` of its
-    stop has its configuration locked for 30 s; None: as the version of PVE has it.
+    `snapshot_seconds` is how long the volumes take that are snapshotted, rolled back, or rid of a
+    snapshot, and with `snapshot_error` the first of them fails with that text, which leaves behind
+    what PVE leaves behind. `destroy_seconds` is how long it takes to destroy the guest's volumes,
+    one after the other; with `destroy_error` it fails before the first. `warnings` is how many a
+    successful start logs. A VM that is started within `cleanup_gap` of its stop has its
+    configuration locked for 30 s; None: as the version of PVE has it.
     """
 
     start_seconds: float = 0.0
@@ -42,6 +46,10 @@ class Behaviour:
     config_error: str = ""
     config_written: tuple[str, ...] = ()
     warnings: int = 0
+    snapshot_seconds: float = 0.0
+    snapshot_error: str = ""
+    destroy_seconds: float = 0.0
+    destroy_error: str = ""
     cleanup_gap: float | None = None
 
 

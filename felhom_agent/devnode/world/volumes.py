@@ -16,6 +16,7 @@ from felhom_agent.devnode.world.refusal import died
 _NEW = re.compile(r"([^:/,]+):(\d+(?:\.\d+)?)")
 _OWNED = re.compile(r"[^:/]+:(?:\d+/)?(?:vm|base|subvol)-(\d+)-.*")
 _TPM_SIZE = "4M"
+_FAMILIES = ("ide", "scsi", "virtio", "sata", "efidisk", "tpmstate", "rootfs", "mp")
 
 
 def is_new(volume: str) -> bool:
@@ -112,10 +113,43 @@ def unuse(guest: Guest, value: str) -> None:
         return
     if parts.get("media") == "cdrom" or owner(volume) != guest.vmid:
         return
-    taken = guest.conf.values
-    if volume not in [taken[key] for key in taken if key.startswith("unused")]:
-        free = next(n for n in range(256) if f"unused{n}" not in taken)
-        guest.conf.put(f"unused{free}", volume)
+    add_unused(guest.conf.values, volume)
+
+
+def add_unused(values: dict[str, str], volume: str) -> None:
+    """Given a section of a guest's file, note an unused volume in it, unless it is there.
+
+    PVE: guest-common AbstractConfig.pm add_unused_volume
+    """
+    if volume not in [values[key] for key in values if key.startswith("unused")]:
+        free = next(n for n in range(256) if f"unused{n}" not in values)
+        values[f"unused{free}"] = volume
+
+
+def of_section(kind: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Given a section of a guest's file, return its volumes by their keys, in PVE's order: no
+    CD, no cloud-init drive, nothing that is no volume of a storage.
+
+    PVE: QemuConfig.pm and LXC/Config.pm valid_volume_keys, drive_is_cdrom, classify_mountpoint
+    """
+    found = {}
+    for key in sorted((key for key in values if DISK.fullmatch(key)), key=_rank):
+        volume, parts = split_drive(values[key])
+        cd = kind == "qemu" and (parts.get("media") == "cdrom" or volume in {"none", "cdrom"})
+        if not cd and ":" in volume and not volume.startswith("/"):
+            found[key] = volume
+    return found
+
+
+def in_snapshots(guest: Guest, volume: str) -> bool:
+    """Return whether a snapshot of the guest has that volume."""
+    sections = guest.conf.snapshots.values()
+    return any(volume in of_section(guest.kind, section).values() for section in sections)
+
+
+def _rank(key: str) -> tuple[int, int]:
+    family = key.rstrip("0123456789")
+    return _FAMILIES.index(family), int(key[len(family) :] or 0)
 
 
 def drop_used(guest: Guest) -> None:
