@@ -39,10 +39,11 @@ class SignedTurn:
         if self._ready is None:
             return
         self._ready.keep()
-        if self._ready.spool is not None and not self._reading.is_set():
+        spool = self._ready.spool
+        if spool is not None and spool.is_there and not self._reading.is_set():
             self._reading.set()
             try:
-                self._engine.aside(partial(self._read, self._ready.spool, self._ready.jobs))
+                self._engine.aside(partial(self._read, spool, self._ready.jobs))
             except (QueueClosed, RuntimeError):  # stopping, or the system gives no thread
                 self._reading.clear()
         self.hand_over()

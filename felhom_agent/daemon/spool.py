@@ -13,6 +13,7 @@ Threads: belongs to the lane that reads it.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from stat import S_ISDIR
@@ -41,6 +42,11 @@ class Spool:
         self._owner = owner
         self._seen: dict[str, _Seen] = {}
         self._said = ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything to read under its name."""
+        return os.path.lexists(self._directory)
 
     def read(self, submit: Callable[[SignedJob], object]) -> None:
         """Given what takes in a job, bring it each pair that was not brought yet. Raises nothing:
