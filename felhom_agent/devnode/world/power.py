@@ -175,6 +175,7 @@ def _stop(host: Host, o: Order, task: Task) -> Steps:
     if guest.lock and not (o.kind == "lxc" and guest.lock == "mounted"):
         raise Died(guest.locked_text)
     _fail_if_told(guest)
+    yield guest.behaviour.stop_seconds
     _switch_off(host, guest)
 
 
