@@ -141,8 +141,14 @@ def with_volumes(vmid: int) -> Act:
     return act
 
 
-def cleared(vmid: int) -> Act:
-    return lambda stage: stage.world.drop_volume(f"local:{vmid}/vm-{vmid}-disk-9.raw")
+def dropped(volume: str) -> Act:
+    return lambda stage: stage.world.drop_volume(volume)
+
+
+def left_behind(stage: Stage) -> None:
+    """Let one of the nodes have a volume on another storage that no key names."""
+    if stage.world.version != NEWER:
+        stage.world.guests[202].sizes["bt:202/vm-202-disk-0.raw"] = "1G"
 
 
 def slow_destruction(vmid: int) -> Act:
@@ -158,6 +164,7 @@ def no_snapshot(stage: Stage) -> None:
     stage.world.behave(201, Behaviour(snapshot_error=words))
 
 
+ROOT = "local:202/vm-202-disk-0.raw"
 SUBVOLUME = "bt:201/subvol-201-disk-0.subvol"
 NO_QCOW2 = (
     "command '/usr/bin/qemu-img snapshot -d d2 /var/lib/vz/images/103/vm-103-disk-0.qcow2' failed:"
@@ -295,7 +302,10 @@ REPLAYED: Mapping[str, Chapter] = {
             "029": lock(102, "suspended"),
             "032": again(102, scsi0="local:102/vm-102-disk-77.raw"),
             **dict.fromkeys(["045", "050", "055", "060", "065"], with_volumes(102)),
-            "070": both(cleared(102), again(102, unused0="local:102/vm-102-disk-0.raw")),
+            "070": both(
+                dropped("local:102/vm-102-disk-9.raw"),
+                again(102, unused0="local:102/vm-102-disk-0.raw"),
+            ),
             "074": slow_destruction(102),
             "075": both(stop(100), let_pass(1), again(102)),
         }
@@ -311,9 +321,24 @@ REPLAYED: Mapping[str, Chapter] = {
             "031": lock(202, "destroyed"),
             "033": again(202, rootfs="local:202/vm-202-disk-0.raw"),
             **dict.fromkeys(["045", "050", "055", "060", "065"], with_volumes(202)),
-            "070": both(cleared(202), again(202)),
+            "070": both(dropped("local:202/vm-202-disk-9.raw"), again(202)),
             "074": slow_destruction(202),
             "075": both(again(202), behave(200, Behaviour(stop_seconds=0.5))),
+        }
+    ),
+    "121-disks-lxc": Chapter(
+        directions={
+            "001": left_behind,
+            "015": both(edit(202, "mp2"), dropped("nosuch:202/vm-202-disk-0.raw")),
+            "019": put(202, delete="mp4"),
+            "034": edit(202, rootfs=f"{ROOT},size=128M"),
+            "043": edit(202, rootfs=f"{ROOT},size=1G"),
+            "048": edit(202, protection=1),
+            "054": edit(202, rootfs=f"{ROOT},size=1025M"),
+            "055": both(edit(202, "protection"), put(202, delete="mp1"), edit(202, protection=1)),
+            "061": edit(202, "lock", "protection"),
+            "064": fail(202, "unable to parse directory volume name '1'"),
+            "073": edit(200, "mp0"),
         }
     ),
     "130-stop": Chapter(directions={"001": behave(100, DEAF), "078": crash(100)}),
@@ -377,7 +402,8 @@ NOT_IMITATED: Mapping[str, str] = {
     "80-timing": "durations are the recording machine's",
     "90-proxmoxer": "what proxmoxer makes of answers is shown by the client's own tests",
     "95-access": "roles, users, tokens and pools are made by hand on the world, not by the API",
-    "121-disks-lxc": "volumes are texts here; what the agent must not write to them it never sends",
+    "121-disks-lxc/014-mp-unknown-storage": "every storage is known here",
+    "121-disks-lxc/072-run-alloc": "the recording machine could not mount into a container",
     "150-privilege-matrix": "the option table's own tests compare it with the recorded matrix",
     "141-ha-running/004-status": "of the HA manager only the quorum is told",
     "141-ha-running/031-error-status": "of the HA manager only the quorum is told",
@@ -404,7 +430,7 @@ UNKNOWN_CALLS: Mapping[str, str] = {
     r"\w+ /cluster/nextid.*": "the agent makes no guests",
     r"\w+ /access/(acl|roles|users).*": "rights are given by hand on the world",
     r"POST .*/status/(reset|suspend|resume)": "the agent only starts, stops and restarts",
-    r"\w+ .*/(migrate|resize|unlink)(\?.*)?": "the agent moves no guest, and grows no disk",
+    r"\w+ .*/(migrate|resize|qemu/\d+/unlink)(\?.*)?": "the agent moves no guest, and grows no disk",
     r"POST .*/template": "the agent makes no templates",
     r"GET .*/feature\?.*": "the agent asks for no features; a task tells that there are none",
     r"\w+ (/nodes/\w+)?/storage": "storages are described by hand on the world",

@@ -110,9 +110,8 @@ class Guest:
         self.run += 1
 
     def stopped(self) -> None:
-        """Let it be off; what waited for this is applied. recorded: 30-running-qemu/050-054."""
+        """Let it be off; what waited for this waits still (see `volumes.switched_off`)."""
         self.running, self.paused, self.hung = False, False, ""
-        self.conf.settle()
 
 
 def missing(kind: str, vmid: int, node: str) -> str:
