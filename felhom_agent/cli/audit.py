@@ -11,7 +11,7 @@ import re
 import time
 
 from felhom_agent.cli import auditlog
-from felhom_agent.cli.auditlog import Examined
+from felhom_agent.cli.auditlog import AuditLook
 from felhom_agent.cli.codes import DATAERR, OK
 from felhom_agent.cli.command import Commands, add_command, whole
 from felhom_agent.cli.moment import day_of
@@ -74,7 +74,7 @@ def _head(text: str) -> str:
     return text.lower()
 
 
-def _answer(found: Examined, entries: tuple[AuditEntry, ...]) -> dict[str, object]:
+def _answer(found: AuditLook, entries: tuple[AuditEntry, ...]) -> dict[str, object]:
     return {
         "log": str(found.path),
         "good": not found.problems,
@@ -86,7 +86,7 @@ def _answer(found: Examined, entries: tuple[AuditEntry, ...]) -> dict[str, objec
     }
 
 
-def _say(found: Examined, entries: tuple[AuditEntry, ...]) -> None:
+def _say(found: AuditLook, entries: tuple[AuditEntry, ...]) -> None:
     if not found.report.lines:
         if not found.problems:
             say(f"Nothing yet: no agent has begun the log {found.path}.")
@@ -95,14 +95,14 @@ def _say(found: Examined, entries: tuple[AuditEntry, ...]) -> None:
         put(line, hang=auditlog.HANG)
 
 
-def _complain(found: Examined) -> None:
+def _complain(found: AuditLook) -> None:
     for problem in found.problems[:MAX_TOLD]:
         complain(problem)
     if more := len(found.problems[MAX_TOLD:]):
         complain(f"{found.path}: and {more} more problems")
 
 
-def _say_verdict(found: Examined) -> None:
+def _say_verdict(found: AuditLook) -> None:
     """Print how the log is, and what to do."""
     if not (found.present or found.problems):
         say(f"Nothing yet: no agent has begun the log {found.path}.")

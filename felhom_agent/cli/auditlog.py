@@ -34,7 +34,7 @@ _LATEST: Final = 253_370_764_800.0
 
 
 @dataclass(frozen=True)
-class Examined:
+class AuditLook:
     """An audit log that was looked at: where it is, whether there is one, what was found, and how
     many of its lines the journal knows.
     """
@@ -53,7 +53,7 @@ class Examined:
         return self.report.problems
 
 
-def examine(directory: Path, head: str = "") -> Examined:
+def examine(directory: Path, head: str = "") -> AuditLook:
     """Given the journal's directory and a head that somebody has kept (empty: none), return how the
     audit log is. Raise JournalClosed if it, or the journal, cannot be read.
     """
@@ -63,7 +63,7 @@ def examine(directory: Path, head: str = "") -> Examined:
     if damaged:
         problems = (*report.problems, damaged)
         report = dataclasses.replace(report, problems=problems)
-    return Examined(path, path.exists(), report, len(known))
+    return AuditLook(path, path.exists(), report, len(known))
 
 
 def _known(path: Path) -> tuple[tuple[Decision, ...], str]:

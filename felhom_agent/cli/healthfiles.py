@@ -51,7 +51,7 @@ def of_settings(config: Config, service: Service) -> Iterator[Finding]:
         )
     for path, name in ((config.path, ""), *_named(config)):
         where = f"{name} in {config.path}: " if name else ""
-        for finding in _seen(path, service, READ):
+        for finding in seen(path, service, READ):
             yield _with_start(where, by_credential(finding, path, service))
 
 
@@ -87,8 +87,10 @@ def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _seen(path: Path, service: Service, wanted: int) -> Iterator[Finding]:
-    """Yield what keeps the service from a path, if anything does."""
+def seen(path: Path, service: Service, wanted: int) -> Iterator[Finding]:
+    """Given a path and what the service wants of it, yield what keeps it from that, if anything
+    does.
+    """
     if not service.is_other or service.user is None:
         return
     if why := hidden(path, service.unit):
@@ -148,7 +150,7 @@ def _unread(directory: Path | None, service: Service) -> Iterator[tuple[Path, Fi
     """Yield each guest file, or the directory, that we can read and the service's user cannot."""
     if directory is None or not service.is_other or not directory.is_dir():
         return  # what is no directory is told with what is declared
-    found = list(_seen(directory, service, READ | ENTER))
+    found = list(seen(directory, service, READ | ENTER))
     if found:
         yield directory, found[0]
         return
@@ -160,7 +162,7 @@ def _unread(directory: Path | None, service: Service) -> Iterator[tuple[Path, Fi
         )
     for name in names:
         yield from (
-            (directory / name, finding) for finding in _seen(directory / name, service, READ)
+            (directory / name, finding) for finding in seen(directory / name, service, READ)
         )
 
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from felhom_agent.cli import healthsigners
 from felhom_agent.cli.health import Finding, bad, good, note, of_error, probed
 from felhom_agent.cli.privileges import of_privileges
 from felhom_agent.config.settings import Config
@@ -161,3 +162,4 @@ def of_guests(config: Config, node: Node, desired: Desired | None) -> Iterator[F
         yield bad(f"tasks cannot be read: {error}")
     if desired is not None:
         yield from of_privileges(config, node, desired, actual)
+    yield from healthsigners.of_acts(config, node.client.token_id, actual)

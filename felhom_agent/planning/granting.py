@@ -43,14 +43,14 @@ def commands(lacks: Iterable[Required], token_id: str) -> tuple[str, ...]:
         role, privilege = _role_of(need), need.any_of[0]
         roles.setdefault(role, {})[privilege] = None
         places.setdefault(need.path, {})[role] = None
-    lines = [_role_line(role, ",".join(privileges)) for role, privileges in roles.items()]
+    lines = [role_line(role, ",".join(privileges)) for role, privileges in roles.items()]
     for path, held in places.items():
         # An entry on a guest's own path replaces what the guest has from above.
         own = tuple(dict.fromkeys([ROLE, *held]) if path.startswith("/vms/") else held)
         here = [role for role in own if role in _HERE and _has_more_below(path)]
         down = [role for role in own if role not in here]
         for given, end in ((down, ""), (here, " --propagate 0")):
-            lines += (f"{line}{end}" for line in _acl_lines(path, ",".join(given), token_id))
+            lines += (f"{line}{end}" for line in acl_lines(path, ",".join(given), token_id))
     return tuple(lines)
 
 
@@ -61,13 +61,13 @@ def commands_in_role(lacks: Iterable[Required], token_id: str) -> tuple[str, ...
     needs = list(dict.fromkeys(lacks))
     own = [need for need in needs if need.path.startswith("/vms/") and _role_of(need) == ROLE]
     privileges = ",".join(sorted({need.any_of[0] for need in own}))
-    line = (_role_line(ROLE, privileges),) if privileges else ()
+    line = (role_line(ROLE, privileges),) if privileges else ()
     return (*line, *commands((need for need in needs if need not in own), token_id))
 
 
 def role_command(need: Required) -> str:
     """Given what is lacking, return the command that puts it into its role."""
-    return _role_line(_role_of(need), need.any_of[0])
+    return role_line(_role_of(need), need.any_of[0])
 
 
 def _role_of(need: Required) -> str:
@@ -75,7 +75,8 @@ def _role_of(need: Required) -> str:
     return _OWN.get(need.any_of[0]) or _ROLES.get(kind, _HOST)
 
 
-def _role_line(role: str, privileges: str) -> str:
+def role_line(role: str, privileges: str) -> str:
+    """Given a role and privileges, return the command that puts them into it."""
     change = f"pveum role modify {role} --append 1 --privs {privileges}"
     return change if role == ROLE else f"pveum role add {role} --privs {privileges} || {change}"
 
@@ -84,7 +85,10 @@ def _has_more_below(path: str) -> bool:
     return path == "/" or (path.startswith("/sdn/zones/") and path.count("/") == _BRIDGE_DEPTH)
 
 
-def _acl_lines(path: str, roles: str, token_id: str) -> Iterator[str]:
+def acl_lines(path: str, roles: str, token_id: str) -> Iterator[str]:
+    """Given a path, roles and the token's id, yield the commands that give the roles there; none
+    for no role.
+    """
     if not roles:
         return
     user = token_id.partition("!")[0]

@@ -20,7 +20,7 @@ from felhom_agent.devnode.world.readback import DISK, split_drive
 from felhom_agent.devnode.world.refusal import Died, Refusal, died
 from felhom_agent.devnode.world.storage import kind_of, path_of
 from felhom_agent.devnode.world.tasks import Task
-from felhom_agent.devnode.world.volumes import owner
+from felhom_agent.devnode.world.volumes import owner, switched_off
 from felhom_agent.devnode.world.worker import Steps
 from felhom_agent.devnode.world.writing import read_only
 
@@ -93,7 +93,7 @@ def _force_off(host: Host, guest: Guest, task: Task) -> None:
     task.log.append(f"forced to stop CT {guest.vmid} before destroying!")
     if guest.behaviour.stop_error:
         raise Died(guest.behaviour.stop_error)
-    guest.stopped()
+    switched_off(guest)
     host.changed(guest)
 
 

@@ -56,6 +56,13 @@ class Hands(Mishaps):
             sections = self.guests[vmid].conf.snapshots
             return {name: dict(section) for name, section in sections.items()}
 
+    def drop_volume(self, volume: str) -> None:
+        """Let a volume be gone from its storage, whoever names it."""
+        with self.guard:
+            self.catch_up()
+            for holder in (self._left, *(guest.sizes for guest in self.guests.values())):
+                holder.pop(volume, None)
+
     def volumes(self) -> dict[str, str]:
         """Return the sizes of all volumes. The caller holds `guard`."""
         of_guests = {n: size for guest in self.guests.values() for n, size in guest.sizes.items()}

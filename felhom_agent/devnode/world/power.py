@@ -13,6 +13,7 @@ from typing import Protocol
 from felhom_agent.devnode.world.guest import NOUN, Guest, missing
 from felhom_agent.devnode.world.refusal import Died, died
 from felhom_agent.devnode.world.tasks import Task, TaskBook
+from felhom_agent.devnode.world.volumes import switched_off
 from felhom_agent.devnode.world.worker import EventQueue, Flock, Steps
 
 DEFAULT_TIMEOUT = 60.0
@@ -175,6 +176,7 @@ def _stop(host: Host, o: Order, task: Task) -> Steps:
     if guest.lock and not (o.kind == "lxc" and guest.lock == "mounted"):
         raise Died(guest.locked_text)
     _fail_if_told(guest)
+    yield guest.behaviour.stop_seconds
     _switch_off(host, guest)
 
 
@@ -251,7 +253,7 @@ def _reboot(host: Host, o: Order, task: Task) -> Steps:
 
 
 def _switch_off(host: Host, guest: Guest) -> None:
-    guest.stopped()
+    switched_off(guest)
     host.changed(guest)
 
 

@@ -35,6 +35,7 @@ from felhom_agent.devnode.world.ha import ROOT, HaManager
 from felhom_agent.devnode.world.hands import Hands
 from felhom_agent.devnode.world.readback import DISK, TagStyle, description, split_drive
 from felhom_agent.devnode.world.tasks import Task, TaskBook
+from felhom_agent.devnode.world.volumes import switched_off
 from felhom_agent.devnode.world.worker import EventQueue, Flock, Steps
 
 
@@ -212,7 +213,7 @@ class World(Hands):
 
     def stop(self, vmid: int) -> None:
         """Let a person (root@pam) stop a guest; it is off at once."""
-        self._by_hand("stop", vmid, Guest.stopped)
+        self._by_hand("stop", vmid, switched_off)
 
     def bulk(self, verb: str, user: str = ROOT) -> None:
         """Let the node "startall" or "stopall" its guests, as it does when it is booted or shut

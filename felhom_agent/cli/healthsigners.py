@@ -1,0 +1,124 @@
+"""Findings on signed operations: who may sign, what checks it, the clock, and what the token may do
+of what is signed.
+
+No list of signers is the normal first state. Where there is none, nothing else is told of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from felhom_agent.authz.signers import ALLOWED, REVOKED, SignerSet, load
+from felhom_agent.authz.sshkeygen import SshKeygen
+from felhom_agent.cli import healthfiles, signerlist
+from felhom_agent.cli.access import READ
+from felhom_agent.cli.health import Finding, bad, good, note
+from felhom_agent.cli.serviceuser import Service
+from felhom_agent.config.settings import ClockTrust, Config
+from felhom_agent.daemon.reloaded import counted
+from felhom_agent.model import Actual
+from felhom_agent.planning.privileges import lacking
+from felhom_agent.planning.signedneeds import SIGNED_NEEDS, opt_in, signed_need
+from felhom_agent.printable import printable
+
+SYNCHRONISED: Final = Path("/run/systemd/timesync/synchronized")
+"""What systemd-timesyncd leaves once the clock is right (systemd-timesyncd.service(8))."""
+ROOT: Final = 0
+"""Whose the lists must be."""
+
+_MAX_FAULTS: Final = 20
+_MAX_NAMED: Final = 3
+
+
+def of_signers(
+    config: Config,
+    service: Service,
+    synchronised: Path = SYNCHRONISED,
+    verifier: SshKeygen | None = None,
+) -> Iterator[Finding]:
+    """Given the configuration and as whom its agent runs, yield how the lists of signers are, and
+    what their signatures are checked with. The file that tells of a clock that is right, and what
+    runs ssh-keygen, are others in a test alone.
+    """
+    found = load(config.authz.signers, ROOT)
+    if not found.present:
+        yield note(f"{signerlist.none_yet(found)}; to let a key sign, as root:",
+                   "felhom-agent signers init --key FILE.pub")  # fmt: skip
+        return
+    yield from _of_lists(found, service)
+    if missing := (verifier or SshKeygen()).missing:
+        yield bad(f"no signature can be checked: {missing}", "apt install openssh-client")
+    yield from _of_clock(config, synchronised)
+
+
+def of_acts(config: Config, token_id: str, actual: Actual) -> Iterator[Finding]:
+    """Given the configuration, the token's id and the node's guests, yield which signed acts the
+    token may not do, with what lets it; nothing where nobody may sign.
+    """
+    signers = load(config.authz.signers, ROOT)
+    if not signers.signers or signers.problems or actual.facts.rights is None:
+        return
+    able: list[str] = []
+    for act, privileges in SIGNED_NEEDS.items():
+        lacks = [v for v in sorted(actual.guests) if lacking((signed_need(act, v),), actual.facts)]
+        if not lacks:
+            able.append(act)
+            continue
+        where = _where(lacks, actual)
+        yield note(
+            f"signed {act}: PVE will refuse it to the token on {where}: it lacks {privileges[0]}. "
+            "To let it, as root, for one guest (whoever has the token can do it there without a "
+            "signature, too):",
+            *opt_in(act, "VMID", token_id),
+        )
+    if able and actual.guests:
+        yield good(f"what is signed the token may do, of {', '.join(able)}")
+
+
+def _of_lists(found: SignerSet, service: Service) -> Iterator[Finding]:
+    """Yield what is wrong with the lists; else how many keys count."""
+    for problem in islice(found.problems, _MAX_FAULTS):
+        yield bad(f"{problem}; until that is mended nobody's signature counts")
+    if (more := len(found.problems) - _MAX_FAULTS) > 0:
+        yield bad(f"and {more} more faults in the lists of signers; `felhom-agent signers`")
+    hidden = [
+        finding
+        for name in (ALLOWED, REVOKED)
+        if (found.directory / name).exists()
+        for finding in healthfiles.seen(found.directory / name, service, READ)
+    ]
+    yield from hidden
+    if found.problems or hidden:
+        return
+    where = printable(str(found.directory / ALLOWED), 300)
+    text = f"{where}: {signerlist.counted(found, time.time())}"
+    if signerlist.usable(found, time.time()):
+        yield good(text)
+    else:
+        yield note(f"{text}: each is revoked, has ended, or begins later; see:",
+                   "felhom-agent signers")  # fmt: skip
+
+
+def _of_clock(config: Config, synchronised: Path) -> Iterator[Finding]:
+    """Yield whether jobs wait for the clock."""
+    if config.authz.clock is ClockTrust.TRUST:
+        yield good('signers may choose times: clock = "trust" in [authz] takes this host\'s clock')
+    elif synchronised.exists():
+        yield good("signers may choose times: this host's clock is synchronised")
+    else:
+        yield note(
+            f"jobs with the signer's own times (sign --for) wait: there is no {synchronised}, "
+            "which tells that this host's clock is right (chrony makes none). Jobs of this host's "
+            'own requests need no clock. clock = "trust" in [authz] takes the clock as it is'
+        )
+
+
+def _where(lacks: list[int], actual: Actual) -> str:
+    """Return in words on which guests something is lacking."""
+    if len(lacks) > _MAX_NAMED:
+        return f"{len(lacks)} of {counted(len(actual.guests))}"
+    return ", ".join(f"{v} {actual.guests[v].name}".rstrip() for v in lacks)
