@@ -50,11 +50,10 @@ def request(access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
         raise ControlError(400, "act: must be the name of a class of acts")
     if type(vmid) is not int or vmid not in _VMIDS:
         raise ControlError(400, "vmid: must be one from 100 to 999999999")
+    params, stop, resume = _params(given), _flag(given, "stop"), _flag(given, "resume")
     ready = _ready(access)
     try:
-        made = ready.request(
-            act, vmid, _params(given), stop=_flag(given, "stop"), resume=_flag(given, "resume")
-        )
+        made = ready.request(act, vmid, params, stop=stop, resume=resume)
     except FelhomError as error:
         raise _refusal(error) from None
     tell(f"a request to sign was made: {made.operation.act} of {made.operation.guest}", by)

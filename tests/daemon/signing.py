@@ -27,6 +27,23 @@ PRIVILEGES = {
     "/sdn/zones/localnetwork": ["SDN.Use"],
 }
 
+WEB = {
+    "name": "web",
+    "memory": "1024",
+    "cores": 1,
+    "scsi0": "local-lvm:vm-100-disk-0,size=4G",
+    "smbios1": "uuid=11111111-2222-3333-4444-555555555555",
+    "meta": "creation-qemu=9.0.2,ctime=1700000000",
+}
+DNS = {
+    "hostname": "dns",
+    "memory": 512,
+    "cores": 1,
+    "rootfs": "local-lvm:vm-200-disk-0,size=4G",
+    "net0": "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,type=veth",
+}
+DESTROY = "guest_destroy"
+
 
 class SigningHost:
     """A host with an agent, and the desk of its owner."""
@@ -126,6 +143,3 @@ class SigningAgent:
         report = verify_audit(path)
         assert not report.problems
         return [entry.decision for entry in report.entries[1:]]
-
-
-DESTROY = "guest_destroy"

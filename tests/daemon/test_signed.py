@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,34 +14,10 @@ from felhom_agent.irreversible import Destroy
 from felhom_agent.model import Kind, Mode
 from felhom_agent.reconcile.gate import Proposal
 from tests.authz.desk import key, needs_ssh_keygen
-from tests.conftest import Site
 from tests.daemon.running import asked
-from tests.daemon.signing import DESTROY, PRIVILEGES, SigningHost
+from tests.daemon.signing import DESTROY, WEB, SigningHost
 
 pytestmark = needs_ssh_keygen
-WEB = {
-    "name": "web",
-    "memory": "1024",
-    "cores": 1,
-    "scsi0": "local-lvm:vm-100-disk-0,size=4G",
-    "smbios1": "uuid=11111111-2222-3333-4444-555555555555",
-    "meta": "creation-qemu=9.0.2,ctime=1700000000",
-}
-DNS = {
-    "hostname": "dns",
-    "memory": 512,
-    "cores": 1,
-    "rootfs": "local-lvm:vm-200-disk-0,size=4G",
-    "net0": "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,type=veth",
-}
-
-
-@pytest.fixture
-def host(make_site: Callable[..., Site]) -> SigningHost:
-    site = make_site(privileges=PRIVILEGES)
-    site.world.add("qemu", 100, WEB)
-    site.world.add("lxc", 200, DNS)
-    return SigningHost(site)
 
 
 def sent(host: SigningHost, method: str) -> list[str]:
