@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -117,8 +117,3 @@ def rfc3339(at: float) -> str:
 def seconds(at: float) -> float:
     """Given a time that was read, return it within what a calendar has."""
     return min(max(float(at), 0.0), _LATEST) if math.isfinite(at) else 0.0
-
-
-def now_text() -> str:
-    """Return the present time as JSON has it."""
-    return moment_text(datetime.now(UTC).timestamp())

@@ -52,8 +52,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         run,
         summary="Check all that the agent needs: configuration, files as its service reads them, "
         "connection, TLS, token, privileges, clock, journal, hub, signers, the service; or guest "
-        "files alone, without a node (exit code 0: no fault, 1: faults, 75: the node cannot be reached, "
-        "78: agent.toml, or a file that was named, is wrong).",
+        "files alone, without a node (exit code 0: no fault, 1: faults, 75: the node cannot be "
+        "reached, 78: agent.toml, or a file that was named, is wrong).",
         example="check",
     )
     parser.add_argument(

@@ -8,6 +8,7 @@ be root: so everybody may read them, whatever the umask is.
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from felhom_agent import regularfile
-from felhom_agent.authz.request import SignedRequest, parse_request
+from felhom_agent.authz.armor import refuse_beyond_armor
+from felhom_agent.authz.canonical import refuse_beyond_bounds
+from felhom_agent.authz.request import REQUEST_SCHEMA, SignedRequest, parse_request
+from felhom_agent.cli.terminal import Part, Style, put
 from felhom_agent.errors import FelhomError
 from felhom_agent.printable import printable
 
@@ -47,6 +51,51 @@ def read_request(path: Path) -> SignedRequest:
         return parse_request(data)
     except FelhomError as error:
         raise FelhomError(f"{shown(path)}: {error}") from None
+
+
+def show_request(request: SignedRequest) -> None:
+    """Given a request, print what would happen: its first line as what it is."""
+    for number, line in enumerate(request.lines()):
+        put([Part(line, None if number else Style.STRONG)], hang=2)
+
+
+def signature_of(job: Path) -> Path:
+    """Given a job's path, return where its signature is: where ssh-keygen puts it."""
+    return job.with_name(job.name + ".sig")
+
+
+def read_job(job: Path, signature: Path) -> dict[str, str]:
+    """Given the paths of a job and of its signature, return both as the agent takes them.
+
+    Raise FelhomError if they cannot be that; whether they are good the agent alone says.
+    """
+    blob, armor = read_file(job), read_file(signature)
+    _refuse_exchanged(job, blob, signature)
+    try:
+        refuse_beyond_bounds(blob)
+    except FelhomError as error:
+        raise FelhomError(f"{shown(job)}: {error}") from None
+    try:
+        refuse_beyond_armor(armor)
+    except FelhomError as error:
+        raise FelhomError(f"{shown(signature)}: {error}") from None
+    return {
+        "job": base64.b64encode(blob).decode("ascii"),
+        "signature": base64.b64encode(armor).decode("ascii"),
+    }
+
+
+def _refuse_exchanged(job: Path, blob: bytes, signature: Path) -> None:
+    """Raise FelhomError if it is another file than the job: a slip that a person makes."""
+    if blob.startswith(b"-----BEGIN SSH SIGNATURE"):
+        raise FelhomError(f"{shown(job)} is a signature; the job goes first, its signature second")
+    if REQUEST_SCHEMA.encode() in blob:
+        raise FelhomError(
+            f"{shown(job)} is a request, which nobody has signed yet; `felhom-agent sign` makes "
+            f"the job and its signature of it"
+        )
+    if job.resolve() == signature.resolve():
+        raise FelhomError(f"{shown(job)} is given twice; the job's signature is the second file")
 
 
 def refuse_existing(paths: Iterable[Path]) -> None:

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -29,7 +28,6 @@ from felhom_agent.cli.codes import ERROR, OK
 from felhom_agent.cli.command import Commands, add_command, whole
 from felhom_agent.cli.confirm import agreed
 from felhom_agent.cli.out import complain, say
-from felhom_agent.cli.terminal import Part, Style, put
 from felhom_agent.errors import FelhomError
 from felhom_agent.printable import moment_text
 
@@ -80,8 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"{SSH_KEYGEN} is missing, and it makes the signature; install openssh-client"
         )
     if not arguments.force:
-        jobfiles.refuse_existing([job, _signature_of(job)])
-    _show(request.lines())
+        jobfiles.refuse_existing([job, jobfiles.signature_of(job)])
+    jobfiles.show_request(request)
     _warn_if_over(request)
     if not (arguments.yes or agreed("", "sign")):
         say("Nothing was signed.")
@@ -103,14 +101,9 @@ def _job_of(arguments: argparse.Namespace) -> Path:
     job = given if given is not None else arguments.file.with_suffix(SUFFIX)
     if not job.name:
         raise FelhomError(f"{jobfiles.shown(job)}: is no file's name; -o names the job's file")
-    if arguments.file.resolve() in (job.resolve(), _signature_of(job).resolve()):
+    if arguments.file.resolve() in (job.resolve(), jobfiles.signature_of(job).resolve()):
         raise FelhomError(f"{jobfiles.shown(job)} is the request itself; -o names another file")
     return job
-
-
-def _signature_of(job: Path) -> Path:
-    # ssh-keygen names it so.
-    return job.with_name(job.name + ".sig")
 
 
 def _key_of(given: Path | None) -> Path:
@@ -140,12 +133,6 @@ def _expanded(path: Path) -> Path:
         raise FelhomError(f"{jobfiles.shown(path)}: whose home that is cannot be told") from None
 
 
-def _show(lines: Iterable[str]) -> None:
-    """Print what will happen, the first line as what it is."""
-    for number, line in enumerate(lines):
-        put([Part(line, None if number else Style.STRONG)], hang=2)
-
-
 def _warn_if_over(request: SignedRequest) -> None:
     expires = request.circumstances.expires
     if expires and expires < time.time():
@@ -159,17 +146,17 @@ def _signed(blob: bytes, job: Path, key: Path, *, force: bool) -> SshSignature:
     """Given what is to be signed, leave job and signature in their places; return what the latter
     says of itself. Raise FelhomError if nothing was signed.
     """
-    signature = _signature_of(job)
+    signature = jobfiles.signature_of(job)
     try:
         # Beside the job, so that both only need another name in the end.
         with tempfile.TemporaryDirectory(prefix=".felhom-sign-", dir=job.parent.resolve()) as name:
             made = Path(name, "job")
             made.write_bytes(blob)
             _run([str(word) for word in sign_command(str(key.absolute()), str(made))])
-            told = _told(_signature_of(made))
-            for file in (made, _signature_of(made)):
+            told = _told(jobfiles.signature_of(made))
+            for file in (made, jobfiles.signature_of(made)):
                 jobfiles.make_public(file)
-            jobfiles.give_name(_signature_of(made), signature, force=force)
+            jobfiles.give_name(jobfiles.signature_of(made), signature, force=force)
             try:
                 jobfiles.give_name(made, job, force=force)
             except BaseException:
@@ -206,7 +193,7 @@ def _told(signature: Path) -> SshSignature:
 
 
 def _say_next(job: Path, signature: SshSignature, request: SignedRequest) -> None:
-    files = job, _signature_of(job)
+    files = job, jobfiles.signature_of(job)
     say(f"Signed by {signature.key.type} {signature.key.fingerprint}")
     say(f"Take both to the host: {jobfiles.shown(files[0])} and {jobfiles.shown(files[1])}")
     say(f"  felhom-agent submit {shlex.join(file.name for file in files)}")

@@ -158,7 +158,7 @@ def _say_next(*, recovery: bool) -> None:
     if not recovery:
         put("No recovery key: who loses this one makes the list anew, as root on this host.")
     say("It counts from now on. What next:")
-    say("  felhom-agent check                          may the token do what is signed?")
-    say("  felhom-agent request destroy VMID -o FILE   on this host; or rollback, ...")
-    say("  felhom-agent sign FILE                      where the private key is")
-    say("  felhom-agent submit FILE.job FILE.job.sig   on this host again")
+    say("  felhom-agent check                               may the token do what is signed?")
+    say("  felhom-agent request destroy 101 -o web.request  on this host; or rollback, ...")
+    say("  felhom-agent sign web.request                    where the private key is")
+    say("  felhom-agent submit web.job web.job.sig          on this host again")

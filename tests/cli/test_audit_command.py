@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from felhom_agent.durable.line import encode_file
+from felhom_agent.cli.auditlog import examine
+from felhom_agent.durable.line import decode_file, encode_file
 from felhom_agent.journal.audit import AuditEntry, AuditLog
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.signed import SignedFacts, Spent
 from tests.commands import Felhom, typed, validated
 from tests.conftest import Site
+from tests.process import SOON
 
 NOW = 1_800_000_000.0
 ENTRY = AuditEntry(
@@ -173,9 +176,31 @@ def test_wrong_usage_is_told(felhom: Felhom, words: tuple[str, ...]) -> None:
 
 
 def _records(log: Path) -> list[dict[str, object]]:
-    from felhom_agent.durable.line import decode_file
-
     return [dict(record) for record in decode_file(log.read_bytes(), lambda record: "").records]
+
+
+def test_decisions_that_an_agent_makes_meanwhile_are_no_sign_of_damage(site: Site) -> None:
+    directory = site.directory / "journal"
+    journal, records = JournalLog.open(directory)
+    audit = AuditLog.open(directory, NOW)
+    facts = SignedFacts(journal, records)
+
+    def decide() -> None:
+        for number in range(300):
+            nonce = f"{number:032x}"
+            facts.burn(Spent(nonce, "b" * 64, NOW + 60, NOW), lambda: audit.append(ENTRY))
+
+    agent = threading.Thread(target=decide)
+    agent.start()
+    looks = 0
+    while agent.is_alive():
+        assert examine(directory).problems == ()
+        looks += 1
+    agent.join(SOON)
+    assert looks > 5
+    assert examine(directory).known == 300
+    audit.close()
+    journal.close()
 
 
 def test_nothing_is_changed_by_a_look(log: Path, felhom: Felhom) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +81,7 @@ def test_each_fault_is_one_with_its_line(config: Config) -> None:
 
 def test_a_list_that_the_service_cannot_read_is_a_fault(config: Config, site: Site) -> None:
     for path in (site.directory, *site.directory.parents[:2]):
-        os.chmod(path, 0o755)
+        path.chmod(0o755)
     path = allow(config, signer_line(key()))
     assert told(list(of_signers(config, NOBODYS, Path("/"))), Level.BAD) == ""
     path.chmod(0o600)

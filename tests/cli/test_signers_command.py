@@ -49,7 +49,7 @@ def test_one_key_makes_a_list_that_counts_and_tells_what_to_do_next(
     assert (code, err) == (0, "")
     assert f"Wrote {signers}/allowed_signers" in out
     assert re.search(r"operational +ssh-ed25519 +SHA256:\S+ +ed25519 of the desk +always", out)
-    assert "felhom-agent request destroy VMID" in out
+    assert "felhom-agent request destroy 101 -o web.request" in out
     found = load(signers)
     assert [s.key.text for s in found.signers] == [key().line]
     assert found.problems == ()

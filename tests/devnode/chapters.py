@@ -272,7 +272,6 @@ REPLAYED: Mapping[str, Chapter] = {
             "210": edit(100, "lock", protection=1),
             "224": put(103, scsi1="local:1,format=qcow2"),
             "233": edit(103, scsi0="local:103/vm-103-disk-0.qcow2,size=2G"),
-            "238": put(103, delete="scsi0", force=1),
             "261": behave(103, Behaviour(snapshot_error=NO_QCOW2)),
         }
     ),
@@ -324,6 +323,17 @@ REPLAYED: Mapping[str, Chapter] = {
             "070": both(dropped("local:202/vm-202-disk-9.raw"), again(202)),
             "074": slow_destruction(202),
             "075": both(again(202), behave(200, Behaviour(stop_seconds=0.5))),
+        }
+    ),
+    # As far as disks are made, detached and destroyed; resizing, CDs and cloud-init come after it.
+    "120-disks-qemu": Chapter(
+        directions={
+            "001": described("bt", "btrfs"),
+            "029": both(edit(102, "virtio1"), dropped("nosuch:102/vm-102-disk-0.raw")),
+            "032": both(edit(102, "virtio2"), dropped("local:102/vm-102-disk-7.raw")),
+            "039": both(edit(102, "sata2"), dropped("local:102/vm-102-disk-7.raw")),
+            "064": edit(102, protection=1),
+            "071": edit(102, scsi0="local:102/vm-102-disk-0.raw,size=1025M"),
         }
     ),
     "121-disks-lxc": Chapter(
@@ -384,7 +394,7 @@ VALUE_BY_VALUE = frozenset(
 SINGLE = ("200b-post-worker-privileges", "202-values")
 """Chapters of 9.2 of which each write stands for itself: `test_devnode_single_writes`."""
 
-TOLD = frozenset(["70-resources-lag", "82-keepalive", "92-outages", "120-disks-qemu", "170-bulk"])
+TOLD = frozenset(["70-resources-lag", "82-keepalive", "92-outages", "170-bulk"])
 """Chapters that tests tell in their own words, naming the recording."""
 
 TOLD_NEWER = frozenset(
@@ -402,6 +412,11 @@ NOT_IMITATED: Mapping[str, str] = {
     "80-timing": "durations are the recording machine's",
     "90-proxmoxer": "what proxmoxer makes of answers is shown by the client's own tests",
     "95-access": "roles, users, tokens and pools are made by hand on the world, not by the API",
+    "120-disks-qemu/028-put-alloc-unknown-storage": "every storage is known here",
+    "120-disks-qemu/031-put-alloc-huge": "volumes are names here, as large as they are asked for",
+    "120-disks-qemu/032-put-file-path": "the words end with the line of a file of PVE",
+    "120-disks-qemu/033-put-file-path-root": "the words end with the line of a file of PVE",
+    "120-disks-qemu/038-put-import-from": "nothing is imported here; the agent makes no volumes",
     "121-disks-lxc/014-mp-unknown-storage": "every storage is known here",
     "121-disks-lxc/072-run-alloc": "the recording machine could not mount into a container",
     "150-privilege-matrix": "the option table's own tests compare it with the recorded matrix",
@@ -430,7 +445,7 @@ UNKNOWN_CALLS: Mapping[str, str] = {
     r"\w+ /cluster/nextid.*": "the agent makes no guests",
     r"\w+ /access/(acl|roles|users).*": "rights are given by hand on the world",
     r"POST .*/status/(reset|suspend|resume)": "the agent only starts, stops and restarts",
-    r"\w+ .*/(migrate|resize|qemu/\d+/unlink)(\?.*)?": "the agent moves no guest, and grows no disk",
+    r"\w+ .*/(migrate|resize)(\?.*)?": "the agent moves no guest, and grows no disk",
     r"POST .*/template": "the agent makes no templates",
     r"GET .*/feature\?.*": "the agent asks for no features; a task tells that there are none",
     r"\w+ (/nodes/\w+)?/storage": "storages are described by hand on the world",

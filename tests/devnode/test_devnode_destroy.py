@@ -115,6 +115,35 @@ def test_force_stops_a_container_and_is_no_word_for_a_vm(world: World, call: Cal
     assert destroy(call, VM, "?force=1").status == 400
 
 
+def test_a_container_that_cannot_be_stopped_is_not_destroyed(world: World, call: Caller) -> None:
+    world.start(200)
+    world.behave(200, Behaviour(stop_error="container did not stop"))
+    assert ended(call, destroy(call, CT, "?force=1")) == "container did not stop"
+    assert world.running(200)
+
+
+def test_a_container_whose_destruction_fails_is_off_all_the_same(
+    world: World, call: Caller
+) -> None:
+    world.start(200)
+    world.behave(200, Behaviour(destroy_error="rbd error: busy"))
+    assert ended(call, destroy(call, CT, "?force=1")) == "rbd error: busy"
+    assert not world.running(200)
+
+
+@GUESTS
+def test_a_slow_destruction_takes_its_time(
+    world: World, call: Caller, clock: Clock, guest: str
+) -> None:
+    world.behave(number(guest), Behaviour(destroy_seconds=2.0))
+    reply = destroy(call, guest)
+    clock.pass_by(1.9)
+    assert ended(call, reply) == "running"
+    assert number(guest) in world.guests
+    clock.pass_by(0.1)
+    assert ended(call, reply) == "OK"
+
+
 @GUESTS
 def test_purge_takes_a_guest_out_of_ha(world: World, call: Caller, guest: str) -> None:
     world.ha(number(guest), "stopped")

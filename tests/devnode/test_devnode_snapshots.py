@@ -280,6 +280,35 @@ def test_only_the_newer_asks_for_the_right_to_start(clock: Clock) -> None:
     assert answers == {"9.1": "OK", "9.2": "Permission check failed (/vms/100, VM.PowerMgmt)"}
 
 
+def test_a_rollback_asks_ha_to_start_a_managed_guest(world: World, call: Caller) -> None:
+    world.snapshot(100, "clean")
+    world.ha(100, "stopped")
+    assert roll_back(call, VM, "clean", start=1) == "OK"
+    assert call("GET", f"{NODE}/tasks?limit=1").data[0]["type"] == "hastart"
+    assert not world.running(100)
+
+
+@pytest.mark.parametrize("verb", ["create", "rollback", "delete"])
+def test_whoever_waits_for_the_lock_of_a_destroyed_guest_finds_nothing(
+    world: World, call: Caller, clock: Clock, verb: str
+) -> None:
+    world.snapshot(100, "clean")
+    world.hold_lock(100)
+    path = f"{NODE}/{VM}/snapshot"
+    if verb == "create":
+        reply = call("POST", path, {"snapname": "more"})
+    elif verb == "rollback":
+        reply = call("POST", f"{path}/clean/rollback")
+    else:
+        reply = call("DELETE", f"{path}/clean")
+    ghost = world.guests[100]
+    world.remove(100)
+    ghost.flock.let_go()
+    clock.pass_by(1.0)
+    missing = "Configuration file 'nodes/pve1/qemu-server/100.conf' does not exist"
+    assert ended(call, reply) == missing
+
+
 @GUESTS
 def test_nothing_is_written_without_quorum(world: World, call: Caller, guest: str) -> None:
     """recorded: calls-9.2/201-quorum/096"""

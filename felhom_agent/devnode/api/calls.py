@@ -251,6 +251,18 @@ def write_config(call: Call) -> object:
     return None
 
 
+def unlink(call: Call) -> object:
+    """PUT unlink: a write that deletes drives of a VM, with `force` their volumes too.
+
+    recorded: 120-disks-qemu/053-060, 102. PVE: qemu-server API2/Qemu.pm unlink
+    """
+    params = call.params
+    given: dict[str, Raw] = {"delete": params["idlist"]}
+    if "force" in params:
+        given["force"] = params["force"]
+    return write_config(replace(call, raw=given))
+
+
 def _write(call: Call, guest: Guest, asked: authorize.Asked) -> None:
     world = call.world
     if not world.quorate and writing.writes(guest, asked.change):

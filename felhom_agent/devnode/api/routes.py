@@ -189,6 +189,14 @@ ROUTES: tuple[Route, ...] = (
     _writer("PUT", "qemu"),
     _writer("POST", "qemu"),
     _writer("PUT", "lxc"),
+    Route(
+        "PUT",
+        re.compile(_GUEST.replace("qemu|lxc", "qemu") + "/unlink"),
+        calls.unlink,
+        ("/vms/{vmid}", ("VM.Config.Disk",)),
+        {"idlist": schema.text(), "force": schema.boolean},
+        required=("idlist",),
+    ),
     _guest_route(
         "qemu",
         "start",

@@ -189,8 +189,8 @@ class Update:
             try:
                 self._detach(key)
             except Refusal as refusal:
-                what = f"{refusal.status} {refusal.reason}"
-                errors[key] = f"unable to apply pending change {key} : {what}\n"
+                # recorded: 120-disks-qemu/055, 100-snapshots-qemu/237
+                errors[key] = f"unable to apply pending change {key} : {refusal.last_words}\n"
             else:
                 conf.drop(key)
         for key, value in list(conf.pending.items()):
