@@ -26,7 +26,7 @@ JOB: dict[str, Any] = {
 @dataclass
 class SignedAgent:
     """Makes requests of the desk's guest; tells of a job the states that a test gave, one a look,
-    and the last of them for ever. `asked` are the bodies that came, by their paths; a path in
+    and the last of them for ever. `calls` are the paths that were asked, `asked` are the bodies that came, by their paths; a path in
     `refusals` is refused so.
     """
 
@@ -36,6 +36,7 @@ class SignedAgent:
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     looked: threading.Event = field(default_factory=threading.Event)
     name: str = ""
+    calls: list[str] = field(default_factory=list)
 
     def request(self, given: dict[str, Any]) -> ControlAnswer:
         operation = compose(
@@ -64,6 +65,7 @@ class SignedAgent:
 
     def _route(self, method: str, path: str, handle: Callable[..., ControlAnswer]) -> ControlRoute:
         def answer(request: ControlRequest, caller: Caller) -> ControlAnswer:
+            self.calls.append(path)
             if path in self.refusals:
                 raise self.refusals[path]
             given = request.fields() if method == "POST" else request.parameters(("job",))

@@ -134,6 +134,7 @@ def test_a_job_that_the_agent_does_not_know_any_more_is_told(
     code, _, err = felhom(str(job))
     assert code == 1
     assert "what came of the job is not known here: there is no such job" in err
+    assert agent.calls == ["/v1/submit", "/v1/job"], "it is not asked again"
     assert "`felhom-agent jobs` tells" in err
 
 
