@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Final
 
 from felhom_agent.authz.blob import SignedOperation
 from felhom_agent.authz.check import (
@@ -36,6 +37,8 @@ from felhom_agent.errors import JournalError
 from felhom_agent.journal.audit import AuditEntry
 from felhom_agent.journal.signed import Decision, NonceTaken, Spent
 
+AUTHORIZED: Final = "authorized"
+"""The decision after which a nonce is burnt, and an act may begin."""
 _MAX_WAITING = 256
 
 
@@ -66,7 +69,12 @@ class Authorization:
     @property
     def key(self) -> str:
         """The key of the one-shot job that carries it out."""
-        return f"signed-{self.examined.operation.nonce}"
+        return key_of(self.examined.operation.nonce)
+
+
+def key_of(nonce: str) -> str:
+    """Given a nonce, return the key of the one-shot job that it is burnt for."""
+    return f"signed-{nonce}"
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ class Examiner:
         examined = self._through(found)
         operation, now = examined.operation, self._now()
         spending = Spent(operation.nonce, job.hash, examined.until, now, operation.challenge)
-        entry = _entry("authorized", found, now)
+        entry = _entry(AUTHORIZED, found, now)
         try:
             spent = self._means.facts.burn(spending, lambda: self._audit.append(entry))
         except NonceTaken as error:
@@ -130,6 +138,12 @@ class Examiner:
                 self._audit.append(_entry("failed", found, now, "it could not be written down"))
             raise
         return Authorization(examined, spent.decision)
+
+    def review(self, job: SignedJob, observe: Observe) -> None:
+        """Given a job that waits, return if it would still be done. Nothing is written down then,
+        and nothing burnt. Raise as `examine` does.
+        """
+        self._through(Progress(job, self._means, observe))
 
     def report(self, job: SignedJob, observe: Observe) -> tuple[StageReport, ...]:
         """Given a job, return what each stage finds. Nothing is written down or burnt.
@@ -153,11 +167,9 @@ class Examiner:
         """Given what was authorized, and what came of it ("done", "failed", "unknown"), write it
         down. Raise JournalError if it cannot be kept.
         """
-        e = authorization.examined
-        entry = AuditEntry(
-            self._now(), decision, "", why, e.operation.act, e.operation.vmid, e.operation.name,
-            e.role, e.fingerprint, e.hash, e.operation.nonce, e.operation.digest, e.source,
-            upid, exit_status,
+        entry = replace(
+            entry_of(authorization), at=self._now(), decision=decision, why=why, upid=upid,
+            exit=exit_status,
         )  # fmt: skip
         return self._audit.append(entry)
 
@@ -196,6 +208,15 @@ class Examiner:
             self._said[entry.blob] = said
             while len(self._said) > _MAX_WAITING:
                 del self._said[next(iter(self._said))]
+
+
+def entry_of(authorization: Authorization) -> AuditEntry:
+    """Given what was authorized, return what the audit log has of it, at no time yet."""
+    e = authorization.examined
+    return AuditEntry(
+        0.0, AUTHORIZED, "", "", e.operation.act, e.operation.vmid, e.operation.name, e.role,
+        e.fingerprint, e.hash, e.operation.nonce, e.operation.digest, e.source,
+    )  # fmt: skip
 
 
 def _entry(decision: str, found: Progress, now: float, why: str = "") -> AuditEntry:

@@ -84,6 +84,16 @@ class SignerSet:
             raise RevokedKey(f"key {key.fingerprint} is in {self.directory / REVOKED}")
 
 
+def owner_by(settings: Path) -> int:
+    """Given agent.toml, return the user whose the lists must be: that file's owner, root as a rule.
+    Who writes it says where the lists are, too.
+    """
+    try:
+        return settings.stat().st_uid
+    except OSError:
+        return 0
+
+
 def load(directory: Path, owner: int = 0) -> SignerSet:
     """Given the directory of signers and the user that it must belong to, return the set, with all
     that is wrong with it. Raises nothing.

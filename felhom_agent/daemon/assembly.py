@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from felhom_agent.config.secret import read_key
 from felhom_agent.config.settings import Config, JournalConfig
+from felhom_agent.daemon.signing import Signing, signing_for
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.hub import HubProvider
@@ -32,6 +33,7 @@ from felhom_agent.hub.report import AgentFacts
 from felhom_agent.journal import lock
 from felhom_agent.journal.identities import Identities
 from felhom_agent.journal.log import JournalLog
+from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.retention import Limits, retain
 from felhom_agent.journal.suspensions import Suspensions
@@ -75,6 +77,7 @@ class Parts:
     applies: Applies
     engine: Engine
     names: Names
+    signing: Signing
     journal_opens: Callable[[], bool]
     """Tells whether a journal that was closed by a failure could be opened again by now."""
 
@@ -189,33 +192,49 @@ def assembled(
         quorum, bulk = Quorum(node.client), BulkTasks(node.client, monotonic)
         brake = Brake(config.limits, monotonic, config.hub.stops_per_hour)
         applies = Applies(lambda: engine.settings.mode is Mode.OBSERVE)
-        operations.heard = applies.heard
+        signing = signing_for(config, node, journal, records, operations, suspensions, holds, disk)
+        operations.heard = lambda operation: _hear(operation, applies, signing)
         engine = Engine(
             node, operations, planner, LaneQueue(), holds, brake, quorum, bulk, settings, names,
             applies=applies,
         )  # fmt: skip
-        # What a person said is told first.
-        _register_suspensions(holds, suspensions)
-        holds.register(
-            "mode",
-            lambda vmid: _observing(engine, applies, vmid),
-            by="agent.toml",
-            observes=True,
-        )
-        holds.register("quorum", lambda _: quorum.reason(), by="the cluster")
-        holds.register("bulk", lambda _: bulk.reason(), by="the node")
-        holds.register("journal", lambda _: _journal_trouble(operations), absolute=True)
+        parts = Parts(
+            node, operations, identities, suspensions, planner, holds, brake, quorum, bulk,
+            applies, engine, names, signing, lambda: _reopens(journal, config, clock),
+        )  # fmt: skip
+        _register_holds(parts)
         try:
-            yield Parts(
-                node, operations, identities, suspensions, planner, holds, brake, quorum, bulk,
-                applies, engine, names, lambda: _reopens(journal, config, clock),
-            )  # fmt: skip
+            yield parts
         finally:
             drained = engine.close()
+            if signing.ready is not None:
+                signing.ready.close()
             journal.close()
             node.client.close()
             if not goes_on():
                 _farewell(operations, names, drained=drained)
+
+
+def _hear(operation: Operation, applies: Applies, signing: Signing) -> None:
+    applies.heard(operation)
+    signing.heard(operation)
+
+
+def _register_holds(parts: Parts) -> None:
+    """Let everything hold that is a reason to change nothing."""
+    holds, engine = parts.holds, parts.engine
+    # What a person said is told first.
+    _register_suspensions(holds, parts.suspensions)
+    holds.register(
+        "mode",
+        lambda vmid: _observing(engine, parts.applies, vmid),
+        by="agent.toml",
+        observes=True,
+        yields=True,
+    )
+    holds.register("quorum", lambda _: parts.quorum.reason(), by="the cluster")
+    holds.register("bulk", lambda _: parts.bulk.reason(), by="the node")
+    holds.register("journal", lambda _: _journal_trouble(parts.operations), absolute=True)
 
 
 def _register_suspensions(holds: Holds, suspensions: Suspensions) -> None:
@@ -235,7 +254,7 @@ def _register_suspensions(holds: Holds, suspensions: Suspensions) -> None:
         absolute=True,
         each=lambda: listed(freeze=True),
     )
-    holds.register("pause", suspensions.reason, each=lambda: listed(freeze=False))
+    holds.register("pause", suspensions.reason, each=lambda: listed(freeze=False), yields=True)
 
 
 def _observing(engine: Engine, applies: Applies, vmid: int) -> str:

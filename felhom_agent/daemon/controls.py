@@ -24,6 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from felhom_agent.daemon import signedroutes
 from felhom_agent.daemon.applyroutes import applied, apply, withdraw
 from felhom_agent.daemon.controlanswers import done, tell
 from felhom_agent.daemon.controlview import Access, events_of, status_of
@@ -91,6 +92,23 @@ class Controls:
                 "GET", "/v1/apply", self._handler(applied, ("apply",)), parameters=("apply",)
             ),
             ControlRoute("POST", "/v1/withdraw", self._handler(withdraw, ("apply",)), True),
+            ControlRoute(
+                "POST",
+                "/v1/request",
+                self._handler(
+                    signedroutes.request, signedroutes.REQUEST, signedroutes.REQUEST_MORE
+                ),
+                True,
+            ),
+            ControlRoute(
+                "POST", "/v1/submit", self._handler(signedroutes.submit, signedroutes.JOB), True
+            ),
+            ControlRoute(
+                "GET", "/v1/job", self._handler(signedroutes.job, ("job",)), True, ("job",)
+            ),
+            ControlRoute(
+                "POST", "/v1/verify", self._handler(signedroutes.verify, signedroutes.JOB), True
+            ),
             ControlRoute("POST", "/v1/hub-unblock", self._handler(self._unblock, ()), True),
             ControlRoute("POST", "/v1/hub-forget", self._handler(self._forget, ()), True),
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 from felhom_agent import __version__
 from felhom_agent.daemon.passes import Pass
+from felhom_agent.daemon.signing import Signing
 from felhom_agent.daemon.waiting import Activity
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.desired.told import told
@@ -68,6 +69,7 @@ class Access:
     held: Callable[[], HeldPlan]
     next_pass: Callable[[], float]
     """Returns when the next pass begins at the latest, in seconds since the epoch."""
+    signing: Signing
     hub: HubProvider | None = None
 
 

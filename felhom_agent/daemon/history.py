@@ -18,13 +18,11 @@ from typing import Any
 
 from felhom_agent.errors import Unchanged
 from felhom_agent.model import UNREADABLE, History
+from felhom_agent.proxmox.births import MAX_ROWS, RUNNING, TYPES, may_read, went_well
 from felhom_agent.proxmox.client import Client
 
 _log = logging.getLogger(__name__)
 
-TYPES = ("vzcreate", "vzrestore", "vzdestroy", "qmcreate", "qmrestore", "qmdestroy")
-RUNNING = "RUNNING"
-MAX_ROWS = 500
 # Seconds for which a task that has begun may not be listed yet.
 _LATE = 30
 
@@ -42,7 +40,7 @@ class HistoryReader:
     def read(self) -> History:
         """Return the history as of now; an unreadable one if PVE does not tell."""
         try:
-            if not self._may_read():
+            if not may_read(self._client):
                 return UNREADABLE
             if self._complete:
                 self._complete = self._read_since()
@@ -53,11 +51,6 @@ class HistoryReader:
             _log.debug("the task list cannot be read: %s", error)
             return UNREADABLE
         return History(MappingProxyType(dict(self._latest)), readable=True)
-
-    def _may_read(self) -> bool:
-        held = self._client.get("access", "permissions", path=f"/nodes/{self._node}")
-        rights = held.values() if isinstance(held, dict) else ()
-        return any(isinstance(r, dict) and "Sys.Audit" in r for r in rights)
 
     def _read_since(self) -> bool:
         """Take what was begun since; return whether the answer holds all of it."""
@@ -85,10 +78,6 @@ class HistoryReader:
             status = str(row.get("status") or RUNNING)
             if status == RUNNING:
                 running.append(begun)
-            elif _went_well(status):
+            elif went_well(status):
                 self._latest[int(vmid)] = max(self._latest.get(int(vmid), 0), begun)
         self._since = min([newest, *running])
-
-
-def _went_well(status: str) -> bool:
-    return status == "OK" or status.startswith("WARNINGS")

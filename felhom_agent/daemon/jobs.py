@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any
 
-from felhom_agent.journal.operation import Operation
-from felhom_agent.model import Action
+from felhom_agent.planning.actions import Need
 
 
 @dataclass(frozen=True)
 class Job:
-    """A one-shot job that waits for its place."""
+    """A one-shot job that waits for its place: its guest, what that place must allow, how it is
+    handed to the guest's lane, and the future of what comes of it.
+    """
 
-    key: str
-    action: Action
-    expires: float | None
-    future: Future[Operation]
-
-    @property
-    def vmid(self) -> int:
-        return self.action.vmid
+    vmid: int
+    need: Need
+    begin: Callable[[], Future[Any]]
+    future: Future[Any]
 
 
 def hand_over(done: Future[Any], to: Future[Any]) -> None:

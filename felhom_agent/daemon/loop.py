@@ -35,6 +35,7 @@ from felhom_agent.daemon.passes import Passes
 from felhom_agent.daemon.reloadable import need_restart, reloadable
 from felhom_agent.daemon.reloaded import counted, summary
 from felhom_agent.daemon.scheduler import Scheduler
+from felhom_agent.daemon.signedturn import SignedTurn
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.settle import load_settled
 from felhom_agent.desired.watched import Watched
@@ -66,7 +67,7 @@ from felhom_agent.service.status import sentence
 
 _log = logging.getLogger(__name__)
 
-RELOAD, STOP, WAKE, APPLY = "reload", "stop", "wake", "apply"
+RELOAD, STOP, WAKE, APPLY, SIGNED = "reload", "stop", "wake", "apply", "signed"
 # Seconds that a stop waits for a report that is under way.
 _HUB_CLOSE_TIMEOUT = 2.0
 # A snapshot is reported to the hub until it is older than so many seconds, or intervals.
@@ -117,7 +118,7 @@ class Daemon:
         self._passes = Passes(
             parts.node, parts.operations, parts.planner, parts.quorum, parts.bulk, parts.brake,
             self._scheduler, self._health, clock, parts.operations.now, parts.names,
-            self._hear_ends,
+            parts.suspensions, self._hear_ends,
         )  # fmt: skip
         self._started = parts.operations.now()
         self._next_pass = 0.0
@@ -125,6 +126,9 @@ class Daemon:
         self._reloaded_from: Desired | None = None
         self._config_problems: tuple[Problem, ...] = ()
         self._register_hub()
+        self._signed = SignedTurn(parts.signing, parts.engine, self._scheduler)
+        if parts.signing.ready is not None:
+            parts.signing.ready.jobs.wake = lambda: self.send(SIGNED)
 
     def begin(self, *, greets: bool = True) -> None:
         """Say who we are and what holds from before, unless that was said, and settle first what an
@@ -186,6 +190,7 @@ class Daemon:
         """Do one pass and what it asks for; return whether all guests are as declared."""
         self._review_holds()
         passed = self._passes.run(self._settled, remember=not self._journal_lost)
+        self._signed.at_pass()
         while not self._scheduler.idle:
             due = self._scheduler.next_place() - self._clock()
             if not self._wait(min(max(0.0, due), self.config.reconcile.interval)):
@@ -272,6 +277,7 @@ class Daemon:
             apply=self.apply,
             applies=self._parts.applies,
             held=lambda: self._parts.brake.held,
+            signing=self._parts.signing,
             next_pass=self._next_pass_at,
         )
 
@@ -362,6 +368,8 @@ class Daemon:
             self._next_pass = 0.0
         if message == APPLY:
             self._scheduler.apply(self._parts.applies.open_guests())
+        if message == SIGNED:
+            self._signed.hand_over()
         if message == RELOAD:
             try:
                 self._reload()
@@ -406,7 +414,9 @@ class Daemon:
 
     def _pass(self) -> bool:
         """Observe the whole node; return whether that worked."""
-        return self._passes.run(self._intent.load, remember=not self._journal_lost)
+        good = self._passes.run(self._intent.load, remember=not self._journal_lost)
+        self._signed.at_pass()
+        return good
 
     def _reload(self) -> None:
         """Read everything again. What holds connections or the journal needs a restart."""

@@ -16,14 +16,17 @@ Belongs to the main thread; `latest` is replaced as a whole and may be read from
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from felhom_agent.daemon.health import Health
 from felhom_agent.daemon.history import HistoryReader
 from felhom_agent.daemon.scheduler import Scheduler
-from felhom_agent.errors import Interrupted
+from felhom_agent.desired.fingerprint import is_of
+from felhom_agent.errors import Interrupted, JournalError
 from felhom_agent.journal.operations import Operations
+from felhom_agent.journal.suspensions import Suspensions
 from felhom_agent.model import Actual, ActualGuest, Desired, GuestPlan, RunState, SetConfig
 from felhom_agent.planning.volumes import changes_volume
 from felhom_agent.proxmox.node import Node
@@ -73,12 +76,15 @@ class Passes:
         clock: Callable[[], float],
         now: Callable[[], float],
         names: Names,
+        suspensions: Suspensions,
         between: Callable[[], None] = lambda: None,
     ) -> None:
-        """`names` hear what guests are called; `between` is called now and then while guests are
+        """`names` hear what guests are called; `suspensions` are the pauses, of which some end with
+        another declaration; `between` is called now and then while guests are
         read, to take in lanes that ended.
         """
         self._names = names
+        self._suspensions = suspensions
         self._node = node
         self._operations = operations
         self._planner = planner
@@ -122,6 +128,7 @@ class Passes:
             self._declared = frozenset(desired.guests.keys() | desired.held.keys())
             self._settles_in = desired.settles_in
             self._desired = desired
+            self._end_pauses(desired)
             self._scheduler.declare(desired)
             self._brake.declare(desired.guests, self._planner.others or ())
             self._planner.forget_others(desired.guests.keys())
@@ -145,6 +152,16 @@ class Passes:
         self._scheduler.look_at_applied(begun)
         self._health.ended_well()
         return True
+
+    def _end_pauses(self, desired: Desired) -> None:
+        """End each pause that was to end with another declaration of its guest."""
+        for each in self._suspensions.all():
+            known = desired.complete and each.vmid not in desired.held
+            if not each.declared or not (each.vmid in desired.guests or known):
+                continue
+            if not is_of(each.declared, desired.guests.get(each.vmid)):
+                with suppress(JournalError):  # it is told elsewhere, and the pause holds
+                    self._suspensions.resume(each.vmid, "a changed declaration")
 
     def _compare(self, desired: Desired, *, remember: bool) -> None:
         self._history_read = False

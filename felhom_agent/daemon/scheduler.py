@@ -32,11 +32,13 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from felhom_agent.daemon.ended import Ended, Released, Report, result_of
 from felhom_agent.daemon.jobs import Job, hand_over
 from felhom_agent.daemon.places import Places, may_restart
 from felhom_agent.daemon.record import GuestRecord, Run
+from felhom_agent.daemon.signedjobs import DueJob
 from felhom_agent.daemon.startorder import StartOrder
 from felhom_agent.daemon.statuses import announce, next_tries, snapshot
 from felhom_agent.daemon.waiting import Activity, Entry, Waiting
@@ -64,6 +66,7 @@ from felhom_agent.reconcile.backoff import Backoff
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.reconcile.reconciliation import Reconciled, Seen
+from felhom_agent.reconcile.signedwork import SignedEnd, SignedParts
 from felhom_agent.service.names import Names
 
 _log = logging.getLogger(__name__)
@@ -228,8 +231,17 @@ class Scheduler:
         `expires` is when the job ends to be good, in seconds since the epoch (None: never). See
         `Engine.run_once` for what the future raises.
         """
-        job = Job(key, action, expires, Future())
-        self._waiting.add(job, need_of([action]))
+        begin = partial(self._engine.run_once, key, action, expires)
+        return self._let_wait(action.vmid, need_of([action]), begin)
+
+    def run_signed(self, due: DueJob, parts: SignedParts) -> Future[SignedEnd]:
+        """Given a signed job that waits, return the future of how it stands after a try."""
+        begin = partial(self._engine.run_signed, due.job, due.operation, parts)
+        return self._let_wait(due.operation.vmid, Need.POWER, begin)
+
+    def _let_wait(self, vmid: int, need: Need, begin: Callable[[], Future[Any]]) -> Future[Any]:
+        job = Job(vmid, need, begin, Future())
+        self._waiting.add(job, need)
         self.dispatch()
         return job.future
 
@@ -505,12 +517,12 @@ class Scheduler:
         if not job.future.set_running_or_notify_cancel():
             return True
         try:
-            future = self._engine.run_once(job.key, job.action, job.expires)
+            future = job.begin()
         except (QueueClosed, RuntimeError) as error:
             job.future.set_exception(error)
             return True
         record = self._records.get(job.vmid)
-        run = Run(self._clock(), need_of([job.action]))
+        run = Run(self._clock(), job.need)
         if record is not None:
             record.run = run
         self._runs[job.vmid] = run
@@ -521,7 +533,7 @@ class Scheduler:
         """Hear, on any thread, that a lane is done with a guest."""
         self._report(Ended(self, vmid, result_of(future, self._names.guest(vmid))))
 
-    def _job_ended(self, job: Job, future: Future[Operation]) -> None:
+    def _job_ended(self, job: Job, future: Future[Any]) -> None:
         """Hear, on any thread, that a one-shot job has ended."""
         hand_over(future, job.future)
         self._report(Ended(self, job.vmid, None))

@@ -1,7 +1,8 @@
-"""A person's file, replaced as a whole by one with the same owner and mode."""
+"""A person's file, replaced as a whole by one with the same owner, mode and access rules."""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from contextlib import suppress
@@ -12,6 +13,7 @@ from felhom_agent import regularfile
 from felhom_agent.errors import FelhomError
 
 _SUFFIX: Final = ".felhom-agent-new"
+_RULES: Final = "system.posix_acl_access"
 
 
 def replace_whole(path: Path, before: bytes, after: bytes) -> None:
@@ -31,6 +33,7 @@ def replace_whole(path: Path, before: bytes, after: bytes) -> None:
             file.flush()
             if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
                 os.fchown(descriptor, status.st_uid, status.st_gid)
+            _copy_rules(target, descriptor)
             os.fchmod(descriptor, status.st_mode & 0o7777)
             os.fsync(descriptor)
         if regularfile.read(target).data != before:
@@ -43,6 +46,21 @@ def replace_whole(path: Path, before: bytes, after: bytes) -> None:
     finally:
         with suppress(OSError):  # it has the other name by now, if all went well
             Path(name).unlink()
+
+
+def _copy_rules(source: Path, descriptor: int) -> None:
+    """Give a new file the access rules (ACL) of a file, or none where that has none, whatever the
+    directory gives to new files. The mode is set after that: its middle bits are the rules' mask.
+    """
+    try:
+        rules = os.getxattr(source, _RULES)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.ENOTSUP):
+            raise
+        if _RULES in os.listxattr(descriptor):
+            os.removexattr(descriptor, _RULES)
+    else:
+        os.setxattr(descriptor, _RULES, rules)
 
 
 def _sync(directory: Path) -> None:

@@ -22,11 +22,14 @@ from types import MappingProxyType
 from typing import Any
 
 from felhom_agent.durable.line import Record
-from felhom_agent.model import ABSENT, Action, Kind, SetConfig, Start, Stop, StopPolicy
+from felhom_agent.irreversible import Act, DeleteSnapshot, Rollback
+from felhom_agent.model import ABSENT, Kind, SetConfig, Start, Stop, StopPolicy
 from felhom_agent.printable import printable
 
 ABSENT_MARK = None
 """How a key that shall go is written in a record's `wanted`; no value of PVE's is null."""
+SNAPSHOT = "snapshot"
+"""Under which key the `wanted` of an act on a snapshot names it."""
 
 
 MAX_NAME = 255
@@ -52,8 +55,9 @@ class Operation:
 
     `action` is its class ("Start"), `text` the action in words ("start"), `name` the guest's when
     it was begun (empty: not known, as in the records of earlier versions), `wanted` what a
-    SetConfig sends (`ABSENT_MARK` for a key to delete). Times are seconds since the epoch; `ended`
-    is 0 while there is no outcome. `untouched` tells of a failed one that PVE surely did nothing.
+    SetConfig sends (`ABSENT_MARK` for a key to delete), or the snapshot that an act is on. Times
+    are seconds since the epoch; `ended` is 0 while there is no outcome. `untouched` tells of a
+    failed one that PVE surely did nothing.
     A one-shot job has a `key`, and `expires` if it is good for a time only. `restart` tells that a
     Stop is the first half of a restart.
     """
@@ -92,7 +96,7 @@ class Operation:
 
 def intent(
     op_id: str,
-    action: Action,
+    action: Act,
     begun: float,
     key: str = "",
     expires: float | None = None,
@@ -159,7 +163,9 @@ def take(found: dict[str, Operation], record: Record) -> Operation | None:
     return found.get(op_id)
 
 
-def _wanted(action: Action) -> Mapping[str, str | None]:
+def _wanted(action: Act) -> Mapping[str, str | None]:
+    if isinstance(action, Rollback | DeleteSnapshot):
+        return MappingProxyType({SNAPSHOT: action.snapshot})
     if not isinstance(action, SetConfig):
         return MappingProxyType({})
     # A secret's value is not written down; its key alone tells that it was sent.

@@ -31,11 +31,11 @@ from datetime import UTC, datetime
 
 from felhom_agent.durable.line import Record
 from felhom_agent.errors import JobRefused
+from felhom_agent.irreversible import Act
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, ended, intent, record_of, replay
 from felhom_agent.journal.retention import Limits, Watermark, mark_record, retain, watermark_of
 from felhom_agent.journal.shape import is_time
-from felhom_agent.model import Action
 
 _DAY = 86400.0
 
@@ -81,7 +81,7 @@ class Operations:
         self._tidied_size = log.size
 
     def begin(
-        self, action: Action, *, key: str = "", expires: float | None = None, name: str = ""
+        self, action: Act, *, key: str = "", expires: float | None = None, name: str = ""
     ) -> Operation:
         """Given an action about to be done, and its guest's name, return its operation once the
         intent is durable.

@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import Any, TypeGuard, get_args
 
 from felhom_agent.durable.line import Record
+from felhom_agent.irreversible import Irreversible
 from felhom_agent.journal.operation import IN_FLIGHT, MAX_NAME, State
 from felhom_agent.model import Action, Kind
 
@@ -124,7 +125,9 @@ _STATE = {"op": _is_id, "state": _one_of(frozenset(State))}
 _INTENT: Mapping[str, _Check] = {
     "vmid": is_vmid,
     "kind": _one_of(frozenset(Kind)),
-    "action": _one_of(frozenset(action.__name__ for action in get_args(Action))),
+    "action": _one_of(
+        frozenset(action.__name__ for action in get_args(Action) + get_args(Irreversible))
+    ),
     "text": _is_text,
     "begun": _is_moment,
 }
@@ -189,7 +192,7 @@ def _suspension(record: Record) -> _Shape:
     if record.get("freeze") is True:
         # A freeze is of the whole host.
         needs["suspend"] = lambda value: _is_number(value, int) and value == 0
-    return needs, {}
+    return needs, {"declared": is_said}
 
 
 _HASH = re.compile(r"[0-9a-f]{64}")

@@ -8,8 +8,9 @@ own in the journal. They outlive the process, compaction and the declaration of 
     {"suspend":101,"freeze":false,"ended":...,"by":"root"}
 
 `suspend` is the vmid, 0 for all guests. `left` is how many seconds there were to go when the record
-was written, at the moment that `wall`, `boottime` and `boot` name; null: until a person ends it.
-The latest record on each counts.
+was written, at the moment that `wall`, `boottime` and `boot` name; null: until a person ends it. A
+pause that ends by itself once its guest is declared in another way has the fingerprint of that
+declaration, `declared`. The latest record on each counts.
 
 Clocks. No jump of the wall clock may end a freeze early, or keep it for ever. So:
 
@@ -67,7 +68,8 @@ class Suspension:
     """One pause (of a guest, or of all: vmid 0) or the freeze, as it stands.
 
     `since` is when it was said, in seconds since the epoch; `left` how many seconds it has yet to
-    go (None: until a person ends it).
+    go (None: until a person ends it). `declared` is the fingerprint of the guest's declaration if
+    the pause ends with that (empty: it does not).
     """
 
     vmid: int
@@ -76,6 +78,7 @@ class Suspension:
     left: float | None
     why: str
     by: str
+    declared: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,15 +163,18 @@ class Suspensions:
         self._writing = threading.Lock()
         self._table = _table(records, self._moment())
 
-    def pause(self, vmid: int, seconds: float | None, why: str, by: str) -> None:
+    def pause(
+        self, vmid: int, seconds: float | None, why: str, by: str, declared: str = ""
+    ) -> None:
         """Given a vmid (0: all guests), for how long (None: until a person ends it), why and who
-        says so, pause; return when it is durable. It takes the place of an earlier one.
+        says so, pause; return when it is durable. It takes the place of an earlier one. With the
+        fingerprint of the guest's declaration it is to be ended once that is another one.
 
         Raise ValueError if the words are not to be taken, JournalError if it cannot be kept.
         """
         if vmid != ALL and not is_vmid(vmid):
             raise ValueError(f"{vmid!r} is no vmid")
-        self._begin(Suspension(vmid, False, self._now(), seconds, why, by))
+        self._begin(Suspension(vmid, False, self._now(), seconds, why, by, declared))
 
     def resume(self, vmid: int, by: str) -> bool:
         """Given a vmid and who says so, end its pause; return whether there was one. 0 ends the
@@ -199,6 +205,10 @@ class Suspensions:
         """Return why a guest is paused (0: why all are); empty if it is not."""
         keys: list[_Key] = [(vmid, False), (ALL, False)] if vmid else [(ALL, False)]
         return "; ".join(filter(None, map(self._reason, keys)))
+
+    def is_paused(self, vmid: int) -> bool:
+        """Return whether a guest is paused by itself."""
+        return bool(self._reason((vmid, False)))
 
     def frozen(self) -> str:
         """Return why this host is frozen; empty if it is not."""
@@ -320,7 +330,7 @@ def _in_force(table: _Table, boottime: float) -> tuple[Suspension, ...]:
 
 
 def _checked(said: Suspension) -> Suspension:
-    if not (is_said(said.why) and is_said(said.by) and said.by):
+    if not (is_said(said.why) and is_said(said.by) and said.by and is_said(said.declared)):
         raise ValueError("why and by whom must be one line of at most 200 characters each")
     if said.left is None:
         return said
@@ -339,8 +349,9 @@ def _entry(record: Record, now: Moment) -> _Entry:
     at = Moment(record["wall"], record["boottime"], record["boot"])
     left = record["left"]
     said = Suspension(
-        record["suspend"], record["freeze"], record["since"], left, record["why"], record["by"]
-    )
+        record["suspend"], record["freeze"], record["since"], left, record["why"], record["by"],
+        record.get("declared", ""),
+    )  # fmt: skip
     if left is None or (at.boot and at.boot == now.boot):
         return _Entry(said, at, None if left is None else at.wall + left)
     left = max(0.0, left - max(0.0, now.wall - at.wall))
@@ -349,9 +360,11 @@ def _entry(record: Record, now: Moment) -> _Entry:
 
 def _record(entry: _Entry) -> Record:
     said, at = entry.said, entry.at
+    more = {"declared": said.declared} if said.declared else {}
     return {
         "suspend": said.vmid, "freeze": said.freeze, "since": said.since, "left": said.left,
         "why": said.why, "by": said.by, "wall": at.wall, "boottime": at.boottime, "boot": at.boot,
+        **more,
     }  # fmt: skip
 
 
@@ -368,8 +381,9 @@ def _text(entry: _Entry) -> str:
     subject = "" if said.vmid else "all guests are "
     if until:
         return f"{subject}paused{until} by {said.by}{why}"
-    command = f"felhom-agent resume {said.vmid or '--all'}"
-    return f"{subject}paused by {said.by} until `{command}`{why}"
+    command = f"`felhom-agent resume {said.vmid or '--all'}`"
+    other = " or its declaration is changed" if said.declared else ""
+    return f"{subject}paused by {said.by} until {command}{other}{why}"
 
 
 def _local(seconds: float, since: float) -> str:

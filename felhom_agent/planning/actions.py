@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from types import MappingProxyType
 
+from felhom_agent.irreversible import Act
 from felhom_agent.model import (
     ABSENT,
     Action,
@@ -39,7 +40,7 @@ def need_of(actions: Iterable[Action]) -> Need:
     return need
 
 
-def describe(action: Action) -> str:
+def describe(action: Act) -> str:
     """Given an action, return it in words: "start", "shut down", "set cores: 1 -> 2"."""
     return action.words
 

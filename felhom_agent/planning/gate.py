@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from felhom_agent.irreversible import DeleteSnapshot, Destroy, PullPlug, Rollback
 from felhom_agent.model import (
     ABSENT,
     EMPTY,
@@ -55,6 +56,12 @@ DESTRUCTIVE: Final = frozenset(
 )
 
 _DRIVES: Final = frozenset({"ide", "sata", "scsi", "virtio", "cdrom"})
+_CLASSES: Final[Mapping[type, str]] = {
+    Destroy: "guest_destroy",
+    Rollback: "snapshot_rollback",
+    DeleteSnapshot: "snapshot_delete",
+    PullPlug: "force_stop",
+}
 _PLUG: Final = "what it has not written to its disks yet"
 
 
@@ -101,6 +108,8 @@ def classify(
             return Classification("force_stop", action.vmid, allowed, (_PLUG,))
         case SetConfig():
             return _classify_change(action, present)
+        case Destroy() | Rollback() | DeleteSnapshot() | PullPlug():
+            return Classification(_CLASSES[type(action)], action.vmid, reversible=False)
     return Classification(UNKNOWN, getattr(action, "vmid", 0), reversible=False)
 
 

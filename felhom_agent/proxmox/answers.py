@@ -64,6 +64,10 @@ _ALREADY = re.compile(r"^(?:VM|CT) \d+ (?:already|not) running")
 _NOT_NOW = re.compile(
     r"^(?:VM|CT) \d+ (?:already|not) running|^hostname lookup '|"
     r"^VM is paused - cannot shutdown|^you can't start a (?:vm|CT) if it's a template|"
+    # Before the task of a destroy is begun (recorded: 110-destroy-qemu, 111-destroy-lxc,
+    # 140-ha-no-crm/034; qemu-server API2/Qemu.pm destroy_vm, pve-container API2/LXC.pm).
+    r"^can't remove (?:VM|CT) \d+ - |^VM \d+ is running - destroy failed|"
+    r"^unable to (?:destroy|remove) (?:VM|CT) \d+ - |"
     # Before any handler (recorded: 92-outages/012).
     r"^RPCEnvironment init request failed|^proxy (?:loop detected|not allowed)"
 )

@@ -115,13 +115,13 @@ class Client:
         permit: Permit,
         data: Mapping[str, str | int | bool] | None = None,
     ) -> Any:
-        """Given a method (PUT, POST), a path's parts and a body, return PVE's data.
+        """Given a method (PUT, POST, DELETE), a path's parts and a body, return PVE's data.
 
         The caller holds a place of `writes`, and `permit` is used up. Raise PermitError if it is
         none for that path, and nothing was sent; an Unchanged error if PVE surely did nothing,
         OutcomeUnknown if nobody can tell.
         """
-        present(permit).spend(path)
+        present(permit).spend(method, path)
         body = {k: int(v) if isinstance(v, bool) else v for k, v in (data or {}).items()}
         try:
             return self._call(method, path, body)["data"]

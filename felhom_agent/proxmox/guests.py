@@ -1,6 +1,6 @@
 """What may be asked of one guest: read it, start it, shut it down, set its configuration.
 
-The five words an engine needs, for QEMU and LXC alike. A word that PVE answers with a UPID returns
+The words an engine needs, for QEMU and LXC alike. A word that PVE answers with a UPID returns
 it; an empty answer is success without a task, and returns an empty text. A word that changes a
 guest takes a permit for that very action, and raises PermitError without one.
 """
@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from felhom_agent.errors import Interrupted, NotSent, OutcomeUnknown, Unanswered, Unchanged
+from felhom_agent.irreversible import DeleteSnapshot, Destroy, Irreversible, PullPlug, Rollback
 from felhom_agent.model import (
     ABSENT,
     EMPTY,
@@ -39,6 +40,14 @@ TASK_TYPES: Mapping[tuple[str, Kind], str] = {
     ("Stop", Kind.QEMU): "qmshutdown",
     ("Stop", Kind.LXC): "vzshutdown",
     ("SetConfig", Kind.QEMU): "qmconfig",
+    ("Destroy", Kind.QEMU): "qmdestroy",
+    ("Destroy", Kind.LXC): "vzdestroy",
+    ("Rollback", Kind.QEMU): "qmrollback",
+    ("Rollback", Kind.LXC): "vzrollback",
+    ("DeleteSnapshot", Kind.QEMU): "qmdelsnapshot",
+    ("DeleteSnapshot", Kind.LXC): "vzdelsnapshot",
+    ("PullPlug", Kind.QEMU): "qmstop",
+    ("PullPlug", Kind.LXC): "vzstop",
 }
 """The type of the task that PVE makes of an action; an LXC configuration change makes none."""
 
@@ -103,6 +112,48 @@ class Guests:
         force = action.policy is StopPolicy.POWER_OFF
         data = {"timeout": int(timeout), "forceStop": force}
         return self._post(action, "shutdown", data, permit)
+
+    def snapshots(self, kind: Kind, vmid: int) -> tuple[dict[str, int], str]:
+        """Return a guest's snapshots, each with when it was made (seconds since the epoch), and the
+        digest of the configuration that they stand in.
+
+        PVE lists the present state among them, as `current` (recorded: 100-snapshots-qemu).
+        Raise Unchanged if they cannot be had, or one of them is not to be understood.
+        """
+        listed = self._client.get("nodes", self._node, kind, vmid, "snapshot")
+        found: dict[str, int] = {}
+        digest = ""
+        for row in listed if isinstance(listed, list) else [None]:
+            if not isinstance(row, dict):
+                raise _unexpected(vmid, "its snapshots are not to be understood")
+            name, made = row.get("name"), row.get("snaptime")
+            if name == "current":
+                digest = str(row.get("digest") or "")
+            elif isinstance(name, str) and name and type(made) is int and name not in found:
+                found[name] = made
+            else:
+                raise _unexpected(vmid, "its snapshots are not to be understood")
+        return found, digest
+
+    def irreversibly(self, action: Irreversible, permit: Permit) -> str:
+        """Do what cannot be undone; return the UPID.
+
+        A destroy carries no digest: PVE takes none for it. What stands in no configuration is left
+        alone (`destroy-unreferenced-disks`; PVE: qemu-server API2/Qemu.pm destroy_vm).
+        """
+        require(permit, action)
+        path: tuple[str | int, ...] = ("nodes", self._node, action.kind, action.vmid)
+        data: dict[str, int] = {}
+        match action:
+            case Destroy():
+                method, data = "DELETE", {"destroy-unreferenced-disks": 0, "purge": action.purge}
+            case DeleteSnapshot():
+                method, path = "DELETE", (*path, "snapshot", action.snapshot)
+            case Rollback():
+                method, path = "POST", (*path, "snapshot", action.snapshot, "rollback")
+            case PullPlug():
+                method, path = "POST", (*path, "status", "stop")
+        return _upid(self._client.write(method, *path, data=data, permit=permit), action.vmid)
 
     def set_config(self, action: SetConfig, permit: Permit) -> str:
         """Write the changes, on top of the version that the action was planned on.

@@ -15,13 +15,29 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from felhom_agent.model import Action, SetConfig, Start, Stop
+from felhom_agent.irreversible import Act, DeleteSnapshot, Destroy, PullPlug, Rollback
+from felhom_agent.model import SetConfig, Start, Stop
 
-_CALLS: Final[dict[type[Action], tuple[str, ...]]] = {
-    Start: ("status", "start"),
-    Stop: ("status", "shutdown"),
-    SetConfig: ("config",),
-}
+_CHANGING: Final = ("POST", "PUT")
+
+
+def _call_of(action: Act) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return by which methods, and under which path of the guest, an action is asked for."""
+    match action:
+        case Start():
+            return ("POST",), ("status", "start")
+        case Stop():
+            return ("POST",), ("status", "shutdown")
+        case SetConfig():
+            return _CHANGING, ("config",)
+        case PullPlug():
+            return ("POST",), ("status", "stop")
+        case Rollback():
+            return ("POST",), ("snapshot", action.snapshot, "rollback")
+        case DeleteSnapshot():
+            return ("DELETE",), ("snapshot", action.snapshot)
+        case Destroy():
+            return ("DELETE",), ()
 
 
 class PermitError(RuntimeError):
@@ -33,26 +49,27 @@ class Permit:
 
     __slots__ = ("_spent", "action")
 
-    def __init__(self, action: Action) -> None:
+    def __init__(self, action: Act) -> None:
         self.action = action
         self._spent = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Permit({self.action})"
 
-    def spend(self, path: Sequence[str | int]) -> None:
-        """Given the path of the call that is to be made, use the permit up. Raise PermitError if
-        it was used before, or is for another call or guest.
+    def spend(self, method: str, path: Sequence[str | int]) -> None:
+        """Given the method and the path of the call that is to be made, use the permit up. Raise
+        PermitError if it was used before, or is for another call or guest.
         """
-        action = self.action
+        action, (methods, call) = self.action, _call_of(self.action)
         # "nodes", the node's name, and then what is ours to say
-        if tuple(path[2:]) != (action.kind, action.vmid, *_CALLS.get(type(action), ())):
-            raise PermitError(f"a permit for {action} is none for /{'/'.join(map(str, path))}")
+        if method not in methods or tuple(path[2:]) != (action.kind, action.vmid, *call):
+            asked = f"{method} /{'/'.join(map(str, path))}"
+            raise PermitError(f"a permit for {action} is none for {asked}")
         if not self._spent.acquire(blocking=False):
             raise PermitError(f"the permit for {action} was used before")
 
 
-def require(permit: Permit, action: Action) -> None:
+def require(permit: Permit, action: Act) -> None:
     """Given what a caller brings, return if it is a permit for that very action. Raise PermitError
     if not.
     """

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
+from felhom_agent.authz.blob import SignedOperation
+from felhom_agent.authz.check import SignedJob
 from felhom_agent.config.settings import ReconcileConfig
 from felhom_agent.errors import Withheld
 from felhom_agent.journal.operation import Operation, State
@@ -34,10 +36,13 @@ from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.reconciliation import Reconciled, Reconciliation, Seen
 from felhom_agent.reconcile.recovery import Recovery
+from felhom_agent.reconcile.signedwork import SignedEnd, SignedParts, SignedWork
 from felhom_agent.service.names import Names
 
 # Seconds for lanes to notice that nobody waits for tasks any more.
 _CANCEL_TIMEOUT = 5.0
+NO_GUEST = 0
+"""The lane of what belongs to no guest."""
 
 
 class Engine:
@@ -125,6 +130,21 @@ class Engine:
         else what stood in the way. Raise QueueClosed when closing.
         """
         return self._queue.submit(action.vmid, lambda: self._once(key, action, expires))
+
+    def run_signed(
+        self, job: SignedJob, operation: SignedOperation, parts: SignedParts
+    ) -> Future[SignedEnd]:
+        """Given a signed job that was examined, and what it says, return the future of how it
+        stands after a try, which raises nothing. Raise QueueClosed when closing.
+        """
+        work = SignedWork(self._means, parts)
+        return self._queue.submit(operation.vmid, lambda: work.run(job, operation))
+
+    def aside(self, callback: Callable[[], None]) -> None:
+        """Given what belongs to no guest, and takes its time, run it on a lane of its own, one
+        after the other. Raise QueueClosed when closing.
+        """
+        self._queue.submit(NO_GUEST, callback)
 
     def close(self) -> bool:
         """Begin nothing new, and give what runs `drain_timeout`; return whether all ended.

@@ -23,6 +23,7 @@ from felhom_agent.errors import (
     Unchanged,
     Unsigned,
 )
+from felhom_agent.irreversible import Act, DeleteSnapshot, Destroy, Rollback
 from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Action, Change, GuestPlan, SetConfig, Start, Stop
@@ -39,6 +40,10 @@ _log = logging.getLogger(__name__)
 
 # PVE's own timeout for a shutdown comes first; ours is for a task that overstays even that.
 _SLACK = 30.0
+# Seconds; a disk of some terabytes is wiped, or a snapshot merged.
+_IRREVERSIBLE = 1800.0
+# What is not there already by somebody else's act.
+_ONCE = (Destroy, Rollback, DeleteSnapshot)
 
 
 class NoEffect(FelhomError):
@@ -102,7 +107,7 @@ class Executor:
             self._operations.failed(operation, f"not begun: {error}", untouched=True)
             raise
         except Unchanged as error:
-            if already_there(error.text):
+            if already_there(error.text) and not isinstance(action, _ONCE):
                 return operation, ""
             self._operations.failed(operation, error.text, untouched=True)
             raise
@@ -135,9 +140,9 @@ class Executor:
             "Stop": self.settings.stop_timeout + _SLACK,
             "SetConfig": self.settings.config_timeout,
         }
-        return seconds[action]
+        return seconds.get(action, _IRREVERSIBLE)
 
-    def _call(self, action: Action, permit: Permit) -> str:
+    def _call(self, action: Act, permit: Permit) -> str:
         match action:
             case Start():
                 return self._node.guests.start(action, permit)
@@ -145,8 +150,10 @@ class Executor:
                 return self._node.guests.stop(action, self.settings.stop_timeout, permit)
             case SetConfig():
                 return self._node.guests.set_config(action, permit)
+            case _:
+                return self._node.guests.irreversibly(action, permit)
 
-    def _await(self, operation: Operation, action: Action) -> Operation:
+    def _await(self, operation: Operation, action: Act) -> Operation:
         """Wait for an operation's task to end well; return the operation.
 
         Raise what PVE refused a change for, where it refused it before it wrote anything: the same
@@ -155,7 +162,7 @@ class Executor:
         try:
             self._node.tasks.wait(operation.upid, self.timeout(operation.action))
         except TaskFailed as error:
-            if already_there(error.text):
+            if already_there(error.text) and not isinstance(action, _ONCE):
                 return operation
             refused = None
             if isinstance(action, SetConfig):

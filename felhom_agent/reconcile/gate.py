@@ -6,8 +6,10 @@ declaration still in force, does a hold stand in the way (`holds`), was it shown
 told the agent to apply it (`applies`), can it be undone (`planning/gate.py`), is it too much at
 once (`brake`). Only then it makes a `Permit`, which lets that one action be asked for once.
 
-What cannot be undone is never done here: it waits for a signature, and the error says what would be
-signed.
+What cannot be undone waits for a signature, and the error says what would be signed. It passes only
+with the `leave` of one signed operation, whose nonce is burnt by then, and only if it is one of the
+acts that were signed. Then a hold is asked for, and nothing else: not the declaration, which knows
+nothing of it, nor the brake, since a person looked at that one act.
 
 Threads: the gate keeps nothing; it answers from any lane under the rules of what it asks.
 """
@@ -17,8 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from felhom_agent.authz.acts import acts_of
+from felhom_agent.authz.examiner import Authorization
 from felhom_agent.errors import Changed, Held, Interrupted, NotShown, Unsigned
-from felhom_agent.model import EMPTY, Action, DesiredGuest, Source, StopPolicy
+from felhom_agent.irreversible import Act
+from felhom_agent.model import EMPTY, DesiredGuest, SetConfig, Source, Start, Stop, StopPolicy
 from felhom_agent.planning.gate import classify
 from felhom_agent.proxmox.permit import Permit
 from felhom_agent.reconcile.applies import Applies
@@ -34,15 +39,17 @@ class Proposal:
     force (None: there is none, as for a job), `present` its configuration as it was last read.
     `ends_restart` tells that this is the Start that ends a restart of ours. `is_in_force` tells
     whether the declaration that asks for it still is. `name` is the guest's, for the journal.
+    `leave` is the signed operation that it is done for, if it is.
     """
 
-    action: Action
+    action: Act
     would: str
     declared: DesiredGuest | None = None
     present: Mapping[str, object] = field(default_factory=lambda: EMPTY, repr=False)
     ends_restart: bool = False
     is_in_force: Callable[[], bool] = lambda: True
     name: str = ""
+    leave: Authorization | None = None
 
 
 class Gate:
@@ -60,6 +67,8 @@ class Gate:
         stopping, Held if there is another hold or it is too much at once, NotShown if a person has
         told to apply something else, Unsigned if it cannot be undone.
         """
+        if proposal.leave is not None:
+            return self._ask_signed(proposal, proposal.leave)
         if not proposal.is_in_force():
             raise Changed("its declaration was changed or withdrawn")
         action = proposal.action
@@ -69,6 +78,8 @@ class Gate:
         if why:
             observed = self._holds.only_observes(action.vmid)
             raise Held(f"{why}; would {proposal.would}", observed=observed)
+        if not isinstance(action, Start | Stop | SetConfig):
+            raise Unsigned(f"pending signature: {classify(action, source='')}")
         if not proposal.ends_restart and (why := self._applies.objection(action)):
             raise NotShown(f"{why}; would {proposal.would}")
         _raise_if_destructive(proposal)
@@ -77,7 +88,18 @@ class Gate:
             raise Held(f"{why}; would {proposal.would}")
         return Permit(action)
 
-    def _too_much(self, action: Action, source: Source) -> str:
+    def _ask_signed(self, proposal: Proposal, leave: Authorization) -> Permit:
+        """As `ask`, for what is done by a signed operation's leave."""
+        action, operation = proposal.action, leave.examined.operation
+        if action not in acts_of(operation):
+            raise Unsigned(f"pending signature: {action} is none of what was signed")
+        if why := self._holds.may_do_signed(action.vmid):
+            if self._holds.closing:
+                raise Interrupted(why)
+            raise Held(f"{why}; would {proposal.would}")
+        return Permit(action)
+
+    def _too_much(self, action: Start | Stop | SetConfig, source: Source) -> str:
         """Count what is about to be done; return why it is too much, empty if it is not."""
         return self._brake.ask(action, source, applied=self._applies.covers(action))
 

@@ -10,6 +10,9 @@ There is one exception. The Start that ends a restart which the agent itself beg
 half of one act: without it a hold would turn a restart into an outage. It is done under every hold
 but an *absolute* one.
 
+A pause and observe mode keep the agent from what it would do by itself. What a person has signed
+for that very guest is done all the same; every other hold holds it, too (`may_do_signed`).
+
 `listed` tells people what holds, since when and by whose word. A hold that keeps this itself (a
 pause, a freeze) tells it; of any other it began when `review`, called at each pass, first heard
 that it holds the host.
@@ -49,8 +52,8 @@ class InForce:
 @dataclass(frozen=True)
 class Hold:
     """One reason to change nothing, by somebody's word; `absolute` holds even the Start that ends
-    our own restart, `observes` tells that guests are to be observed only. `each`, where the hold
-    has it, tells all that it holds.
+    our own restart, `observes` tells that guests are to be observed only, `yields` that a person's
+    signed operation is done all the same. `each`, where the hold has it, tells all that it holds.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Hold:
     by: str = "the agent"
     each: Callable[[], Iterable[InForce]] | None = None
     observes: bool = False
+    yields: bool = False
 
 
 class Holds:
@@ -80,14 +84,16 @@ class Holds:
         by: str = "the agent",
         each: Callable[[], Iterable[InForce]] | None = None,
         observes: bool = False,
+        yields: bool = False,
     ) -> None:
         """Given a hold's name and question, ask it from now on, in place of one of that name.
 
         `by` is by whose word it holds, `each` what tells it in more detail; `observes` tells that
-        it is no obstacle, but the wish that guests be observed only.
+        it is no obstacle, but the wish that guests be observed only, and `yields` that it keeps the
+        agent from what it would do by itself, and nobody's signed operation.
         """
         others = tuple(hold for hold in self._holds if hold.name != name)
-        self._holds = (*others, Hold(name, ask, absolute, by, each, observes))
+        self._holds = (*others, Hold(name, ask, absolute, by, each, observes, yields))
 
     def close(self) -> None:
         """Hold every guest for good: the agent is stopping."""
@@ -127,6 +133,15 @@ class Holds:
         """
         reasons = [hold.ask(vmid) for hold in self._holds if hold.absolute or not ends_restart]
         if self.closing and not ends_restart:
+            reasons.append(_CLOSING_REASON)
+        return "; ".join(reason for reason in reasons if reason)
+
+    def may_do_signed(self, vmid: int) -> str:
+        """Given a guest, return why what a person has signed must not be done to it now; empty if
+        it may be.
+        """
+        reasons = [hold.ask(vmid) for hold in self._holds if not hold.yields]
+        if self.closing:
             reasons.append(_CLOSING_REASON)
         return "; ".join(reason for reason in reasons if reason)
 

@@ -255,7 +255,7 @@ class Reconciliation:
         means = self._means
         action = first_write(seen.plan.actions[0], seen.actual.config_of(self.vmid))
         proposal = self._proposal(seen, action)
-        self._ask_the_node(proposal)
+        self._ask_the_node(action, proposal)
         if isinstance(action, Start):
             self._leave_to_clean_up(action)
         self._doing = action
@@ -285,11 +285,11 @@ class Reconciliation:
             plan = means.planner.plan(declared, actual)
         return Seen(declared, actual, plan, begun)
 
-    def _ask_the_node(self, proposal: Proposal) -> None:
+    def _ask_the_node(self, action: Action, proposal: Proposal) -> None:
         """Given what is about to be done, raise Held if it is to start or stop the guest, and the
         node as a whole stands in the way.
         """
-        action, means = proposal.action, self._means
+        means = self._means
         # Without quorum PVE would shut it down, and not start it again.
         if isinstance(action, Stop):
             quorum = means.quorum

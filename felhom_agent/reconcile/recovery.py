@@ -46,7 +46,7 @@ import contextlib
 import logging
 
 from felhom_agent.errors import Denied, Missing, OutcomeUnknown, StillRunning, TaskFailed
-from felhom_agent.journal.operation import ABSENT_MARK, Operation, State
+from felhom_agent.journal.operation import ABSENT_MARK, SNAPSHOT, Operation, State
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import ABSENT, RunState
 from felhom_agent.options import lookup
@@ -64,7 +64,11 @@ _log = logging.getLogger(__name__)
 
 # A task's start has whole seconds, and PVE's clock and ours may differ a little.
 _CLOCK_SLACK = 5.0
-_STATES = {"Start": RunState.RUNNING, "Stop": RunState.STOPPED}
+_STATES = {
+    "Start": RunState.RUNNING,
+    "Stop": RunState.STOPPED,
+    "PullPlug": RunState.STOPPED,
+}
 _DOES_NOT_SHOW = "PVE said OK, but it does not show"
 
 
@@ -105,6 +109,14 @@ class Recovery:
             return self._operations.succeeded(operation)
         return self._operations.failed(operation, words)
 
+    def confirm(self, operation: Operation) -> Operation:
+        """Given an operation whose task ended well, return it with its outcome recorded: whether it
+        shows. Raise Unchanged if PVE cannot be asked: then it stays in flight.
+        """
+        if self._shows(operation, said_ok=True):
+            return self._operations.succeeded(operation)
+        return self._operations.unknown(operation, _DOES_NOT_SHOW)
+
     def _settle(self, operation: Operation, timeout: float) -> Operation:
         if _is_upid(operation.upid):
             return self._settle_task(operation, timeout)
@@ -136,9 +148,7 @@ class Recovery:
         except Denied:
             # Begun under another token (recorded: 40-tasks-qemu/120).
             return self._settle_by_looking(operation, "its task is hidden from this token")
-        if self._shows(operation, said_ok=True):
-            return self._operations.succeeded(operation)
-        return self._operations.unknown(operation, _DOES_NOT_SHOW)
+        return self.confirm(operation)
 
     def _settle_change(self, operation: Operation, running: list[str], timeout: float) -> Operation:
         """Settle a configuration change of which no task is known, once none of its kind runs."""
@@ -209,9 +219,25 @@ class Recovery:
             if state := _STATES.get(operation.action):
                 status = self._node.guests.status(operation.kind, operation.vmid)
                 return status.get("status") == state
+            match operation.action:
+                case "Destroy":
+                    return self._is_gone(operation)
+                case "Rollback":
+                    # A rollback makes the snapshot the present state's parent (recorded:
+                    # 100-snapshots-qemu, 101-snapshots-lxc).
+                    config = self._node.guests.config(operation.kind, operation.vmid)
+                    return config.get("parent") == operation.wanted[SNAPSHOT]
+                case "DeleteSnapshot":
+                    left, _ = self._node.guests.snapshots(operation.kind, operation.vmid)
+                    return operation.wanted[SNAPSHOT] not in left
             return self._is_written(operation, said_ok=said_ok)
         except Missing:
             return False
+
+    def _is_gone(self, operation: Operation) -> bool:
+        """Return whether a guest is gone: not here, on no other node, and not hidden."""
+        actual, vmid = self._node.observer.observe_guest(operation.vmid), operation.vmid
+        return not (vmid in actual.guests or vmid in actual.elsewhere or vmid in actual.hidden)
 
     def _is_written(self, operation: Operation, *, said_ok: bool) -> bool:
         config = self._node.guests.config(operation.kind, operation.vmid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -11,6 +11,7 @@ from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import Daemon
 from tests.conftest import Clock, Site
 from tests.daemon.running import Begin, Running
+from tests.daemon.signing import DNS, PRIVILEGES, WEB, SigningHost
 
 
 @pytest.fixture
@@ -25,3 +26,12 @@ def begin(site: Site) -> Iterator[Begin]:
             return Running(daemon, monotonic, site)
 
         yield begun
+
+
+@pytest.fixture
+def host(make_site: Callable[..., Site]) -> SigningHost:
+    """A host with a VM (100, web) and a container (200, dns), whose owner has a key."""
+    site = make_site(privileges=PRIVILEGES)
+    site.world.add("qemu", 100, WEB)
+    site.world.add("lxc", 200, DNS)
+    return SigningHost(site)

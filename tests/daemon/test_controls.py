@@ -652,6 +652,10 @@ class TestRights:
             ("POST", "/v1/withdraw"),
             ("POST", "/v1/hub-unblock"),
             ("POST", "/v1/hub-forget"),
+            ("POST", "/v1/request"),
+            ("POST", "/v1/submit"),
+            ("GET", "/v1/job"),
+            ("POST", "/v1/verify"),
         }
         assert for_members == {
             ("GET", "/v1/status"),

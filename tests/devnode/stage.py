@@ -17,19 +17,25 @@ from typing import Any
 from felhom_agent.devnode import DevNode, World
 from felhom_agent.devnode.world import ha
 from felhom_agent.devnode.world.access import AGENT_PRIVILEGES
+from felhom_agent.devnode.world.volumes import owner
 from tests.devnode.conftest import AGENT, NEWER, Caller, Clock, Reply
 
 AUDITOR, NOBODY, NOACL = "auditor@pve!tk", "nobody@pve!tk", "felhom-agent@pve!noacl"
 OPERATOR, ADMINISTRATOR = "felhom-ops@pve!ops", "root@pam!adm"
+IRREVERSIBLE = (
+    "VM.Allocate", "VM.Snapshot", "VM.Snapshot.Rollback", "Datastore.AllocateSpace",
+    "Datastore.Audit",
+)  # fmt: skip
 EVERYTHING = (
     "VM.Audit", "VM.Allocate", "VM.PowerMgmt", "VM.Config.Disk", "VM.Config.CDROM",
     "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.HWType",
     "VM.Config.Options", "VM.Config.Cloudinit", "Sys.Audit", "Sys.Modify", "Sys.Console",
-    "SDN.Use", "Datastore.AllocateSpace", "Datastore.Audit", "Mapping.Use",
+    "SDN.Use", "Datastore.AllocateSpace", "Datastore.Audit", "Mapping.Use", "VM.Snapshot",
+    "VM.Snapshot.Rollback",
 )  # fmt: skip
 PRIVILEGES: dict[str, dict[str, tuple[str, ...]]] = {
     AGENT: {"/": AGENT_PRIVILEGES},
-    OPERATOR: {"/": AGENT_PRIVILEGES},
+    OPERATOR: {"/": (*AGENT_PRIVILEGES, *IRREVERSIBLE)},
     AUDITOR: {"/": ("VM.Audit",)},
     NOBODY: {},
     NOACL: {},
@@ -38,7 +44,8 @@ PRIVILEGES: dict[str, dict[str, tuple[str, ...]]] = {
 DETERMINED = frozenset(
     [
         "vmid", "name", "status", "node", "type", "id", "tags", "lock", "template", "qmpstatus",
-        "ha", "hastate", "exitstatus", "user", "tokenid", "n", "t",
+        "ha", "hastate", "exitstatus", "user", "tokenid", "n", "t", "parent", "snapstate",
+        "vmstate", "running", "cmd",
     ]
 )  # fmt: skip
 MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
@@ -102,10 +109,12 @@ class Stage:
             token: self.world.token(token, privileges) for token, privileges in PRIVILEGES.items()
         }
         self.caller = Caller(node, AGENT, self.secrets[AGENT])
+        self.operate = Caller(node, OPERATOR, self.secrets[OPERATOR])
         self._upids: dict[str, str] = {}
 
     def close(self) -> None:
         self.caller.connection.close()
+        self.operate.connection.close()
 
     def give(self, token: str, privileges: Mapping[str, tuple[str, ...]]) -> None:
         """Give a token a new secret, and tell its owner."""
@@ -123,19 +132,24 @@ class Stage:
             self.clock.pass_by(max(line["took"], ha.CYCLE))
             row = self.caller("GET", "/nodes/pve1/qemu/104/status/current").data
             return (row["status"], row["ha"]), (line["run"], line["ha"])
+        if "volumes" in line:
+            volumes = [name for name in self.world.volumes() if owner(name) == line["vmid"]]
+            return sorted(volumes), line["volumes"]
         if "by_hand" in line:
             file = line["by_hand"]
-            return _unordered(self.file(_owner(file))), _unordered(file)
+            here = _masked_file(self.file(line.get("vmid") or _owner(file)), file)
+            return _unordered(here), _unordered(file)
         got, want = self.call(line) if "method" in line else ((), ())
         if "conf" in line:
             file = line["conf"]
-            return (got, self.file(subject or _owner(file))), (want, file)
+            here = self.file(line.get("vmid") or subject or _owner(file))
+            return (got, _masked_file(here, file)), (want, file)
         return got, want
 
     def call(self, line: Mapping[str, Any]) -> tuple[Any, Any]:
         """Given a recorded call, make it; return what came and what was recorded."""
         reply = self.replay(line)
-        if reply.status == line["status"] == 200 and line["method"] == "POST":
+        if reply.status == line["status"] == 200 and line["method"] in ("POST", "DELETE"):
             self._upids[str(line["answer"]["data"])] = str(reply.data)
         self.clock.pass_by(line.get("took", 0))
         return comparable(line, reply)
@@ -180,6 +194,15 @@ def _unordered(file: str) -> list[str]:
     return sorted(row.rstrip() for row in file.splitlines())
 
 
+def _masked_file(got: str, want: str) -> str:
+    """Return a file with what cannot be the same twice as `*`, if the recorded one has it so."""
+    keys = [key for key in ("snaptime", "vmgenid", "runningmachine") if f"\n{key}: *\n" in want]
+    demo = r"(?!0d6f1c1a-3a94-4f11-9a8c-2f50b54d0)"
+    for key in keys:
+        got = re.sub(rf"^{key}: {demo}.*$", f"{key}: *", got, flags=re.MULTILINE)
+    return got
+
+
 def _owner(conf: str) -> int:
     match = re.search(r"^(?:name: vm|hostname: ct)(\d+)$", conf, re.MULTILINE)
     assert match, conf
@@ -210,10 +233,10 @@ def masked(got: Any, want: Any) -> Any:
         return {key: masked(value, want.get(key)) for key, value in got.items()}
     if isinstance(got, list) and isinstance(want, list) and len(got) == len(want):
         return [masked(g, w) for g, w in zip(got, want, strict=True)]
-    if not (isinstance(got, str) and isinstance(want, str)):
-        return got
     if want == "*":
         return "*"
+    if not (isinstance(got, str) and isinstance(want, str)):
+        return got
     got = UPID.sub(r"UPID:\1:*:", got)
     return MAC.sub("*", got) if "*" in want else got
 

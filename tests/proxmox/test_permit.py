@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import felhom_agent
-from felhom_agent.model import Action, Change, Kind, SetConfig, Start, Stop
+from felhom_agent.irreversible import Act, DeleteSnapshot, Destroy, PullPlug, Rollback
+from felhom_agent.model import Change, Kind, SetConfig, Start, Stop
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.guests import Guests
 from felhom_agent.proxmox.node import Node
@@ -24,11 +25,19 @@ ROOT = Path(felhom_agent.__file__).parent
 GATE = "reconcile/gate.py"
 START = Start(100, Kind.QEMU)
 CONFIG = SetConfig(100, Kind.QEMU, (Change("cores", "1", "2"),), "0" * 40)
-ACTIONS: list[Action] = [START, Stop(100, Kind.QEMU), CONFIG]
+ACTIONS: list[Act] = [
+    START,
+    Stop(100, Kind.QEMU),
+    CONFIG,
+    Destroy(100, Kind.QEMU),
+    Rollback(100, Kind.QEMU, "before"),
+    DeleteSnapshot(100, Kind.QEMU, "before"),
+    PullPlug(100, Kind.QEMU),
+]
 CALL = ("nodes", "pve1", "qemu", 100, "config")
 
 
-def done(node: Node, action: Action, permit: object) -> None:
+def done(node: Node, action: Act, permit: object) -> None:
     """Ask a node for an action with whatever is brought for a permit."""
     match action:
         case Start():
@@ -37,11 +46,13 @@ def done(node: Node, action: Action, permit: object) -> None:
             node.guests.stop(action, 5.0, permit)  # type: ignore[arg-type]
         case SetConfig():
             node.guests.set_config(action, permit)  # type: ignore[arg-type]
+        case _:
+            node.guests.irreversibly(action, permit)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda a: type(a).__name__)
 @pytest.mark.parametrize("permit", [None, True, "permit", object(), START])
-def test_what_is_no_permit_lets_nothing_through(site: Site, action: Action, permit: object) -> None:
+def test_what_is_no_permit_lets_nothing_through(site: Site, action: Act, permit: object) -> None:
     node = site.connect()
     with pytest.raises(PermitError, match="without a permit"):
         done(node, action, permit)
@@ -65,9 +76,7 @@ def test_a_call_that_forgets_the_permit_is_no_call(site: Site) -> None:
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda a: type(a).__name__)
-def test_a_permit_for_another_action_or_guest_lets_nothing_through(
-    site: Site, action: Action
-) -> None:
+def test_a_permit_for_another_action_or_guest_lets_nothing_through(site: Site, action: Act) -> None:
     node = site.connect()
     others = [replace(action, vmid=200), replace(action, kind=Kind.LXC), replace(action)]
     for other in [*others, *(a for a in ACTIONS if a is not action)]:
@@ -94,8 +103,26 @@ def test_a_permit_is_good_for_the_path_of_its_action_alone(
     site: Site, path: tuple[str | int, ...]
 ) -> None:
     client = site.connect().client
-    with pytest.raises(PermitError, match="is none for /"):
+    with pytest.raises(PermitError, match="is none for POST /"):
         client.write("POST", *path, permit=Permit(CONFIG))
+    assert site.devnode.requests == ()
+
+
+def test_a_permit_to_delete_a_snapshot_destroys_no_guest(site: Site) -> None:
+    """Two calls of one method, of which one path begins with the other."""
+    client = site.connect().client
+    guest = ("nodes", "pve1", "qemu", 100)
+    for path, action in (
+        (guest, DeleteSnapshot(100, Kind.QEMU, "before")),
+        ((*guest, "snapshot", "before"), Destroy(100, Kind.QEMU)),
+        ((*guest, "snapshot", "other"), DeleteSnapshot(100, Kind.QEMU, "before")),
+        ((*guest, "snapshot", "other", "rollback"), Rollback(100, Kind.QEMU, "before")),
+    ):
+        method = "POST" if isinstance(action, Rollback) else "DELETE"
+        with pytest.raises(PermitError, match="is none for"):
+            client.write(method, *path, permit=Permit(action))
+    with pytest.raises(PermitError, match="is none for POST"):
+        client.write("POST", *guest, permit=Permit(Destroy(100, Kind.QEMU)))
     assert site.devnode.requests == ()
 
 
@@ -116,7 +143,7 @@ def test_of_many_threads_with_one_permit_one_gets_through() -> None:
     def spend(_: int) -> bool:
         meeting.wait(10)
         try:
-            permit.spend(CALL)
+            permit.spend("PUT", CALL)
         except PermitError:
             return False
         return True
@@ -130,7 +157,7 @@ def test_a_permit_shows_no_secret() -> None:
     permit = Permit(SetConfig(100, Kind.QEMU, (change,), "x"))
     assert "hunter2" not in repr(permit)
     with pytest.raises(PermitError) as caught:
-        permit.spend(("x",))
+        permit.spend("PUT", ("x",))
     assert "hunter2" not in str(caught.value)
 
 
@@ -145,10 +172,11 @@ def test_every_method_of_proxmox_that_may_change_something_takes_a_permit() -> N
         for call in ast.walk(function)
         if isinstance(call, ast.Call) and is_write(call)
     }
-    assert set(writers) == {"proxmox/guests.py:set_config", "proxmox/guests.py:_post"}
+    names = ("set_config", "_post", "irreversibly")
+    assert set(writers) == {f"proxmox/guests.py:{name}" for name in names}
     for cls in (Guests, Client):
         for name, method in vars(cls).items():
-            if name in {"start", "stop", "set_config", "write", "_post"}:
+            if name in {"start", "stop", "write", *names}:
                 assert method.__annotations__["permit"] == "Permit"
 
 

@@ -11,6 +11,7 @@ from felhom_agent.config.settings import LimitsConfig
 from felhom_agent.daemon.assembly import Parts
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.errors import Changed, Held, Interrupted, Unsigned
+from felhom_agent.irreversible import Act
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.model import (
@@ -150,7 +151,7 @@ def brake() -> Brake:
 class BrokenGate(Gate):
     """A gate with a bug: it permits what it is told to, at its second question."""
 
-    def __init__(self, permit: Callable[[Action], Permit]) -> None:
+    def __init__(self, permit: Callable[[Act], Permit]) -> None:
         super().__init__(Holds(), brake())
         self._permit = permit
 
@@ -158,9 +159,9 @@ class BrokenGate(Gate):
         return self._permit(proposal.action)
 
 
-def spent(action: Action) -> Permit:
+def spent(action: Act) -> Permit:
     permit = Permit(action)
-    permit.spend(("nodes", "pve1", action.kind, action.vmid, "status", "start"))
+    permit.spend("POST", ("nodes", "pve1", action.kind, action.vmid, "status", "start"))
     return permit
 
 
@@ -170,7 +171,7 @@ def spent(action: Action) -> Permit:
     ids=["used", "of another action", "of another kind", "none"],
 )
 def test_a_wrong_permit_is_an_internal_error_and_the_operation_did_nothing(
-    site: Site, agent: Open, permit: Callable[[Action], Permit], caplog: pytest.LogCaptureFixture
+    site: Site, agent: Open, permit: Callable[[Act], Permit], caplog: pytest.LogCaptureFixture
 ) -> None:
     site.declare('[guest.100]\nstate = "running"\n')
     with agent() as parts:
@@ -188,5 +189,5 @@ def test_a_wrong_permit_is_an_internal_error_and_the_operation_did_nothing(
     assert {o.state for o in replay(read(site.directory / "journal" / NAME))} == {State.FAILED}
 
 
-def break_gate(parts: Parts, permit: Callable[[Action], Permit]) -> None:
+def break_gate(parts: Parts, permit: Callable[[Act], Permit]) -> None:
     parts.engine._executor._gate = BrokenGate(permit)

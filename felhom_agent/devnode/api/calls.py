@@ -23,7 +23,8 @@ from felhom_agent.devnode.world.tasks import Task
 from felhom_agent.devnode.world.worker import Steps
 from felhom_agent.devnode.world.world import World
 
-_ROOT_ONLY = "Only root may use this option."
+ROOT_ONLY = "Only root may use this option."
+_BOTH = "cannot use 'snapshot' parameter with 'current'"
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,20 @@ def guests(call: Call) -> object:
 
 
 def config(call: Call) -> object:
-    """GET config."""
+    """GET config: of the guest, or of one of its snapshots."""
+    if name := call.params.get("snapshot"):
+        if call.params.get("current") == "1":
+            raise bad({"snapshot": _BOTH, "current": _BOTH})
+        guest = call.guest()
+        return {**section(guest, name), "digest": guest.conf.digest()}
     return call.guest().conf.answer(current=call.params.get("current") == "1")
+
+
+def section(guest: Guest, name: str) -> dict[str, object]:
+    """Given a guest, return one of its snapshots. Raise `Refusal` (500) if it has none such."""
+    if name not in guest.conf.snapshots:
+        raise died(f"snapshot '{name}' does not exist")
+    return dict(guest.conf.section(name))
 
 
 def pending(call: Call) -> object:
@@ -236,6 +249,18 @@ def write_config(call: Call) -> object:
     _write(call, guest, asked)
     writing.refuse_late(guest, world.bridges)
     return None
+
+
+def unlink(call: Call) -> object:
+    """PUT unlink: a write that deletes drives of a VM, with `force` their volumes too.
+
+    recorded: 120-disks-qemu/053-060, 102. PVE: qemu-server API2/Qemu.pm unlink
+    """
+    params = call.params
+    given: dict[str, Raw] = {"delete": params["idlist"]}
+    if "force" in params:
+        given["force"] = params["force"]
+    return write_config(replace(call, raw=given))
 
 
 def _write(call: Call, guest: Guest, asked: authorize.Asked) -> None:
@@ -292,23 +317,38 @@ def _or_die(do: Callable[[], None]) -> None:
 
 def power(call: Call) -> object:
     """POST status/VERB: a task, or the HA manager's where that decides."""
-    world, verb = call.world, call.place["verb"]
     for key in ("skiplock", "keepActive", "migratedfrom", "stateuri"):
         # recorded: 130-stop/008-014, 027-033; true values alone are refused.
         if call.params.get(key, "0") != "0":
-            raise bad({key: _ROOT_ONLY})
-    order = powering.order(call.kind, call.vmid, world.node, call.caller.name, call.params)
+            raise bad({key: ROOT_ONLY})
+    return _power(call, call.place["verb"], order_of(call))
+
+
+def start_guest(call: Call) -> str:
+    """Start the guest of a call about something else, as PVE's own code calls the API."""
+    return _power(call, "start", order_of(call))
+
+
+def order_of(call: Call) -> powering.Order:
+    """Given a call about a guest, return what its parameters ask for."""
+    world = call.world
+    return powering.order(call.kind, call.vmid, world.node, call.caller.name, call.params)
+
+
+def _power(call: Call, verb: str, order: powering.Order) -> str:
+    world = call.world
     powering.refuse_early(world, verb, order)
     guest = world.here(call.kind, call.vmid)
     managed = guest is not None and guest.managed and world.manager.disarmed != "ignore"
     if guest is not None and managed and verb != "reboot":
-        return _declared(call, guest, order.timeout if verb == "shutdown" else 0.0)
+        patience = order.timeout if verb == "shutdown" else 0.0
+        return _declared(world, "start" if verb == "start" else "stop", guest, order, patience)
     kind = f"{TASK_PREFIX[call.kind]}{verb}"
 
     def work(task: Task) -> Steps:
         return powering.work(world, verb, order, task)
 
-    return world.tasks.start(kind, call.vmid, call.caller.name, work).upid
+    return world.tasks.start(kind, call.vmid, order.user, work).upid
 
 
 def bulk(call: Call) -> object:
@@ -329,13 +369,11 @@ def bulk(call: Call) -> object:
     return world.tasks.start(call.place["verb"], "", name, lambda t: steps(world, order, t)).upid
 
 
-def _declared(call: Call, guest: Guest, patience: float) -> str:
-    world, verb = call.world, "start" if call.place["verb"] == "start" else "stop"
-
+def _declared(world: World, verb: str, guest: Guest, order: powering.Order, patience: float) -> str:
     def work(task: Task) -> Steps:
         return world.manager.request(verb, guest, task, patience)
 
-    return world.tasks.start(f"ha{verb}", guest.vmid, call.caller.name, work).upid
+    return world.tasks.start(f"ha{verb}", guest.vmid, order.user, work).upid
 
 
 def tasks(call: Call) -> object:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from felhom_agent.devnode.api import calls
+from felhom_agent.devnode.api import calls, destroying, snapshots
 from felhom_agent.devnode.api.calls import Call
 from felhom_agent.devnode.world import schema
 from felhom_agent.devnode.world.refusal import Refusal, bad, died, not_implemented
@@ -37,6 +37,7 @@ class Route:
     answer: Answer
     need: Need | None = None
     checks: Mapping[str, Check] | None = field(default_factory=dict)
+    required: tuple[str, ...] = ()
 
 
 class Api:
@@ -57,7 +58,9 @@ class Api:
             _reach(call)
             _verify_vmid(place)
             if route.checks is not None:
-                call = replace(call, params=schema.verify_simple(raw, route.checks))
+                given = {**raw, **{key: place[key] for key in _NAMED & place.keys()}}
+                params = schema.verify_simple(given, route.checks, route.required)
+                call = replace(call, params=params)
             return route.answer(call)
 
 
@@ -94,6 +97,13 @@ _GUEST = r"/nodes/(?P<node>[^/]+)/(?P<kind>qemu|lxc)/(?P<vmid>[^/]+)"
 _TASK = r"/nodes/(?P<node>[^/]+)/tasks/(?P<upid>[^/]+)"
 _AUDIT = ("/vms/{vmid}", ("VM.Audit",))
 _POWER = ("/vms/{vmid}", ("VM.PowerMgmt",))
+_SNAPSHOTS = f"{_GUEST}/snapshot"
+_SNAPSHOT = f"{_SNAPSHOTS}/(?P<snapname>[^/]+)"
+_SNAPSHOOTER = ("/vms/{vmid}", ("VM.Snapshot",))
+_ROLLER = ("/vms/{vmid}", ("VM.Snapshot", "VM.Snapshot.Rollback"))
+_NAMED = frozenset({"snapname"})
+"""Parts of a path that are checked with the parameters."""
+
 _NUMBER = schema.integer(0)
 
 
@@ -118,6 +128,30 @@ def _writer(method: str, kind: str) -> Route:
     path = re.compile(_GUEST.replace("qemu|lxc", kind) + "/config")
     privileges = tuple(f"VM.Config.{word}" for word in _WRITERS[kind])
     return Route(method, path, calls.write_config, ("/vms/{vmid}", privileges), None)
+
+
+def _snapshot_route(
+    method: str, tail: str, answer: Answer, need: Need | None, /, **checks: Check
+) -> Route:
+    return _route(method, _SNAPSHOT + tail, answer, need, snapname=schema.snapshot_name, **checks)
+
+
+def _creator(kind: str, /, **checks: Check) -> Route:
+    path = re.compile(_SNAPSHOTS.replace("qemu|lxc", kind))
+    known = {"snapname": schema.snapshot_name, "description": schema.text(), **checks}
+    return Route("POST", path, snapshots.create, _SNAPSHOOTER, known, required=("snapname",))
+
+
+def _destroyer(kind: str, /, **checks: Check) -> Route:
+    return _route(
+        "DELETE",
+        _GUEST.replace("qemu|lxc", kind),
+        destroying.destroy_guest,
+        ("/vms/{vmid}", ("VM.Allocate",)),
+        purge=schema.boolean,
+        destroy_unreferenced_disks=schema.boolean,
+        **checks,
+    )
 
 
 ROUTES: tuple[Route, ...] = (
@@ -148,13 +182,21 @@ ROUTES: tuple[Route, ...] = (
         calls.config,
         _AUDIT,
         current=schema.boolean,
-        snapshot=schema.text(40),
+        snapshot=schema.snapshot_name,
     ),
     _route("GET", f"{_GUEST}/pending", calls.pending, _AUDIT),
     _route("GET", f"{_GUEST}/status/current", calls.current, _AUDIT),
     _writer("PUT", "qemu"),
     _writer("POST", "qemu"),
     _writer("PUT", "lxc"),
+    Route(
+        "PUT",
+        re.compile(_GUEST.replace("qemu|lxc", "qemu") + "/unlink"),
+        calls.unlink,
+        ("/vms/{vmid}", ("VM.Config.Disk",)),
+        {"idlist": schema.text(), "force": schema.boolean},
+        required=("idlist",),
+    ),
     _guest_route(
         "qemu",
         "start",
@@ -184,6 +226,21 @@ ROUTES: tuple[Route, ...] = (
     ),
     _guest_route("lxc", "shutdown", timeout=_NUMBER, forceStop=schema.boolean),
     _guest_route("(?:qemu|lxc)", "reboot", timeout=_NUMBER),
+    _destroyer("qemu", skiplock=schema.boolean),
+    _destroyer("lxc", force=schema.boolean),
+    _route("GET", _SNAPSHOTS, snapshots.rows, _AUDIT),
+    _creator("qemu", vmstate=schema.boolean),
+    _creator("lxc"),
+    _snapshot_route("GET", "", snapshots.index, None),
+    _snapshot_route("DELETE", "", snapshots.delete, _SNAPSHOOTER, force=schema.boolean),
+    _snapshot_route("POST", "/rollback", snapshots.rollback, _ROLLER, start=schema.boolean),
+    _snapshot_route(
+        "GET",
+        "/config",
+        snapshots.config,
+        ("/vms/{vmid}", ("VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit")),
+    ),
+    _snapshot_route("PUT", "/config", snapshots.comment, _SNAPSHOOTER, description=schema.text()),
     _route(
         "POST",
         "/nodes/(?P<node>[^/]+)/(?P<verb>startall)",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _CHANGING = frozenset({"PUT", "POST", "DELETE"})
-_GUEST = re.compile(r"/(?:qemu|lxc)/(\d+)/")
+_GUEST = re.compile(r"/(?:qemu|lxc)/(\d+)(?:/|$)")
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,12 @@ class Tokens:
         self._known[name] = (secret, Caller(name, {p: tuple(v) for p, v in given.items()}))
         return secret
 
+    def forget(self, path: str) -> None:
+        """Remove all that was given on a path, as PVE does when its guest is destroyed."""
+        for name, (secret, caller) in self._known.items():
+            kept = {p: given for p, given in caller.privileges.items() if p != path}
+            self._known[name] = (secret, Caller(caller.name, kept))
+
     def authenticate(self, header: str) -> Caller:
         """Given an Authorization header, return its caller. Raise `Refusal` (401) if unknown."""
         if not header.startswith("PVEAPIToken"):

@@ -31,6 +31,10 @@ class Broadcasts:
         """Lose all that was told, as pmxcfs does when it starts again."""
         self._told.clear()
 
+    def drop(self, vmid: int) -> None:
+        """Lose what was told of a guest that is destroyed."""
+        self._told.pop(vmid, None)
+
     def due(self, moment: float) -> bool:
         """Return whether pvestatd tells everything again at that moment, and note that it did."""
         if self.lost or moment - self._at < self.cycle:

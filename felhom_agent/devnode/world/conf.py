@@ -31,7 +31,8 @@ _PENDING_SECTION = {"qemu": "[PENDING]", "lxc": "[pve:pending]"}
 @dataclass
 class Conf:
     """What is in force (`values`), what waits (`pending`), what waits to go (`unset`), and what of
-    that goes with its volume (`forced`). `hollow` is a pending section that nothing is in.
+    that goes with its volume (`forced`). `hollow` is a pending section that nothing is in,
+    `snapshots` are the sections of the snapshots, in the order in which they were taken.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Conf:
     unset: set[str] = field(default_factory=set)
     forced: set[str] = field(default_factory=set)
     hollow: bool = False
+    snapshots: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return the text of the file, keys sorted as PVE writes it."""
@@ -50,6 +52,8 @@ class Conf:
             waiting["delete"] = ",".join(marked)
         if waiting or self.hollow:
             lines += ["", _PENDING_SECTION[self.kind], *_section(waiting)]
+        for name in sorted(self.snapshots):
+            lines += ["", f"[{name}]", *_section(self.snapshots[name])]
         return "".join(line + "\n" for line in lines)
 
     def digest(self) -> str:
@@ -70,6 +74,15 @@ class Conf:
         values = self.values if current else self.merged()
         raw = [[key, line] for key, line in _lines(values) if key.startswith(RAW)]
         told: dict[str, Json] = {**self._typed(values), "digest": self.digest()}
+        return {**told, "lxc": raw} if raw else told
+
+    def section(self, name: str) -> dict[str, Json]:
+        """Given a snapshot, return what GET snapshot/NAME/config answers."""
+        section = self.snapshots[name]
+        raw = [[key, line] for key, line in _lines(section) if key.startswith(RAW)]
+        told: dict[str, Json] = {**self._typed(section)}
+        if "snaptime" in section:
+            told["snaptime"] = int(section["snaptime"])
         return {**told, "lxc": raw} if raw else told
 
     def rows(self) -> Iterator[dict[str, Json]]:

@@ -25,23 +25,33 @@ _LOCK_FILE = {
 class Behaviour:
     """How a guest answers to what is done to it. All durations are in seconds, `inf` is for ever.
 
-    `shutdown_seconds` counts only where `obeys_shutdown`. `config_seconds` is how long the task
-    of an asynchronous config write takes; a synchronous write takes no time. With `start_error`,
+    `shutdown_seconds` counts only where `obeys_shutdown`; `stop_seconds` is how long a guest runs
+    on that is stopped without being asked. `config_seconds` is how long the task of an
+    asynchronous config write takes; a synchronous write takes no time. With `start_error`,
     `stop_error` or `config_error` every such task fails with that text, and nothing is done but
-    that the keys in `config_written` are written first (recorded: calls-9.2/200b/065);
-    `warnings` is how many a successful start logs. A VM that is started within `cleanup_gap` of its
-    stop has its configuration locked for 30 s; None: as the version of PVE has it.
+    that the keys in `config_written` are written first (recorded: calls-9.2/200b/065).
+    `snapshot_seconds` is how long the volumes take that are snapshotted, rolled back, or rid of a
+    snapshot, and with `snapshot_error` the first of them fails with that text, which leaves behind
+    what PVE leaves behind. `destroy_seconds` is how long it takes to destroy the guest's volumes,
+    one after the other; with `destroy_error` it fails before the first. `warnings` is how many a
+    successful start logs. A VM that is started within `cleanup_gap` of its stop has its
+    configuration locked for 30 s; None: as the version of PVE has it.
     """
 
     start_seconds: float = 0.0
     shutdown_seconds: float = 0.0
     obeys_shutdown: bool = True
+    stop_seconds: float = 0.0
     config_seconds: float = 0.0
     start_error: str = ""
     stop_error: str = ""
     config_error: str = ""
     config_written: tuple[str, ...] = ()
     warnings: int = 0
+    snapshot_seconds: float = 0.0
+    snapshot_error: str = ""
+    destroy_seconds: float = 0.0
+    destroy_error: str = ""
     cleanup_gap: float | None = None
 
 
@@ -100,9 +110,8 @@ class Guest:
         self.run += 1
 
     def stopped(self) -> None:
-        """Let it be off; what waited for this is applied. recorded: 30-running-qemu/050-054."""
+        """Let it be off; what waited for this waits still (see `volumes.switched_off`)."""
         self.running, self.paused, self.hung = False, False, ""
-        self.conf.settle()
 
 
 def missing(kind: str, vmid: int, node: str) -> str:

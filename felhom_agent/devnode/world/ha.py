@@ -50,6 +50,12 @@ class HaManager:
         self._wanted[guest.vmid] = state
         self.watch(guest)
 
+    def forget(self, guest: Guest) -> None:
+        """Take a guest out that is destroyed."""
+        guest.ha = ""
+        for by_vmid in (self._managed, self._wanted, self._attempts, self._patience):
+            by_vmid.pop(guest.vmid, None)
+
     def request(self, verb: str, guest: Guest, task: Task, patience: float) -> Steps:
         """Return the worker of a `hastart` or `hastop` task.
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from felhom_agent.devnode.world.broadcast import Broadcasts
 from felhom_agent.devnode.world.guest import Guest
 from felhom_agent.devnode.world.tasks import TaskBook
+from felhom_agent.devnode.world.volumes import switched_off
 from felhom_agent.devnode.world.worker import Worker
 
 
@@ -62,7 +63,7 @@ class Mishaps(ABC):
         with self.guard:
             self.catch_up()
             guest = self.guests[vmid]
-            guest.stopped()
+            switched_off(guest)
             self.changed(guest)
 
     def hang(self, vmid: int, qmpstatus: str) -> None:

@@ -6,14 +6,15 @@ recorded: 40-tasks-qemu, 41-tasks-lxc, 50-locks, 130-stop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from felhom_agent.devnode.world.guest import NOUN, Guest, missing
 from felhom_agent.devnode.world.refusal import Died, died
 from felhom_agent.devnode.world.tasks import Task, TaskBook
-from felhom_agent.devnode.world.worker import EventQueue, Steps
+from felhom_agent.devnode.world.volumes import switched_off
+from felhom_agent.devnode.world.worker import EventQueue, Flock, Steps
 
 DEFAULT_TIMEOUT = 60.0
 """Seconds a shutdown waits for the guest if the call says nothing (PVE: vm_stop)."""
@@ -101,11 +102,36 @@ def work(host: Host, verb: str, o: Order, task: Task) -> Steps:
     return steps[verb](host, o, task)
 
 
-def _start(host: Host, o: Order, task: Task) -> Steps:
+def locked(host: Host, o: Order) -> Generator[float | Flock, None, Guest]:
+    """Take the configuration lock of the guest and return it. Raise `Died` if it is not there, or
+    not any more when the lock is free.
+    """
     guest = host.here(o.kind, o.vmid)
-    if guest is None:
+    if guest is not None:
+        yield guest.flock
+    if guest is None or host.here(o.kind, o.vmid) is not guest:
         raise Died(missing(o.kind, o.vmid, o.node))
-    yield guest.flock
+    return guest
+
+
+def unlock(guest: Guest, task: Task) -> None:
+    """Give a guest's configuration lock back before the worker of a task ends."""
+    if task.worker is not None:
+        guest.flock.abandon(task.worker)
+
+
+def _found(host: Host, o: Order) -> Generator[float | Flock, None, Guest]:
+    """Do as `locked`, with PVE's words for a guest that is to be stopped."""
+    try:
+        return (yield from locked(host, o))
+    except Died as why:
+        if str(why) != missing(o.kind, o.vmid, o.node):
+            raise
+    raise Died(f"unable to find configuration file for VM {o.vmid} on node '{o.node}'")
+
+
+def _start(host: Host, o: Order, task: Task) -> Steps:
+    guest = yield from locked(host, o)
     if guest.template:
         raise Died(f"you can't start a {'vm' if o.kind == 'qemu' else 'CT'} if it's a template")
     # recorded: 50-locks/071; a mounted container starts.
@@ -113,10 +139,11 @@ def _start(host: Host, o: Order, task: Task) -> Steps:
         raise Died(guest.locked_text)
     if guest.running and o.kind == "qemu":
         raise Died(f"VM {o.vmid} already running")
-    yield from _boot(host, guest, task)
+    yield from boot(host, guest, task)
 
 
-def _boot(host: Host, guest: Guest, task: Task) -> Steps:
+def boot(host: Host, guest: Guest, task: Task) -> Steps:
+    """Let a guest boot whose lock is held."""
     yield guest.behaviour.start_seconds
     if guest.behaviour.start_error:
         raise Died(guest.behaviour.start_error)
@@ -143,12 +170,13 @@ def _stop(host: Host, o: Order, task: Task) -> Steps:
         raise Died(text)
     if o.overrule:
         _overrule(host, o, task)
-    yield guest.flock
+    guest = yield from _found(host, o)
     if not guest.running:
         return
     if guest.lock and not (o.kind == "lxc" and guest.lock == "mounted"):
         raise Died(guest.locked_text)
     _fail_if_told(guest)
+    yield guest.behaviour.stop_seconds
     _switch_off(host, guest)
 
 
@@ -167,11 +195,7 @@ def _overrule(host: Host, o: Order, task: Task) -> None:
 
 
 def _shutdown(host: Host, o: Order, task: Task) -> Steps:
-    guest = host.here(o.kind, o.vmid)
-    if guest is None:
-        text = f"unable to find configuration file for VM {o.vmid} on node '{o.node}'"
-        raise Died(text)
-    yield guest.flock
+    guest = yield from _found(host, o)
     if not guest.running:
         return
     if guest.lock:
@@ -215,10 +239,7 @@ def _container_stays(o: Order, guest: Guest, task: Task) -> Steps:
 
 
 def _reboot(host: Host, o: Order, task: Task) -> Steps:
-    guest = host.here(o.kind, o.vmid)
-    if guest is None:
-        raise Died(missing(o.kind, o.vmid, o.node))
-    yield guest.flock
+    guest = yield from locked(host, o)
     if guest.lock and o.kind == "qemu":
         raise Died(guest.locked_text)
     yield from _power_down(host, o, guest, task)
@@ -228,11 +249,11 @@ def _reboot(host: Host, o: Order, task: Task) -> Steps:
         # recorded: 50-locks/092-094; a locked container is stopped and not started again.
         raise Died(f"startup for container '{o.vmid}' failed")
     else:
-        yield from _boot(host, guest, task)
+        yield from boot(host, guest, task)
 
 
 def _switch_off(host: Host, guest: Guest) -> None:
-    guest.stopped()
+    switched_off(guest)
     host.changed(guest)
 
 

@@ -34,6 +34,14 @@ def forks_first(version: str) -> bool:
     return numbers(version) >= (9, 2)
 
 
+def checks_start(version: str) -> bool:
+    """Return whether a rollback of a VM that is to start it needs VM.PowerMgmt.
+
+    recorded: calls-9.2/209-small-changes/014
+    """
+    return numbers(version) >= (9, 2)
+
+
 def cleanup_gap(version: str) -> float:
     """Return within how many seconds of its stop a started VM is locked by the clean-up."""
     return CLEANUP_GAP if numbers(version) >= (9, 2) else 0.0

@@ -22,7 +22,15 @@ from felhom_agent.devnode.world.hotplug import FAST, at_once, plug_error
 from felhom_agent.devnode.world.readback import DISK, Printer, split_drive
 from felhom_agent.devnode.world.refusal import Refusal, bad, died
 from felhom_agent.devnode.world.unwritable import unwritable
-from felhom_agent.devnode.world.volumes import allocated, drop_used, owner, refuse_missing, unuse
+from felhom_agent.devnode.world.volumes import (
+    allocated,
+    drop_used,
+    in_snapshots,
+    of_section,
+    owner,
+    refuse_missing,
+    unuse,
+)
 from felhom_agent.options import lookup, never_settles
 
 May = Callable[[str, str | None], None]
@@ -82,7 +90,7 @@ class Update:
         self.may(key, None)
         if _UNUSED.fullmatch(key):
             self._protected(f"can't remove unused disk '{split_drive(present)[0]}'")
-            self._free(present)
+            self._free(key, present)
             conf.drop(key)
         elif DISK.fullmatch(key):
             self._protected(f"can't remove drive '{key}'")
@@ -98,11 +106,16 @@ class Update:
         if self.guest.conf.values.get("protection") == "1":
             raise died(f"{words} - protection mode enabled")
 
-    def _free(self, value: str) -> None:
+    def _free(self, key: str, value: str) -> None:
         volume = split_drive(value)[0]
-        if owner(volume) == self.guest.vmid:
-            self.may_free(volume)
-            self.guest.sizes.pop(volume, None)
+        if owner(volume) != self.guest.vmid:
+            return
+        self.may_free(volume)
+        drives = of_section("qemu", self.guest.conf.values)
+        if in_snapshots(self.guest, volume) or volume in {**drives, key: ""}.values():
+            # recorded: 100-snapshots-qemu/236-238. PVE: QemuServer/Drive.pm is_volume_in_use
+            raise died(f"unable to delete '{volume}' - volume is still in use (snapshot?)")
+        self.guest.sizes.pop(volume, None)
 
     def _set(self, key: str, value: str) -> None:
         conf = self.guest.conf
@@ -176,8 +189,8 @@ class Update:
             try:
                 self._detach(key)
             except Refusal as refusal:
-                what = f"{refusal.status} {refusal.reason}"
-                errors[key] = f"unable to apply pending change {key} : {what}\n"
+                # recorded: 120-disks-qemu/055, 100-snapshots-qemu/237
+                errors[key] = f"unable to apply pending change {key} : {refusal.last_words}\n"
             else:
                 conf.drop(key)
         for key, value in list(conf.pending.items()):
@@ -191,7 +204,7 @@ class Update:
         if not DISK.fullmatch(key) or key not in conf.values:
             return
         if key in conf.forced:
-            self._free(conf.values[key])
+            self._free(key, conf.values[key])
         else:
             unuse(self.guest, conf.values[key])
 

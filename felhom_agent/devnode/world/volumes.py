@@ -16,6 +16,7 @@ from felhom_agent.devnode.world.refusal import died
 _NEW = re.compile(r"([^:/,]+):(\d+(?:\.\d+)?)")
 _OWNED = re.compile(r"[^:/]+:(?:\d+/)?(?:vm|base|subvol)-(\d+)-.*")
 _TPM_SIZE = "4M"
+_FAMILIES = ("ide", "scsi", "virtio", "sata", "efidisk", "tpmstate", "rootfs", "mp")
 
 
 def is_new(volume: str) -> bool:
@@ -82,7 +83,8 @@ def _cloudinit(guest: Guest, storage: str, parts: Mapping[str, str]) -> str:
 
 def _free(guest: Guest, storage: str, stem: str, kind: str) -> str:
     # PVE: pve-storage Storage/Plugin.pm get_next_vm_diskname: a number is taken in any format
-    taken = {int(found[1]) for name in guest.sizes if (found := re.search(r"-disk-(\d+)", name))}
+    names = (name for name in guest.sizes if name.startswith(f"{storage}:"))
+    taken = {int(found[1]) for name in names if (found := re.search(r"-disk-(\d+)", name))}
     number = next(n for n in range(len(taken) + 1) if n not in taken)
     return f"{storage}:{guest.vmid}/{stem}-{guest.vmid}-disk-{number}.{kind}"
 
@@ -102,20 +104,105 @@ def _size(kind: str, gigabytes: float) -> str:
 
 
 def unuse(guest: Guest, value: str) -> None:
-    """Let a drive go: its volume becomes an unused one, if it is the guest's own.
+    """Let a drive go: its volume becomes an unused one; a VM's only if it is the VM's own.
 
-    PVE: qemu-server QemuServer.pm vmconfig_register_unused_drive
+    PVE: qemu-server QemuServer.pm vmconfig_register_unused_drive, LXC/Config.pm
+    vmconfig_apply_pending
     """
     volume, parts = split_drive(value)
+    if guest.kind == "lxc":
+        # recorded: 121-disks-lxc/019-020; whosever it is
+        if ":" in volume and not volume.startswith("/"):
+            add_unused(guest.conf.values, volume)
+        return
     if "cloudinit" in volume:
         guest.sizes.pop(volume, None)
         return
     if parts.get("media") == "cdrom" or owner(volume) != guest.vmid:
         return
-    taken = guest.conf.values
-    if volume not in [taken[key] for key in taken if key.startswith("unused")]:
-        free = next(n for n in range(256) if f"unused{n}" not in taken)
-        guest.conf.put(f"unused{free}", volume)
+    add_unused(guest.conf.values, volume)
+
+
+def add_unused(values: dict[str, str], volume: str) -> None:
+    """Given a section of a guest's file, note an unused volume in it, unless it is there.
+
+    PVE: guest-common AbstractConfig.pm add_unused_volume
+    """
+    if volume not in [values[key] for key in values if key.startswith("unused")]:
+        free = next(n for n in range(256) if f"unused{n}" not in values)
+        values[f"unused{free}"] = volume
+
+
+def switched_off(guest: Guest) -> None:
+    """Let a guest be off; what waited for this is applied, but for a disk that is to go with a
+    volume that a snapshot has. recorded: 30-running-qemu/050-054, 100-snapshots-qemu/240-244.
+    """
+    guest.stopped()
+    conf = guest.conf
+    kept = set()
+    for key in sorted(conf.unset & conf.values.keys()):
+        if DISK.fullmatch(key) and not _detach(guest, key):
+            kept.add(key)
+    for key, value in conf.pending.items():
+        if DISK.fullmatch(key) and key in conf.values:
+            gone = split_drive(conf.values[key])[0]
+            if gone != split_drive(value)[0]:
+                unuse(guest, conf.values[key])
+    conf.unset -= kept
+    conf.settle()
+    for key in kept:
+        conf.stage_drop(key, force=True)
+    drop_used(guest)
+
+
+def _detach(guest: Guest, key: str) -> bool:
+    """Let a drive go, with its volume if that is to go; return whether it can."""
+    volume = split_drive(guest.conf.values[key])[0]
+    if key not in guest.conf.forced:
+        unuse(guest, guest.conf.values[key])
+    elif in_snapshots(guest, volume):
+        return False
+    elif owner(volume) == guest.vmid:
+        guest.sizes.pop(volume, None)
+    return True
+
+
+def free_unused(guest: Guest, key: str) -> None:
+    """Destroy the unused volume of a container, if it is its own and nothing else has it.
+
+    recorded: 121-disks-lxc/021-025, 9.2 210/001-002. PVE: LXC/Config.pm is_volume_in_use
+    """
+    volume = split_drive(guest.conf.values[key])[0]
+    sections = (guest.conf.values, guest.conf.pending)
+    used = any(volume in of_section("lxc", section).values() for section in sections)
+    if owner(volume) == guest.vmid and not used and not in_snapshots(guest, volume):
+        guest.sizes.pop(volume, None)
+
+
+def of_section(kind: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Given a section of a guest's file, return its volumes by their keys, in PVE's order: no
+    CD, no cloud-init drive, nothing that is no volume of a storage.
+
+    PVE: QemuConfig.pm and LXC/Config.pm valid_volume_keys, drive_is_cdrom, classify_mountpoint
+    """
+    found = {}
+    for key in sorted((key for key in values if DISK.fullmatch(key)), key=_rank):
+        volume, parts = split_drive(values[key])
+        cd = kind == "qemu" and (parts.get("media") == "cdrom" or volume in {"none", "cdrom"})
+        if not cd and ":" in volume and not volume.startswith("/"):
+            found[key] = volume
+    return found
+
+
+def in_snapshots(guest: Guest, volume: str) -> bool:
+    """Return whether a snapshot of the guest has that volume."""
+    sections = guest.conf.snapshots.values()
+    return any(volume in of_section(guest.kind, section).values() for section in sections)
+
+
+def _rank(key: str) -> tuple[int, int]:
+    family = key.rstrip("0123456789")
+    return _FAMILIES.index(family), int(key[len(family) :] or 0)
 
 
 def drop_used(guest: Guest) -> None:

@@ -32,13 +32,14 @@ from felhom_agent.devnode.world.guest import (
     lock_file,
 )
 from felhom_agent.devnode.world.ha import ROOT, HaManager
-from felhom_agent.devnode.world.mishaps import Mishaps
+from felhom_agent.devnode.world.hands import Hands
 from felhom_agent.devnode.world.readback import DISK, TagStyle, description, split_drive
 from felhom_agent.devnode.world.tasks import Task, TaskBook
+from felhom_agent.devnode.world.volumes import switched_off
 from felhom_agent.devnode.world.worker import EventQueue, Flock, Steps
 
 
-class World(Mishaps):
+class World(Hands):
     """A node with its guests, as `node` names it.
 
     `now` tells the time in seconds since the epoch. `lock_wait` is how long a config write really
@@ -66,6 +67,7 @@ class World(Mishaps):
         tasks_lag: float = 0.0,
         newer_parts: Iterable[str] = (),
     ) -> None:
+        super().__init__()
         self.node = node
         self.lock_wait = lock_wait
         self.version = release.exact(version)
@@ -104,6 +106,7 @@ class World(Mishaps):
             if k in spec
         }
         world = cls(spec.get("node", "pve1"), now, **words)
+        world.storages.update(spec.get("storages", {}))
         for vmid, guest in spec.get("guests", {}).items():
             world.add(
                 guest["kind"],
@@ -120,11 +123,9 @@ class World(Mishaps):
                 world.ha(int(vmid), guest["ha"])
             if guest.get("pool"):
                 world.pool(int(vmid), guest["pool"])
+            for name in guest.get("snapshots", ()):
+                world.snapshot(int(vmid), name)
         return world
-
-    def volumes(self) -> dict[str, str]:
-        """Return the sizes of the volumes of all guests. The caller holds `guard`."""
-        return {name: size for guest in self.guests.values() for name, size in guest.sizes.items()}
 
     def datacenter(self) -> Datacenter:
         """Return what of the datacenter decides who may change what."""
@@ -165,6 +166,7 @@ class World(Mishaps):
                 behaviour=behaviour or Behaviour(),
                 flock=Flock(lock_file(kind, vmid)),
             )
+            self.adopt(guest)
             self.guests[vmid] = guest
             self._write(guest, config or {})
             if running:
@@ -211,7 +213,7 @@ class World(Mishaps):
 
     def stop(self, vmid: int) -> None:
         """Let a person (root@pam) stop a guest; it is off at once."""
-        self._by_hand("stop", vmid, Guest.stopped)
+        self._by_hand("stop", vmid, switched_off)
 
     def bulk(self, verb: str, user: str = ROOT) -> None:
         """Let the node "startall" or "stopall" its guests, as it does when it is booted or shut

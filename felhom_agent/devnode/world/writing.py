@@ -18,7 +18,7 @@ from felhom_agent.devnode.world.readback import DISK, Printer, TagStyle, split
 from felhom_agent.devnode.world.refusal import busy, died
 from felhom_agent.devnode.world.unwritable import unwritable
 from felhom_agent.devnode.world.update import May, Update
-from felhom_agent.devnode.world.volumes import allocated, drop_used, unuse
+from felhom_agent.devnode.world.volumes import allocated, drop_used, free_unused, unuse
 
 _DIGEST_TEXT = {
     # recorded: 20-writes-qemu/008-010, 20-writes-lxc/008-010
@@ -28,6 +28,7 @@ _DIGEST_TEXT = {
 
 
 BRIDGE_MTU = 1500
+_GOING = r"(?:unused|mp)\d+"
 
 
 def _anything(key: str, value: str | None) -> None:
@@ -80,6 +81,7 @@ def apply(guest: Guest, change: ConfigWrite, tools: Tools) -> None:
         if words := unwritable("lxc", key, value):
             raise died(words)
     _mtu(change)
+    _protected(guest, change)
     _apply_lxc(guest, change, printer)
 
 
@@ -98,6 +100,22 @@ def _apply_lxc(guest: Guest, change: ConfigWrite, printer: Printer) -> None:
         else:
             _set(guest, key, printed, was)
     drop_used(guest)
+
+
+def _protected(guest: Guest, change: ConfigWrite) -> None:
+    """Raise `Refusal` (500) if a container's volumes are protected.
+
+    recorded: 121-disks-lxc/048-057. PVE: LXC/Config.pm update_pct_config
+    """
+    if guest.conf.values.get("protection") != "1":
+        return
+    present = guest.conf.values.keys() | guest.conf.pending.keys()
+    gone = [key for key in change.deletes if key in present and re.fullmatch(_GOING, key)]
+    changed = sorted(key for key in change.sets if DISK.fullmatch(key))
+    for verb, keys in (("remove", gone), ("update", changed)):
+        for key in keys:
+            what = f"CT {guest.vmid} drive '{key}'"
+            raise died(f"can't {verb} {what} - protection mode enabled")
 
 
 def writes(guest: Guest, change: ConfigWrite) -> bool:
@@ -177,6 +195,9 @@ def _remove(guest: Guest, key: str, was: Mapping[str, str]) -> None:
     if guest.running and not at_once(guest.kind, key, None, was):
         guest.conf.postpone_drop(key)
         return
-    if DISK.fullmatch(key) and key in guest.conf.values:
-        unuse(guest, guest.conf.values[key])
+    if key in guest.conf.values:
+        if DISK.fullmatch(key):
+            unuse(guest, guest.conf.values[key])
+        elif key.startswith("unused"):
+            free_unused(guest, key)
     guest.conf.drop(key)

@@ -1,0 +1,208 @@
+"""The signed jobs of one agent: taken in, kept while they wait, handed to lanes, told of.
+
+A job comes by the control socket or out of root's spool directory. It is examined at once, on the
+thread that brings it. What is refused is told and forgotten; what is good, or may be good later, is
+durable before it is answered, and then waits for the main loop, which hands it to its guest's lane
+now and at each pass until it has ended. A job is known by the SHA-256 of its signed bytes: the same
+bytes brought twice are one job.
+
+How jobs stood in the last 7 days is what the audit log says; so it outlives the process.
+
+Threads: one lock guards the table and what waits, for no longer than it takes to look; examining
+and writing are done outside of it. `submit`, `status` and `heard` are called on any
+thread, `ended` on lanes, `due` by the main loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from felhom_agent.authz.blob import SignedOperation, parse
+from felhom_agent.authz.check import STAGES, SignedJob
+from felhom_agent.authz.examiner import Examiner
+from felhom_agent.authz.jobs import KEPT_SECONDS, JobState, JobStatus, after, statuses_of
+from felhom_agent.authz.refusals import OperationRefused
+from felhom_agent.errors import FelhomError
+from felhom_agent.journal.audit import AuditEntry
+from felhom_agent.journal.pendingjobs import MAX_PENDING, KeptJob, PendingJobs
+from felhom_agent.journal.signed import SignedFacts
+from felhom_agent.reconcile.signedview import SignedView
+from felhom_agent.reconcile.signedwork import SignedEnd
+from felhom_agent.service.logging import fields
+
+_log = logging.getLogger(__name__)
+
+_NAMES = [stage.name for stage in STAGES]
+# Before the signature was found good, what a job says is what somebody claims.
+_PROVEN: Final = frozenset(_NAMES[_NAMES.index("signature") + 1 :])
+MAX_LISTED: Final = 1000
+"""How many jobs are remembered at most."""
+
+
+class TooManyWait(FelhomError):
+    """As many signed jobs wait as may."""
+
+    temporary = True
+
+
+@dataclass(frozen=True)
+class DueJob:
+    """A job that waits for its lane, and what it says."""
+
+    job: SignedJob
+    operation: SignedOperation
+
+
+class SignedJobs:
+    """All signed jobs that are known; `now` tells seconds since the epoch, `wake` lets the main
+    loop hand over what waits.
+    """
+
+    def __init__(
+        self,
+        examiner: Examiner,
+        view: SignedView,
+        pending: PendingJobs,
+        now: Callable[[], float],
+    ) -> None:
+        self._examiner = examiner
+        self._view = view
+        self._pending = pending
+        self._now = now
+        self._lock = threading.Lock()
+        self._table: dict[str, JobStatus] = {}
+        self._due: dict[str, DueJob] = {}
+        self._handed: set[str] = set()
+        self._examining: set[str] = set()
+        self.wake: Callable[[], None] = lambda: None
+
+    def resume(self, entries: Iterable[AuditEntry], facts: SignedFacts) -> None:
+        """Given the decisions of the audit log, and which nonces were burnt, take up what earlier
+        processes left. To be called before any thread asks.
+        """
+        self._table = statuses_of(entries, self._now() - KEPT_SECONDS)
+        kept, problems = self._pending.load()
+        for problem in problems:
+            _log.warning("%s", problem)
+        for each in kept:
+            job = SignedJob(each.blob, each.armor, each.source)
+            try:
+                operation = parse(each.blob)
+            except OperationRefused as error:
+                _log.warning("%s: is no signed job: %s; it is removed", self._pending.path, error)
+                self._pending.drop(each.hash)
+                continue
+            status = self._table.get(each.hash)
+            if facts.spent(operation.nonce) is not None or (status and status.state.final):
+                self._pending.drop(each.hash)  # it had its try
+            else:
+                self._due[each.hash] = DueJob(job, operation)
+                self._table.setdefault(each.hash, _status(each.hash, operation, self._now()))
+
+    def submit(self, job: SignedJob) -> JobStatus:
+        """Given a job, examine it, keep it if it may be done, and return how it stands.
+
+        Raise TooManyWait if as many wait as may, TooManyJobs or VerifierFailed if it could not be
+        examined now, JournalError if nothing can be kept, Unchanged if PVE cannot be asked.
+        """
+        with self._lock:
+            known = self._table.get(job.hash)
+            if known is not None and (known.state.tried or job.hash in self._due):
+                return known
+            if job.hash in self._examining:
+                return known or JobStatus(job.hash, JobState.PENDING, self._now())
+            if len(self._due) + len(self._examining) >= MAX_PENDING:
+                raise TooManyWait(f"{MAX_PENDING} signed jobs wait already; see `jobs`")
+            self._examining.add(job.hash)
+        try:
+            return self._examined(job)
+        finally:
+            with self._lock:
+                self._examining.discard(job.hash)
+
+    def status(self, hash_: str) -> JobStatus | None:
+        """Given a job's hash, return how it stands; None if it is not known."""
+        with self._lock:
+            return self._table.get(hash_)
+
+    def due(self) -> list[DueJob]:
+        """Return the jobs that wait and are on no lane; each is on one from now on, until `ended`.
+        For the main loop.
+        """
+        with self._lock:
+            found = [job for hash_, job in self._due.items() if hash_ not in self._handed]
+            self._handed |= {each.job.hash for each in found}
+        return found
+
+    def ended(self, due: DueJob, end: SignedEnd) -> None:
+        """Given a job that was handed over, and how it stands now, keep that."""
+        hash_ = due.job.hash
+        self._note(replace(
+            _status(hash_, due.operation, self._now()), state=end.state, stage=end.stage,
+            why=end.why, upid=end.upid,
+        ))  # fmt: skip
+        with self._lock:
+            self._handed.discard(hash_)
+            if end.state is JobState.PENDING:
+                return
+            self._due.pop(hash_, None)
+        self._pending.drop(hash_)
+
+    def heard(self, entry: AuditEntry) -> None:
+        """Given the last word on a job, as recovery may find it out later, keep it."""
+        with self._lock:
+            self._table[entry.blob] = after(self._table.get(entry.blob), entry)
+
+    def _examined(self, job: SignedJob) -> JobStatus:
+        now = self._now()
+        try:
+            examined = self._examiner.examine(job, self._view.observe)
+        except OperationRefused as error:
+            if error.temporary and error.stage != "time":
+                raise
+            operation = _operation_of(job) if error.stage in _PROVEN else None
+            found = _status(job.hash, operation, now)
+            state = JobState.PENDING if error.temporary else JobState.REFUSED
+            found = replace(found, state=state, stage=error.stage, why=str(error))
+            if not error.temporary or operation is None:
+                return self._note(found)
+        else:
+            operation, found = examined.operation, _status(job.hash, examined.operation, now)
+        self._pending.keep(KeptJob(job.blob, job.armor, job.source))
+        with self._lock:
+            self._due[job.hash] = DueJob(job, operation)
+        self._note(found)
+        self.wake()
+        return found
+
+    def _note(self, found: JobStatus) -> JobStatus:
+        """Keep how a job stands; forget the oldest that have ended."""
+        with self._lock:
+            before = self._table.pop(found.job, None)
+            same = before is not None and (before.state, before.why) == (found.state, found.why)
+            self._table[found.job] = before if before is not None and same else found
+            if len(self._table) > MAX_LISTED:
+                over = [h for h in self._table if h not in self._due][:-MAX_LISTED]
+                for hash_ in over:
+                    del self._table[hash_]
+        if not same and found.state is JobState.PENDING and found.why:
+            text = "signed %s of %s waits: %s"
+            _log.info(text, found.act, found.guest, found.why, extra=fields(vmid=found.vmid))
+        return found
+
+
+def _status(hash_: str, operation: SignedOperation | None, now: float) -> JobStatus:
+    if operation is None:
+        return JobStatus(hash_, JobState.PENDING, now)
+    return JobStatus(hash_, JobState.PENDING, now, operation.act, operation.vmid, operation.name)
+
+
+def _operation_of(job: SignedJob) -> SignedOperation | None:
+    try:
+        return parse(job.blob)
+    except OperationRefused:
+        return None

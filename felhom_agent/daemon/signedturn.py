@@ -1,0 +1,75 @@
+"""The main loop's part in signed operations: at each pass, and when a job was taken in.
+
+It reads root's spool directory, on a lane of its own since an examination takes its time, and hands
+each job that waits to its guest's lane.
+
+Threads: belongs to the main thread, but for the reading of the spool: `_reading` is set by the main
+thread and cleared by the lane that read it.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+
+from felhom_agent.authz.jobs import JobState
+from felhom_agent.daemon.scheduler import Scheduler
+from felhom_agent.daemon.signedjobs import DueJob, SignedJobs
+from felhom_agent.daemon.signing import Signing
+from felhom_agent.daemon.spool import Spool
+from felhom_agent.errors import QueueClosed
+from felhom_agent.reconcile.engine import Engine
+from felhom_agent.reconcile.signedwork import SignedEnd
+from felhom_agent.service.origins import described
+
+
+class SignedTurn:
+    """Lets signed jobs have their turn."""
+
+    def __init__(self, signing: Signing, engine: Engine, scheduler: Scheduler) -> None:
+        self._ready = signing.ready
+        self._engine = engine
+        self._scheduler = scheduler
+        self._reading = threading.Event()
+
+    def at_pass(self) -> None:
+        """Remember the time, look into the spool, and hand over what waits."""
+        if self._ready is None:
+            return
+        self._ready.keep()
+        spool = self._ready.spool
+        if spool is not None and spool.is_there and not self._reading.is_set():
+            self._reading.set()
+            try:
+                self._engine.aside(partial(self._read, spool, self._ready.jobs))
+            except (QueueClosed, RuntimeError):  # stopping, or the system gives no thread
+                self._reading.clear()
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Hand each job that waits to its guest's lane."""
+        if self._ready is None:
+            return
+        jobs = self._ready.jobs
+        for due in jobs.due():
+            future = self._scheduler.run_signed(due, self._ready.work)
+            future.add_done_callback(partial(_ended, jobs, due))
+
+    def _read(self, spool: Spool, jobs: SignedJobs) -> None:
+        try:
+            spool.read(jobs.submit)
+        finally:
+            self._reading.clear()
+
+
+def _ended(jobs: SignedJobs, due: DueJob, future: Future[SignedEnd]) -> None:
+    """Hear, on any thread, how a job stands after a try; one that had none waits."""
+    with suppress(Exception):  # the journal's disk may be gone by now
+        error = None if future.cancelled() else future.exception(timeout=0)
+        if error is not None or future.cancelled():
+            why = described(error) if isinstance(error, Exception) else "the agent is stopping"
+            jobs.ended(due, SignedEnd(JobState.PENDING, why))
+        else:
+            jobs.ended(due, future.result(timeout=0))

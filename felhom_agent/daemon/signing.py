@@ -1,0 +1,217 @@
+"""Signed operations of one agent, put together: who may sign, the clock, the logs, the jobs.
+
+Whatever of it cannot be used (an audit log that was changed, no room for it, a host id that cannot
+be read) costs signed operations alone: they are refused with that reason, and all that can be
+undone goes on.
+
+Threads: made before any thread runs; each part has its own rules.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from felhom_agent.authz.blob import Param
+from felhom_agent.authz.challenge import issue
+from felhom_agent.authz.check import Dependencies, SignedJob
+from felhom_agent.authz.clock import SignedClock
+from felhom_agent.authz.examiner import Examiner, StageReport
+from felhom_agent.authz.hostid import host_id, this_machine
+from felhom_agent.authz.parameters import refuse_unsupported
+from felhom_agent.authz.refusals import WrongGuest
+from felhom_agent.authz.request import Circumstances, SignedRequest, compose
+from felhom_agent.authz.signers import load, owner_by
+from felhom_agent.authz.sshkeygen import SshKeygen
+from felhom_agent.config.settings import ClockTrust, Config
+from felhom_agent.daemon.signedjobs import SignedJobs
+from felhom_agent.daemon.spool import Spool
+from felhom_agent.durable.disk import Disk
+from felhom_agent.durable.line import Record
+from felhom_agent.errors import FelhomError, JournalError
+from felhom_agent.journal.audit import AUDIT_NAME, AuditEntry, AuditLog, verify_audit
+from felhom_agent.journal.log import JournalLog
+from felhom_agent.journal.operation import Operation
+from felhom_agent.journal.operations import Operations
+from felhom_agent.journal.pendingjobs import PendingJobs
+from felhom_agent.journal.signed import CHALLENGE_SECONDS, SignedFacts
+from felhom_agent.journal.suspensions import Suspensions
+from felhom_agent.proxmox.node import Node
+from felhom_agent.reconcile.holds import Holds
+from felhom_agent.reconcile.signedoutcomes import SignedOutcomes
+from felhom_agent.reconcile.signedview import SignedView
+from felhom_agent.reconcile.signedwork import SignedParts
+from felhom_agent.service.events import AGENT_WARNED
+from felhom_agent.service.logging import fields
+
+_log = logging.getLogger(__name__)
+
+SYNCHRONISED: Final = Path("/run/systemd/timesync/synchronized")
+"""Is there once systemd-timesyncd has set the clock (systemd: systemd-timesyncd.service(8))."""
+
+
+@dataclass(frozen=True)
+class Signing:
+    """All that signed operations need, or why they are not done (`trouble`)."""
+
+    trouble: str = ""
+    ready: Ready | None = None
+
+    @property
+    def parts(self) -> Ready:
+        """Return what is there. Raise SigningUnusable if it is not."""
+        if self.ready is None:
+            raise SigningUnusable(f"no signed operation is done: {self.trouble}")
+        return self.ready
+
+    def heard(self, operation: Operation) -> None:
+        """Hear each step of an operation."""
+        if self.ready is not None:
+            self.ready.work.outcomes.heard(operation)
+
+
+class SigningUnusable(FelhomError):
+    """Signed operations are not done until the agent is restarted."""
+
+
+class Ready:
+    """Signed operations that can be done."""
+
+    def __init__(
+        self,
+        config: Config,
+        node: Node,
+        facts: SignedFacts,
+        audit: AuditLog,
+        operations: Operations,
+        suspensions: Suspensions,
+        holds: Holds,
+        host: str,
+        disk: Disk,
+    ) -> None:
+        wanted, now = config.authz, operations.now
+        self.host, self._node, self._facts, self._audit = host, node, facts, audit
+        self._clock = SignedClock(facts, now, lambda: _is_synchronised(wanted.clock))
+        owner = owner_by(config.path)
+        means = Dependencies(
+            host, lambda: load(wanted.signers, owner), SshKeygen(), self._clock, facts
+        )
+        self.examiner = Examiner(means, audit, now)
+        self.view = SignedView(node)
+        outcomes = SignedOutcomes(audit, now)
+        self.work = SignedParts(self.examiner, self.view, outcomes, suspensions, holds)
+        pending = PendingJobs(config.journal.directory, disk)
+        self.jobs = SignedJobs(self.examiner, self.view, pending, now)
+        outcomes.told = self.jobs.heard
+        self.spool = Spool(wanted.spool, owner) if wanted.spool else None
+
+    def resume(self, entries: Iterable[AuditEntry], operations: Operations) -> None:
+        """Given the audit log's decisions, take up what earlier processes left."""
+        found = tuple(entries)
+        self.jobs.resume(found, self._facts)
+        self.work.outcomes.resume(self._facts.burnt(), found, operations)
+
+    def keep(self) -> None:
+        """Remember the time; to be called at each pass."""
+        try:
+            self._clock.keep()
+        except JournalError as error:
+            _log.debug("the time cannot be remembered: %s", error)
+
+    def request(
+        self, act: str, vmid: int, params: Mapping[str, Param], *, stop: bool, resume: bool
+    ) -> SignedRequest:
+        """Given an act on a guest, return what is to be signed for it, with a challenge of this
+        agent's own.
+
+        Raise OperationRefused if it could not be done, JobRefused if too many requests are open,
+        JournalError if the challenge cannot be kept, Unchanged if PVE cannot be asked.
+        """
+        refuse_unsupported(act)
+        guest = self.view.guest(vmid)
+        if guest is None:
+            raise WrongGuest(f"there is no guest {vmid} on this host")
+        # A challenge is given out only for what can be signed.
+        compose(act, guest, self.host, "0" * 32, params=params, stop=stop, resume=resume)
+        moment = self._clock.moment()
+        challenge = issue(self._facts, moment, vmid, act)
+        made = compose(act, guest, self.host, challenge.id, params=params, stop=stop, resume=resume)
+        status = self._node.guests.status(guest.kind, vmid)
+        uptime = status.get("uptime")
+        seen = self.view.actual(vmid).guests.get(vmid)
+        told = Circumstances(
+            node=self._node.client.config.node,
+            uptime=uptime if type(uptime) is int and uptime > 0 else None,
+            ha=seen.ha_state if seen else "",
+            expires=int(moment.wall + CHALLENGE_SECONDS),
+        )
+        return SignedRequest(made, told)
+
+    def verify(self, job: SignedJob) -> tuple[StageReport, ...]:
+        """Given a job, return what each stage finds. Raise Unchanged if PVE cannot be asked."""
+        return self.examiner.report(job, self.view.observe)
+
+    def close(self) -> None:
+        """Give the audit log's file back."""
+        self._audit.close()
+
+
+def signing_for(
+    config: Config,
+    node: Node,
+    log: JournalLog,
+    records: Iterable[Record],
+    operations: Operations,
+    suspensions: Suspensions,
+    holds: Holds,
+    disk: Disk,
+) -> Signing:
+    """Given an agent's parts, return its signed operations. Raises nothing: what cannot be used is
+    told, and costs them alone.
+    """
+    directory, now = config.journal.directory, operations.now()
+    try:
+        audit = AuditLog.open(directory, now, disk)
+        try:
+            return Signing(ready=_ready(
+                config, node, SignedFacts(log, records), audit, operations, suspensions, holds, disk
+            ))  # fmt: skip
+        except BaseException:
+            audit.close()
+            raise
+    except (FelhomError, OSError) as error:
+        _log.error("no signed operation is done: %s", error, extra=fields(AGENT_WARNED))
+        return Signing(trouble=str(error))
+
+
+def _ready(
+    config: Config,
+    node: Node,
+    facts: SignedFacts,
+    audit: AuditLog,
+    operations: Operations,
+    suspensions: Suspensions,
+    holds: Holds,
+    disk: Disk,
+) -> Ready:
+    directory = config.journal.directory
+    report = verify_audit(directory / AUDIT_NAME, facts.decisions(), disk=disk)
+    if report.problems:
+        raise FelhomError(
+            f"{report.problems[0]}; the audit log was cut off, or put back from a copy; keep it as "
+            f"evidence (mv), and restart the agent"
+        )
+    host = host_id(directory, this_machine(), disk)
+    if host.renewed:
+        text = "this is another machine than before: its host id is new, and what was signed for "
+        _log.warning("%sthe old one is refused", text, extra=fields(AGENT_WARNED))
+    ready = Ready(config, node, facts, audit, operations, suspensions, holds, host.id, disk)
+    ready.resume(report.entries, operations)
+    return ready
+
+
+def _is_synchronised(clock: ClockTrust) -> bool:
+    return clock is ClockTrust.TRUST or SYNCHRONISED.exists()

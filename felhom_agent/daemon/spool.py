@@ -1,0 +1,109 @@
+"""Root's spool directory: signed jobs as pairs of files, for hosts without the control socket.
+
+    NAME.job       the signed bytes
+    NAME.job.sig   the signature, as ssh-keygen writes it
+
+The agent reads and never removes: the directory is root's. A pair is looked at once, and again only
+when one of its files was replaced or the agent begins anew. The signature is the authority; that
+the directory must be root's keeps others from filling it.
+
+Threads: belongs to the lane that reads it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from stat import S_ISDIR
+from typing import Final
+
+from felhom_agent.authz.check import SignedJob
+from felhom_agent.errors import FelhomError
+from felhom_agent.printable import printable
+from felhom_agent.regularfile import FileUnreadable, Stamp, read, stamp
+from felhom_agent.service.origins import described
+
+_log = logging.getLogger(__name__)
+
+MAX_FILES: Final = 200
+"""How many files are looked at; more are left alone."""
+_MAX_BYTES: Final = 70_000
+_JOB, _SIGNATURE = ".job", ".sig"
+_Seen = tuple[Stamp | None, Stamp | None]
+
+
+class Spool:
+    """A spool directory, which must belong to `owner`, or to root."""
+
+    def __init__(self, directory: Path, owner: int = 0) -> None:
+        self._directory = directory
+        self._owner = owner
+        self._seen: dict[str, _Seen] = {}
+        self._said = ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything to read under its name."""
+        return os.path.lexists(self._directory)
+
+    def read(self, submit: Callable[[SignedJob], object]) -> None:
+        """Given what takes in a job, bring it each pair that was not brought yet. Raises nothing:
+        what stands in the way is logged, once, and tried again where that may help.
+        """
+        why = self._why_unusable()
+        if why and why != self._said:
+            _log.warning("%s", why)
+        self._said = why
+        if why:
+            return
+        for name, seen, job in self._pairs():
+            try:
+                submit(job)
+            except FelhomError as error:
+                text = "%s: cannot be taken now, and is tried again: %s"
+                _log.warning(text, printable(str(self._directory / name), 200), error)
+            except Exception as error:  # a bug of ours costs this pair alone
+                _log.exception("internal error; please report it: %s", described(error))
+                self._seen[name] = seen
+            else:
+                self._seen[name] = seen
+
+    def _why_unusable(self) -> str:
+        """Return why the directory is not read; empty if it is, or there is none."""
+        try:
+            status = self._directory.lstat()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            return f"{self._directory}: cannot be read: {error.strerror}"
+        if not S_ISDIR(status.st_mode):
+            return f"{self._directory}: is no directory (a link to one does not count)"
+        if status.st_uid not in (0, self._owner) or status.st_mode & 0o022:
+            return f"{self._directory}: others than root can write it; chown root, chmod go-w"
+        return ""
+
+    def _pairs(self) -> Iterator[tuple[str, _Seen, SignedJob]]:
+        """Yield each pair that was not brought yet."""
+        try:
+            names = sorted(each.name for each in self._directory.iterdir())[:MAX_FILES]
+        except OSError:
+            return
+        self._seen = {name: seen for name, seen in self._seen.items() if name in names}
+        for name in names:
+            if not name.endswith(_JOB) or f"{name}{_SIGNATURE}" not in names:
+                continue
+            path, signature = self._directory / name, self._directory / f"{name}{_SIGNATURE}"
+            seen = (stamp(path), stamp(signature))
+            if self._seen.get(name) == seen:
+                continue
+            try:
+                job = SignedJob(
+                    read(path, _MAX_BYTES).data, read(signature, _MAX_BYTES).data, "spool"
+                )
+            except FileUnreadable as error:
+                self._seen[name] = seen
+                _log.warning("%s %s", printable(str(path), 200), error)
+            else:
+                yield name, seen, job

@@ -1,0 +1,102 @@
+"""The signed jobs that wait, in their bytes as they came in: for an agent that begins anew.
+
+One file for each in `signed-jobs` beside the journal, named by the SHA-256 of the signed bytes. It
+is there before anybody is told that the job was taken, and goes once the job has ended. What it
+says counts for nothing: the job is examined again before anything is done.
+
+Threads: belongs to whoever holds the table of jobs (`daemon/signedjobs.py`).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from felhom_agent.durable.disk import DISK, Disk
+from felhom_agent.durable.file import write_in_place
+from felhom_agent.errors import JournalClosed
+
+DIRECTORY: Final = "signed-jobs"
+MAX_PENDING: Final = 50
+"""How many signed jobs may wait at once."""
+_MAX_FILE: Final = 200_000
+_NAME = re.compile(r"[0-9a-f]{64}\.json")
+
+
+@dataclass(frozen=True)
+class KeptJob:
+    """A job's signed bytes, its signature's file, and which way it came."""
+
+    blob: bytes = field(repr=False)
+    armor: bytes = field(repr=False)
+    source: str
+
+    @property
+    def hash(self) -> str:
+        """The SHA-256 of the signed bytes."""
+        return hashlib.sha256(self.blob).hexdigest()
+
+
+class PendingJobs:
+    """The files of the jobs that wait, beside one journal whose lock the caller holds."""
+
+    def __init__(self, journal: Path, disk: Disk = DISK) -> None:
+        self.path = journal / DIRECTORY
+        self._disk = disk
+
+    def load(self) -> tuple[list[KeptJob], list[str]]:
+        """Return the jobs that wait, and what of the files cannot be used, in words. Raises
+        nothing.
+        """
+        jobs: list[KeptJob] = []
+        problems: list[str] = []
+        try:
+            names = sorted(each.name for each in self.path.iterdir())
+        except OSError:
+            return [], []
+        for name in names:
+            if not _NAME.fullmatch(name):
+                continue
+            job = self._read(self.path / name)
+            if job is None or f"{job.hash}.json" != name or len(jobs) == MAX_PENDING:
+                problems.append(f"{self.path / name}: is no job that was kept; remove it")
+            else:
+                jobs.append(job)
+        return jobs, problems
+
+    def keep(self, job: KeptJob) -> None:
+        """Given a job, return when it is durable. Raise JournalClosed if it cannot be kept."""
+        told = {
+            "job": base64.b64encode(job.blob).decode("ascii"),
+            "signature": base64.b64encode(job.armor).decode("ascii"),
+            "source": job.source,
+        }
+        path = self.path / f"{job.hash}.json"
+        try:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            write_in_place(self._disk, path, json.dumps(told).encode("ascii"))
+        except OSError as error:
+            raise JournalClosed(f"{path}: cannot be written: {error.strerror or error}") from None
+
+    def drop(self, hash_: str) -> None:
+        """Given a job's hash, keep it no more; that it cannot be removed harms nothing."""
+        (self.path / f"{hash_}.json").unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> KeptJob | None:
+        try:
+            if path.stat().st_size > _MAX_FILE:
+                return None
+            found = json.loads(self._disk.read(path))
+            blob, armor, source = found["job"], found["signature"], found["source"]
+            return KeptJob(
+                base64.b64decode(blob, validate=True),
+                base64.b64decode(armor, validate=True),
+                str(source),
+            )
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None

@@ -1,0 +1,226 @@
+"""A signed operation being carried out, on its guest's lane.
+
+The order is the promise:
+
+1. What is in flight of the guest is settled. A hold, a lock or HA lets the job wait.
+2. The job is examined once more, with lists and guest read anew; the decision is durable, then the
+   nonce is burnt. From here on the job has one try, whatever comes.
+3. The guest is paused, unless the signer wants the agent to go on: a rollback is not healed away,
+   also not by an agent that ended in the middle of it.
+4. The act is an operation of the journal with the nonce as its key, and what came of it is looked
+   up. A guest that is to be stopped first is looked at once more before the act itself.
+
+PVE takes no digest with a DELETE or a rollback: what a person changes between the last look and
+PVE's own lock is not noticed. A crash leaves the operation in flight; recovery finds out what came
+of it and never asks PVE again (`recovery.py`), and `SignedOutcomes` writes it down.
+
+Threads: everything here runs on the guest's lane and is kept by nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from felhom_agent.authz.acts import acts_of
+from felhom_agent.authz.blob import SignedOperation
+from felhom_agent.authz.check import SignedJob
+from felhom_agent.authz.examiner import Authorization, Examiner
+from felhom_agent.authz.jobs import JobState
+from felhom_agent.authz.observed import (
+    refuse_other_guest,
+    refuse_other_identity,
+    refuse_other_state,
+)
+from felhom_agent.authz.refusals import OperationRefused, OutsideTime, StateChanged
+from felhom_agent.desired.fingerprint import fingerprint
+from felhom_agent.errors import FelhomError
+from felhom_agent.irreversible import Act, Destroy, PullPlug
+from felhom_agent.journal.operation import Operation, State
+from felhom_agent.journal.suspensions import Suspensions
+from felhom_agent.model import ActualGuest
+from felhom_agent.planning.actions import describe
+from felhom_agent.reconcile.gate import Proposal
+from felhom_agent.reconcile.holds import Holds
+from felhom_agent.reconcile.means import Means
+from felhom_agent.reconcile.signedoutcomes import SignedOutcomes
+from felhom_agent.reconcile.signedview import SignedView
+from felhom_agent.service.events import INTERNAL_ERROR
+from felhom_agent.service.logging import fields
+from felhom_agent.service.origins import described
+
+_log = logging.getLogger(__name__)
+
+SIGNER = "a signed operation"
+"""By whose word a guest is paused afterwards."""
+_STATES = {
+    State.INTENT: JobState.RUNNING,
+    State.TASK: JobState.RUNNING,
+    State.SUCCEEDED: JobState.DONE,
+    State.FAILED: JobState.FAILED,
+    State.UNKNOWN: JobState.UNKNOWN,
+}
+_NAMES = {
+    "snapshot_rollback": "signed rollback",
+    "snapshot_delete": "signed deletion of a snapshot",
+    "force_stop": "signed force-stop",
+    "disk_detach": "signed removal of a disk",
+}
+
+
+@dataclass(frozen=True)
+class SignedEnd:
+    """How a job stands after a try: at which stage it was refused or waits, why, and PVE's task."""
+
+    state: JobState
+    why: str = ""
+    stage: str = ""
+    upid: str = ""
+
+
+@dataclass(frozen=True)
+class SignedParts:
+    """What signed operations need besides what all lanes share."""
+
+    examiner: Examiner
+    view: SignedView
+    outcomes: SignedOutcomes
+    suspensions: Suspensions
+    holds: Holds
+
+
+class SignedWork:
+    """Carries out signed operations."""
+
+    def __init__(self, means: Means, parts: SignedParts) -> None:
+        self._means = means
+        self._parts = parts
+
+    def run(self, job: SignedJob, operation: SignedOperation) -> SignedEnd:
+        """Given a job that was examined, and what it says, try to carry it out; return how it
+        stands then. Raises nothing.
+        """
+        parts = self._parts
+        try:
+            self._means.settle(operation.vmid)
+            if why := self._stands(operation):
+                parts.examiner.review(job, parts.view.observe)
+                return SignedEnd(JobState.PENDING, why)
+            leave = parts.examiner.authorize(job, parts.view.observe)
+        except OperationRefused as error:
+            return refused(error)
+        except FelhomError as error:
+            return SignedEnd(JobState.PENDING, str(error))
+        except Exception as error:  # a bug of ours must not take the lane along
+            return SignedEnd(JobState.PENDING, self._internal(operation, error))
+        parts.outcomes.open(leave)
+        return self._carried_out(leave)
+
+    def _stands(self, operation: SignedOperation) -> str:
+        """Return what stands in the way for now; empty if nothing does."""
+        if why := self._parts.holds.may_do_signed(operation.vmid):
+            return why
+        guest = self._parts.view.actual(operation.vmid).guests.get(operation.vmid)
+        return _why_not_ready(operation, guest) if guest is not None else ""
+
+    def _carried_out(self, leave: Authorization) -> SignedEnd:
+        """Do what was authorized, as far as it goes; return what came of it."""
+        operation, why = leave.examined.operation, ""
+        paused = False
+        try:
+            paused = self._pause(operation)
+            self._do(leave)
+        except FelhomError as error:
+            why = str(error)
+        except Exception as error:  # as above
+            why = self._internal(operation, error)
+        done = self._means.operations.job(leave.key)
+        if done is None:
+            self._parts.outcomes.close(leave, why)
+        if paused and (done is None or done.untouched):
+            self._end_pause(operation)
+        if done is None:
+            return SignedEnd(JobState.FAILED, why)
+        return SignedEnd(_STATES[done.state], done.why or why, upid=done.upid)
+
+    def _do(self, leave: Authorization) -> None:
+        """Do the acts. Raise what stands in the way."""
+        operation = leave.examined.operation
+        *first, last = acts_of(operation)
+        running = leave.examined.guest.running is not False
+        for act in first if running else ():
+            self._act(leave, act, f"{leave.key}-stop")
+        if first:
+            self._look_again(operation)
+        self._act(leave, last, leave.key)
+
+    def _act(self, leave: Authorization, act: Act, key: str) -> Operation:
+        """Do one act as one operation, and look what came of it."""
+        examined = leave.examined
+        name = examined.operation.name
+        proposal = Proposal(act, describe(act), name=name, leave=leave)
+        # With the agent's own challenge no clock of the host's has a say.
+        expires = examined.until if examined.operation.times else None
+        begun = self._means.executor.begin(proposal, key=key, expires=expires)
+        return self._means.recovery.confirm(begun)
+
+    def _look_again(self, operation: SignedOperation) -> None:
+        """Raise OperationRefused unless the guest is the one that was signed, as it was, and down.
+
+        It was stopped since the examination, which took its time.
+        """
+        guest = self._parts.view.observe(operation)
+        refuse_other_guest(operation, guest)
+        if guest is None:
+            return
+        refuse_other_identity(operation, guest)
+        refuse_other_state(operation, guest)
+        if guest.running is not False:
+            raise StateChanged(f"{operation.guest} was stopped, and runs again")
+
+    def _pause(self, operation: SignedOperation) -> bool:
+        """Leave the guest alone from now on; return whether that is news. Raise JournalError if it
+        cannot be kept.
+        """
+        suspensions, vmid = self._parts.suspensions, operation.vmid
+        if operation.resume or operation.act not in _NAMES or suspensions.is_paused(vmid):
+            return False
+        known = fingerprint(self._means.declared(vmid))
+        suspensions.pause(vmid, None, f"after {_NAMES[operation.act]}", SIGNER, known)
+        return True
+
+    def _end_pause(self, operation: SignedOperation) -> None:
+        try:
+            self._parts.suspensions.resume(operation.vmid, SIGNER)
+        except FelhomError as error:
+            text = "%s: nothing was done, and it stays paused: %s"
+            _log.warning(text, self._means.names.guest(operation.vmid), error)
+
+    def _internal(self, operation: SignedOperation, error: Exception) -> str:
+        text = "%s: internal error in a signed operation; please report it"
+        guest = self._means.names.guest(operation.vmid)
+        _log.exception(text, guest, extra=fields(INTERNAL_ERROR, vmid=operation.vmid))
+        return f"internal error: {described(error)}"
+
+
+def refused(error: OperationRefused) -> SignedEnd:
+    """Given why a job that was taken before does not happen, return how it stands."""
+    if error.temporary:
+        state = JobState.PENDING
+    else:
+        late = isinstance(error, OutsideTime)
+        state = JobState.EXPIRED if late else JobState.REFUSED
+    return SignedEnd(state, str(error), error.stage)
+
+
+def _why_not_ready(operation: SignedOperation, guest: ActualGuest) -> str:
+    """Return why PVE would refuse it now, or do something else than was signed."""
+    if guest.lock:
+        return f"{operation.guest} is locked ({guest.lock}); it waits until that is over"
+    stops = any(isinstance(act, PullPlug) for act in acts_of(operation))
+    purges = any(isinstance(act, Destroy) and act.purge for act in acts_of(operation))
+    if guest.ha_state and not guest.ha_disarmed and (stops or not purges):
+        # PVE hands a stop to HA, which says OK before anything is done, and may start the guest
+        # again; it destroys no guest that HA has (recorded: 140-ha-no-crm/017-034).
+        return f"HA manages {operation.guest}; take it out first: ha-manager remove"
+    return ""

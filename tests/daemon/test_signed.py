@@ -1,0 +1,305 @@
+"""A signed operation is done once, as it was signed, and the guest is left alone after it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from felhom_agent.authz.jobs import JobState
+from felhom_agent.devnode import Fault
+from felhom_agent.errors import Unsigned
+from felhom_agent.irreversible import Destroy
+from felhom_agent.model import Kind, Mode
+from felhom_agent.reconcile.gate import Proposal
+from tests.authz.desk import key, needs_ssh_keygen
+from tests.daemon.running import asked
+from tests.daemon.signing import DESTROY, WEB, SigningHost
+
+pytestmark = needs_ssh_keygen
+
+
+def sent(host: SigningHost, method: str) -> list[str]:
+    return [m.path for m in host.site.devnode.mutations if m.method == method]
+
+
+@pytest.mark.parametrize("vmid", [100, 200])
+def test_a_signed_destroy_is_done_once_and_nothing_else_is_removed(
+    host: SigningHost, vmid: int
+) -> None:
+    with host.agent() as agent:
+        found = agent.done(agent.job(DESTROY, vmid))
+        assert (found.state, found.why) == (JobState.DONE, "")
+        assert host.site.world.here("qemu", vmid) is host.site.world.here("lxc", vmid) is None
+        assert agent.decisions() == ["accepted", "authorized", "done"]
+    (call,) = [m for m in host.site.devnode.mutations if m.method == "DELETE"]
+    assert call.path.endswith(f"/{vmid}")
+    assert call.params == {"destroy-unreferenced-disks": "0", "purge": "0"}
+
+
+def test_the_same_job_again_is_one_job(host: SigningHost) -> None:
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        agent.done(job)
+        assert agent.ready.jobs.submit(job).state is JobState.DONE
+    with host.agent() as agent:
+        assert agent.ready.jobs.submit(job).state is JobState.DONE
+        agent.tried(job)
+    assert len(sent(host, "DELETE")) == 1
+
+
+def test_a_running_guest_is_destroyed_only_where_its_stop_was_signed(host: SigningHost) -> None:
+    host.site.world.start(100)
+    with host.agent() as agent:
+        refused = agent.done(agent.job(DESTROY))
+        assert (refused.state, refused.stage) == (JobState.REFUSED, "state")
+        assert host.site.world.running(100)
+        found = agent.done(agent.job(DESTROY, stop=True))
+        assert (found.state, found.why) == (JobState.DONE, "")
+    assert asked(host.site, "stop") == [100]
+    assert host.site.world.here("qemu", 100) is None
+
+
+def test_a_rollback_is_not_healed_away_until_a_person_says_so(host: SigningHost) -> None:
+    world = host.site.world
+    world.snapshot(100, "before")
+    world.edit(100, {"cores": 2})
+    host.site.declare("[guest.100.config]\ncores = 2\n")
+    with host.agent() as agent:
+        agent.running.look()
+        found = agent.done(agent.job("snapshot_rollback", 100, {"snapshot": "before"}))
+        assert (found.state, found.why) == (JobState.DONE, "")
+        assert world.config(100)["cores"] == 1
+        (pause,) = agent.parts.suspensions.all()
+        assert "after signed rollback" in agent.parts.suspensions.text(pause)
+        agent.running.look()
+    with host.agent() as agent:
+        agent.running.look()
+        assert world.config(100)["cores"] == 1
+        agent.parts.suspensions.resume(100, "root")
+        agent.running.look()
+        assert world.config(100)["cores"] == 2
+
+
+def test_a_changed_declaration_ends_the_pause_and_a_moved_one_does_not(host: SigningHost) -> None:
+    world = host.site.world
+    world.snapshot(100, "before")
+    host.site.declare("[guest.100.config]\ncores = 2\nonboot = false\n")
+    with host.agent() as agent:
+        agent.running.look()
+        agent.done(agent.job("snapshot_rollback", 100, {"snapshot": "before"}))
+    host.site.declare("# a remark\n[guest.100.config]\nonboot = false\n\ncores = 2\n")
+    with host.agent() as agent:
+        agent.running.look()
+        assert world.config(100)["cores"] == 1
+        host.site.declare("[guest.100.config]\ncores = 3\nonboot = false\n")
+        agent.running.look()
+        assert world.config(100)["cores"] == 3
+        assert agent.parts.suspensions.all() == ()
+
+
+def test_with_resume_the_agent_goes_on_at_once(host: SigningHost) -> None:
+    world = host.site.world
+    world.snapshot(100, "before")
+    host.site.declare("[guest.100.config]\ncores = 2\n")
+    with host.agent() as agent:
+        agent.running.look()
+        job = agent.job("snapshot_rollback", 100, {"snapshot": "before"}, resume=True)
+        assert agent.done(job).state is JobState.DONE
+        assert agent.parts.suspensions.all() == ()
+        agent.running.look()
+        assert world.config(100)["cores"] == 2
+
+
+@pytest.mark.parametrize(
+    ("act", "params"),
+    [
+        ("snapshot_delete", {"snapshot": "before"}),
+        ("force_stop", {}),
+        ("disk_detach", {"key": "scsi0"}),
+    ],
+)
+def test_each_act_is_done_and_seen_to_be_done(
+    host: SigningHost, act: str, params: dict[str, Any]
+) -> None:
+    world = host.site.world
+    world.snapshot(100, "before")
+    if act == "force_stop":
+        world.start(100)
+    with host.agent() as agent:
+        found = agent.done(agent.job(act, 100, params))
+        assert (found.state, found.why) == (JobState.DONE, "")
+        assert [each.vmid for each in agent.parts.suspensions.all()] == [100]
+    assert "before" in world.snapshots(100) or act == "snapshot_delete"
+    assert not world.running(100)
+    assert ("scsi0" in world.config(100)) is (act != "disk_detach")
+
+
+def test_what_was_not_signed_is_not_done_by_anothers_leave(host: SigningHost) -> None:
+    """The nonce of one job is leave for its own act alone."""
+    with host.agent() as agent:
+        ready = agent.ready
+        leave = ready.examiner.authorize(agent.job(DESTROY), ready.view.observe)
+        gate = agent.parts.engine._executor._gate
+        for act in (
+            Destroy(200, Kind.LXC),
+            Destroy(100, Kind.LXC),
+            Destroy(100, Kind.QEMU, purge=True),
+        ):
+            with pytest.raises(Unsigned, match="none of what was signed"):
+                gate.ask(Proposal(act, "x", leave=leave))
+            with pytest.raises(Unsigned, match="pending signature: guest_destroy"):
+                gate.ask(Proposal(act, "x"))
+        gate.ask(Proposal(Destroy(100, Kind.QEMU), "x", leave=leave))
+
+
+@pytest.mark.parametrize("change", ["config", "snapshot", "recycled", "key"])
+def test_what_changed_between_arrival_and_act_is_seen_under_the_lane(
+    host: SigningHost, change: str
+) -> None:
+    world = host.site.world
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        agent.parts.suspensions.freeze(None, "a reason", "root")
+        agent.ready.jobs.submit(job)
+        assert "frozen" in agent.tried(job).why
+        match change:
+            case "config":
+                world.edit(100, {"cores": 4})
+            case "snapshot":
+                world.snapshot(100, "one-more")
+            case "recycled":
+                world.remove(100)
+                host.site.clock.pass_by(5)
+                world.create("qemu", 100, WEB)
+            case "key":
+                host.allow(key(number=7))
+        agent.parts.suspensions.thaw("root")
+        found = agent.tried(job)
+        assert found.state is JobState.REFUSED, found
+        expected = {"recycled": "identity", "key": "key"}.get(change, "state")
+        assert found.stage == expected
+        assert agent.decisions()[-1] == "refused"
+    assert sent(host, "DELETE") == []
+    assert world.here("qemu", 100) is not None
+
+
+def test_a_job_that_waits_too_long_expires_and_is_never_done(host: SigningHost) -> None:
+    with host.agent() as agent:
+        now = int(host.site.clock())
+        job = host.signed(agent.request(DESTROY), now=now, seconds=300)
+        agent.parts.suspensions.freeze(None, "a reason", "root")
+        agent.ready.jobs.submit(job)
+        host.site.clock.pass_by(301)
+        assert agent.tried(job).state is JobState.EXPIRED
+        agent.parts.suspensions.thaw("root")
+        assert agent.tried(job).state is JobState.EXPIRED
+    assert sent(host, "DELETE") == []
+
+
+def test_a_job_that_waits_outlives_the_agent(host: SigningHost) -> None:
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        agent.parts.suspensions.freeze(None, "a reason", "root")
+        agent.ready.jobs.submit(job)
+        agent.tried(job)
+    with host.agent() as agent:
+        assert "frozen" in agent.tried(job).why
+        agent.parts.suspensions.thaw("root")
+        assert agent.tried(job).state is JobState.DONE
+    assert len(sent(host, "DELETE")) == 1
+
+
+@pytest.mark.parametrize("hold", ["pause", "observe"])
+def test_a_pause_and_observe_mode_hold_nobodys_signed_operation(
+    host: SigningHost, hold: str
+) -> None:
+    config = host.config
+    if hold == "observe":
+        config = replace(config, reconcile=replace(config.reconcile, mode=Mode.OBSERVE))
+    with host.agent(config) as agent:
+        if hold == "pause":
+            agent.parts.suspensions.pause(100, None, "mine", "root")
+        assert agent.done(agent.job(DESTROY)).state is JobState.DONE
+
+
+def test_a_locked_guest_lets_the_job_wait(host: SigningHost) -> None:
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        host.site.world.lock(100, "backup")
+        agent.ready.jobs.submit(job)
+        found = agent.tried(job)
+        assert found.state in (JobState.PENDING, JobState.REFUSED)
+    assert sent(host, "DELETE") == []
+
+
+def test_a_failed_act_is_told_and_ends_the_pause_if_nothing_was_done(host: SigningHost) -> None:
+    host.site.world.add("qemu", 101, {**WEB, "protection": 1})
+    with host.agent() as agent:
+        found = agent.done(agent.job(DESTROY, 101))
+        assert found.state is JobState.FAILED
+        assert "protection" in found.why
+        assert agent.decisions()[-1] == "failed"
+        assert agent.parts.suspensions.all() == ()
+
+
+def test_jobs_in_roots_spool_are_taken_once(host: SigningHost) -> None:
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        host.spool.mkdir()
+        (host.spool / "one.job").write_bytes(job.blob)
+        (host.spool / "one.job.sig").write_bytes(job.armor)
+        (host.spool / "alone.job").write_bytes(b"x")
+        (host.spool / "bad.job").write_bytes(b"{}")
+        (host.spool / "bad.job.sig").write_bytes(b"nothing")
+        agent.running.run_pass()
+        agent.running.daemon._signed.at_pass()
+        assert agent.ended_known(job).state is JobState.DONE
+        for _ in range(3):
+            agent.running.run_pass()
+        assert agent.decisions().count("refused") == 1
+    assert len(sent(host, "DELETE")) == 1
+
+
+def test_without_signers_nothing_is_done_and_the_first_command_is_named(
+    host: SigningHost,
+) -> None:
+    host.signers.directory.rename(host.site.directory / "away")
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        found = agent.ready.jobs.submit(job)
+        assert (found.state, found.stage) == (JobState.REFUSED, "key")
+        assert "signers init" in found.why
+        (host.site.directory / "away").rename(host.signers.directory)
+        assert agent.done(job).state is JobState.DONE, "the same job may be brought again"
+
+
+def test_an_audit_log_that_cannot_be_used_costs_signed_operations_alone(
+    host: SigningHost,
+) -> None:
+    host.site.declare("[guest.100.config]\ncores = 2\n")
+    with host.agent() as agent:
+        agent.done(agent.job(DESTROY, 200))
+    path = host.config.journal.directory / "audit.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:1]))
+    with host.agent() as agent:
+        agent.running.look()
+        assert host.site.world.config(100)["cores"] == 2
+        assert "audit.jsonl: line" in agent.parts.signing.trouble
+
+
+def test_an_answer_that_is_lost_is_never_asked_for_again_and_its_task_is_found(
+    host: SigningHost,
+) -> None:
+    host.site.devnode.faults.add(Fault("DELETE", action="reset-after"))
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        agent.ready.jobs.submit(job)
+        found = agent.tried(job)
+        assert found.state is JobState.RUNNING
+        for _ in range(3):
+            agent.running.look()
+        assert agent.status(job).state is JobState.DONE
+        assert agent.decisions() == ["accepted", "authorized", "done"]
+    assert len(sent(host, "DELETE")) == 1
