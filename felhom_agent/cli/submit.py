@@ -32,6 +32,7 @@ AWAY: Final = 30.0
 """Seconds for which an agent that went away is waited for."""
 FINAL: Final = frozenset(str(state) for state in JobState if state.final)
 """The states that nothing comes after."""
+_TRIED: Final = frozenset(str(state) for state in JobState if state.final and state.tried)
 _STYLES: Final = {
     "done": Style.GOOD, "failed": Style.BAD, "unknown": Style.BAD, "refused": Style.BAD,
     "expired": Style.WARN, "pending": Style.WARN,
@@ -89,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
         name = answers.text(found, "job")
         shown.begin(found)
         shown.show(found)
+        if answers.text(found, "state") in _TRIED:
+            say("These bytes were brought before; nothing is done twice.")
         if not arguments.no_wait:
             found = _followed(ask, name, found, shown)
     except KeyboardInterrupt:

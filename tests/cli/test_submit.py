@@ -81,9 +81,19 @@ def test_every_other_end_is_told_with_why_and_ends_in_1(
     agent.states = [end] if first else [pending(), end]
     code, out, _ = felhom(str(job))
     assert code == 1
-    assert f"{state}" in out.splitlines()[-1]
+    assert any(f"  {state}" in line for line in out.splitlines())
     assert "state: one more snapshot than signed" in out
     assert "\x1b" not in out
+
+
+def test_a_job_that_was_done_before_is_not_said_to_be_done_now(
+    agent: SignedAgent, felhom: Felhom, job: Path
+) -> None:
+    code, out, _ = felhom(str(job))
+    assert code == 0
+    assert "brought before; nothing is done twice" in out
+    agent.states = [pending(), {"state": "done"}]
+    assert "brought before" not in felhom(str(job))[1]
 
 
 def test_without_waiting_it_is_left_to_the_agent(
