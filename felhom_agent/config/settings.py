@@ -197,6 +197,19 @@ class AuthzConfig:
 
 
 @dataclass(frozen=True)
+class HintsConfig:
+    """What this host tells of its guests, so that nothing is asked while nothing happens."""
+
+    directory: Path | None = field(
+        default=Path("/run/felhom-agent-hints"), metadata={"may_be_empty": True}
+    )
+    """Where felhom-agent-hints.service writes what pmxcfs tells; `""`: nothing is listened to, and
+    each pass reads every guest."""
+    settle: float = _between(0, 3600, 30.0)
+    """Seconds for which a guest is left alone that somebody else has started or stopped."""
+
+
+@dataclass(frozen=True)
 class Config:
     """All of `agent.toml`."""
 
@@ -208,6 +221,7 @@ class Config:
     hub: HubConfig = HubConfig()
     control: ControlConfig = ControlConfig()
     authz: AuthzConfig = AuthzConfig()
+    hints: HintsConfig = HintsConfig()
     path: Path = DEFAULT_PATH
 
 

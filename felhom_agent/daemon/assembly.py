@@ -38,6 +38,7 @@ from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.retention import Limits, retain
 from felhom_agent.journal.suspensions import Suspensions
 from felhom_agent.model import Desired, Mode
+from felhom_agent.proxmox.hints import Hints
 from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.reconcile.applies import Applies
@@ -78,6 +79,7 @@ class Parts:
     engine: Engine
     names: Names
     signing: Signing
+    hints: Hints | None
     journal_opens: Callable[[], bool]
     """Tells whether a journal that was closed by a failure could be opened again by now."""
 
@@ -198,21 +200,29 @@ def assembled(
             node, operations, planner, LaneQueue(), holds, brake, quorum, bulk, settings, names,
             applies=applies,
         )  # fmt: skip
+        hints = _hints_of(config)
         parts = Parts(
             node, operations, identities, suspensions, planner, holds, brake, quorum, bulk,
-            applies, engine, names, signing, lambda: _reopens(journal, config, clock),
+            applies, engine, names, signing, hints, lambda: _reopens(journal, config, clock),
         )  # fmt: skip
         _register_holds(parts)
         try:
             yield parts
         finally:
             drained = engine.close()
+            if hints is not None:
+                hints.close()
             if signing.ready is not None:
                 signing.ready.close()
             journal.close()
             node.client.close()
             if not goes_on():
                 _farewell(operations, names, drained=drained)
+
+
+def _hints_of(config: Config) -> Hints | None:
+    directory = config.hints.directory
+    return Hints(directory, config.proxmox.node) if directory else None
 
 
 def _hear(operation: Operation, applies: Applies, signing: Signing) -> None:

@@ -30,6 +30,7 @@ from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import Parts, hub_loop, hub_provider, provider_for
 from felhom_agent.daemon.controlview import Access
 from felhom_agent.daemon.ended import Ended, Released
+from felhom_agent.daemon.eyes import SWEEP, Eyes, Look
 from felhom_agent.daemon.health import Health
 from felhom_agent.daemon.passes import Passes
 from felhom_agent.daemon.reloadable import need_restart, reloadable
@@ -70,6 +71,8 @@ _log = logging.getLogger(__name__)
 RELOAD, STOP, WAKE, APPLY, SIGNED = "reload", "stop", "wake", "apply", "signed"
 # Seconds that a stop waits for a report that is under way.
 _HUB_CLOSE_TIMEOUT = 2.0
+# Seconds between two looks at what the host tells.
+_LISTEN = 1.0
 # A snapshot is reported to the hub until it is older than so many seconds, or intervals.
 _REPORT_MIN_AGE, _REPORT_INTERVALS = 180.0, 3
 Message = str | Ended | Released
@@ -103,6 +106,7 @@ class Daemon:
             provider_for(config, self._hub_provider, self._manager.ping_watchdog)
         )
         self._health = Health()
+        self._eyes = Eyes(parts.hints, clock, lambda: self.config.hints.settle, parts.names)
         self._scheduler = Scheduler(
             parts.engine,
             parts.operations,
@@ -114,14 +118,16 @@ class Daemon:
             parts.names,
             parallel=config.reconcile.parallel,
             applies=parts.applies,
+            quiet_until=self._eyes.quiet_until,
         )
         self._passes = Passes(
             parts.node, parts.operations, parts.planner, parts.quorum, parts.bulk, parts.brake,
             self._scheduler, self._health, clock, parts.operations.now, parts.names,
-            parts.suspensions, self._hear_ends,
+            parts.suspensions, self._eyes, self._hear_ends,
         )  # fmt: skip
         self._started = parts.operations.now()
         self._next_pass = 0.0
+        self._wanted = Look.ALL
         self._journal_lost = False
         self._reloaded_from: Desired | None = None
         self._config_problems: tuple[Problem, ...] = ()
@@ -242,7 +248,8 @@ class Daemon:
 
     def _max_report_age(self) -> float:
         """Return how many seconds a snapshot is reported; asked from the hub's thread, too."""
-        return max(_REPORT_MIN_AGE, _REPORT_INTERVALS * self.config.reconcile.interval)
+        pause = max(self.config.reconcile.interval, SWEEP if self._eyes.working else 0.0)
+        return max(_REPORT_MIN_AGE, _REPORT_INTERVALS * pause)
 
     def facts(self) -> AgentFacts:
         """Return how the agent gets on; may be asked from any thread."""
@@ -311,14 +318,17 @@ class Daemon:
             self._watch_journal()
             self._review_holds()
             self._manager.ready()
+            self._passes.look_at_due()
             self._pass()
             self._say_settled()
             self._next_pass = self._due(now)
+        elif now >= self._eyes.next_due() and self._passes.look_at_due():
+            self._pass()
         self._scheduler.retry()
         self._scheduler.publish()
         self._manager.status(self._sentence())
         self._manager.ping_watchdog()
-        due = min(self._next_pass, self._scheduler.next_event())
+        due = min(self._next_pass, self._scheduler.next_event(), self._eyes.next_due())
         return self._wait(min(max(0.0, due - self._clock()), self._manager.max_idle))
 
     def _sentence(self) -> str:
@@ -357,15 +367,15 @@ class Daemon:
         # The message of a stop may have been taken by whoever waited before.
         if self._parts.node.shutting_down.is_set():
             return False
-        try:
-            message = self._inbox.get(timeout=seconds)
-        except queue.Empty:
+        message = self._next_message(seconds)
+        if message is None:
             return True
         # A stop is not kept waiting by the messages that came before it.
         if message == STOP or self._parts.node.shutting_down.is_set():
             return False
         if message in (WAKE, APPLY):
             self._next_pass = 0.0
+            self._wanted = max(self._wanted, Look.LISTED)
         if message == APPLY:
             self._scheduler.apply(self._parts.applies.open_guests())
         if message == SIGNED:
@@ -378,6 +388,22 @@ class Daemon:
         elif not isinstance(message, str):
             self._hear(message)
         return True
+
+    def _next_message(self, seconds: float) -> Message | None:
+        """Return the next message; None if none came in time, or the host told something."""
+        left = seconds
+        while True:
+            step = min(left, _LISTEN) if self._eyes.listens else left
+            try:
+                return self._inbox.get(timeout=step)
+            except queue.Empty:
+                left -= step
+            if self._eyes.listen():
+                self._next_pass = 0.0
+                return None
+            # Whatever was heard may be due before what was waited for.
+            if left <= 0 or self._eyes.next_due() <= self._clock():
+                return None
 
     def _hear(self, message: Ended | Released) -> None:
         """Take in what a lane tells."""
@@ -414,7 +440,11 @@ class Daemon:
 
     def _pass(self) -> bool:
         """Observe the whole node; return whether that worked."""
-        good = self._passes.run(self._intent.load, remember=not self._journal_lost)
+        good = self._passes.run(
+            self._intent.load, remember=not self._journal_lost, look=self._wanted
+        )
+        if good:
+            self._wanted = Look.KNOWN
         self._signed.at_pass()
         return good
 
@@ -423,6 +453,7 @@ class Daemon:
         self._manager.reloading()
         # Whatever comes of it, the pass that follows says that the reload is over.
         self._next_pass = 0.0
+        self._wanted = Look.ALL
         try:
             fresh = self._reread()
         except ConfigError as error:

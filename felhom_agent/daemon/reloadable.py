@@ -11,6 +11,7 @@ import dataclasses
 
 from felhom_agent.config.settings import Config
 
+_AT_ONCE = (("hints", "settle"),)
 _HUB_POLICY = ("guests", "max_guests", "options", "may_stop", "stops_per_hour")
 
 
@@ -25,6 +26,7 @@ def reloadable(old: Config, fresh: Config) -> Config:
         hub=hub,
         control=old.control,
         authz=old.authz,
+        hints=dataclasses.replace(fresh.hints, directory=old.hints.directory),
     )
 
 
@@ -37,10 +39,12 @@ def need_restart(old: Config, fresh: Config) -> list[str]:
             "journal",
             "control",
             "authz",
+            "hints",
             *(["hub"] if old.hub.url or fresh.hub.url else []),
         )
         for setting in dataclasses.fields(getattr(old, section))
         if setting.name not in _HUB_POLICY
+        and (section, setting.name) not in _AT_ONCE
         and getattr(getattr(old, section), setting.name)
         != getattr(getattr(fresh, section), setting.name)
     ]

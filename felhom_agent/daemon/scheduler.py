@@ -95,14 +95,16 @@ class Scheduler:
         *,
         parallel: int,
         applies: Applies | None = None,
+        quiet_until: Callable[[int], float] = lambda _: -math.inf,
     ) -> None:
         """`clock` tells monotonic seconds, `now` those since the epoch; `names` are what guests are
         called in the log. At most `parallel` guests are started or stopped at a time (0: as many as
         the datacenter says, `max_workers`). `applies` hears what comes of the guests that a person
-        has told the agent to apply.
+        has told the agent to apply; `quiet_until` returns until when a guest is left alone.
         """
         self._names = names
         self._applies = applies or Applies()
+        self._quiet_until = quiet_until
         self._engine = engine
         self._operations = operations
         self._holds = holds
@@ -252,7 +254,7 @@ class Scheduler:
             del self._retries[vmid]
             record = self._records[vmid]
             # Under a hold the next pass says what would be done.
-            if record.run is None and not self._may_not(vmid):
+            if record.run is None and not self._may_not(vmid) and self._quiet_until(vmid) <= now:
                 record.seen = None
                 record.need = min(record.need, Need.POWER)
                 self._enqueue(record)
@@ -274,6 +276,15 @@ class Scheduler:
         if Need.POWER in self._waiting and self._start_order.rests_until > then:
             moments.append(self._start_order.rests_until)
         return min(moments, default=math.inf)
+
+    def acted(self, vmid: int) -> float:
+        """Given a guest, return when its lane last ended, by the clock; the past if none did."""
+        record = self._records.get(vmid)
+        return record.acted if record is not None else -math.inf
+
+    def runs(self, vmid: int) -> bool:
+        """Return whether a guest's lane is at work."""
+        return vmid in self._runs
 
     def was_touched(self, vmid: int, since: int) -> bool:
         """Given a guest and what `ends` was at a moment, return whether its lane has run since."""
@@ -373,10 +384,21 @@ class Scheduler:
                 self._applies.settle(record.vmid, outcome, looked)
                 self._drop(record)
                 return
+        quiet = self._quiet_until(record.vmid)
+        if plan.actions and quiet > self._clock() and not self._applies.is_open(record.vmid):
+            self._leave_alone(record, quiet)
+            return
         if record.is_due(plan.actions, self._clock()):
             record.attempted = plan.actions
             self._need(record, plan.actions, seen)
             self._enqueue(record)
+
+    def _leave_alone(self, record: GuestRecord, until: float) -> None:
+        """Leave a guest alone that somebody else has just changed, started or stopped."""
+        self._drop(record)
+        record.reset()
+        why = "somebody else has just changed it; it is left alone until that has settled"
+        self._keep(record, Retry(max(1.0, until - self._clock()), why))
 
     def _outcome_of(self, plan: GuestPlan) -> Outcome:
         """Return what a plan without actions stands for; what is only told of a guest that is only

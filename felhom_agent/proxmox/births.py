@@ -45,6 +45,15 @@ def may_read(client: Client) -> bool:
     return any(isinstance(r, dict) and "Sys.Audit" in r for r in rights)
 
 
+def has_task(client: Client, vmid: int) -> bool:
+    """Given a guest, return whether PVE works on it now, as far as the token may see. Raise
+    Unchanged if PVE cannot be asked.
+    """
+    rows = client.get("nodes", client.config.node, "tasks", source="active", vmid=vmid, limit=50)
+    found = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    return any(row.get("status", RUNNING) == RUNNING and "endtime" not in row for row in found)
+
+
 def went_well(status: str) -> bool:
     """Given how a task ended, return whether it did what it was to do."""
     return status == "OK" or status.startswith("WARNINGS")

@@ -122,11 +122,17 @@ class Observer:
         self._facts_read = -math.inf
 
     def snapshot(
-        self, vmids: Collection[int], raw: Collection[int] = (), arrived: Arrived = _ignore
+        self,
+        vmids: Collection[int],
+        raw: Collection[int] = (),
+        arrived: Arrived = _ignore,
+        known: Mapping[int, ActualGuest] = MappingProxyType({}),
+        readers: int = READERS,
     ) -> Actual:
         """Given the guests that are declared, and those of them with `lxc.*` lines, return the node
         as it is now. `arrived` is called on this thread with each `BATCH` of declared guests that
-        was read while others still are.
+        was read while others still are. `known` are guests whose configuration is as it was, unless
+        they were started or stopped since; `readers` is how many are read side by side.
 
         Raise Unchanged if PVE cannot be asked, Denied if the token may see no guest at all,
         Interrupted if the agent is shutting down.
@@ -146,7 +152,8 @@ class Observer:
             ha = self._ha_status(client)
             here = {vmid: rows.under_ha(guest, ha) for vmid, guest in here.items()}
         self._kinds = {vmid: guest.kind for vmid, guest in here.items() if not guest.unread}
-        reading = self._configurations(client, here, vmids, arrived)
+        rest = {vmid for vmid in vmids if not _take_known(here, known.get(vmid))}
+        reading = self._configurations(client, here, rest, arrived, readers)
         self._say(odd)
         blurred = bool(nameless or resources.guests.nameless)
         # What is read for the hub besides is no part of what the pass sees.
@@ -173,6 +180,12 @@ class Observer:
         blurred = resources.guests.nameless > 0 and not gone
         wanted = () if gone else (vmid,)
         return self._actual(self._client, resources, here, wanted, blurred=blurred, alone=True)
+
+    def read_again(self, guest: ActualGuest) -> ActualGuest:
+        """Given a guest as it was seen, return it with its configuration as it is now, by one
+        question. Raise Unchanged if PVE cannot be asked.
+        """
+        return self._guests.configured(guest, raw=guest.vmid in self._raw)
 
     def _resources(
         self, client: Client, steps: Callable[[list[object]], Iterator[object]]
@@ -260,6 +273,7 @@ class Observer:
         here: dict[int, ActualGuest],
         vmids: Collection[int],
         arrived: Arrived = _ignore,
+        readers: int = READERS,
     ) -> Reading:
         """Read the configurations of declared guests into `here`."""
         wanted = [here[vmid] for vmid in sorted(vmids) if vmid in here and not here[vmid].unread]
@@ -268,7 +282,7 @@ class Observer:
             lambda guest: guests.configured(guest, raw=guest.vmid in self._raw),
             self._shutting_down,
         )
-        with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
+        with ThreadPoolExecutor(readers, thread_name_prefix="read") as pool:
             batch: dict[int, ActualGuest] = {}
             for guest in pool.map(reading, wanted):
                 here[guest.vmid] = guest
@@ -421,6 +435,22 @@ class Observer:
                 text = "unexpected response from PVE: GET /%s: %s; see `pvesh get /%s`"
                 _log.warning(text, where, what, where)
         self._odd = odd
+
+
+def _take_known(here: dict[int, ActualGuest], known: ActualGuest | None) -> bool:
+    """Given a guest as it was seen, take its configuration over into the guests here; return
+    whether that makes sense.
+    """
+    listed = here.get(known.vmid) if known is not None else None
+    if known is None or listed is None or listed.unread or known.config is None:
+        return False
+    # What is in effect changes at a start, and what waits may be applied at a stop.
+    if (listed.kind, listed.state) != (known.kind, known.state):
+        return False
+    here[known.vmid] = replace(
+        listed, config=known.config, digest=known.digest, pending=known.pending
+    )
+    return True
 
 
 def _left_out(number: int) -> str:

@@ -1,0 +1,199 @@
+"""While the host tells what happens, nothing else is asked for; and nothing is missed for long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from felhom_agent.daemon.eyes import HOURLY, SWEEP
+from felhom_agent.devnode import Behaviour
+from felhom_agent.model import Converged, Kind, Retry, Stop
+from felhom_agent.proxmox.permit import Permit
+from tests.conftest import Site
+from tests.daemon.running import asked
+from tests.daemon.told import Listening, listening
+
+RUNNING = '[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n'
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site]) -> Site:
+    """A VM (100, web) that is known by its uuid, and a container (200, dns)."""
+    site = make_site()
+    uuid = "uuid=11111111-2222-3333-4444-555555555555"
+    site.world.add("qemu", 100, {"name": "web", "cores": 1, "smbios1": uuid})
+    site.world.add("lxc", 200, {"hostname": "dns", "memory": 512, "cores": 1})
+    return site
+
+
+@pytest.fixture
+def agent(site: Site) -> Iterator[Listening]:
+    """An agent that listens, with its guest as declared."""
+    site.declare(RUNNING)
+    with listening(site) as found:
+        found.goes_on(90)
+        assert isinstance(found.outcome(), Converged)
+        yield found
+
+
+def test_while_nothing_happens_nothing_is_asked(agent: Listening) -> None:
+    before = agent.calls()
+    agent.goes_on(180)
+    assert [r.path for r in agent.site.devnode.requests[before:]] == []
+
+
+def test_a_sweep_asks_for_the_listings_alone(agent: Listening) -> None:
+    agent.goes_on(SWEEP)
+    before = agent.calls()
+    agent.goes_on(SWEEP)
+    found = [r.path for r in agent.site.devnode.requests[before:]]
+    assert len(found) == 3, found
+    assert not any(path.endswith(("/config", "/pending")) for path in found)
+
+
+def test_a_change_by_hand_is_put_back_once_it_has_settled(site: Site, agent: Listening) -> None:
+    site.world.edit(100, {"cores": 1})
+    agent.host.written(100)
+    agent.goes_on(3)
+    site.world.edit(100, {"cores": 3})
+    agent.host.written(100)
+    agent.goes_on(5)
+    assert site.world.config(100)["cores"] == 3, "it was written to less than 5 s ago"
+    agent.goes_on(3)
+    assert site.world.config(100)["cores"] == 2
+
+
+def test_what_we_write_ourselves_costs_one_look_at_most(site: Site, agent: Listening) -> None:
+    site.world.edit(100, {"cores": 1})
+    agent.host.written(100)
+    agent.goes_on(8)
+    assert site.world.config(100)["cores"] == 2
+    before = agent.calls()
+    agent.host.written(100)
+    agent.goes_on(120)
+    assert agent.calls() - before <= 2, "a status and a configuration"
+
+
+def test_a_guest_that_goes_down_is_started_after_it_stayed_down(
+    site: Site, agent: Listening
+) -> None:
+    starts = len(asked(site, "start"))
+    site.world.stop(100)
+    agent.host.power(100)
+    agent.goes_on(29)
+    assert len(asked(site, "start")) == starts
+    agent.goes_on(4)
+    assert len(asked(site, "start")) == starts + 1
+    assert site.world.running(100)
+
+
+def test_a_person_who_stops_changes_and_starts_a_guest_is_not_disturbed(
+    site: Site, agent: Listening
+) -> None:
+    mutations = len(site.devnode.mutations)
+    site.world.stop(100)
+    agent.host.power(100)
+    agent.goes_on(25)
+    site.world.edit(100, {"description": "by hand"})
+    agent.host.written(100)
+    agent.goes_on(20)
+    site.world.start(100)
+    agent.host.power(100)
+    agent.goes_on(120)
+    assert len(site.devnode.mutations) == mutations
+    assert isinstance(agent.outcome(), Converged)
+
+
+def test_a_sweep_that_comes_meanwhile_lets_it_settle_all_the_same(
+    site: Site, agent: Listening
+) -> None:
+    starts = len(asked(site, "start"))
+    agent.goes_on(SWEEP - 110)
+    site.world.stop(100)
+    agent.host.power(100)
+    agent.goes_on(2)
+    agent.daemon.send("wake")
+    agent.goes_on(3)
+    assert len(asked(site, "start")) == starts
+    found = agent.outcome()
+    assert isinstance(found, Retry)
+    assert "left alone until that has settled" in found.why
+
+
+def test_a_guest_that_pve_works_on_is_not_even_looked_at(site: Site, agent: Listening) -> None:
+    site.world.behave(100, Behaviour(shutdown_seconds=80.0))
+    act = Stop(100, Kind.QEMU)
+    site.connect().guests.stop(act, 300.0, Permit(act))
+    agent.host.power(100)
+    before = agent.calls()
+    agent.goes_on(60)
+    found = [r.path for r in site.devnode.requests[before:]]
+    assert "/nodes/pve1/tasks" in found
+    assert "/nodes/pve1/qemu/100/status/current" not in found
+    agent.goes_on(30)
+    agent.host.power(100)
+    agent.goes_on(40)
+    assert len(asked(site, "start")) == 2
+    assert site.world.running(100)
+
+
+def test_what_no_hint_told_is_found_by_a_sweep_and_said(
+    site: Site, agent: Listening, caplog: pytest.LogCaptureFixture
+) -> None:
+    starts = len(asked(site, "start"))
+    site.world.stop(100)
+    agent.goes_on(SWEEP + 60)
+    assert len(asked(site, "start")) == starts + 1
+    assert agent.daemon._eyes.missed == 1
+    assert "guest 100 web: was started or stopped, and no hint of the host had told" in caplog.text
+
+
+def test_each_configuration_is_read_within_the_hour(site: Site, agent: Listening) -> None:
+    site.world.edit(100, {"cores": 1})
+    agent.goes_on(HOURLY + 70, step=10.0)
+    assert site.world.config(100)["cores"] == 2
+    assert agent.daemon._eyes.missed == 1
+
+
+@pytest.mark.parametrize("how", ["not working", "everything"])
+def test_when_the_host_tells_nothing_or_too_much_all_is_read(
+    site: Site, agent: Listening, how: str
+) -> None:
+    site.world.edit(100, {"cores": 1})
+    if how == "everything":
+        agent.host.everything("pmxcfs began anew")
+    else:
+        agent.host.working = False
+    agent.goes_on(3)
+    assert site.world.config(100)["cores"] == 2
+
+
+def test_a_changed_declaration_is_followed_without_a_sweep(site: Site, agent: Listening) -> None:
+    before = agent.calls()
+    site.declare(RUNNING.replace("cores = 2", "cores = 3"))
+    agent.goes_on(70)
+    assert site.world.config(100)["cores"] == 3
+    paths = [r.path for r in site.devnode.requests[before:]]
+    assert "/cluster/resources" not in paths, paths
+
+
+def test_a_guest_that_is_newly_declared_is_read(site: Site, agent: Listening) -> None:
+    site.declare(RUNNING + "[guest.200.config]\ncores = 2\n")
+    agent.goes_on(70)
+    assert site.world.config(200)["cores"] == 2
+
+
+def test_a_guest_that_comes_and_goes_is_seen_to(site: Site, agent: Listening) -> None:
+    site.declare(RUNNING + '[guest.300]\nstate = "running"\n')
+    agent.goes_on(70)
+    site.world.add("qemu", 300, {"cores": 1})
+    agent.host.written(300)
+    agent.goes_on(70)
+    assert site.world.running(300)
+    site.world.stop(300)
+    site.world.remove(300)
+    agent.host.written(300)
+    agent.host.power(300)
+    agent.goes_on(70)
+    assert "there is no such guest" in str(agent.outcome(300))
