@@ -27,7 +27,7 @@ MAX_PROBLEMS: Final = 20
 _MAX_NAMED: Final = 10
 _GAP: Final = "  "
 _ALL: Final = 0
-_NEW_MEMBERS: Final = ("others", "problems", "held", "trouble")
+_NEW_MEMBERS: Final = ("others", "problems", "held", "trouble", "hints")
 
 AS_DECLARED: Final = "as declared"
 _STYLES: Final = {
@@ -65,6 +65,8 @@ def agent_line(status: Answer, now: float) -> Line:
         blocked = hub.get("blocked") is True
         words = "blocks this host" if blocked else f"generation {answers.whole(hub, 'generation')}"
         parts.append(Part(f"hub: {words}", Style.WARN if blocked else None))
+    if answers.table(status, "hints").get("working") is True:
+        parts.append("listens to the host")
     return _joined(parts)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from felhom_agent.config.secret import read_key
 from felhom_agent.config.settings import Config, JournalConfig
+from felhom_agent.daemon.eyes import Host
 from felhom_agent.daemon.signing import Signing, signing_for
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.directory import TomlDirectoryProvider
@@ -79,7 +80,7 @@ class Parts:
     engine: Engine
     names: Names
     signing: Signing
-    hints: Hints | None
+    hints: Host | None
     journal_opens: Callable[[], bool]
     """Tells whether a journal that was closed by a failure could be opened again by now."""
 
@@ -220,7 +221,7 @@ def assembled(
                 _farewell(operations, names, drained=drained)
 
 
-def _hints_of(config: Config) -> Hints | None:
+def _hints_of(config: Config) -> Host | None:
     directory = config.hints.directory
     return Hints(directory, config.proxmox.node) if directory else None
 

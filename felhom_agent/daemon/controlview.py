@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from felhom_agent import __version__
+from felhom_agent.daemon.eyes import Eyes
 from felhom_agent.daemon.passes import Pass
 from felhom_agent.daemon.signing import Signing
 from felhom_agent.daemon.waiting import Activity
@@ -70,6 +71,7 @@ class Access:
     next_pass: Callable[[], float]
     """Returns when the next pass begins at the latest, in seconds since the epoch."""
     signing: Signing
+    eyes: Eyes
     hub: HubProvider | None = None
 
 
@@ -105,6 +107,7 @@ def status_of(access: Access) -> dict[str, Any]:
         "held": _held(access.held()),
         "hub": _hub(access.hub),
         "trouble": passed.trouble,
+        "hints": _hints(access.eyes),
     }
 
 
@@ -233,6 +236,11 @@ def _problem(found: Problem) -> dict[str, Any]:
 
 def _held(found: HeldPlan) -> dict[str, Any] | None:
     return {"plan": found.plan_id, "vmids": sorted(found.vmids)} if found.plan_id else None
+
+
+def _hints(eyes: Eyes) -> dict[str, Any] | None:
+    # Both are replaced as a whole by the main thread.
+    return {"working": eyes.working, "missed": eyes.missed} if eyes.listens else None
 
 
 def _hub(hub: HubProvider | None) -> dict[str, Any] | None:

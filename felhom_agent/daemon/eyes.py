@@ -58,6 +58,10 @@ class Host(Protocol):
         """Return what was told since the look before; never blocks, raises nothing."""
         ...
 
+    def close(self) -> None:
+        """Listen no more."""
+        ...
+
 
 class Eyes:
     """Decides what is looked at; `clock` tells monotonic seconds, `settle` returns for how many of

@@ -285,6 +285,7 @@ class Daemon:
             applies=self._parts.applies,
             held=lambda: self._parts.brake.held,
             signing=self._parts.signing,
+            eyes=self._eyes,
             next_pass=self._next_pass_at,
         )
 

@@ -48,7 +48,7 @@ def status(*guests: dict[str, Any], **more: object) -> dict[str, Any]:
             ("declared", "converged", "retry", "blocked", "refused", "running", "queued",
              "in_flight", "unknown"), 0),
         "guests": list(guests), "others": [], "problems": [], "held": None, "hub": None,
-        "trouble": "", **more,
+        "trouble": "", "hints": None, **more,
     }  # fmt: skip
     valid("status", found)
     return found
@@ -264,7 +264,8 @@ class TestOthers:
 
     def test_an_older_agent_is_told_of_and_nothing_is_made_up(self) -> None:
         found = status(guest(101), guest(102, "blocked", why="locked"))
-        for name in ("schema", "others", "problems", "held", "hub", "trouble", "next_pass"):
+        gone = ("schema", "others", "problems", "held", "hub", "trouble", "hints", "next_pass")
+        for name in gone:
             del found[name]
         for each in found["guests"]:
             for name in ("state", "mode", "next"):
@@ -277,7 +278,7 @@ class TestOthers:
             "note: the agent that runs (0.2.0) does not tell this command"
         )
         assert plain(line).endswith(
-            "of: others, problems, held, trouble; systemctl restart felhom-agent"
+            "of: others, problems, held, trouble, hints; systemctl restart felhom-agent"
         )
 
     def test_members_of_any_type_break_nothing(self) -> None:

@@ -26,6 +26,9 @@ class ToldHost:
             return replace(self.given.pop(0), working=self.working)
         return Heard(working=self.working)
 
+    def close(self) -> None:
+        pass
+
     def written(self, *vmids: int) -> None:
         self.given.append(Heard(written=frozenset(vmids)))
 
