@@ -80,14 +80,16 @@ class SignedJobs:
         self._examining: set[str] = set()
         self.wake: Callable[[], None] = lambda: None
 
-    def resume(self, entries: Iterable[AuditEntry], facts: SignedFacts) -> None:
-        """Given the decisions of the audit log, and which nonces were burnt, take up what earlier
-        processes left. To be called before any thread asks.
+    def resume(self, entries: Iterable[AuditEntry]) -> None:
+        """Given the decisions of the audit log, know how jobs stand. To be called before any thread
+        asks.
         """
         self._table = statuses_of(entries, self._now() - KEPT_SECONDS)
-        kept, problems = self._pending.load()
-        for problem in problems:
-            _log.warning("%s", problem)
+
+    def take_up(self, kept: Iterable[KeptJob], facts: SignedFacts) -> None:
+        """Given the jobs that earlier processes kept, and which nonces were burnt, let those wait
+        that had no last word and no try. To be called after `resume`, before any thread asks.
+        """
         for each in kept:
             job = SignedJob(each.blob, each.armor, each.source)
             try:

@@ -43,7 +43,7 @@ from felhom_agent.planning.actions import describe
 from felhom_agent.reconcile.gate import Proposal
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.reconcile.means import Means
-from felhom_agent.reconcile.signedoutcomes import SignedOutcomes
+from felhom_agent.reconcile.signedoutcomes import STOP, SignedOutcomes
 from felhom_agent.reconcile.signedview import SignedView
 from felhom_agent.service.events import INTERNAL_ERROR
 from felhom_agent.service.logging import fields
@@ -149,7 +149,7 @@ class SignedWork:
         *first, last = acts_of(operation)
         running = leave.examined.guest.running is not False
         for act in first if running else ():
-            self._act(leave, act, f"{leave.key}-stop")
+            self._act(leave, act, leave.key + STOP)
         if first:
             self._look_again(operation)
         self._act(leave, last, leave.key)
