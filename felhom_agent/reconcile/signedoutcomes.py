@@ -40,6 +40,13 @@ STOPPED_ALONE: Final = "the agent ended before it was begun; to stop the guest f
 NOT_KEPT: Final = "the agent ended before the job was taken in; bring it again"
 STOP: Final = "-stop"
 """What the key of an authorization ends with for the stop before the act."""
+PAUSES: Final = {
+    "snapshot_rollback": "signed rollback",
+    "snapshot_delete": "signed deletion of a snapshot",
+    "force_stop": "signed force-stop",
+    "disk_detach": "signed removal of a disk",
+}
+"""The acts after which a guest is paused, and what the pause says it is after."""
 _WORDS: Final = {State.SUCCEEDED: "done", State.FAILED: "failed", State.UNKNOWN: "unknown"}
 
 
@@ -83,6 +90,8 @@ class SignedOutcomes:
             else:
                 stopped = is_burnt and operations.job(key + STOP) is not None
                 why = STOPPED_ALONE if stopped else NEVER_BEGUN
+                if is_burnt and entry.act in PAUSES:
+                    why += f"; if it is paused for it: felhom-agent resume {entry.vmid}"
                 self._say(replace(entry, at=self._now(), decision="failed", why=why))
         for job, status in statuses_of(found).items():
             if status.state is JobState.PENDING and job not in waiting:
