@@ -285,3 +285,30 @@ def test_a_snapshot_list_that_makes_no_sense_stands_in_the_way(
         host.site.devnode.faults.clear()
         assert agent.tried(job).state is JobState.DONE
     assert len(deleted(host)) == 1
+
+
+def test_a_job_in_the_spool_that_was_refused_is_not_done_at_a_later_start(
+    host: SigningHost,
+) -> None:
+    """It was refused since the guest ran; hours later somebody stops the guest for another reason,
+    and the agent is restarted.
+    """
+    world = host.site.world
+    host.spool.mkdir()
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        world.start(100)
+        (host.spool / "one.job").write_bytes(job.blob)
+        (host.spool / "one.job.sig").write_bytes(job.armor)
+        agent.running.run_pass()
+        assert agent.ended_known(job).state is JobState.REFUSED
+    world.stop(100)
+    for _ in range(2):
+        with host.agent() as agent:
+            agent.running.look()
+            agent.running.look()
+            assert agent.status(job).state is JobState.REFUSED
+    assert agent.decisions().count("refused") == 1
+    assert deleted(host) == []
+    with host.agent() as agent:
+        assert agent.done(job).state is JobState.DONE, "a person brought it again"
