@@ -31,6 +31,8 @@ _ARMOR: Final = re.compile(
     rb"((?:[A-Za-z0-9+/]{1,76}\n)*[A-Za-z0-9+/]{1,76}={0,2}\n)"
     rb"-----END SSH SIGNATURE-----\n?",
 )
+# OpenSSH breaks after 70 (sshbuf_dtob64), what its PROTOCOL.sshsig was made after 76.
+_WIDTHS: Final = (70, 76)
 _MAGIC: Final = b"SSHSIG"
 _VERSION: Final = 1
 _HASHES: Final = frozenset({b"sha256", b"sha512"})
@@ -61,7 +63,7 @@ def open_armor(armor: bytes) -> SshSignature:
     signature.
     """
     found = _ARMOR.fullmatch(armor)
-    if found is None:
+    if found is None or not _is_evenly_broken(found[1].splitlines()):
         raise BadArmor(
             "it is not one signature as `ssh-keygen -Y sign` writes it, from its BEGIN line to its "
             "END line and nothing else"
@@ -77,6 +79,16 @@ def open_armor(armor: bytes) -> SshSignature:
         return _parse(data)
     except MalformedKey as error:
         raise BadArmor(f"{error}") from None
+
+
+def _is_evenly_broken(lines: list[bytes]) -> bool:
+    """Return whether the lines are broken as a program breaks them; else one signature would have
+    many files.
+    """
+    *full, last = lines
+    return all(len(line) == len(full[0]) in _WIDTHS for line in full) and (
+        not full or len(last) <= len(full[0])
+    )
 
 
 def _parse(data: bytes) -> SshSignature:

@@ -15,7 +15,7 @@ is brought again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -103,9 +103,13 @@ def after(before: JobStatus | None, entry: AuditEntry) -> JobStatus:
     was_good = before is not None and before.state in (JobState.PENDING, JobState.EXPIRED)
     if state is JobState.REFUSED and entry.stage == "time" and was_good:
         state = JobState.EXPIRED
+    known = entry
+    if before is not None and not entry.act:
+        # The same bytes: what was found in them once is in them still.
+        known = replace(entry, act=before.act, vmid=before.vmid, name=before.name)
     return JobStatus(
-        entry.blob, state, entry.at, entry.act, entry.vmid, entry.name, entry.stage, entry.why,
-        entry.upid,
+        known.blob, state, known.at, known.act, known.vmid, known.name, known.stage, known.why,
+        known.upid,
     )  # fmt: skip
 
 

@@ -14,13 +14,9 @@ seconds, and is told to come again. Nothing else is shared.
 from __future__ import annotations
 
 import os
-import selectors
-import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -36,7 +32,6 @@ AT_ONCE: Final = 2
 SECONDS: Final = 5.0
 """How many seconds a check may take."""
 _LONGEST_WAIT: Final = 15.0
-_MAX_OUTPUT: Final = 4096
 _LATEST: Final = 253_370_764_800
 
 
@@ -83,27 +78,15 @@ class SshKeygen:
             self._free.release()
 
     def _run(self, words: list[str], directory: Path, signer: Signer) -> None:
-        with (directory / "blob").open("rb") as blob:
-            # Not Popen's own wait: it would gather whatever the program says.
-            process = subprocess.Popen(  # noqa: S603  # an absolute path, and no text of a job
-                words,
-                stdin=blob,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={},
-                cwd=directory,
-                close_fds=True,
-                start_new_session=True,
-            )
+        # Not at the top: it is large, and most agents check no signature.
+        from felhom_agent.authz.childprocess import run_bounded
+
         try:
-            said = _said(process, self._seconds)
-            status = process.wait(timeout=max(0.1, self._seconds))
-        except subprocess.TimeoutExpired:
+            status, said = run_bounded(words, directory / "blob", directory, self._seconds)
+        except TimeoutError:
             raise VerifierFailed(
                 f"{self._program} did not end within {self._seconds:g} s; try again"
             ) from None
-        finally:
-            _end(process)
         if status < 0:
             raise VerifierFailed(f"{self._program} was ended by signal {-status}")
         if status != 0:
@@ -144,36 +127,6 @@ def _fill(
         descriptor = os.open(directory / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-
-
-def _said(process: subprocess.Popen[bytes], seconds: float) -> bytes:
-    """Return what a program says until it is silent for good, as much of it as is kept. Raise
-    TimeoutExpired if that takes longer.
-    """
-    assert process.stdout is not None  # noqa: S101  # it was asked for
-    until = time.monotonic() + seconds
-    kept = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while True:
-            left = until - time.monotonic()
-            if left <= 0 or not selector.select(left):
-                raise subprocess.TimeoutExpired(process.args, seconds)
-            chunk = os.read(process.stdout.fileno(), 4096)
-            if not chunk:
-                return kept
-            kept = (kept + chunk)[:_MAX_OUTPUT]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        with suppress(OSError):
-            # The whole session that it leads, whatever it has begun.
-            os.killpg(process.pid, 9)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=1.0)
-    if process.stdout is not None:
-        process.stdout.close()
 
 
 def _text(said: bytes) -> str:

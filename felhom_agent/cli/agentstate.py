@@ -7,7 +7,7 @@ journal, as far as these know it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +64,21 @@ def _as_told(status: dict[str, Any]) -> AgentState:
         running=True,
         observes=any(hold.get("name") == "mode" for hold in whole),
         held=tuple(str(h.get("why")) for h in whole if h.get("name") != "mode"),
-        guests=tuple((int(h["vmid"]), str(h.get("why"))) for h in holds if h.get("vmid")),
+        guests=(
+            *((int(h["vmid"]), str(h.get("why"))) for h in holds if h.get("vmid")),
+            *_braked(status.get("held")),
+        ),
         next_pass=str(status.get("next_pass") or ""),
     )
+
+
+def _braked(held: Any) -> Iterator[tuple[int, str]]:
+    """Given what is too much at once, yield its guests, each with how to let it pass."""
+    found = held if isinstance(held, dict) else {}
+    plan, vmids = found.get("plan"), found.get("vmids")
+    if isinstance(plan, str) and isinstance(vmids, list):
+        why = f"unusually large together with others; `felhom-agent approve {plan}` lets it pass"
+        yield from ((vmid, why) for vmid in vmids if type(vmid) is int)
 
 
 def _as_written(

@@ -108,7 +108,8 @@ def _say_verdict(found: AuditLook) -> None:
         say(f"Nothing yet: no agent has begun the log {found.path}.")
         return
     state = "NOT what was written" if found.problems else "good"
-    say(f"{found.path}: {state}, {found.report.lines} lines")
+    count = found.report.lines
+    say(f"{found.path}: {state}, {count} {'line' if count == 1 else 'lines'}")
     for problem in found.problems[:MAX_TOLD]:
         say(f"  {problem}")
     if more := len(found.problems[MAX_TOLD:]):

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from felhom_agent.cli.moment import day_of, day_text
 from felhom_agent.cli.terminal import Line, Part, Style
-from felhom_agent.journal.audit import AUDIT_NAME, AuditEntry, AuditReport, verify_audit
+from felhom_agent.journal.audit import AUDIT_NAME, BEGUN, AuditEntry, AuditReport, verify_audit
 from felhom_agent.journal.content import NAME
 from felhom_agent.journal.repair import inspect
 from felhom_agent.journal.signed import Decision, decisions_of
@@ -95,6 +95,8 @@ def lines(entries: tuple[AuditEntry, ...], today: date) -> Iterator[Line]:
 
 def _words(entry: AuditEntry) -> str:
     """Return what was decided on, by whom, and why."""
+    if entry.decision == BEGUN:
+        return "the log"
     parts = [entry.act, entry.guest]
     parts += [f"by {entry.role} key {entry.fingerprint}"] if entry.fingerprint else []
     parts += [f"({entry.source})"] if entry.source else []

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from felhom_agent.authz.signers import ALLOWED, REVOKED, SignerSet, load
+from felhom_agent.authz.signers import ALLOWED, REVOKED, SignerSet, load, owner_by
 from felhom_agent.authz.sshkeygen import SshKeygen
 from felhom_agent.cli import healthfiles, signerlist
 from felhom_agent.cli.access import READ
@@ -20,15 +20,11 @@ from felhom_agent.cli.health import Finding, bad, good, note
 from felhom_agent.cli.serviceuser import Service
 from felhom_agent.config.settings import ClockTrust, Config
 from felhom_agent.daemon.reloaded import counted
+from felhom_agent.daemon.signing import SYNCHRONISED
 from felhom_agent.model import Actual
 from felhom_agent.planning.privileges import lacking
 from felhom_agent.planning.signedneeds import SIGNED_NEEDS, opt_in, signed_need
 from felhom_agent.printable import printable
-
-SYNCHRONISED: Final = Path("/run/systemd/timesync/synchronized")
-"""What systemd-timesyncd leaves once the clock is right (systemd-timesyncd.service(8))."""
-ROOT: Final = 0
-"""Whose the lists must be."""
 
 _MAX_FAULTS: Final = 20
 _MAX_NAMED: Final = 3
@@ -44,7 +40,7 @@ def of_signers(
     what their signatures are checked with. The file that tells of a clock that is right, and what
     runs ssh-keygen, are others in a test alone.
     """
-    found = load(config.authz.signers, ROOT)
+    found = load(config.authz.signers, owner_by(config.path))
     if not found.present:
         yield note(f"{signerlist.none_yet(found)}; to let a key sign, as root:",
                    "felhom-agent signers init --key FILE.pub")  # fmt: skip
@@ -59,7 +55,7 @@ def of_acts(config: Config, token_id: str, actual: Actual) -> Iterator[Finding]:
     """Given the configuration, the token's id and the node's guests, yield which signed acts the
     token may not do, with what lets it; nothing where nobody may sign.
     """
-    signers = load(config.authz.signers, ROOT)
+    signers = load(config.authz.signers, owner_by(config.path))
     if not signers.signers or signers.problems or actual.facts.rights is None:
         return
     able: list[str] = []

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
+from felhom_agent.authz.jobs import KEPT_SECONDS, JobState, JobStatus, statuses_of
 from felhom_agent.cli import auditlog
 from felhom_agent.cli.codes import DATAERR, OK
 from felhom_agent.cli.command import Commands, add_command
-from felhom_agent.cli.jobstates import JobLine, JobState, jobs_of
 from felhom_agent.cli.out import complain, say, say_json
 from felhom_agent.cli.terminal import Part, Style, put, put_table
 from felhom_agent.config.agentfile import load
+from felhom_agent.journal.audit import AuditEntry
 from felhom_agent.printable import local_text, printable
 
 MAX_SHOWN: Final = 200
@@ -46,7 +48,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     found = auditlog.examine(load(arguments.config).journal.directory)
     now = time.time()
-    jobs = jobs_of(found.report.entries, now)
+    jobs = _told(found.report.entries, now)
     if arguments.json:
         say_json({"log": str(found.path), "jobs": [_as_json(job) for job in jobs]})
     else:
@@ -56,7 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     return DATAERR if found.problems else OK
 
 
-def _show(jobs: tuple[JobLine, ...], now: float) -> None:
+def _told(entries: Iterable[AuditEntry], now: float) -> list[JobStatus]:
+    """Return the jobs that have not ended, whatever their age, and those that ended lately."""
+    since = now - KEPT_SECONDS
+    return [job for job in statuses_of(entries).values() if not job.state.final or job.at >= since]
+
+
+def _show(jobs: list[JobStatus], now: float) -> None:
     if not jobs:
         say("No signed job waits, and none came within the last 7 days.")
         return
@@ -65,24 +73,21 @@ def _show(jobs: tuple[JobLine, ...], now: float) -> None:
     put_table(_HEAD, [_row(job, now) for job in jobs[-MAX_SHOWN:]], indent=0)
 
 
-def _row(job: JobLine, now: float) -> tuple[str | Part, ...]:
-    entry = job.entry
-    why = ": ".join(filter(None, (entry.stage, entry.why, entry.exit)))
+def _row(job: JobStatus, now: float) -> tuple[str | Part, ...]:
+    why = ": ".join(filter(None, (job.stage, job.why)))
     return (
-        local_text(auditlog.seconds(entry.at), now),
-        printable(entry.blob[:_SHORT], _SHORT),
-        printable(entry.act or "-", 40),
-        printable(entry.guest or "-", 80),
+        local_text(auditlog.seconds(job.at), now),
+        printable(job.job[:_SHORT], _SHORT),
+        printable(job.act or "-", 40),
+        printable(job.guest or "-", 80),
         Part(str(job.state), _STYLES[job.state]),
-        printable("   ".join(filter(None, (why, entry.upid))), _MAX_TEXT),
+        printable("   ".join(filter(None, (why, job.upid))), _MAX_TEXT),
     )
 
 
-def _as_json(job: JobLine) -> dict[str, Any]:
-    entry = job.entry
+def _as_json(job: JobStatus) -> dict[str, Any]:
     return {
-        "job": entry.blob, "state": str(job.state), "act": entry.act, "vmid": entry.vmid,
-        "name": entry.name, "stage": entry.stage, "why": entry.why, "fingerprint":
-        entry.fingerprint, "source": entry.source, "upid": entry.upid, "exit": entry.exit,
-        "came": auditlog.rfc3339(job.came), "at": auditlog.rfc3339(entry.at),
+        "job": job.job, "act": job.act, "vmid": job.vmid or None, "name": job.name,
+        "state": str(job.state), "stage": job.stage, "why": job.why, "upid": job.upid,
+        "at": auditlog.rfc3339(job.at),
     }  # fmt: skip

@@ -1,7 +1,8 @@
 """`felhom-agent signers`: who may sign on this host; and `init`, which makes the list from a key.
 
 The list is shown as the agent sees it: with one fault in it nobody's signature counts. `init` is
-root's; it writes what the agent's own judge finds nothing wrong with, durably, or nothing at all.
+root's (as agent.toml and the lists are); it writes what the agent's own judge finds nothing wrong
+with, durably, or nothing at all.
 Only [authz] of agent.toml is needed; no agent, no node.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from felhom_agent import regularfile
-from felhom_agent.authz.signers import ALLOWED, MAX_FILE, REVOKED, SignerSet, load
+from felhom_agent.authz.signers import ALLOWED, MAX_FILE, REVOKED, SignerSet, load, owner_by
 from felhom_agent.authz.signerset import KeyFile, made_of
 from felhom_agent.cli import signerlist
 from felhom_agent.cli.codes import ERROR, OK
@@ -28,7 +29,6 @@ from felhom_agent.durable.file import write_if_absent, write_over
 from felhom_agent.errors import FelhomError
 from felhom_agent.printable import printable
 
-_ROOT: Final = 0
 _DIRECTORY_MODE: Final = 0o755
 # The agent's own user reads it, and it is public.
 _FILE_MODE: Final = 0o644
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.usage_error("init needs --key FILE.pub, the public key of who signs")
     directory = load_authz(arguments.config).signers
     if arguments.what is None:
-        return _show(load(directory))
+        return _show(load(directory, owner_by(arguments.config)))
     return _init(arguments, directory)
 
 
@@ -88,8 +88,10 @@ def _show(found: SignerSet) -> int:
 
 
 def _init(arguments: argparse.Namespace, directory: Path) -> int:
-    if os.geteuid() != _ROOT:
-        raise FelhomError("signers init writes what is root's alone; run it as root")
+    owner = owner_by(arguments.config)
+    if os.geteuid() != owner:
+        who = "root" if owner == 0 else f"user {owner}, whose {arguments.config} is"
+        raise FelhomError(f"signers init writes what only {who} may write; run it as that user")
     path = directory / ALLOWED
     recovery = [_key_file(arguments.recovery)] if arguments.recovery is not None else []
     text, _, problems = made_of([_key_file(arguments.key)], recovery, arguments.until)
@@ -97,9 +99,9 @@ def _init(arguments: argparse.Namespace, directory: Path) -> int:
         complain(problem)
     if problems:
         return ERROR
-    _write(path, text.encode(), force=arguments.force)
+    _write(path, text.encode(), owner, force=arguments.force)
     say(f"Wrote {path}:")
-    code = _show(load(directory))
+    code = _show(load(directory, owner))
     if code == OK:
         _say_next(recovery=bool(recovery))
     return code
@@ -118,10 +120,10 @@ def _key_file(path: Path) -> KeyFile:
         raise FelhomError(f"{name}: {text}") from None
 
 
-def _write(path: Path, data: bytes, *, force: bool) -> None:
-    """Write the list, in a directory of root's. Raise FelhomError if that cannot be."""
+def _write(path: Path, data: bytes, owner: int, *, force: bool) -> None:
+    """Write the list, in a directory of its owner's. Raise FelhomError if that cannot be."""
     try:
-        _prepare(path.parent)
+        _prepare(path.parent, owner)
         if force:
             write_over(DISK, path, data, _FILE_MODE)
         else:
@@ -134,22 +136,22 @@ def _write(path: Path, data: bytes, *, force: bool) -> None:
         raise FelhomError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-def _prepare(directory: Path) -> None:
-    """Make the directory, if it is not there. Raise FelhomError if it is not root's alone."""
+def _prepare(directory: Path, owner: int) -> None:
+    """Make the directory, if it is not there. Raise FelhomError if others may write it."""
     try:
         directory.mkdir()
     except FileExistsError:
-        _refuse_untrusted(directory)
+        _refuse_untrusted(directory, owner)
     else:
         directory.chmod(_DIRECTORY_MODE)  # whatever the umask is
         DISK.sync_directory(directory.parent)
 
 
-def _refuse_untrusted(directory: Path) -> None:
+def _refuse_untrusted(directory: Path, owner: int) -> None:
     status = directory.lstat()
     if not stat.S_ISDIR(status.st_mode):
         raise FelhomError(f"{directory}: it is no directory (a link to one does not count)")
-    problems = [p for p in load(directory).problems if p.place.file == str(directory)]
+    problems = [p for p in load(directory, owner).problems if p.place.file == str(directory)]
     if problems:
         raise FelhomError(str(problems[0]))
 

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from felhom_agent.authz.jobs import JobState
 from felhom_agent.cli import answers, jobfiles
 from felhom_agent.cli.ask import socket_of
 from felhom_agent.cli.codes import ERROR, INTERRUPTED, OK
@@ -29,8 +30,9 @@ PAUSE: Final = 0.5
 """Seconds between two looks."""
 AWAY: Final = 30.0
 """Seconds for which an agent that went away is waited for."""
-FINAL: Final = frozenset({"done", "failed", "unknown", "refused", "expired"})
+FINAL: Final = frozenset(str(state) for state in JobState if state.final)
 """The states that nothing comes after."""
+_TRIED: Final = frozenset(str(state) for state in JobState if state.final and state.tried)
 _STYLES: Final = {
     "done": Style.GOOD, "failed": Style.BAD, "unknown": Style.BAD, "refused": Style.BAD,
     "expired": Style.WARN, "pending": Style.WARN,
@@ -88,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
         name = answers.text(found, "job")
         shown.begin(found)
         shown.show(found)
+        if answers.text(found, "state") in _TRIED:
+            say("These bytes were brought before; nothing is done twice.")
         if not arguments.no_wait:
             found = _followed(ask, name, found, shown)
     except KeyboardInterrupt:
@@ -136,13 +140,12 @@ class _Shown:
 
     def show(self, found: answers.Answer) -> None:
         """Tell how it is, if that is news."""
-        news = tuple(answers.text(found, key) for key in ("state", "stage", "why", "upid", "until"))
+        news = tuple(answers.text(found, key) for key in ("state", "stage", "why", "upid"))
         if news == self._last:
             return
         self._last = news
-        state, stage, why, upid, until = (printable(text, _MAX_TEXT) for text in news)
-        until = f"until {until}" if until and state == "pending" else ""
-        rest = "   ".join(filter(None, (": ".join(filter(None, (stage, why))), upid, until)))
+        state, stage, why, upid = (printable(text, _MAX_TEXT) for text in news)
+        rest = "   ".join(filter(None, (": ".join(filter(None, (stage, why))), upid)))
         now = datetime.now().astimezone()
         style = _STYLES.get(state)
         put((f"  {now:%H:%M:%S}  ", Part(f"{state:{_WIDTH}}", style), f"  {rest}"), hang=12)

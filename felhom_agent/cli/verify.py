@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _row(stage: dict[str, Any]) -> tuple[str | Part, ...]:
-    what = answers.text(stage, "text") or answers.text(stage, "attack")
+    what = answers.text(stage, "text") or f"against {answers.text(stage, 'attack')}"
     name = printable(answers.text(stage, "stage"), 40)
     return name, _FOUND[_passed(stage)], printable(what, _MAX_TEXT)
 

@@ -2,7 +2,8 @@
 how it stands, and what each stage of the examination finds.
 
 Whoever may open the socket as root may bring a job; what counts is the signature. The bytes come in
-base64, so that they arrive as they were signed. `docs/control/signed-*.json` are the schemas.
+base64, so that they arrive as they were signed. `request`, `job` and `verify` in docs/control
+are the schemas.
 
 Threads: handlers run on threads of the server, and ask PVE and ssh-keygen there; every wait in that
 has its own deadline.

@@ -2,8 +2,9 @@
 
 An apply names guests, and for each the acts that the person was shown and agreed to. It lifts two
 things and no other: `mode = "observe"` of the agent, for these acts alone, and the brake, since a
-person has seen what it is. A pause, a freeze, a lock, quorum hold as ever. In observe mode an act
-that was not shown is not done: the guest's part of the apply ends, and the person looks again.
+person has seen what it is. A pause, a freeze, a lock, quorum hold as ever. An act that was not
+shown is no part of an apply: the guest's part ends, and the person looks again. In enforce mode the
+agent does by itself what is declared, at its next pass and under the brake.
 
 A guest's part is open until its outcome is known, by what was looked at after the apply was told:
 it is as declared, or something stands in the way. A try that failed ends it, too; only a wait for
@@ -146,14 +147,16 @@ class Applies:
             return found is not None and prints_of([action]) <= found.parts[action.vmid].acts
 
     def objection(self, action: Action) -> str:
-        """Given an act, return why it must not be done in observe mode: nobody was shown it, and
-        agreed to it. Empty in enforce mode, where the agent does what is declared anyway.
+        """Given an act, return why it must not be done now: nobody was shown it, and agreed to it.
+        Empty in enforce mode for a guest that is not applied.
         """
-        # Of a guest that is not applied, too: its apply may have ended since the holds were asked.
-        if not self._observes() or self.covers(action):
+        if self.covers(action):
             return ""
         with self._lock:
             found = self._open.get(action.vmid)
+            # In observe mode of any guest: its apply may have ended since the holds were asked.
+            if found is None and not self._observes():
+                return ""
             if found is not None and found.parts[action.vmid].withdrawn:
                 return WITHDRAWN_LATER
         return f"{CHANGED}; look again with `felhom-agent plan {action.vmid}`"

@@ -86,6 +86,9 @@ def test_a_signature_that_is_cut_short_is_refused(length: int) -> None:
         lambda text: text.replace(b"-----END", b"=-----END"),
         lambda text: armored(base64.b64decode(b"U1NIU0lH"), width=4),
         lambda text: armored(body(), width=100),
+        lambda text: armored(body(), width=69),
+        lambda text: text[:46] + b"\n" + text[46:],
+        lambda text: text.replace(b"\n-----END", b"", 1)[:-60] + b"\n" + text[-60:],
     ],
 )
 def test_an_armor_of_another_form_is_refused(change: object) -> None:

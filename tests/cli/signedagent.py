@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,23 +12,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
 from felhom_agent.authz.request import Circumstances, SignedRequest, compose
 from felhom_agent.service.control import Caller, ControlAnswer, ControlRoute, ControlServer
 from felhom_agent.service.request import ControlError, ControlRequest
 from tests.authz.desk import GUEST, HOST
+from tests.commands import SCHEMAS
 from tests.process import SOON
 
 JOB: dict[str, Any] = {
     "schema": 1, "act": "guest_destroy", "vmid": 101, "name": "web", "state": "pending",
-    "stage": "", "why": "", "upid": "", "at": "2026-11-26T08:00:00Z", "until": "",
+    "stage": "", "why": "", "upid": "", "at": "2026-11-26T08:00:00Z",
 }  # fmt: skip
+
+
+def _validate(name: str, answer: dict[str, Any]) -> None:
+    """Raise ValidationError if no agent would answer so."""
+    schema = json.loads((SCHEMAS.parent / "control" / f"{name}.json").read_text())
+    Draft202012Validator(schema).validate(answer)
 
 
 @dataclass
 class SignedAgent:
     """Makes requests of the desk's guest; tells of a job the states that a test gave, one a look,
-    and the last of them for ever. `asked` are the bodies that came, by their paths; a path in
-    `refusals` is refused so.
+    and the last of them for ever. `calls` are the paths that were asked, `asked` the bodies that
+    came, by their paths; a path in `refusals` is refused so.
     """
 
     states: list[dict[str, Any]] = field(default_factory=lambda: [{"state": "done"}])
@@ -36,6 +46,7 @@ class SignedAgent:
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     looked: threading.Event = field(default_factory=threading.Event)
     name: str = ""
+    calls: list[str] = field(default_factory=list)
 
     def request(self, given: dict[str, Any]) -> ControlAnswer:
         operation = compose(
@@ -60,10 +71,13 @@ class SignedAgent:
 
     def _next(self) -> dict[str, Any]:
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        return {**JOB, "job": self.name, **state}
+        answer = {**JOB, "job": self.name, **state}
+        _validate("job", answer)
+        return answer
 
     def _route(self, method: str, path: str, handle: Callable[..., ControlAnswer]) -> ControlRoute:
         def answer(request: ControlRequest, caller: Caller) -> ControlAnswer:
+            self.calls.append(path)
             if path in self.refusals:
                 raise self.refusals[path]
             given = request.fields() if method == "POST" else request.parameters(("job",))

@@ -53,6 +53,7 @@ def test_each_decision_is_a_line_under_its_day(log: Path, felhom: Felhom) -> Non
     code, out, err = felhom()
     assert (code, err) == (0, "")
     assert out.splitlines()[0].endswith("2027-01-15")
+    assert out.splitlines()[1].endswith("begun       the log")
     assert [line.split()[1] for line in out.splitlines()[1:]] == [
         "begun", "refused", "authorized", "done",
     ]  # fmt: skip

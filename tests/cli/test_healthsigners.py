@@ -20,7 +20,7 @@ from tests.cli.hosts import NOBODY, needs_root
 from tests.cli.test_privileges import ROLE
 from tests.conftest import Site
 
-pytestmark = [needs_ssh_keygen, needs_root]
+pytestmark = needs_ssh_keygen
 NOBODYS = Service(User("nobody", NOBODY.pw_uid, frozenset({NOBODY.pw_gid}), "nogroup"))
 
 
@@ -79,6 +79,7 @@ def test_each_fault_is_one_with_its_line(config: Config) -> None:
     assert "operational key" not in told(findings, Level.GOOD)
 
 
+@needs_root
 def test_a_list_that_the_service_cannot_read_is_a_fault(config: Config, site: Site) -> None:
     for path in (site.directory, *site.directory.parents[:2]):
         path.chmod(0o755)

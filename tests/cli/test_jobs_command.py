@@ -47,7 +47,7 @@ def test_each_job_is_a_row_with_its_guest_and_why(log: AuditLog, felhom: Felhom)
     assert (code, err) == (0, "")
     head, done, refused, pending = out.splitlines()
     assert head.split() == ["WHEN", "JOB", "ACT", "GUEST", "STATE", "WHY"]
-    assert "aaaaaaaaaaaa  guest_destroy  101 web  done     OK   UPID:pve1:1" in done
+    assert "aaaaaaaaaaaa  guest_destroy  101 web  done     UPID:pve1:1" in done
     assert "refused  key: not on the list" in refused
     assert "pending" in pending
 

@@ -11,8 +11,9 @@ from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.controls import Controls
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.service.control import ControlServer
-from tests.commands import DRIFTED, Felhom, validated
+from tests.commands import DRIFTED, QUICK, Felhom, Start, validated
 from tests.conftest import Site
+from tests.process import wait_until
 
 
 def plan_json(felhom: Felhom, *words: str) -> tuple[int, dict[str, Any]]:
@@ -213,6 +214,22 @@ def test_beside_an_agent_that_enforces_it_says_when_the_agent_does_it(
             server.close()
     assert body(out)[-1].startswith("Nothing was changed. The agent does this itself at ")
     assert body(out)[-1].endswith("; at once: felhom-agent apply 100")
+
+
+def test_a_guest_that_the_brake_holds_is_shown_with_what_lets_it_pass(
+    site: Site, felhom: Felhom, start: Start
+) -> None:
+    for vmid in (300, 301, 302):
+        site.world.add("qemu", vmid, {"cores": 1}, running=True)
+    site.declare("".join(f'[guest.{v}]\nstate = "stopped"\n' for v in (300, 301, 302)))
+    agent = start(settings=f"{QUICK}[limits]\nstopped = 1\n")
+    agent.wait_for("felhom-agent approve ")
+    wait_until(lambda: felhom("plan")[1].count("  held  ") == 2)
+    plan = felhom("plan")[1].partition("felhom-agent approve ")[2].partition("`")[0]
+    assert agent.count(f"felhom-agent approve {plan}")
+    assert felhom("approve", plan)[0] == 0
+    wait_until(lambda: felhom("plan")[0] == 0)
+    assert agent.end() == 0
 
 
 def test_a_bad_guest_file_is_an_error_and_the_rest_is_still_planned(

@@ -110,8 +110,9 @@ def test_what_is_there_is_not_replaced_unless_that_is_said(
 ) -> None:
     for name in ("web.job", "web.job.sig"):
         (tmp_path / name).write_text("mine")
-        code, _, err = felhom(str(request_file), "--key", key, "--yes")
-        assert (code, (tmp_path / name).read_text()) == (1, "mine")
+        code, out, err = felhom(str(request_file), "--key", key)
+        assert (code, out) == (1, ""), "that is told before anything is asked"
+        assert (tmp_path / name).read_text() == "mine"
         assert f"{name} is there already" in err
         assert names(tmp_path) == sorted([name, "web.request"])
         (tmp_path / name).unlink()

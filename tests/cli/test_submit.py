@@ -81,18 +81,27 @@ def test_every_other_end_is_told_with_why_and_ends_in_1(
     agent.states = [end] if first else [pending(), end]
     code, out, _ = felhom(str(job))
     assert code == 1
-    assert f"{state}" in out.splitlines()[-1]
+    assert any(f"  {state}" in line for line in out.splitlines())
     assert "state: one more snapshot than signed" in out
     assert "\x1b" not in out
+
+
+def test_a_job_that_was_done_before_is_not_said_to_be_done_now(
+    agent: SignedAgent, felhom: Felhom, job: Path
+) -> None:
+    code, out, _ = felhom(str(job))
+    assert code == 0
+    assert "brought before; nothing is done twice" in out
+    agent.states = [pending(), {"state": "done"}]
+    assert "brought before" not in felhom(str(job))[1]
 
 
 def test_without_waiting_it_is_left_to_the_agent(
     agent: SignedAgent, felhom: Felhom, job: Path
 ) -> None:
-    agent.states = [pending(until="2026-11-27T08:00:00Z")]
+    agent.states = [pending()]
     code, out, _ = felhom(str(job), "--no-wait")
     assert code == 0
-    assert "until 2026-11-27T08:00:00Z" in out
     assert "`felhom-agent jobs` tells" in out
     assert "/v1/job" not in agent.asked
     agent.states = [{"state": "refused"}]
@@ -134,6 +143,7 @@ def test_a_job_that_the_agent_does_not_know_any_more_is_told(
     code, _, err = felhom(str(job))
     assert code == 1
     assert "what came of the job is not known here: there is no such job" in err
+    assert agent.calls == ["/v1/submit", "/v1/job"], "it is not asked again"
     assert "`felhom-agent jobs` tells" in err
 
 

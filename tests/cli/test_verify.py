@@ -44,7 +44,7 @@ def test_a_job_that_passes_all_checks_is_good(agent: SignedAgent, verify: Felhom
     assert (code, err) == (0, "")
     assert [line.split() for line in out.splitlines()] == [
         ["CHECK", "FOUND", "WHAT"],
-        ["bounds", "good", "the", "attack", "on", "bounds"],
+        ["bounds", "good", "against", "the", "attack", "on", "bounds"],
         ["armor", "good", "one", "signature"],
         ["It", "would", "be", "taken", "now.", "Nothing", "was", "done."],
     ]

@@ -30,6 +30,7 @@ from felhom_agent.model import (
 )
 from felhom_agent.planning.acts import prints_of
 from felhom_agent.reconcile.applies import (
+    CHANGED,
     MAX_OPEN,
     WITHDRAWN,
     AppliedGuest,
@@ -98,6 +99,21 @@ def test_an_act_that_was_not_shown_is_not_done(site: Site, observing: Running) -
     assert "what would be done is not what was shown" in found.why
     assert "felhom-agent plan 100" in found.why
     assert asked(site, "config") == asked(site, "start") == []
+
+
+def test_in_enforce_mode_too_it_is_no_part_of_the_apply_and_the_agent_does_it_itself(
+    site: Site, begin: Begin
+) -> None:
+    site.declare(DECLARED)
+    agent = begin()
+    name = tell(agent, {100: [SetConfig(100, Kind.QEMU, (Change("cores", "1", "3"),)), START]})
+    agent.look()
+    found = outcome(agent, name)
+    assert isinstance(found, Blocked)
+    assert found.why.startswith(CHANGED)
+    agent.look()
+    assert site.world.running(100)
+    assert site.world.config(100)["cores"] == 2
 
 
 def test_less_than_was_shown_is_done(site: Site, observing: Running) -> None:

@@ -280,6 +280,50 @@ def test_only_the_newer_asks_for_the_right_to_start(clock: Clock) -> None:
     assert answers == {"9.1": "OK", "9.2": "Permission check failed (/vms/100, VM.PowerMgmt)"}
 
 
+def test_the_memory_of_a_snapshot_is_a_volume_that_goes_with_it(world: World, call: Caller) -> None:
+    world.start(100)
+    assert take(call, VM, "ram", vmstate=1) == "OK"
+    assert world.volumes() == {"local:100/vm-100-state-ram.raw": "1524M"}
+    assert remove(call, VM, "ram") == "OK"
+    assert world.volumes() == {}
+
+
+def test_a_vm_that_runs_after_its_rollback_is_not_started_once_more(
+    world: World, call: Caller
+) -> None:
+    world.start(100)
+    world.snapshot(100, "ram", ram=True)
+    assert roll_back(call, VM, "ram", start=1) == "OK"
+    assert call("GET", f"{NODE}/tasks?limit=1").data[0]["type"] == "qmrollback"
+
+
+@pytest.mark.parametrize("in_snapshot", [True, False])
+def test_a_cloud_init_drive_goes_unless_the_snapshot_has_it(
+    world: World, call: Caller, in_snapshot: bool
+) -> None:
+    image = "local-lvm:vm-100-cloudinit"
+    drive = {"ide2": f"{image},media=cdrom,size=4M"}
+    if in_snapshot:
+        world.edit(100, drive)
+    world.snapshot(100, "clean")
+    world.edit(100, drive)
+    assert roll_back(call, VM, "clean") == "OK"
+    config = world.config(100)
+    assert ("ide2" in config, image in world.volumes()) == (in_snapshot, in_snapshot)
+    assert "unused0" not in config
+
+
+@GUESTS
+def test_a_template_has_no_snapshots(world: World, call: Caller, guest: str) -> None:
+    vmid = number(guest)
+    world.snapshot(vmid, "clean")
+    world.edit(vmid, {"template": 1})
+    assert take(call, guest, "more") == "you can't take a snapshot if it's a template"
+    assert roll_back(call, guest, "clean") == "you can't rollback if vm is a template"
+    assert remove(call, guest, "clean") == "you can't delete a snapshot if vm is a template"
+    assert world.config(vmid)["lock"] == "snapshot-delete"
+
+
 def test_a_rollback_asks_ha_to_start_a_managed_guest(world: World, call: Caller) -> None:
     world.snapshot(100, "clean")
     world.ha(100, "stopped")

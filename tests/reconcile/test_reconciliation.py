@@ -626,7 +626,7 @@ def test_no_more_changes_are_asked_for_at_once_than_leave_pve_a_worker(
         parts.engine.desired = Desired({v: wanted(v, cores=2) for v in range(300, 300 + count)})
         site.devnode.answer = answer  # type: ignore[method-assign]
         futures = [parts.engine.reconcile(v) for v in range(300, 300 + count)]
-        wait_until(lambda: parts.node.client.writes.waiting == count - WRITES)
+        wait_until(lambda: now == WRITES and parts.node.client.writes.waiting == count - WRITES)
         gate.set()
         assert [future.result(SOON).outcome for future in futures] == [Converged()] * count
     assert most == WRITES == 2

@@ -19,7 +19,7 @@ from typing import Protocol
 from felhom_agent.devnode.world import power
 from felhom_agent.devnode.world.guest import Guest
 from felhom_agent.devnode.world.power import Order
-from felhom_agent.devnode.world.readback import description, split_drive
+from felhom_agent.devnode.world.readback import DISK, description, split_drive
 from felhom_agent.devnode.world.refusal import Died
 from felhom_agent.devnode.world.storage import has_snapshots, kind_of, refuse_rollback
 from felhom_agent.devnode.world.tasks import Task
@@ -278,13 +278,21 @@ def _restore(guest: Guest, name: str, section: Mapping[str, str]) -> None:
 
 
 def _gone(guest: Guest, section: Mapping[str, str]) -> list[str]:
-    present, restored = guest.conf.values, of_section(guest.kind, section).values()
-    drives = of_section(guest.kind, present)
+    """Return the volumes that a guest has now and does not have in a snapshot."""
+    return [
+        volume
+        for volume in _all_volumes(guest, guest.conf.values)
+        if volume not in _all_volumes(guest, section)
+    ]
+
+
+def _all_volumes(guest: Guest, values: Mapping[str, str]) -> list[str]:
+    volumes = list(of_section(guest.kind, values).values())
     if guest.kind == "qemu":
-        images = (split_drive(v)[0] for v in present.values() if "cloudinit" in v)
-        kept = " ".join(section.values())
-        drives |= {image: image for image in images if image not in kept}
-    return [volume for volume in drives.values() if volume not in restored]
+        # PVE: Drive.pm drive_is_cdrom takes no cloud-init drive for a CD here
+        drives = (split_drive(value)[0] for key, value in values.items() if DISK.fullmatch(key))
+        volumes += [volume for volume in drives if "cloudinit" in volume]
+    return volumes
 
 
 def _remove_section(guest: Guest, name: str) -> None:
