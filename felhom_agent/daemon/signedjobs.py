@@ -204,8 +204,8 @@ class SignedJobs:
 
 
 def _is_over(known: JobStatus) -> bool:
-    """Return whether a job stays as it is though its files still lie in the spool: who was told that
-    it was refused does not expect that it is done at the agent's next start.
+    """Return whether a job stays as it is though its files still lie in the spool: who was told
+    that it was refused does not expect that it is done at the agent's next start.
     """
     return known.state.final and known.why != NOT_KEPT
 

@@ -30,7 +30,7 @@ from felhom_agent.service.origins import described
 _log = logging.getLogger(__name__)
 
 MAX_FILES: Final = 200
-"""How many files are looked at, in the order of their names; more are left alone, and that is said."""
+"""How many files are looked at, by their names; more are left alone, and that is said."""
 _MAX_BYTES: Final = 70_000
 _JOB, _SIGNATURE = ".job", ".sig"
 _Seen = tuple[Stamp | None, Stamp | None]

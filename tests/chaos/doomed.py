@@ -53,8 +53,8 @@ _PAUSE = 0.1
 class DeadlyDisk(Disk):
     """The real disk until the appointed point was passed that often; then death.
 
-    One writer at a time comes here to the journal, and one to the audit log; that one of them counts
-    for the other harms nothing but the name of the moment at which the process dies.
+    One writer at a time comes here to the journal, and one to the audit log; that one of them
+    counts for the other harms nothing but the name of the moment at which the process dies.
     """
 
     def __init__(self, point: str, times: int) -> None:

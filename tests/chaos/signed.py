@@ -1,5 +1,5 @@
-"""The owner's part in chaos: signs jobs on guests of their own, hands them in two ways, some of them
-wrong, and judges by the node and the audit log what came of each.
+"""The owner's part in chaos: signs jobs on guests of their own, hands them in by two ways, some of
+them wrong, and judges by the node and the audit log what came of each.
 
 Each job has its guest for itself until it has its last word. What is counted are the requests that
 came to the node since the job was handed in.
@@ -16,8 +16,8 @@ from pathlib import Path
 from random import Random
 
 from felhom_agent.authz.blob import SignedOperation
-from felhom_agent.authz.check import SignedJob
 from felhom_agent.authz.challenge import random_id
+from felhom_agent.authz.check import SignedJob
 from felhom_agent.authz.jobs import JobState, JobStatus, statuses_of
 from felhom_agent.authz.request import compose, with_times
 from felhom_agent.config.agentfile import load

@@ -160,7 +160,8 @@ def _first_life(
             fate.arm(number)
             agent.ready.jobs.submit(job)
             acknowledged = True
-            agent.running.hear(lambda: fate.dead or agent.status(job).state.final)  # type: ignore[arg-type]
+            taken = job
+            agent.running.hear(lambda: fate.dead or agent.status(taken).state.final)
             agent.running.hear(lambda: fate.dead or agent.running.scheduler.idle)
     except Killed:
         pass
