@@ -45,10 +45,10 @@ def _measured(node: Remote, address: Path, guests: int, seconds: float) -> Row:
         told.bind(str(address))
         told.settimeout(_SOON)
         begun = time.monotonic()
-        with _daemon(node, address) as pid:
-            _await(told, "READY=1")
+        with daemon(node, address) as pid:
+            await_word(told, "READY=1")
             ready = time.monotonic() - begun
-            _await(told, "STATUS=", f"{guests} guests as declared")
+            await_word(told, "STATUS=", f"{guests} guests as declared")
             first_pass, used = time.monotonic() - begun, cpu_of(pid)
             node.tell("requests")
             time.sleep(seconds)
@@ -62,7 +62,7 @@ def _measured(node: Remote, address: Path, guests: int, seconds: float) -> Row:
 
 
 @contextmanager
-def _daemon(node: Remote, address: Path) -> Iterator[int]:
+def daemon(node: Remote, address: Path) -> Iterator[int]:
     """Hold a running daemon for the length of a block; yield its process id."""
     process = subprocess.Popen(  # noqa: S603  ourselves
         [sys.executable, "-m", "felhom_agent", "--config", str(node.config), "run"],
@@ -80,7 +80,7 @@ def _daemon(node: Remote, address: Path) -> Iterator[int]:
             process.wait()
 
 
-def _await(told: socket.socket, word: str, text: str = "") -> None:
+def await_word(told: socket.socket, word: str, text: str = "") -> None:
     """Return once the daemon says that word with that text. Raise TimeoutError if it is silent."""
     end = time.monotonic() + _SOON
     while True:

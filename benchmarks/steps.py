@@ -46,6 +46,7 @@ FULL = (
     _fleet("starts", "100", "--cap", "2"),
     _fleet("starts", "100", "--cap", "16"),
     Step("process", ("--guests", "100", "--seconds", "60")),
+    Step("quiet", ("--guests", "1000", "--seconds", "600"), deadline=1200.0),
     _peers("calm", "20"),
     _peers("calm", "100"),
     _peers("calm", "1000", "--tools", "felhom-agent,proxctl"),
@@ -62,5 +63,6 @@ SHORT = (
     _fleet("configs", "4", *_QUICK),
     _fleet("starts", "4", "--cap", "2", *_QUICK),
     Step("process", ("--guests", "4", "--seconds", "0.1", "--delay", "0.001")),
+    Step("quiet", ("--guests", "4", "--seconds", "1", "--delay", "0.001", "--settle", "1")),
 )
 PARTS = tuple(dict.fromkeys(step.part for step in FULL))

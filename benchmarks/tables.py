@@ -79,6 +79,21 @@ TABLES = (
         ),
     ),
     Table(
+        "quiet",
+        "**A quiet host that tells what happens** (per minute, with the helper of the hints; then "
+        "the seconds till what a person did is put back):",
+        (
+            Column("guests", "guests", "d"),
+            Column("seconds", "quiet for", ".0f"),
+            Column("requests", "requests", ".1f"),
+            Column("cpu", "CPU", ".3f"),
+            Column("helper", "of it the helper's", ".3f"),
+            Column("change", "a changed key", ".1f"),
+            Column("settle", "settle", ".0f"),
+            Column("stop", "a stop from inside", ".1f"),
+        ),
+    ),
+    Table(
         "queue",
         "**The queue, LaneQueue : other** (a round trip in microseconds; callbacks a second):",
         (

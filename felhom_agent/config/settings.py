@@ -205,6 +205,8 @@ class HintsConfig:
     )
     """Where felhom-agent-hints.service writes what pmxcfs tells; `""`: nothing is listened to, and
     each pass reads every guest."""
+    cgroups: Path = Path("/sys/fs/cgroup")
+    """Where the control groups are mounted, which tell of each guest that starts or stops."""
     settle: float = _between(0, 3600, 30.0)
     """Seconds for which a guest is left alone that somebody else has started or stopped."""
 
@@ -234,4 +236,5 @@ SECTIONS: dict[str, type] = {
     "hub": HubConfig,
     "control": ControlConfig,
     "authz": AuthzConfig,
+    "hints": HintsConfig,
 }

@@ -223,7 +223,7 @@ def assembled(
 
 def _hints_of(config: Config) -> Host | None:
     directory = config.hints.directory
-    return Hints(directory, config.proxmox.node) if directory else None
+    return Hints(directory, config.proxmox.node, config.hints.cgroups) if directory else None
 
 
 def _hear(operation: Operation, applies: Applies, signing: Signing) -> None:

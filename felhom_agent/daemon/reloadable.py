@@ -26,7 +26,7 @@ def reloadable(old: Config, fresh: Config) -> Config:
         hub=hub,
         control=old.control,
         authz=old.authz,
-        hints=dataclasses.replace(fresh.hints, directory=old.hints.directory),
+        hints=dataclasses.replace(old.hints, settle=fresh.hints.settle),
     )
 
 

@@ -19,7 +19,9 @@ from tests.daemon.told import Listening, listening
 
 VMIDS = (300, 301, 302)
 DECLARED = (
-    "".join(f'[guest.{v}]\nstate = "running"\n[guest.{v}.config]\nonboot = true\n' for v in VMIDS[:2])
+    "".join(
+        f'[guest.{v}]\nstate = "running"\n[guest.{v}.config]\nonboot = true\n' for v in VMIDS[:2]
+    )
     + '[guest.302]\nstate = "stopped"\n[guest.302.config]\nonboot = true\n'
 )
 
