@@ -1,13 +1,13 @@
 """Whose process came or went, from the directories that the kernel keeps for running guests.
 
 A VM that is killed or switched off from the inside moves no file of pmxcfs (recorded); its cgroup
-goes all the same. With cgroup v2 these are `qemu.slice/N.scope` and `lxc/N`; with v1, the same below
-each controller's directory, all of which are watched.
+goes all the same. With cgroup v2 these are `qemu.slice/N.scope` and `lxc/N`; with v1, the same
+below each controller's directory, all of which are watched.
 
 `qemu.slice` and `lxc` come with the first guest and may go with the last, so that their parent is
 watched, too, and each look compares the directory that is watched with the one that is there:
-removing a cgroup gives its own watch no event (tried on Linux 6.18). Whenever a directory is watched
-anew it is listed, and who was known in the old one or is in the new one counts as come or gone.
+removing a cgroup gives its own watch no event (tried on Linux 6.18). Whenever a directory is
+watched anew it is listed, and who was known in the old one or is in the new one counts as come or gone.
 
 What is promised: who came or went while `working` is in `guests`, or `everything` says why all must
 be looked at: the kernel's queue was too short, a directory came and went unseen, or a watch could
@@ -33,8 +33,9 @@ RETRY_SECONDS: Final = 10.0
 _SUFFIXES: Final = {"qemu.slice": ".scope", "lxc": ""}
 _UNIFIED: Final = "cgroup.controllers"
 _HIERARCHIES: Final = frozenset(
-    "systemd unified cpu cpuacct cpu,cpuacct cpuset memory devices freezer blkio pids "
-    "net_cls net_prio net_cls,net_prio perf_event hugetlb rdma misc".split()
+    {"systemd", "unified", "cpu", "cpuacct", "cpu,cpuacct", "cpuset", "memory", "devices", "misc"}
+    | {"freezer", "blkio", "pids", "net_cls", "net_prio", "net_cls,net_prio", "perf_event"}
+    | {"hugetlb", "rdma"}
 )
 
 
@@ -149,7 +150,7 @@ def _watch(inotify: Inotify, directory: _Watched, there: tuple[int, int] | None)
         with suppress(FileNotFoundError):
             directory.watch = inotify.watch(directory.path)
             directory.identity = there
-            names = os.listdir(directory.path)
+            names = [entry.name for entry in directory.path.iterdir()]
             directory.guests = {v for n in names if (v := directory.vmid(n)) is not None}
     if (directory.watch, there) == (old, before):
         return known ^ directory.guests
