@@ -65,7 +65,7 @@ class Pmxcfs:
 
     def vanish(self) -> None:
         """The mount is gone."""
-        shutil.rmtree(self.directory)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def show(self) -> None:
         """Put both files there."""

@@ -47,7 +47,7 @@ class _Watched:
     suffix: str | None
     watch: int = -1
     identity: tuple[int, int] | None = None
-    stale: bool = False
+    stale: bool = True
     created: int = 0
     guests: set[int] = field(default_factory=set)
 
@@ -82,7 +82,8 @@ class Cgroups:
             why = f"cgroups cannot be watched: {error.strerror}" if was_working else ""
             return Told(everything="the first look" if first else why)
         if not was_working:
-            everything = "the first look" if first else "cgroups are watched again"
+            # Who is there already did not come.
+            guests, everything = set(), "the first look" if first else "cgroups are watched again"
         return Told(frozenset(guests), everything, working=True)
 
     def close(self) -> None:
