@@ -10,10 +10,10 @@ What it promises:
   1 MB, and copies them only after it has understood them.
 * It writes by rename, into a directory of its own that no one else may write to; else not at all.
 * The copies are there as long as pmxcfs answers. When it does not, they are taken away, and come
-  back with it. `.version` is written again every few seconds, in its time alone, as a sign of life.
-* `.version` is read before `.vmlist` and written after it, so that the copies never have a `.vmlist`
-  of an earlier pmxcfs, or older, than their `.version` tells: who reads them in the same order can
-  miss nothing.
+  back with it. `.version` gets a new time every few seconds, as a sign of life.
+* `.version` is read before `.vmlist` and written after it, so that the copy of `.vmlist` is never
+  older than that of `.version` tells, nor of an earlier pmxcfs: who reads them in the same order
+  can miss nothing.
 * SIGTERM ends it and takes the copies away. It never ends for what it reads.
 """
 
@@ -171,7 +171,7 @@ class _Directory:
 
 
 def _directory(path: Path) -> _Directory:
-    """Return it opened. Raise Unusable if somebody else could write there, OSError if it is away."""
+    """Return it opened. Raise Unusable if others could write there, OSError if it is away."""
     fileno = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     found = os.fstat(fileno)
     if found.st_uid != os.geteuid() or found.st_mode & _OTHERS_WRITE:

@@ -1,18 +1,19 @@
 """Whose process came or went, from the directories that the kernel keeps for running guests.
 
 A VM that is killed or switched off from the inside moves no file of pmxcfs (recorded); its cgroup
-goes all the same. With cgroup v2 these are `qemu.slice/N.scope` and `lxc/N`; with v1, the same below
-each controller's directory, all of which are watched.
+goes all the same. With cgroup v2 these are `qemu.slice/N.scope` and `lxc/N`; with v1, the same
+below each controller's directory, all of which are watched.
 
 `qemu.slice` and `lxc` come with the first guest and may go with the last, so that their parent is
 watched, too, and each look compares the directory that is watched with the one that is there:
-removing a cgroup gives its own watch no event (tried on Linux 6.18). Whenever a directory is watched
-anew it is listed, and what differs from what was known in it came or went.
+removing a cgroup gives its own watch no event (tried on Linux 6.18). Whenever a directory is
+watched anew it is listed, and who was known in the old one or is in the new one counts as come or gone.
 
 What is promised: who came or went while `working` is in `guests`, or `everything` says why all must
-be looked at: the kernel's queue was too short, or a watch could not be had (ENOSPC:
-max_user_watches). Then it is tried again every `RETRY_SECONDS`, and everything is looked at once
-when it works again.
+be looked at: the kernel's queue was too short, a directory came and went unseen, or a watch could
+not be had (ENOSPC: max_user_watches). Then it is tried again every `RETRY_SECONDS`, and everything
+is looked at once when it works again. Who starts and stops again in the moment between the making
+of a directory and its watch, while others stay in it, is off before and after, and is not told.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ from pathlib import Path
 from typing import Final
 
 from felhom_agent.proxmox.hintfiles import Told, vmid_of
-from felhom_agent.proxmox.inotify import WATCH_GONE, Event, Inotify
+from felhom_agent.proxmox.inotify import Event, Inotify
 
 RETRY_SECONDS: Final = 10.0
 
 _SUFFIXES: Final = {"qemu.slice": ".scope", "lxc": ""}
 _UNIFIED: Final = "cgroup.controllers"
 _HIERARCHIES: Final = frozenset(
-    "systemd unified cpu cpuacct cpu,cpuacct cpuset memory devices freezer blkio pids "
-    "net_cls net_prio net_cls,net_prio perf_event hugetlb rdma misc".split()
+    {"systemd", "unified", "cpu", "cpuacct", "cpu,cpuacct", "cpuset", "memory", "devices", "misc"}
+    | {"freezer", "blkio", "pids", "net_cls", "net_prio", "net_cls,net_prio", "perf_event"}
+    | {"hugetlb", "rdma"}
 )
 
 
@@ -45,7 +47,8 @@ class _Watched:
     suffix: str | None
     watch: int = -1
     identity: tuple[int, int] | None = None
-    stale: bool = False
+    stale: bool = True
+    created: int = 0
     guests: set[int] = field(default_factory=set)
 
     def vmid(self, name: str) -> int | None:
@@ -79,7 +82,8 @@ class Cgroups:
             why = f"cgroups cannot be watched: {error.strerror}" if was_working else ""
             return Told(everything="the first look" if first else why)
         if not was_working:
-            everything = "the first look" if first else "cgroups are watched again"
+            # Who is there already did not come.
+            guests, everything = set(), "the first look" if first else "cgroups are watched again"
         return Told(frozenset(guests), everything, working=True)
 
     def close(self) -> None:
@@ -102,7 +106,12 @@ class Cgroups:
         assert self._inotify is not None  # noqa: S101  # look() begins first
         guests, everything = self._heard(self._inotify.read())
         for directory in self._directories:
-            guests |= self._watch(self._inotify, directory)
+            there = _identity(directory.path)
+            if directory.created > (there is not None):
+                everything = everything or f"{directory.path.name} came and went unseen"
+            directory.created = 0
+            if there != directory.identity or directory.stale:
+                guests |= _watch(self._inotify, directory, there)
         return guests, everything
 
     def _heard(self, events: Iterable[Event]) -> tuple[set[int], str]:
@@ -120,34 +129,36 @@ class Cgroups:
                 continue
             elif not event.name:
                 where.stale = True
-                if event.mask & WATCH_GONE:
-                    where.watch = -1
-            elif (child := by_path.get(where.path / event.name)) is not None:
-                child.stale = True
+            elif where.suffix is None:
+                if (child := by_path.get(where.path / event.name)) is not None:
+                    child.stale = True
+                    child.created += event.came
             elif (vmid := where.vmid(event.name)) is not None:
                 guests.add(vmid)
-                where.guests ^= {vmid}
+                (where.guests.add if event.came else where.guests.discard)(vmid)
         return guests, everything
 
-    def _watch(self, inotify: Inotify, directory: _Watched) -> set[int]:
-        """See that what is there is what is watched; return who came or went unseen."""
-        there = _identity(directory.path)
-        if there is None and directory.suffix is None:
-            raise FileNotFoundError(2, f"{directory.path} is not there")
-        if there == directory.identity and not directory.stale:
-            return set()
-        if directory.watch >= 0:
-            inotify.unwatch(directory.watch)
-        directory.watch, directory.identity, directory.stale = -1, None, False
-        known, directory.guests = directory.guests, set()
-        if there is not None:
-            # It may go at any moment; then the next look finds out.
-            with suppress(FileNotFoundError, NotADirectoryError):
-                directory.watch = inotify.watch(directory.path)
-                directory.identity = there
-                names = os.listdir(directory.path)
-                directory.guests = {v for n in names if (v := directory.vmid(n)) is not None}
+
+def _watch(inotify: Inotify, directory: _Watched, there: tuple[int, int] | None) -> set[int]:
+    """Watch the directory that is there now; return who came or went unseen. Raise OSError."""
+    old, before, known = directory.watch, directory.identity, directory.guests
+    directory.watch, directory.identity, directory.stale = -1, None, False
+    directory.guests = set()
+    if there is None and directory.suffix is None:
+        raise FileNotFoundError(2, f"{directory.path} is not there")
+    if there is not None:
+        # It may go at any moment; then the next look finds out.
+        with suppress(FileNotFoundError):
+            directory.watch = inotify.watch(directory.path)
+            directory.identity = there
+            names = [entry.name for entry in directory.path.iterdir()]
+            directory.guests = {v for n in names if (v := directory.vmid(n)) is not None}
+    if (directory.watch, there) == (old, before):
         return known ^ directory.guests
+    if old >= 0 and old != directory.watch:
+        # What still waits to be read of the old one is not understood any more.
+        inotify.unwatch(old)
+    return known | directory.guests
 
 
 def _parents(root: Path) -> list[Path]:

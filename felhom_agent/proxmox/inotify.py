@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-OVERFLOW: Final = 0x4000
-WATCH_GONE: Final = 0x8000
+_OVERFLOW: Final = 0x4000
+# IN_CREATE | IN_MOVED_TO.
+_CAME: Final = 0x100 | 0x80
 
 # IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF,
 # and IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK.
@@ -36,7 +37,13 @@ class Event:
 
     @property
     def lost(self) -> bool:
-        return bool(self.mask & OVERFLOW)
+        """Whether it stands for events that were lost."""
+        return bool(self.mask & _OVERFLOW)
+
+    @property
+    def came(self) -> bool:
+        """Whether the entry is new there; else it has gone."""
+        return bool(self.mask & _CAME)
 
 
 class Inotify:
@@ -63,7 +70,7 @@ class Inotify:
             except BlockingIOError:
                 return events
             events += _events(data)
-        return [*events, Event(-1, OVERFLOW, "")]
+        return [*events, Event(-1, _OVERFLOW, "")]
 
     def close(self) -> None:
         if self._fileno >= 0:

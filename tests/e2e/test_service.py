@@ -302,6 +302,7 @@ class TestConfinement:
         assert self._inside(running, "ls /run").split() == [
             "credentials",
             "felhom-agent",
+            "felhom-agent-hints",
             "systemd",
         ]
         # `incoming` is systemd's own, for mounts that come later; it is empty.
