@@ -43,6 +43,8 @@ WITH_AGENT = {
     "approve 3f9c2a71": 1,  # nothing is held under that name
     "history 101 --since 2d --failed": 0,
     "journal verify": 0,
+    "jobs": 0,
+    "audit verify": 0,
 }
 """Beside a running agent, in this order."""
 ENDLESS = {"status --watch", "events -f 101"}
@@ -53,6 +55,11 @@ APART = {
     "demohub": "test_demohub runs it, for it takes a minute",
     "devnode --dir /tmp/site": "all others run on it",
     "devhub --port 8080 --db /tmp/hub.sqlite --host pve1": "test_devhub_command runs it",
+    "signers init --key anna.pub": "test_signed_page types it, as the next three",
+    "request rollback 101 before-upgrade -o web.request": "as above",
+    "sign web.request --key ~/.ssh/id_ed25519": "as above",
+    "submit web.job web.job.sig": "as above",
+    "verify web.job web.job.sig": "test_verify runs it",
     "--config /tmp/site/agent.toml plan": "all others run so",
 }
 """Of these only the words are tried."""
