@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -156,7 +157,12 @@ class TestFiles:
         target = tmp_path / "target"
         target.write_text(quiet.pve.version)
         path = quiet.copies / ".version"
-        for make in (lambda: path.symlink_to(target), path.mkdir, lambda: os.mkfifo(path)):
+        makers: list[Callable[[], object]] = [
+            lambda: path.symlink_to(target),
+            path.mkdir,
+            lambda: os.mkfifo(path),
+        ]
+        for make in makers:
             path.unlink()
             make()
             assert not quiet.hints.look().working
@@ -306,7 +312,7 @@ class TestCgroups:
         class Full:
             def __getattr__(self, name: str) -> Callable[..., int]:
                 def fail(*_: object) -> int:
-                    inotify.ctypes.set_errno(errno.ENOSPC)
+                    ctypes.set_errno(errno.ENOSPC)
                     return -1
 
                 return fail
@@ -370,7 +376,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        import tempfile  # noqa: PLC0415
+        import tempfile
 
         self.keep = tempfile.TemporaryDirectory()
         self.place = Place(Path(self.keep.name))
