@@ -7,7 +7,8 @@ below each controller's directory, all of which are watched.
 `qemu.slice` and `lxc` come with the first guest and may go with the last, so that their parent is
 watched, too, and each look compares the directory that is watched with the one that is there:
 removing a cgroup gives its own watch no event (tried on Linux 6.18). Whenever a directory is
-watched anew it is listed, and who was known in the old one or is in the new one counts as come or gone.
+watched anew it is listed, and who was known in the old one or is in the new one counts as come or
+gone.
 
 What is promised: who came or went while `working` is in `guests`, or `everything` says why all must
 be looked at: the kernel's queue was too short, a directory came and went unseen, or a watch could
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from felhom_agent.proxmox.hintfiles import Told, vmid_of
-from felhom_agent.proxmox.inotify import Event, Inotify
+from felhom_agent.proxmox.inotify import DirectoryEvent, Inotify
 
 RETRY_SECONDS: Final = 10.0
 
@@ -114,7 +115,7 @@ class Cgroups:
                 guests |= _watch(self._inotify, directory, there)
         return guests, everything
 
-    def _heard(self, events: Iterable[Event]) -> tuple[set[int], str]:
+    def _heard(self, events: Iterable[DirectoryEvent]) -> tuple[set[int], str]:
         by_watch = {d.watch: d for d in self._directories if d.watch >= 0}
         by_path = {d.path: d for d in self._directories}
         guests: set[int] = set()
