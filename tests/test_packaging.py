@@ -17,6 +17,8 @@ from felhom_agent.daemon.signing import SYNCHRONISED
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "packaging" / "systemd" / "felhom-agent.service"
+HINTS = UNIT.with_name("felhom-agent-hints.service")
+UNITS = pytest.mark.parametrize("unit", [UNIT, HINTS], ids=lambda unit: str(unit.stem))
 
 
 def place(what: str, tree: Path, prefix: str = "/usr/local") -> None:
@@ -35,7 +37,9 @@ def test_an_installation_puts_each_thing_where_debian_looks_for_it(tmp_path: Pat
     assert {
         "/usr/local/bin/felhom-agent",
         "/usr/local/lib/systemd/system/felhom-agent.service",
+        "/usr/local/lib/systemd/system/felhom-agent-hints.service",
         "/usr/local/lib/sysusers.d/felhom-agent.conf",
+        "/usr/local/lib/tmpfiles.d/felhom-agent.conf",
         "/usr/local/lib/systemd/catalog/felhom-agent.catalog",
         "/usr/local/share/man/man1/felhom-agent.1",
         "/usr/local/share/man/man5/felhom-agent.toml.5",
@@ -45,6 +49,9 @@ def test_an_installation_puts_each_thing_where_debian_looks_for_it(tmp_path: Pat
     } <= there
     unit = tmp_path / "usr/local/lib/systemd/system/felhom-agent.service"
     assert "\nExecStart=/usr/local/bin/felhom-agent run\n" in unit.read_text()
+    helper = unit.with_name("felhom-agent-hints.service").read_text()
+    (program,) = re.findall(r"^ExecStart=/usr/bin/python3 -I -S -B (\S+)", helper, re.MULTILINE)
+    assert (tmp_path / program.lstrip("/")).is_file()
     command = (tmp_path / "usr/local/bin/felhom-agent").read_text()
     assert 'sys.path.insert(0, "/usr/local/lib/felhom-agent")' in command
 
@@ -107,24 +114,28 @@ def test_package_and_program_have_the_same_version() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not here")
-def test_the_unit_is_confined_as_far_as_systemd_can_tell() -> None:
+@UNITS
+def test_the_unit_is_confined_as_far_as_systemd_can_tell(unit: Path) -> None:
     # One of the ten is for its second group, which is its own user's.
     analyze = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=10"]
-    done = subprocess.run([*analyze, UNIT], capture_output=True, text=True, check=False)
+    done = subprocess.run([*analyze, unit], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-200:]
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not here")
-def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
-    text = UNIT.read_text().replace("/usr/bin/felhom-agent", "/bin/true")
-    (tmp_path / "felhom-agent.service").write_text(text)
-    verify = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "felhom-agent.service")]
+@UNITS
+def test_systemd_understands_every_line_of_the_unit(unit: Path, tmp_path: Path) -> None:
+    text = unit.read_text().replace("/usr/bin/felhom-agent", "/bin/true")
+    text = text.replace("/usr/bin/python3", "/bin/true")
+    (tmp_path / unit.name).write_text(text)
+    verify = ["systemd-analyze", "verify", "--man=no", str(tmp_path / unit.name)]
     done = subprocess.run(verify, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_every_group_of_the_units_lines_has_its_reason() -> None:
-    paragraphs = re.split(r"\n\n|\n(?=#)", UNIT.read_text().partition("[Service]")[2])
+@UNITS
+def test_every_group_of_the_units_lines_has_its_reason(unit: Path) -> None:
+    paragraphs = re.split(r"\n\n|\n(?=#)", unit.read_text().partition("[Service]")[2])
     for paragraph in paragraphs:
         lines = paragraph.strip().splitlines()
         if lines and not lines[0].startswith("["):
@@ -161,3 +172,28 @@ def test_what_systemd_tries_by_itself_never_locks_out_who_repairs_something() ->
 
 def test_the_start_up_order_of_the_host_goes_first() -> None:
     assert re.search(r"^After=.* pve-guests\.service$", UNIT.read_text(), re.MULTILINE)
+
+
+def test_the_root_helper_has_no_network_no_capability_and_a_directory_of_its_own() -> None:
+    lines = set(HINTS.read_text().splitlines())
+    assert {
+        "User=root",
+        "Group=felhom-agent",
+        "PrivateNetwork=yes",
+        "RestrictAddressFamilies=none",
+        "CapabilityBoundingSet=",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "RuntimeDirectory=felhom-agent-hints",
+        "RuntimeDirectoryMode=0750",
+        "ConditionPathExists=/etc/pve",
+    } <= lines
+    assert not [line for line in lines if line.startswith(("ReadWritePaths=", "StateDirectory="))]
+
+
+def test_the_agent_reads_the_helpers_directory_which_is_there_before_either() -> None:
+    assert "BindReadOnlyPaths=-/run/felhom-agent-hints" in UNIT.read_text().splitlines()
+    made = UNIT.with_name("felhom-agent.tmpfiles").read_text().splitlines()
+    assert [line for line in made if not line.startswith("#")] == [
+        "d /run/felhom-agent-hints 0750 root felhom-agent -"
+    ]

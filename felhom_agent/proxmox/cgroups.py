@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from felhom_agent.proxmox.hintfiles import Told, vmid_of
-from felhom_agent.proxmox.inotify import WatchEvent, Inotify
+from felhom_agent.proxmox.inotify import DirectoryEvent, Inotify
 
 RETRY_SECONDS: Final = 10.0
 
@@ -115,7 +115,7 @@ class Cgroups:
                 guests |= _watch(self._inotify, directory, there)
         return guests, everything
 
-    def _heard(self, events: Iterable[WatchEvent]) -> tuple[set[int], str]:
+    def _heard(self, events: Iterable[DirectoryEvent]) -> tuple[set[int], str]:
         by_watch = {d.watch: d for d in self._directories if d.watch >= 0}
         by_path = {d.path: d for d in self._directories}
         guests: set[int] = set()

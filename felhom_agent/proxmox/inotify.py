@@ -28,7 +28,7 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
-class WatchEvent:
+class DirectoryEvent:
     """What happened in a watched directory: to the entry `name`, or to itself."""
 
     watch: int
@@ -61,16 +61,16 @@ class Inotify:
         """End a watch, if it has not ended by itself."""
         _LIBC.inotify_rm_watch(self._fileno, watch)
 
-    def read(self) -> list[WatchEvent]:
+    def read(self) -> list[DirectoryEvent]:
         """Return what waits to be read; an event that is `lost` stands for more than that."""
-        events: list[WatchEvent] = []
+        events: list[DirectoryEvent] = []
         for _ in range(_MAX_READS):
             try:
                 data = os.read(self._fileno, _BYTES)
             except BlockingIOError:
                 return events
             events += _events(data)
-        return [*events, WatchEvent(-1, _OVERFLOW, "")]
+        return [*events, DirectoryEvent(-1, _OVERFLOW, "")]
 
     def close(self) -> None:
         if self._fileno >= 0:
@@ -78,14 +78,14 @@ class Inotify:
             self._fileno = -1
 
 
-def _events(data: bytes) -> list[WatchEvent]:
+def _events(data: bytes) -> list[DirectoryEvent]:
     found, place = [], 0
     while place < len(data):
         watch, mask, _, length = _HEAD.unpack_from(data, place)
         place += _HEAD.size
         name = data[place : place + length].rstrip(b"\0")
         place += length
-        found.append(WatchEvent(watch, mask, os.fsdecode(name)))
+        found.append(DirectoryEvent(watch, mask, os.fsdecode(name)))
     return found
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -157,12 +157,7 @@ class TestFiles:
         target = tmp_path / "target"
         target.write_text(quiet.pve.version)
         path = quiet.copies / ".version"
-        makers: list[Callable[[], object]] = [
-            lambda: path.symlink_to(target),
-            path.mkdir,
-            lambda: os.mkfifo(path),
-        ]
-        for make in makers:
+        for make in (lambda: path.symlink_to(target), path.mkdir, lambda: os.mkfifo(path)):
             path.unlink()
             make()
             assert not quiet.hints.look().working
@@ -171,10 +166,10 @@ class TestFiles:
             assert quiet.hints.look().working
 
     def test_a_helper_that_shows_no_life_is_lost(self, quiet: Place) -> None:
-        for _ in range(int(STALE_SECONDS) - 1):
+        for _ in range(int(STALE_SECONDS) - 2):
             quiet.now += 1
             assert quiet.hints.look() == QUIET
-        quiet.now += 2
+        quiet.now += 3
         assert quiet.hints.look().everything.startswith("hints were lost: ")
         old = quiet.copies / ".version"
         os.utime(old, ns=(1, old.stat().st_mtime_ns - 10**11))
@@ -312,7 +307,7 @@ class TestCgroups:
         class Full:
             def __getattr__(self, name: str) -> Callable[..., int]:
                 def fail(*_: object) -> int:
-                    ctypes.set_errno(errno.ENOSPC)
+                    inotify.ctypes.set_errno(errno.ENOSPC)
                     return -1
 
                 return fail
@@ -376,8 +371,6 @@ class AnyOrder(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        import tempfile
-
         self.keep = tempfile.TemporaryDirectory()
         self.place = Place(Path(self.keep.name))
         self.written: set[int] = set()
