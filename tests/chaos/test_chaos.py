@@ -15,3 +15,4 @@ def test_killed_twenty_times_it_loses_nothing_and_does_nothing_twice(tmp_path: P
     assert report.kills.total() == KILLS
     assert report.operations > KILLS / 2, "an agent that does nothing keeps every promise"
     assert report.jobs > 0
+    assert report.signed["done"] > 0

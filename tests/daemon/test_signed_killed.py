@@ -111,16 +111,21 @@ STORIES = {
 }
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize(
+    ("name", "changed"), [*((name, False) for name in STORIES), ("rollback", True)]
+)
 def test_killed_at_any_step_a_job_is_dispatched_at_most_once_and_has_a_last_word(
-    host: SigningHost, name: str
+    host: SigningHost, name: str, *, changed: bool
 ) -> None:
+    """With `changed` the guest is another one for whoever would examine the job again."""
     story = STORIES[name]
     words = set()
     for number, vmid in enumerate(range(1000, 2000), start=1):
         _furnish(host, vmid, story)
         config = _config(host, number)
         fate, job, acknowledged = _first_life(host, config, story, vmid, number)
+        if changed:
+            host.site.world.edit(vmid, {"memory": "2048"})
         words.add(_second_life(host, config, story, vmid, job, acknowledged=acknowledged))
         if not fate.dead:
             break
