@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from felhom_agent.authz.blob import SignedOperation, SignedSnapshot, SignedVolume
-from felhom_agent.authz.refusals import OtherIdentity, StateChanged, WrongGuest
+from felhom_agent.authz.refusals import GuestLocked, OtherIdentity, StateChanged, WrongGuest
 from felhom_agent.model import EMPTY, ActualGuest, History, Kind, RunState
 from felhom_agent.options import Invalid, PropertyString, Volume, lookup
 from felhom_agent.planning.identity import identity_of
@@ -21,7 +21,8 @@ from felhom_agent.printable import printable
 @dataclass(frozen=True)
 class ObservedGuest:
     """A guest as it is now. `identity` is empty where there is nothing to know it by, `born` None
-    where the task list cannot be read; `running` is None where nobody knows.
+    where the task list cannot be read; `running` is None where nobody knows. `lock` is PVE's word for
+    what it does to the guest now; empty: nothing.
     """
 
     vmid: int
@@ -33,6 +34,7 @@ class ObservedGuest:
     running: bool | None
     volumes: tuple[SignedVolume, ...] = ()
     snapshots: tuple[SignedSnapshot, ...] = ()
+    lock: str = ""
 
 
 def observed_of(
@@ -55,6 +57,7 @@ def observed_of(
         running=True if guest.hung or guest.paused else running,
         volumes=tuple(sorted(_volumes(guest))),
         snapshots=tuple(sorted(snapshots)),
+        lock=guest.lock,
     )
 
 
@@ -87,9 +90,21 @@ def refuse_other_identity(operation: SignedOperation, guest: ObservedGuest) -> N
         )
 
 
+def refuse_locked(guest: ObservedGuest) -> None:
+    """Raise GuestLocked while PVE works on a guest: the lock stands in its configuration, so nobody
+    can tell whether that is otherwise what was signed.
+    """
+    if guest.lock:
+        name = f"{guest.vmid} {guest.name}".rstrip()
+        raise GuestLocked(
+            f"{name} is locked ({printable(guest.lock, 40)}) until PVE is done with it"
+        )
+
+
 def refuse_other_state(operation: SignedOperation, guest: ObservedGuest) -> None:
     """Raise StateChanged unless the guest is as the signer saw it, and is ready for the act."""
     signed, now = operation, guest
+    refuse_locked(now)
     if now.digest != signed.digest or now.name != signed.name:
         raise StateChanged(f"the configuration of {signed.guest} was changed since it was signed")
     if now.volumes != signed.volumes:

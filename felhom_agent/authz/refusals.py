@@ -21,6 +21,7 @@
     |   `-- ClockUntrusted   ...or this host does not know what time it is (temporary)
     |-- OtherIdentity        identity: another guest lives under the vmid by now
     |-- StateChanged         state: not what the signer saw any more
+    |   `-- GuestLocked      ...or PVE works on it, and it may be again          (temporary)
     |-- WrongParameters      parameters: they do not fit the act, or the guest
     `-- NonceSpent           nonce: it was used before
 
@@ -155,6 +156,12 @@ class StateChanged(OperationRefused):
     """The guest is not as the signer saw it."""
 
     stage = "state"
+
+
+class GuestLocked(StateChanged):
+    """PVE works on the guest (a backup, say), which shows in its configuration."""
+
+    temporary = True
 
 
 class WrongParameters(OperationRefused):

@@ -17,7 +17,7 @@ from typing import Final
 from felhom_agent.authz.blob import Param, SignedOperation, SignedTimes, from_json, is_plain
 from felhom_agent.authz.canonical import decode, encode, is_integer, refuse_beyond_bounds
 from felhom_agent.authz.challenge import random_id
-from felhom_agent.authz.observed import ObservedGuest
+from felhom_agent.authz.observed import ObservedGuest, refuse_locked
 from felhom_agent.authz.parameters import refuse_parameters, refuse_unsupported
 from felhom_agent.authz.refusals import NotCanonical, OtherIdentity
 from felhom_agent.authz.words import shown_hash, with_words, words_of
@@ -83,9 +83,10 @@ def compose(
     operation that is to be signed.
 
     Raise NotSupported or WrongParameters if it could not be done, OtherIdentity if nobody can tell
-    which guest it is, NotCanonical if the guest has what cannot be signed.
+    which guest it is, GuestLocked while PVE works on it, NotCanonical if the guest has what cannot be signed.
     """
     refuse_unsupported(act)
+    refuse_locked(guest)
     if not guest.identity:
         raise OtherIdentity(f"guest {guest.vmid} has nothing to know it by; nothing can be signed")
     found = SignedOperation(

@@ -170,7 +170,7 @@ class SignedJobs:
         try:
             examined = self._examiner.examine(job, self._view.observe)
         except OperationRefused as error:
-            if error.temporary and error.stage != "time":
+            if error.temporary and error.stage not in _PROVEN:
                 raise
             operation = _operation_of(job) if error.stage in _PROVEN else None
             found = _status(job.hash, operation, now)

@@ -2,7 +2,7 @@
 
 The order is the promise:
 
-1. What is in flight of the guest is settled. A hold, a lock or HA lets the job wait.
+1. What is in flight of the guest is settled. A hold, or HA, lets the job wait.
 2. The job is examined once more, with lists and guest read anew; the decision is durable, then the
    nonce is burnt. From here on the job has one try, whatever comes.
 3. The guest is paused, unless the signer wants the agent to go on: a rollback is not healed away,
@@ -222,8 +222,6 @@ def refused(error: OperationRefused) -> SignedEnd:
 
 def _why_not_ready(operation: SignedOperation, guest: ActualGuest) -> str:
     """Return why PVE would refuse it now, or do something else than was signed."""
-    if guest.lock:
-        return f"{operation.guest} is locked ({guest.lock}); it waits until that is over"
     stops = any(isinstance(act, PullPlug) for act in acts_of(operation))
     purges = any(isinstance(act, Destroy) and act.purge for act in acts_of(operation))
     if guest.ha_state and not guest.ha_disarmed and (stops or not purges):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from felhom_agent.authz.jobs import JobState
+from felhom_agent.authz.refusals import GuestLocked
 from felhom_agent.devnode import Fault
 from felhom_agent.errors import Unsigned
 from felhom_agent.irreversible import Destroy
@@ -230,8 +231,14 @@ def test_a_locked_guest_lets_the_job_wait(host: SigningHost) -> None:
         host.site.world.lock(100, "backup")
         agent.ready.jobs.submit(job)
         found = agent.tried(job)
-        assert found.state in (JobState.PENDING, JobState.REFUSED)
+        assert (found.state, found.stage) == (JobState.PENDING, "state")
+        assert found.why == "100 web is locked (backup) until PVE is done with it"
+        with pytest.raises(GuestLocked):
+            agent.request(DESTROY)
     assert sent(host, "DELETE") == []
+    with host.agent() as agent:
+        host.site.world.unlock(100)
+        assert agent.tried(job).state is JobState.DONE
 
 
 def test_a_failed_act_is_told_and_ends_the_pause_if_nothing_was_done(host: SigningHost) -> None:

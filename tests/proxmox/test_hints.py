@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import tempfile
@@ -307,7 +308,7 @@ class TestCgroups:
         class Full:
             def __getattr__(self, name: str) -> Callable[..., int]:
                 def fail(*_: object) -> int:
-                    inotify.ctypes.set_errno(errno.ENOSPC)
+                    ctypes.set_errno(errno.ENOSPC)
                     return -1
 
                 return fail
