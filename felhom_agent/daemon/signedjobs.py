@@ -1,7 +1,8 @@
 """The signed jobs of one agent: taken in, kept while they wait, handed to lanes, told of.
 
 A job comes by the control socket or out of root's spool directory. It is examined at once, on the
-thread that brings it. What is refused is told and forgotten; what is good, or may be good later, is
+thread that brings it. What is refused is told and not kept (out of the spool it is not examined
+again, which would happen at each start); what is good, or may be good later, is
 durable before it is answered, and then waits for the main loop, which hands it to its guest's lane
 now and at each pass until it has ended. A job is known by the SHA-256 of its signed bytes: the same
 bytes brought twice are one job.
@@ -30,6 +31,7 @@ from felhom_agent.errors import FelhomError
 from felhom_agent.journal.audit import AuditEntry
 from felhom_agent.journal.pendingjobs import MAX_PENDING, KeptJob, PendingJobs
 from felhom_agent.journal.signed import SignedFacts
+from felhom_agent.reconcile.signedoutcomes import NOT_KEPT
 from felhom_agent.reconcile.signedview import SignedView
 from felhom_agent.reconcile.signedwork import SignedEnd
 from felhom_agent.service.logging import fields
@@ -39,6 +41,8 @@ _log = logging.getLogger(__name__)
 _NAMES = [stage.name for stage in STAGES]
 # Before the signature was found good, what a job says is what somebody claims.
 _PROVEN: Final = frozenset(_NAMES[_NAMES.index("signature") + 1 :])
+SPOOL: Final = "spool"
+"""The way in of jobs that lie there and are found again at each start."""
 MAX_LISTED: Final = 1000
 """How many jobs are remembered at most."""
 
@@ -80,14 +84,16 @@ class SignedJobs:
         self._examining: set[str] = set()
         self.wake: Callable[[], None] = lambda: None
 
-    def resume(self, entries: Iterable[AuditEntry], facts: SignedFacts) -> None:
-        """Given the decisions of the audit log, and which nonces were burnt, take up what earlier
-        processes left. To be called before any thread asks.
+    def resume(self, entries: Iterable[AuditEntry]) -> None:
+        """Given the decisions of the audit log, know how jobs stand. To be called before any thread
+        asks.
         """
         self._table = statuses_of(entries, self._now() - KEPT_SECONDS)
-        kept, problems = self._pending.load()
-        for problem in problems:
-            _log.warning("%s", problem)
+
+    def take_up(self, kept: Iterable[KeptJob], facts: SignedFacts) -> None:
+        """Given the jobs that earlier processes kept, and which nonces were burnt, let those wait
+        that had no last word and no try. To be called after `resume`, before any thread asks.
+        """
         for each in kept:
             job = SignedJob(each.blob, each.armor, each.source)
             try:
@@ -112,6 +118,8 @@ class SignedJobs:
         with self._lock:
             known = self._table.get(job.hash)
             if known is not None and (known.state.tried or job.hash in self._due):
+                return known
+            if known is not None and job.source == SPOOL and _is_over(known):
                 return known
             if job.hash in self._examining:
                 return known or JobStatus(job.hash, JobState.PENDING, self._now())
@@ -193,6 +201,13 @@ class SignedJobs:
             text = "signed %s of %s waits: %s"
             _log.info(text, found.act, found.guest, found.why, extra=fields(vmid=found.vmid))
         return found
+
+
+def _is_over(known: JobStatus) -> bool:
+    """Return whether a job stays as it is though its files still lie in the spool: who was told
+    that it was refused does not expect that it is done at the agent's next start.
+    """
+    return known.state.final and known.why != NOT_KEPT
 
 
 def _status(hash_: str, operation: SignedOperation | None, now: float) -> JobStatus:

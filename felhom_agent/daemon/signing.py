@@ -103,16 +103,21 @@ class Ready:
         self.view = SignedView(node)
         outcomes = SignedOutcomes(audit, now)
         self.work = SignedParts(self.examiner, self.view, outcomes, suspensions, holds)
-        pending = PendingJobs(config.journal.directory, disk)
-        self.jobs = SignedJobs(self.examiner, self.view, pending, now)
+        self._pending = PendingJobs(config.journal.directory, disk)
+        self.jobs = SignedJobs(self.examiner, self.view, self._pending, now)
         outcomes.told = self.jobs.heard
         self.spool = Spool(wanted.spool, owner) if wanted.spool else None
 
     def resume(self, entries: Iterable[AuditEntry], operations: Operations) -> None:
         """Given the audit log's decisions, take up what earlier processes left."""
-        found = tuple(entries)
-        self.jobs.resume(found, self._facts)
-        self.work.outcomes.resume(self._facts.burnt(), found, operations)
+        kept, problems = self._pending.load()
+        for problem in problems:
+            _log.warning("%s", problem)
+        found, waiting = tuple(entries), {each.hash for each in kept}
+        self.jobs.resume(found)
+        # The last words come first: what has one does not wait any more.
+        self.work.outcomes.resume(self._facts.burnt(), found, operations, waiting)
+        self.jobs.take_up(kept, self._facts)
 
     def keep(self) -> None:
         """Remember the time; to be called at each pass."""

@@ -12,6 +12,7 @@ Threads: belongs to the lane that reads it.
 
 from __future__ import annotations
 
+import heapq
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from stat import S_ISDIR
 from typing import Final
 
 from felhom_agent.authz.check import SignedJob
+from felhom_agent.authz.refusals import TooManyJobs
 from felhom_agent.errors import FelhomError
 from felhom_agent.printable import printable
 from felhom_agent.regularfile import FileUnreadable, Stamp, read, stamp
@@ -28,7 +30,7 @@ from felhom_agent.service.origins import described
 _log = logging.getLogger(__name__)
 
 MAX_FILES: Final = 200
-"""How many files are looked at; more are left alone."""
+"""How many files are looked at, by their names; more are left alone, and that is said."""
 _MAX_BYTES: Final = 70_000
 _JOB, _SIGNATURE = ".job", ".sig"
 _Seen = tuple[Stamp | None, Stamp | None]
@@ -42,6 +44,7 @@ class Spool:
         self._owner = owner
         self._seen: dict[str, _Seen] = {}
         self._said = ""
+        self._tried: dict[str, str] = {}
 
     @property
     def is_there(self) -> bool:
@@ -53,22 +56,35 @@ class Spool:
         what stands in the way is logged, once, and tried again where that may help.
         """
         why = self._why_unusable()
+        names = [] if why else self._names()
+        if len(names) > MAX_FILES:
+            why = f"{self._directory}: has more than {MAX_FILES} files, the others are not read; "
+            why += "remove those whose jobs have ended"
         if why and why != self._said:
             _log.warning("%s", why)
         self._said = why
-        if why:
-            return
-        for name, seen, job in self._pairs():
+        for name, seen, job in self._pairs(names[:MAX_FILES]):
             try:
                 submit(job)
+            except TooManyJobs as error:
+                self._not_yet(name, error)
+                return  # each of the others would be told the same
             except FelhomError as error:
-                text = "%s: cannot be taken now, and is tried again: %s"
-                _log.warning(text, printable(str(self._directory / name), 200), error)
+                self._not_yet(name, error)
             except Exception as error:  # a bug of ours costs this pair alone
                 _log.exception("internal error; please report it: %s", described(error))
                 self._seen[name] = seen
             else:
                 self._seen[name] = seen
+                self._tried.pop(name, None)
+
+    def _not_yet(self, name: str, error: FelhomError) -> None:
+        """Say once that a job cannot be taken now."""
+        kind = type(error).__name__
+        if self._tried.get(name) != kind:
+            self._tried[name] = kind
+            text = "%s: cannot be taken now, and is tried again: %s"
+            _log.warning(text, printable(str(self._directory / name), 200), error)
 
     def _why_unusable(self) -> str:
         """Return why the directory is not read; empty if it is, or there is none."""
@@ -84,13 +100,18 @@ class Spool:
             return f"{self._directory}: others than root can write it; chown root, chmod go-w"
         return ""
 
-    def _pairs(self) -> Iterator[tuple[str, _Seen, SignedJob]]:
-        """Yield each pair that was not brought yet."""
+    def _names(self) -> list[str]:
+        """Return the first names in the directory, one more than are looked at."""
         try:
-            names = sorted(each.name for each in self._directory.iterdir())[:MAX_FILES]
+            with os.scandir(self._directory) as found:
+                return heapq.nsmallest(MAX_FILES + 1, (each.name for each in found))
         except OSError:
-            return
+            return []
+
+    def _pairs(self, names: list[str]) -> Iterator[tuple[str, _Seen, SignedJob]]:
+        """Given the names to look at, yield each pair that was not brought yet."""
         self._seen = {name: seen for name, seen in self._seen.items() if name in names}
+        self._tried = {name: why for name, why in self._tried.items() if name in names}
         for name in names:
             if not name.endswith(_JOB) or f"{name}{_SIGNATURE}" not in names:
                 continue

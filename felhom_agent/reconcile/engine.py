@@ -84,8 +84,15 @@ class Engine:
             names=names,
             clock=clock,
             declared=lambda vmid: self.desired.guests.get(vmid),
+            knows_declared=self._knows_declared,
         )
-        self.desired = Desired()
+        # Nothing was read yet.
+        self.desired = Desired(complete=False)
+
+    def _knows_declared(self, vmid: int) -> bool:
+        desired = self.desired
+        told = desired.complete and not desired.unsettled and vmid not in desired.held
+        return vmid in desired.guests or told
 
     def adopt(self, settings: ReconcileConfig) -> None:
         """Take timeouts from now on."""

@@ -36,6 +36,10 @@ class Means:
     clock: Callable[[], float]
     declared: Callable[[int], DesiredGuest | None]
     """Given a vmid, returns its declaration as it is at this moment."""
+    knows_declared: Callable[[int], bool]
+    """Given a vmid, returns whether that is known: not while a file cannot be read, or is not
+    believed yet.
+    """
 
     def observe(self, vmid: int) -> Actual:
         """Return a guest as it is now. Raise Unchanged if PVE cannot be asked."""

@@ -221,7 +221,7 @@ class Recovery:
                 return status.get("status") == state
             match operation.action:
                 case "Destroy":
-                    return self._is_gone(operation)
+                    return self._is_gone(operation, said_ok=said_ok)
                 case "Rollback":
                     # A rollback makes the snapshot the present state's parent (recorded:
                     # 100-snapshots-qemu, 101-snapshots-lxc).
@@ -234,10 +234,19 @@ class Recovery:
         except Missing:
             return False
 
-    def _is_gone(self, operation: Operation) -> bool:
-        """Return whether a guest is gone: not here, on no other node, and not hidden."""
-        actual, vmid = self._node.observer.observe_guest(operation.vmid), operation.vmid
-        return not (vmid in actual.guests or vmid in actual.elsewhere or vmid in actual.hidden)
+    def _is_gone(self, operation: Operation, *, said_ok: bool) -> bool:
+        """Return whether a guest is gone: not here, on no other node, and not hidden.
+
+        PVE takes what the token was given on the guest along with it (recorded: 110-destroy-qemu/
+        045-069), so after a destroy that ended well it may well be hidden.
+        """
+        vmid = operation.vmid
+        try:
+            actual = self._node.observer.observe_guest(vmid)
+        except Denied:
+            return said_ok
+        hidden = vmid in actual.hidden and not said_ok
+        return not (vmid in actual.guests or vmid in actual.elsewhere or hidden)
 
     def _is_written(self, operation: Operation, *, said_ok: bool) -> bool:
         config = self._node.guests.config(operation.kind, operation.vmid)

@@ -2,8 +2,12 @@
 
 A signed act is an operation like any other: the lane gives it its outcome, or recovery does,
 perhaps in a later process. Either way the journal hears of it, and so does this: each authorization
-gets its last word, once. One whose operation never began has it when the next process starts: its
-nonce is burnt, so it is failed, and never dispatched.
+gets its last word, once.
+
+What an earlier process left without a word gets it when the next one starts. An authorization whose
+act was never begun is failed, and is not begun any more, whether its nonce was burnt or not; where
+the guest was stopped for it, that is said. A job that was good, and is among those that wait no
+more, is refused: nobody was told that it was taken, and it may be brought again.
 
 A word that cannot be written is not lost: the journal has the operation's outcome, and the next
 start writes what is missing.
@@ -16,11 +20,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Final
 
 from felhom_agent.authz.examiner import AUTHORIZED, Authorization, entry_of, key_of
+from felhom_agent.authz.jobs import JobState, statuses_of
 from felhom_agent.authz.ledger import Audit
 from felhom_agent.errors import JournalError
 from felhom_agent.journal.audit import AuditEntry
@@ -31,6 +36,17 @@ from felhom_agent.journal.signed import Spent
 _log = logging.getLogger(__name__)
 
 NEVER_BEGUN: Final = "the agent ended before it was begun; nothing was done for it"
+STOPPED_ALONE: Final = "the agent ended before it was begun; to stop the guest for it was asked for"
+NOT_KEPT: Final = "the agent ended before the job was taken in; bring it again"
+STOP: Final = "-stop"
+"""What the key of an authorization ends with for the stop before the act."""
+PAUSES: Final = {
+    "snapshot_rollback": "signed rollback",
+    "snapshot_delete": "signed deletion of a snapshot",
+    "force_stop": "signed force-stop",
+    "disk_detach": "signed removal of a disk",
+}
+"""The acts after which a guest is paused, and what the pause says it is after."""
 _WORDS: Final = {State.SUCCEEDED: "done", State.FAILED: "failed", State.UNKNOWN: "unknown"}
 
 
@@ -52,27 +68,36 @@ class SignedOutcomes:
         self.told = told
 
     def resume(
-        self, burnt: Iterable[Spent], entries: Iterable[AuditEntry], operations: Operations
+        self,
+        burnt: Iterable[Spent],
+        entries: Iterable[AuditEntry],
+        operations: Operations,
+        waiting: Collection[str] = (),
     ) -> None:
-        """Given the nonces that were burnt, the decisions so far and the journal's operations, give
-        each authorization of earlier processes its last word; those whose operation is in flight
-        get it later.
+        """Given the nonces that were burnt, the decisions so far, the journal's operations and the
+        hashes of the jobs that wait, give what earlier processes left its last word; those whose
+        operation is in flight get it later.
         """
-        authorized: dict[str, AuditEntry] = {}
-        for entry in entries:
-            if entry.decision == AUTHORIZED:
-                authorized[entry.nonce] = entry
-            elif entry.decision in _WORDS.values():
-                authorized.pop(entry.nonce, None)
-        for spent in burnt:
-            if spent.nonce in authorized:
-                key = key_of(spent.nonce)
+        found = tuple(entries)
+        blobs = {spent.nonce: spent.blob for spent in burnt}
+        for entry in _without_word(found):
+            key = key_of(entry.nonce)
+            is_burnt = blobs.get(entry.nonce) == entry.blob
+            if is_burnt and (began := operations.job(key)):
                 with self._lock:
-                    self._open[key] = authorized[spent.nonce]
-                if operation := operations.job(key):
-                    self.heard(operation)
-                else:
-                    self._end(key, "failed", NEVER_BEGUN)
+                    self._open[key] = entry
+                self.heard(began)
+            else:
+                stopped = is_burnt and operations.job(key + STOP) is not None
+                why = STOPPED_ALONE if stopped else NEVER_BEGUN
+                if is_burnt and entry.act in PAUSES:
+                    why += f"; if it is paused for it: felhom-agent resume {entry.vmid}"
+                self._say(replace(entry, at=self._now(), decision="failed", why=why))
+        for job, status in statuses_of(found).items():
+            if status.state is JobState.PENDING and job not in waiting:
+                last = next(entry for entry in reversed(found) if entry.blob == job)
+                lost = replace(last, at=self._now(), decision="refused", stage="", why=NOT_KEPT)
+                self._say(lost)
 
     def open(self, leave: Authorization) -> None:
         """Given what was just authorized, wait for its outcome."""
@@ -97,12 +122,26 @@ class SignedOutcomes:
             known = self._open.pop(key, None)
         if known is None:
             return
-        entry = replace(
+        self._say(replace(
             known, at=self._now(), decision=word, stage="", why=why, upid=upid, exit=exit_status
-        )
+        ))  # fmt: skip
+
+    def _say(self, entry: AuditEntry) -> None:
+        """Write down a last word, and tell it."""
         try:
             self._audit.append(entry)
         except JournalError as error:
             text = "signed %s of %s is %s, and that could not be written down: %s"
-            _log.error(text, entry.act, entry.guest, word, error)
+            _log.error(text, entry.act, entry.guest, entry.decision, error)
         self.told(entry)
+
+
+def _without_word(entries: Iterable[AuditEntry]) -> list[AuditEntry]:
+    """Given decisions in their order, return the authorizations that have no last word."""
+    authorized: dict[str, AuditEntry] = {}
+    for entry in entries:
+        if entry.decision == AUTHORIZED:
+            authorized[entry.blob] = entry
+        elif entry.decision in _WORDS.values():
+            authorized.pop(entry.blob, None)
+    return list(authorized.values())

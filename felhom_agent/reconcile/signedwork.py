@@ -20,7 +20,9 @@ Threads: everything here runs on the guest's lane and is kept by nobody.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from felhom_agent.authz.acts import acts_of
 from felhom_agent.authz.blob import SignedOperation
@@ -43,7 +45,7 @@ from felhom_agent.planning.actions import describe
 from felhom_agent.reconcile.gate import Proposal
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.reconcile.means import Means
-from felhom_agent.reconcile.signedoutcomes import SignedOutcomes
+from felhom_agent.reconcile.signedoutcomes import PAUSES, STOP, SignedOutcomes
 from felhom_agent.reconcile.signedview import SignedView
 from felhom_agent.service.events import INTERNAL_ERROR
 from felhom_agent.service.logging import fields
@@ -59,12 +61,6 @@ _STATES = {
     State.SUCCEEDED: JobState.DONE,
     State.FAILED: JobState.FAILED,
     State.UNKNOWN: JobState.UNKNOWN,
-}
-_NAMES = {
-    "snapshot_rollback": "signed rollback",
-    "snapshot_delete": "signed deletion of a snapshot",
-    "force_stop": "signed force-stop",
-    "disk_detach": "signed removal of a disk",
 }
 
 
@@ -126,9 +122,9 @@ class SignedWork:
     def _carried_out(self, leave: Authorization) -> SignedEnd:
         """Do what was authorized, as far as it goes; return what came of it."""
         operation, why = leave.examined.operation, ""
-        paused = False
+        end_pause: Callable[[], object] | None = None
         try:
-            paused = self._pause(operation)
+            end_pause = self._pause(operation)
             self._do(leave)
         except FelhomError as error:
             why = str(error)
@@ -137,8 +133,8 @@ class SignedWork:
         done = self._means.operations.job(leave.key)
         if done is None:
             self._parts.outcomes.close(leave, why)
-        if paused and (done is None or done.untouched):
-            self._end_pause(operation)
+        if end_pause and (done is None or done.untouched):
+            self._end_pause(operation, end_pause)
         if done is None:
             return SignedEnd(JobState.FAILED, why)
         return SignedEnd(_STATES[done.state], done.why or why, upid=done.upid)
@@ -149,7 +145,7 @@ class SignedWork:
         *first, last = acts_of(operation)
         running = leave.examined.guest.running is not False
         for act in first if running else ():
-            self._act(leave, act, f"{leave.key}-stop")
+            self._act(leave, act, leave.key + STOP)
         if first:
             self._look_again(operation)
         self._act(leave, last, leave.key)
@@ -178,20 +174,31 @@ class SignedWork:
         if guest.running is not False:
             raise StateChanged(f"{operation.guest} was stopped, and runs again")
 
-    def _pause(self, operation: SignedOperation) -> bool:
-        """Leave the guest alone from now on; return whether that is news. Raise JournalError if it
-        cannot be kept.
+    def _pause(self, operation: SignedOperation) -> Callable[[], object] | None:
+        """Leave the guest alone from now on; return what takes that back, None if it was so before.
+        Raise JournalError if it cannot be kept.
+
+        A pause that a person ends, and nothing else, is left as it is. Any other would end under
+        the guest: by time, or with a declaration that was changed before the act.
         """
         suspensions, vmid = self._parts.suspensions, operation.vmid
-        if operation.resume or operation.act not in _NAMES or suspensions.is_paused(vmid):
-            return False
-        known = fingerprint(self._means.declared(vmid))
-        suspensions.pause(vmid, None, f"after {_NAMES[operation.act]}", SIGNER, known)
-        return True
+        if operation.resume or operation.act not in PAUSES:
+            return None
+        before = next((s for s in suspensions.all() if s.vmid == vmid and not s.freeze), None)
+        if before is not None and before.left is None and not before.declared:
+            return None
+        # Where nobody knows yet what is declared, only a person ends it.
+        knows, declared = self._means.knows_declared(vmid), self._means.declared(vmid)
+        known = fingerprint(declared) if knows else ""
+        suspensions.pause(vmid, None, f"after {PAUSES[operation.act]}", SIGNER, known)
+        if before is None:
+            return partial(suspensions.resume, vmid, SIGNER)
+        left = None if before.left is None else max(1.0, before.left)
+        return partial(suspensions.pause, vmid, left, before.why, before.by, before.declared)
 
-    def _end_pause(self, operation: SignedOperation) -> None:
+    def _end_pause(self, operation: SignedOperation, end: Callable[[], object]) -> None:
         try:
-            self._parts.suspensions.resume(operation.vmid, SIGNER)
+            end()
         except FelhomError as error:
             text = "%s: nothing was done, and it stays paused: %s"
             _log.warning(text, self._means.names.guest(operation.vmid), error)

@@ -10,6 +10,11 @@ our changes ever meet at one guest; was a job sent twice; is there a change that
 down first; is there an acknowledged job that did not happen. Every hundred kills, and in the end,
 the agent is left alone: all must be as declared, nothing in flight, every job answered, and
 `felhom-agent journal verify` content.
+
+Some jobs are signed (`signed.py`): guests are destroyed, rolled back, stopped, rid of snapshots, by
+several at once, some brought twice, some through the spool, some with a mistake. Each nonce is for
+one dispatch, each job has one last word that agrees with the node, the audit log's chain is whole,
+and what was rolled back stays so.
 """
 
 from __future__ import annotations
@@ -50,6 +55,7 @@ class Report:
     starts: int = 0
     operations: int = 0
     jobs: int = 0
+    signed: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     doubles: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -64,7 +70,8 @@ class Report:
         yield f"seed {self.seed}, {self.seconds:.0f} s"
         yield (
             f"kills {self.kills.total()}, restarts {self.starts}, operations {self.operations}, "
-            f"jobs {self.jobs}, doubles {len(self.doubles)}, lost {len(self.lost)}"
+            f"jobs {self.jobs}, signed {dict(self.signed)}, "
+            f"doubles {len(self.doubles)}, lost {len(self.lost)}"
         )
         for point in _ALL_POINTS:
             yield f"  {self.kills[point]:5} killed at: {point}"
@@ -130,6 +137,7 @@ class Chaos:
             if process.wait(_PATIENCE) != 0:
                 self._report.broken.append(f"a stop ended with {process.returncode}")
         self._judge()
+        self._site.owner.tidy()
         if self._verify() != 0:
             self._report.broken.append("the journal does not verify")
 
@@ -138,6 +146,8 @@ class Chaos:
         self._report.lost += wrong
         found = self._site.differences()
         found += [f"{job} has no answer" for job in self._site.jobs if not job.answer]
+        self._note(self._site.owner.hear())
+        found += self._site.owner.without_word()
         return found + [f"in flight: {o}" for o in self._site.operations() if o.in_flight]
 
     def _judge(self) -> None:
@@ -145,10 +155,13 @@ class Chaos:
         report.lost += site.hear_answers()
         report.lost += [text for text in site.unwritten() if text not in report.lost]
         report.doubles = site.doubles()
-        report.broken += [text for text in site.overlaps() if text not in report.broken]
+        self._note([*site.overlaps(), *site.owner.hear()])
         log = self._log.read_text()
         if "Traceback" in log or "internal error" in log:
             report.broken.append("the agent's log has an internal error")
+
+    def _note(self, wrong: Sequence[str]) -> None:
+        self._report.broken += [text for text in wrong if text not in self._report.broken]
 
     @contextmanager
     def _agent(self, die: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -190,6 +203,7 @@ def run(kills: int, seed: int, directory: Path, say: Say) -> Report:
         if report.good:
             chaos.rest()
         report.operations, report.jobs = len(site.operations()), len(site.jobs)
+        report.signed = Counter(str(job.state) for job in site.owner.jobs)
     report.seconds = time.monotonic() - begun
     return report
 

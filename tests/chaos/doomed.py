@@ -11,6 +11,7 @@ would. That answer is written to a second file, durably, before the job is given
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import queue
@@ -22,6 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
 
+from felhom_agent.authz.check import SignedJob
 from felhom_agent.config.agentfile import load
 from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.daemon.loop import Daemon, Inbox
@@ -33,9 +35,13 @@ from felhom_agent.journal.suspensions import ALL
 from felhom_agent.model import Action, Change, Kind, SetConfig, Start, Stop
 from felhom_agent.service import logging
 from felhom_agent.service.flag import Flag
+from tests.chaos.signed import is_final
 
-_STEPS = {"intent": (b'"intent"',), "task": (b'"task"',),
-          "outcome": (b'"succeeded"', b'"failed"', b'"unknown"')}  # fmt: skip
+_STEPS = {"intent": (b'"state":"intent"',), "task": (b'"state":"task"',),
+          "outcome": (b'"state":"succeeded"', b'"state":"failed"', b'"state":"unknown"'),
+          "kept job": (b'{"job": ',), "decision": (b'"decision":"a', b'"decision":"r'),
+          "nonce": (b'"signed":"nonce"',), "pause": (b'"why":"after signed',),
+          "last word": (b'"decision":"done"', b'"decision":"failed"')}  # fmt: skip
 POINTS = (
     *(f"{when} {step}" for step in _STEPS for when in ("before", "torn", "after")),
     "before rename",
@@ -47,7 +53,8 @@ _PAUSE = 0.1
 class DeadlyDisk(Disk):
     """The real disk until the appointed point was passed that often; then death.
 
-    One writer at a time comes here (see `journal/log.py`), so nothing needs a lock.
+    One writer at a time comes here to the journal, and one to the audit log; that one of them
+    counts for the other harms nothing but the name of the moment at which the process dies.
     """
 
     def __init__(self, point: str, times: int) -> None:
@@ -56,7 +63,7 @@ class DeadlyDisk(Disk):
         self._written: set[str] = set()
 
     def write(self, descriptor: int, data: bytes) -> None:
-        steps = {s for s, marks in _STEPS.items() if any(b'"state":' + m in data for m in marks)}
+        steps = {step for step, marks in _STEPS.items() if any(mark in data for mark in marks)}
         for step in steps:
             self._pass(f"before {step}")
             if self._is_due(f"torn {step}"):
@@ -137,6 +144,38 @@ class Jobs:
             os.fsync(file.fileno())
 
 
+class SignedHandIn:
+    """Brings signed jobs until each has ended, one of them twice at times; a thread that ends when
+    the agent does.
+    """
+
+    def __init__(self, parts: Parts, path: Path, closed: threading.Event) -> None:
+        self._jobs = parts.signing.parts.jobs
+        found = [json.loads(line) for line in _lines(path)]
+        self._open = [
+            SignedJob(base64.b64decode(blob), base64.b64decode(armor), "socket")
+            for blob, armor in found
+        ]
+        self._closed = closed
+
+    def run(self) -> None:
+        with suppress(JournalError, QueueClosed):
+            while self._open and not self._closed.wait(_PAUSE):
+                self._open = [job for job in self._open if not self._bring(job)]
+
+    def _bring(self, job: SignedJob) -> bool:
+        """Return whether it has ended."""
+        known = self._jobs.status(job.hash)
+        if known is not None and is_final(known):
+            return True
+        try:
+            return is_final(self._jobs.submit(job))
+        except JournalError:
+            raise
+        except FelhomError:
+            return False
+
+
 def _suspend_at_random(parts: Parts, hub: HubProvider, over: threading.Event) -> None:
     """Pause, resume, freeze, thaw, and let the hub block this host now and then; each ends by
     itself after a second, or with the next start, so that an agent that is left alone gets on with
@@ -191,6 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         jobs = Jobs(parts, given.jobs, given.acks)
         thread = threading.Thread(target=jobs.run, name="jobs", daemon=True)
         thread.start()
+        signed = SignedHandIn(parts, given.config.parent / "signed", jobs.closed)
+        threading.Thread(target=signed.run, name="signed", daemon=True).start()
         hand = threading.Thread(
             target=_suspend_at_random, args=(parts, hub, jobs.closed), name="hand", daemon=True
         )

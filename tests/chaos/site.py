@@ -23,6 +23,7 @@ from felhom_agent.devnode.http.request import Request
 from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import Operation, replay
+from tests.chaos.signed import SETTINGS, Owner
 
 DECLARED = range(100, 108)
 FOR_JOBS = range(900, 904)
@@ -47,7 +48,8 @@ drain_timeout = 1
 stopped = 100000
 restarted = 100000
 """
-_ACTIONS = {"config": "SetConfig", "start": "Start", "shutdown": "Stop"}
+_ACTIONS = {"config": "SetConfig", "start": "Start", "shutdown": "Stop", "stop": "PullPlug",
+            "rollback": "Rollback"}  # fmt: skip
 _FAULTS = (
     "reset-before", "reset-after", "status:596", "status:595", "hang", "truncated", "not-json",
     "refuse:got no worker upid - start worker failed", "late:0.3", "late:1.5", "delay:0.3",
@@ -111,6 +113,7 @@ class ChaosSite:
         """Let guests drift, put faults on the wire, and hand out jobs; all by chance."""
         rng, world = self._rng, self.node.world
         self.node.faults.clear()
+        self.owner.act()
         for vmid in rng.sample(DECLARED, rng.randint(1, 3)):
             match rng.randrange(3):
                 case 0:
@@ -121,9 +124,11 @@ class ChaosSite:
                     world.edit(vmid, {"description": f"drift {rng.random()}"})
             self._behave(vmid)
         for _ in range(rng.choice((0, 0, 1, 2))):
-            path = rng.choice(("config$", "start$", "shutdown$", r"/9\d\d/"))
-            method = rng.choice(("POST", "PUT", "POST", ""))
+            path = rng.choice(("config$", "start$", "shutdown$", r"/9\d\d", r"/95\d"))
+            method = rng.choice(("POST", "PUT", "POST", "DELETE", ""))
             self.node.faults.add(Fault(method, path, rng.choice(_FAULTS)))
+        if rng.random() < 0.05:  # PVE's API restarts
+            self.node.faults.add(Fault("", "", "reset-before", times=rng.randint(3, 20)))
         for vmid in FOR_JOBS:
             if rng.random() < 0.5 and all(job.answer for job in self.jobs if job.vmid == vmid):
                 self._hand_out(vmid)
@@ -165,9 +170,7 @@ class ChaosSite:
 
     def unwritten(self) -> list[str]:
         """Return where PVE was asked more often than the journal knows."""
-        asked = Counter(
-            (int(r.guest), _ACTIONS[r.path.rpartition("/")[2]]) for r in self.node.mutations
-        )
+        asked = Counter((int(r.guest), _action_of(r)) for r in self.node.mutations)
         written = Counter((o.vmid, o.action) for o in self.operations())
         return [
             f"guest {vmid}: {action} was asked for {times} times, {written[vmid, action]} written"
@@ -225,15 +228,22 @@ class ChaosSite:
         path = write_site(self.node, self.directory)
         text = path.read_text()
         path.write_text(text.replace("\n[desired]", _SETTINGS.split("\n\n")[0] + "\n\n[desired]")
-                        + "\n" + _SETTINGS.split("\n\n")[1])  # fmt: skip
+                        + "\n" + _SETTINGS.split("\n\n")[1] + SETTINGS)  # fmt: skip
+        self.owner = Owner(self.node, self.directory, self._rng)
         guests = "".join(
             f'[guest.{vmid}]\nstate = "running"\nstop = "power-off"\n'
             f'[guest.{vmid}.config]\ncores = 2\ndescription = "as declared"\n'
             for vmid in DECLARED
         )
-        (self.directory / "guests.d" / "guests.toml").write_text(guests)
+        (self.directory / "guests.d" / "guests.toml").write_text(guests + self.owner.declared)
         for name in ("jobs", "acks"):
             (self.directory / name).touch()
+
+
+def _action_of(request: Request) -> str:
+    if request.method == "DELETE":
+        return "DeleteSnapshot" if "/snapshot/" in request.path else "Destroy"
+    return _ACTIONS[request.path.rpartition("/")[2]]
 
 
 def _kind(vmid: int) -> str:

@@ -15,6 +15,7 @@ from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.daemon.signing import Ready
 from felhom_agent.devnode.world.access import AGENT_PRIVILEGES
+from felhom_agent.durable.disk import DISK, Disk
 from felhom_agent.journal.audit import verify_audit
 from tests.authz.desk import Key, SignerFiles, key
 from tests.conftest import Clock, Site
@@ -65,10 +66,10 @@ class SigningHost:
         return replace(self.site.config(), authz=wanted)
 
     @contextmanager
-    def agent(self, config: Config | None = None) -> Iterator[SigningAgent]:
-        """Hold an agent for the length of a block."""
+    def agent(self, config: Config | None = None, disk: Disk = DISK) -> Iterator[SigningAgent]:
+        """Hold an agent for the length of a block; its journal lives on `disk`."""
         config = config or self.config
-        with assembled(config, self.site.clock, monotonic=self.site.clock) as parts:
+        with assembled(config, self.site.clock, disk, monotonic=self.site.clock) as parts:
             monotonic = Clock(1000.0)
             daemon = Daemon(config, parts, clock=monotonic, chance=lambda: 0.0)
             daemon.begin(greets=False)
