@@ -194,7 +194,7 @@ class Passes:
         untouched = {
             vmid: plan
             for vmid, plan in plans.items()
-            if not self._scheduler.was_touched(vmid, ends) and not self._is_outdated(vmid)
+            if not self._scheduler.was_touched(vmid, ends) and not self._is_past(vmid)
         }
         if remember:
             self._planner.remember_planned(desired, actual, untouched)
@@ -244,6 +244,10 @@ class Passes:
             and self._eyes.is_known(vmid)
             and not self._is_outdated(vmid)
         }
+
+    def _is_past(self, vmid: int) -> bool:
+        """Return whether what this pass knows of a guest is of before we did something to it."""
+        return self._look is Look.KNOWN and self._is_outdated(vmid)
 
     def _is_outdated(self, vmid: int) -> bool:
         """Return whether we have done something to a guest since it was seen."""

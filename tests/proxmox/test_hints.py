@@ -22,6 +22,10 @@ from felhom_agent.proxmox.hints import Heard, Hints
 from tests.pmxcfs import Pmxcfs
 
 QUIET = Heard(working=True)
+REAL = next(
+    (p for p in map(Path, ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")) if p.is_dir()),
+    Path("/none"),
+)
 
 
 class Place:
@@ -158,7 +162,12 @@ class TestFiles:
         target = tmp_path / "target"
         target.write_text(quiet.pve.version)
         path = quiet.copies / ".version"
-        for make in (lambda: path.symlink_to(target), path.mkdir, lambda: os.mkfifo(path)):
+        makes: list[Callable[[], None]] = [
+            lambda: path.symlink_to(target),
+            lambda: path.mkdir(),
+            lambda: os.mkfifo(path),
+        ]
+        for make in makes:
             path.unlink()
             make()
             assert not quiet.hints.look().working
@@ -341,6 +350,33 @@ class TestCgroups:
         lost = quiet.look()
         assert lost.everything.startswith("cgroups cannot be watched: ")
         assert not lost.working
+
+    @pytest.mark.skipif(not os.access(REAL, os.W_OK), reason="no cgroups can be made here")
+    def test_the_kernels_own_cgroups_tell_of_themselves(self, tmp_path: Path) -> None:
+        root = REAL / f"felhom-hints-{os.getpid()}"
+        scope = root / "qemu.slice" / "100.scope"
+        root.mkdir()
+        hints = Hints(tmp_path, "pve1", root)
+        try:
+            hints.look()
+            for _ in range(3):
+                scope.mkdir(parents=True)
+                assert hints.look() == Heard(power=frozenset({100}))
+                scope.rmdir()
+                scope.parent.rmdir()
+                assert hints.look() == Heard(power=frozenset({100}))
+            scope.mkdir(parents=True)
+            hints.look()
+            scope.rmdir()
+            scope.parent.rmdir()
+            scope.mkdir(parents=True)
+            assert hints.look() == Heard(power=frozenset({100}))
+            assert hints.look() == Heard()
+        finally:
+            hints.close()
+            for path in (scope, scope.parent, root):
+                if path.is_dir():
+                    path.rmdir()
 
     def test_in_the_end_no_descriptor_is_left(self, tmp_path: Path) -> None:
         def descriptors() -> int:
