@@ -21,8 +21,8 @@ from felhom_agent.printable import printable
 @dataclass(frozen=True)
 class ObservedGuest:
     """A guest as it is now. `identity` is empty where there is nothing to know it by, `born` None
-    where the task list cannot be read; `running` is None where nobody knows. `lock` is PVE's word for
-    what it does to the guest now; empty: nothing.
+    where the task list cannot be read; `running` is None where nobody knows. `lock` is PVE's word
+    for what it does to the guest now; empty: nothing.
     """
 
     vmid: int

@@ -83,7 +83,8 @@ def compose(
     operation that is to be signed.
 
     Raise NotSupported or WrongParameters if it could not be done, OtherIdentity if nobody can tell
-    which guest it is, GuestLocked while PVE works on it, NotCanonical if the guest has what cannot be signed.
+    which guest it is, GuestLocked while PVE works on it, NotCanonical if the guest has what cannot
+    be signed.
     """
     refuse_unsupported(act)
     refuse_locked(guest)
