@@ -12,6 +12,8 @@ import pytest
 
 from felhom_agent import __version__
 from felhom_agent.config.agentfile import load
+from felhom_agent.config.settings import AuthzConfig
+from felhom_agent.daemon.signing import SYNCHRONISED
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "packaging" / "systemd" / "felhom-agent.service"
@@ -67,6 +69,30 @@ def test_a_file_that_root_writes_among_the_guest_files_has_the_services_group(
     assert stat.S_IMODE(mode) == 0o2750
     postinst = (ROOT / "packaging" / "debian" / "felhom-agent.postinst").read_text()
     assert 'chmod 2750 "$guests"' in postinst
+
+
+def test_the_lists_of_signers_and_the_spool_are_there_for_root_to_write_and_the_agent_to_read(
+    tmp_path: Path,
+) -> None:
+    place("install", tmp_path)
+    made = (ROOT / "packaging" / "debian" / "felhom-agent.dirs").read_text().splitlines()
+    defaults = AuthzConfig()
+    assert defaults.spool is not None
+    for directory in (defaults.signers, defaults.spool):
+        there = tmp_path / directory.relative_to("/")
+        assert stat.S_IMODE(there.stat().st_mode) == 0o755
+        assert str(directory.relative_to("/")) in made
+    purge = (ROOT / "packaging" / "debian" / "felhom-agent.postrm").read_text()
+    assert str(defaults.spool) in purge
+
+
+def test_nothing_of_the_unit_hides_what_signed_operations_read() -> None:
+    lines = UNIT.read_text().splitlines()
+    hidden = [line for line in lines if line.startswith(("InaccessiblePaths=", "TemporaryFile"))]
+    assert hidden == ["TemporaryFileSystem=/run:ro,mode=755"]
+    assert f"BindReadOnlyPaths=-{SYNCHRONISED.parent}" in lines, "it is under /run"
+    control = (ROOT / "packaging" / "debian" / "control").read_text()
+    assert re.search(r"^Recommends: openssh-client,$", control, re.MULTILINE)
 
 
 def test_the_configuration_that_is_installed_is_good() -> None:

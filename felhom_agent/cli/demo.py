@@ -1,23 +1,21 @@
 """`felhom-agent demo`: the agent at work on an embedded node, from drift to healed, by itself.
 
 It serves a node, shows the plan, runs the real daemon as a process of its own, changes guests by
-hand while it runs, and tells the journal's story. In the end it asks the node, not the agent,
-whether all is as declared; the exit code is the answer.
+hand while it runs, has a guest destroyed by a signature, and tells the journal's story. In the end
+it asks the node, not the agent, whether all is as declared; the exit code is the answer.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from felhom_agent.cli import demopush
-from felhom_agent.cli.codes import DIFFERS, OK, WOULD_CHANGE
+from felhom_agent.cli import demopush, demosign
 from felhom_agent.cli.command import Commands, add_command
-from felhom_agent.cli.demostage import agent, serving, title, wait, words
+from felhom_agent.cli.demostage import agent, command, serving, title, wait
 from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.secret import read_secret
@@ -70,7 +68,7 @@ def write_demo(
     from felhom_agent.devnode.demo.site import write_site
 
     try:
-        path = write_site(node, directory, _SETTINGS, write)
+        path = write_site(node, directory, _SETTINGS + demosign.SETTINGS, write)
         write(path.parent / "guests.d" / "guests.toml", GUEST_FILE)
     except OSError as error:
         raise FelhomError(f"{directory}: cannot be written: {error.strerror}") from None
@@ -79,9 +77,9 @@ def write_demo(
 
 def _show(node: DevNode, config: Config, client: Client) -> bool:
     title(f"A PVE node with 8 guests listens on {node.endpoint}. What differs:")
-    _command(config, "plan")
+    command(config, "plan")
     title("A person has one guest changed, and nothing that was not shown:")
-    _command(config, "apply", "102", "--yes")
+    command(config, "apply", "102", "--yes")
     title("The agent runs until all is as declared:")
     with agent(config) as lines:
         converged = wait(lambda: not differences(client))
@@ -90,15 +88,18 @@ def _show(node: DevNode, config: Config, client: Client) -> bool:
         node.world.edit(101, {"description": "out of order", "tags": "odd", "onboot": "0"})
         healed = wait(lambda: not differences(client))
         title("What a person asks it:")
-        _command(config, "status")
+        command(config, "status")
+        signed = demosign.show(node, config, client)
     title("What was done, from the journal:")
-    _command(config, "history")
+    command(config, "history")
     left = differences(client)
     title("What the node answers now:")
-    for line in left or ["every declared value is there; nothing else was touched"]:
+    for line in left or [
+        "every declared value is there; nothing else was touched without a signature"
+    ]:
         say(f"  {line}")
     say(f"  {len(lines)} lines were logged, {len(node.mutations)} changes were asked for")
-    return converged and healed and not left
+    return converged and healed and signed and not left
 
 
 def differences(client: Client) -> list[str]:
@@ -116,12 +117,3 @@ def differences(client: Client) -> list[str]:
             if answer.get(key) != value:
                 found.append(f"guest {vmid}: {key} is {answer.get(key)!r}, not {value!r}")
     return found
-
-
-def _command(config: Config, *given: str) -> None:
-    say(f"  $ felhom-agent {' '.join(given)}")
-    process = subprocess.run(words(config, *given), capture_output=True, text=True, check=False)
-    if process.returncode not in (OK, WOULD_CHANGE, DIFFERS):
-        raise FelhomError(f"{given[0]} failed: {process.stderr.strip()}")
-    for line in process.stdout.splitlines():
-        say(f"  {line}".rstrip())

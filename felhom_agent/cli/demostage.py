@@ -1,4 +1,4 @@
-"""What the demos have in common: a node that is served, an agent that runs, and headings."""
+"""What the demos have in common: a node that is served, an agent, commands, and headings."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
+from felhom_agent.cli.codes import DIFFERS, OK, WOULD_CHANGE
 from felhom_agent.cli.out import ReaderLeft, say
 from felhom_agent.config.settings import Config
 from felhom_agent.errors import FelhomError
@@ -101,6 +103,28 @@ def agent(config: Config, prefix: str = "") -> Iterator[list[str]]:
 def words(config: Config, *given: str) -> list[str]:
     """Return the command line of one of our commands."""
     return [sys.executable, "-m", "felhom_agent", "--config", str(config.path), *given]
+
+
+def command(
+    config: Config,
+    *given: str | Path,
+    codes: Container[int] = (OK, WOULD_CHANGE, DIFFERS),
+    within: Path | None = None,
+) -> None:
+    """Run one of our commands, and print it as a person types it, and what it says. Paths in the
+    directory `within` are printed as one who is there sees them. Raise FelhomError unless its exit
+    code is one of `codes`.
+    """
+    typed = [str(word) for word in given]
+    # Not its working directory: where we are imported from may depend on that.
+    before = f"{within}/" if within is not None else ""
+    say(f"  $ felhom-agent {' '.join(word.removeprefix(before) for word in typed)}")
+    process = subprocess.run(words(config, *typed), capture_output=True, text=True, check=False)
+    if process.returncode not in codes:
+        told = (process.stderr or process.stdout).strip() or f"exit code {process.returncode}"
+        raise FelhomError(f"{given[0]} did not end as it must: {told}")
+    for line in process.stdout.splitlines():
+        say(f"  {line.replace(before, '') if before else line}".rstrip())
 
 
 def wait(done: Callable[[], bool], patience: float = PATIENCE) -> bool:

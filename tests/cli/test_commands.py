@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent import __version__
+from felhom_agent.authz.sshkeygen import SSH_KEYGEN
 from felhom_agent.cli.devnode import VERSIONS
 from felhom_agent.cli.main import main
 from felhom_agent.config.agentfile import load
@@ -326,9 +327,18 @@ def test_the_demo_heals_its_guests_and_says_so() -> None:
         timeout=60,
     )
     assert process.returncode == 0, process.stdout + process.stderr
-    assert "every declared value is there; nothing else was touched" in process.stdout
+    assert (
+        "every declared value is there; nothing else was touched without a signature"
+        in process.stdout
+    )
     assert "guest 200 dns: done: start" in process.stdout
     assert process.stderr == ""
+    if SSH_KEYGEN.exists():
+        _, unsigned, forged, signed = process.stdout.split("\n  $ felhom-agent submit ")
+        assert "refused  key: there is no " in unsigned
+        assert "refused  signature: " in forged
+        assert "guest_destroy 104 old-shop job " in signed
+        assert "  104 old-shop is gone\n  the other 8 are as they were\n" in signed
 
 
 def test_a_bug_of_ours_is_one_line_and_no_traceback(

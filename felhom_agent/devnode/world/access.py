@@ -85,6 +85,10 @@ class Tokens:
         self._known[name] = (secret, Caller(name, {p: tuple(v) for p, v in given.items()}))
         return secret
 
+    def grant(self, name: str, privileges: Mapping[str, Iterable[str]]) -> None:
+        """Given a token that there is, and all its privileges by path, let it have these."""
+        self.create(name, privileges, self._known[name][0])
+
     def forget(self, path: str) -> None:
         """Remove all that was given on a path, as PVE does when its guest is destroyed."""
         for name, (secret, caller) in self._known.items():

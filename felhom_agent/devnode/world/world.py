@@ -181,6 +181,11 @@ class World(Hands):
         with self.guard:
             return self.tokens.create(name, privileges, secret)
 
+    def grant(self, name: str, privileges: Mapping[str, Iterable[str]]) -> None:
+        """Given a token that there is, and all its privileges by path, let it have these."""
+        with self.guard:
+            self.tokens.grant(name, privileges)
+
     def config(self, vmid: int) -> dict[str, Json]:
         """Given a guest, return what GET config would answer now."""
         with self.guard:

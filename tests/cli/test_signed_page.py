@@ -1,0 +1,212 @@
+"""What docs/signed-operations.md tells an operator to type does what the page says."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from felhom_agent.authz.check import STAGES
+from felhom_agent.cli.codes import DIFFERS, OK
+from felhom_agent.cli.request import ACTS
+from felhom_agent.devnode.world.access import AGENT_PRIVILEGES, README_PRIVILEGES
+from felhom_agent.planning.signedneeds import SIGNED_NEEDS, opt_in
+from tests.authz.desk import needs_ssh_keygen
+from tests.commands import QUICK
+from tests.conftest import Site
+from tests.process import SOON, Process, wait_until
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "signed-operations.md").read_text()
+SPOOL = "/var/spool/felhom-agent"
+WEB = {
+    "name": "web",
+    "memory": "1024",
+    "cores": 1,
+    "scsi0": "local-lvm:vm-101-disk-0,size=4G",
+    "smbios1": "uuid=11111111-2222-3333-4444-555555555555",
+    "meta": "creation-qemu=9.0.2,ctime=1700000000",
+}
+DB = {
+    "name": "db",
+    "memory": "1024",
+    "cores": 1,
+    "scsi0": "local-lvm:vm-102-disk-0,size=4G",
+    "smbios1": "uuid=22222222-2222-3333-4444-555555555555",
+    "meta": "creation-qemu=9.0.2,ctime=1700000000",
+}
+
+
+def section(heading: str) -> str:
+    """Return what stands under a heading."""
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^#)", PAGE, re.MULTILINE | re.DOTALL)
+    assert found, f"the page has no part {heading!r}"
+    return found[1]
+
+
+def commands(heading: str, language: str = "sh") -> list[str]:
+    """Return the lines of the code under a heading."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", section(heading), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+class Desk:
+    """A person with a key, and a terminal on which `felhom-agent` is the one of a host."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.directory = site.directory / "desk"
+        self.spool = site.directory / "spool"
+        for path in (self.directory / ".ssh", self.directory / "bin", self.spool):
+            path.mkdir(parents=True)
+        self.spool.chmod(0o755)
+        self.config = site.write_config(
+            f'{QUICK}[authz]\nsigners = "signers"\nspool = "{self.spool}"\n'
+        )
+        program = self.directory / "bin" / "felhom-agent"
+        command = shlex.join([sys.executable, "-m", "felhom_agent", "--config", str(self.config)])
+        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        program.chmod(0o755)
+        key = self.directory / ".ssh" / "id_ed25519"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+        (self.directory / "anna.pub").write_bytes(key.with_suffix(".pub").read_bytes())
+
+    def type(self, line: str, code: int = OK) -> str:
+        """Type a line as it stands on the page, and yes to what is asked; return what was said. It
+        must end with that exit code.
+        """
+        environment = {
+            **os.environ,
+            "HOME": str(self.directory),
+            "NO_COLOR": "1",
+            "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
+        ours, its = pty.openpty()
+        process = subprocess.Popen(
+            ["/bin/bash", "-c", line.replace(SPOOL, str(self.spool))],
+            stdin=its, stdout=its, stderr=its, cwd=self.directory, env=environment,
+        )  # fmt: skip
+        os.close(its)
+        deadline = threading.Timer(2 * SOON, process.kill)
+        deadline.start()
+        said = b""
+        try:
+            os.write(ours, b"y\n")
+            while part := _read(ours):
+                said += part
+            ended = process.wait(SOON)
+        finally:
+            deadline.cancel()
+            process.kill()
+            os.close(ours)
+        assert ended == code, f"{line}\n{said.decode()}"
+        return said.decode()
+
+
+def _read(master: int) -> bytes:
+    try:
+        return os.read(master, 65536)
+    except OSError:  # Linux says EIO where the other end was closed
+        return b""
+
+
+@pytest.fixture
+def desk(make_site: Callable[..., Site]) -> Iterator[Desk]:
+    """The page's host: its token may what the page says, of the page's guests."""
+    site = make_site(
+        privileges={
+            **README_PRIVILEGES,
+            "/vms/101": [*AGENT_PRIVILEGES, *SIGNED_NEEDS["guest_destroy"]],
+            "/vms/102": [*AGENT_PRIVILEGES, SIGNED_NEEDS["snapshot_rollback"][0]],
+        }
+    )
+    site.world.add("qemu", 101, WEB)
+    site.world.add("qemu", 102, DB)
+    site.world.snapshot(102, "before-upgrade")
+    site.world.edit(102, {"cores": 4})
+    site.declare("[guest.102.config]\ncores = 4\n")
+    found = Desk(site)
+    agent = Process(found.config)
+    try:
+        agent.wait_for("felhom-agent 0")
+        yield found
+    finally:
+        agent.end()
+
+
+@needs_ssh_keygen
+def test_one_key_and_five_commands_destroy_a_guest_and_no_other(desk: Desk) -> None:
+    lines = commands("One key, five commands")
+    assert len(lines) == 5
+    before = desk.site.world.config(102)
+    said = []
+    for line in lines:
+        assert desk.site.world.here("qemu", 101) or " jobs" in line, "before it was submitted"
+        said.append(desk.type(line))
+    assert desk.site.world.here("qemu", 101) is None
+    assert desk.site.world.config(102) == before
+    assert "DESTROY VM 101 web" in said[2]
+    assert re.search(r"guest_destroy +101 web +done", said[-1])
+    (call,) = [m for m in desk.site.devnode.mutations if m.method == "DELETE"]
+    assert call.params == {"destroy-unreferenced-disks": "0", "purge": "0"}
+    assert "authorized" in desk.type("felhom-agent audit")
+    assert ": good, " in desk.type("felhom-agent audit verify")
+
+
+@needs_ssh_keygen
+def test_the_rollback_of_the_page_pauses_the_guest_until_it_is_resumed(desk: Desk) -> None:
+    desk.type(commands("One key, five commands")[0])
+    *lines, resume = commands("A rollback")
+    for line in lines:
+        desk.type(line)
+    desk.type("felhom-agent reconcile")
+    assert desk.site.world.config(102)["cores"] == 1
+    assert "after signed rollback" in desk.type("felhom-agent status --all", DIFFERS)
+    desk.type(resume)
+    wait_until(lambda: desk.site.world.config(102)["cores"] == 4, SOON)
+
+
+@needs_ssh_keygen
+def test_the_spool_directory_takes_what_the_page_moves_into_it(desk: Desk) -> None:
+    desk.type(commands("One key, five commands")[0])
+    for line in commands("A rollback")[:2]:
+        desk.type(line)
+    for line in commands("Without the control socket: the spool directory"):
+        assert SPOOL in line
+        desk.type(line)
+    wait_until(lambda: desk.site.world.config(102)["cores"] == 1, SOON)
+
+
+def test_the_page_gives_the_token_what_check_would_name() -> None:
+    role, *given = opt_in("guest_destroy", "101", "felhom-agent@pve!agent")
+    lines = commands("What the token needs", "")
+    assert lines == [role.partition(" || ")[0], *given]
+
+
+@pytest.mark.parametrize(("word", "act"), ACTS.items())
+def test_the_page_names_each_acts_privilege_and_role(word: str, act: str) -> None:
+    held = opt_in(act, "101", "felhom-agent@pve!agent")[-1].split()[-1].split(",")[-1]
+    row = f"| {word} | `{SIGNED_NEEDS[act][0]}` | `{held}` |"
+    assert row in section("What the token needs")
+
+
+def test_the_page_says_of_each_stage_what_it_checks_and_what_to_do() -> None:
+    order = re.findall(r"^\| \d+ \| (\w+) \|", section("The order of checks"), re.MULTILINE)
+    assert order == [stage.name for stage in STAGES]
+    rows = re.findall(r"^\| ([a-z, ]+) \|", section("When something is refused"), re.MULTILINE)
+    named = [name for row in rows for name in row.split(", ") if name != "check"]
+    assert sorted(named) == sorted(order)
+
+
+def test_each_link_within_the_page_leads_somewhere() -> None:
+    headings = re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)
+    there = {re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in headings}
+    assert set(re.findall(r"\]\(#([^)]*)\)", PAGE)) <= there
