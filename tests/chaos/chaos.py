@@ -34,13 +34,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from tests.chaos.doomed import POINTS
+from tests.chaos.doomed import POINTS, SIGNED_POINTS
 from tests.chaos.site import NODE_POINTS, ChaosSite, chaos_site
 
 Say = Callable[[str], None]
 
 AT_ANY_MOMENT = "any moment"
-_ALL_POINTS = (*POINTS, *NODE_POINTS, AT_ANY_MOMENT)
+_USUAL_POINTS = (*POINTS, *NODE_POINTS, AT_ANY_MOMENT)
+_ALL_POINTS = (*SIGNED_POINTS, *_USUAL_POINTS)
 _LONGEST_LIFE = 2.0
 _PATIENCE = 60.0
 _REST_EVERY = 100
@@ -109,7 +110,9 @@ class Chaos:
     def kill_once(self) -> None:
         """Make trouble, let an agent live for a while, and judge what it left."""
         self._site.trouble()
-        point = self._rng.choice(_ALL_POINTS)
+        # Without a signed job no such moment comes.
+        signed = self._site.owner.waits and self._rng.random() < 0.5
+        point = self._rng.choice(SIGNED_POINTS if signed else _USUAL_POINTS)
         # A start renames once.
         times = 1 if "rename" in point else self._rng.choice((1, 1, 2, 3))
         life = self._rng.uniform(0.1, 1.2) if point == AT_ANY_MOMENT else _LONGEST_LIFE

@@ -24,6 +24,7 @@ from random import Random
 from typing import Any, NoReturn
 
 from felhom_agent.authz.check import SignedJob
+from felhom_agent.authz.jobs import JobStatus
 from felhom_agent.config.agentfile import load
 from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.daemon.loop import Daemon, Inbox
@@ -33,20 +34,22 @@ from felhom_agent.durable.disk import Disk
 from felhom_agent.errors import FelhomError, JobRefused, JournalError, QueueClosed
 from felhom_agent.journal.suspensions import ALL
 from felhom_agent.model import Action, Change, Kind, SetConfig, Start, Stop
+from felhom_agent.reconcile.signedoutcomes import NOT_KEPT
 from felhom_agent.service import logging
 from felhom_agent.service.flag import Flag
-from tests.chaos.signed import is_final
 
 _STEPS = {"intent": (b'"state":"intent"',), "task": (b'"state":"task"',),
-          "outcome": (b'"state":"succeeded"', b'"state":"failed"', b'"state":"unknown"'),
-          "kept job": (b'{"job": ',), "decision": (b'"decision":"a', b'"decision":"r'),
+          "outcome": (b'"state":"succeeded"', b'"state":"failed"',
+                      b'"state":"unknown"')}  # fmt: skip
+_OF_SIGNED = {"kept job": (b'{"job": ',), "decision": (b'"decision":"a', b'"decision":"r'),
           "nonce": (b'"signed":"nonce"',), "pause": (b'"why":"after signed',),
           "last word": (b'"decision":"done"', b'"decision":"failed"')}  # fmt: skip
+_ALL_STEPS = _STEPS | _OF_SIGNED
+_WHEN = ("before", "torn", "after")
 POINTS = (
-    *(f"{when} {step}" for step in _STEPS for when in ("before", "torn", "after")),
-    "before rename",
-    "after rename",
-)
+    *(f"{when} {step}" for step in _STEPS for when in _WHEN), "before rename", "after rename",
+)  # fmt: skip
+SIGNED_POINTS = tuple(f"{when} {step}" for step in _OF_SIGNED for when in _WHEN)
 _PAUSE = 0.1
 
 
@@ -63,7 +66,7 @@ class DeadlyDisk(Disk):
         self._written: set[str] = set()
 
     def write(self, descriptor: int, data: bytes) -> None:
-        steps = {step for step, marks in _STEPS.items() if any(mark in data for mark in marks)}
+        steps = {step for step, marks in _ALL_STEPS.items() if any(mark in data for mark in marks)}
         for step in steps:
             self._pass(f"before {step}")
             if self._is_due(f"torn {step}"):
@@ -174,6 +177,11 @@ class SignedHandIn:
             raise
         except FelhomError:
             return False
+
+
+def is_final(status: JobStatus) -> bool:
+    """Return whether it stays so: what was not taken in yet is brought again."""
+    return status.state.final and status.why != NOT_KEPT
 
 
 def _suspend_at_random(parts: Parts, hub: HubProvider, over: threading.Event) -> None:

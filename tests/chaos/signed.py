@@ -18,7 +18,7 @@ from random import Random
 from felhom_agent.authz.blob import SignedOperation
 from felhom_agent.authz.challenge import random_id
 from felhom_agent.authz.check import SignedJob
-from felhom_agent.authz.jobs import JobState, JobStatus, statuses_of
+from felhom_agent.authz.jobs import JobState, statuses_of
 from felhom_agent.authz.request import compose, with_times
 from felhom_agent.config.agentfile import load
 from felhom_agent.devnode import Behaviour, DevNode
@@ -28,9 +28,9 @@ from felhom_agent.journal.audit import AUDIT_NAME, AuditEntry, verify_audit
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.signed import decisions_of
 from felhom_agent.proxmox.node import Node
-from felhom_agent.reconcile.signedoutcomes import NOT_KEPT
 from felhom_agent.reconcile.signedview import SignedView
 from tests.authz.desk import key
+from tests.chaos.doomed import is_final
 from tests.daemon.signing import PRIVILEGES
 
 GUESTS = range(950, 956)
@@ -107,6 +107,11 @@ class Owner:
                 each.state = status.state
                 broken += self._lies(each)
         return broken + list(self._broken(entries))
+
+    @property
+    def waits(self) -> bool:
+        """Whether a job has no last word yet."""
+        return any(job.state is None for job in self.jobs)
 
     def without_word(self) -> list[str]:
         """Return the jobs that have no last word."""
@@ -277,11 +282,6 @@ class Owner:
             mac = f"BC:24:11:00:{self._born >> 8 & 255:02X}:{self._born & 255:02X}"
             config["net0"] = f"name=eth0,bridge=vmbr0,hwaddr={mac},type=veth"
         self._node.world.create(_kind(vmid), vmid, config)
-
-
-def is_final(status: JobStatus) -> bool:
-    """Return whether it stays so: what was not taken in yet is brought again."""
-    return status.state.final and status.why != NOT_KEPT
 
 
 def _kind(vmid: int) -> str:

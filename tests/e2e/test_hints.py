@@ -23,8 +23,8 @@ from felhom_agent.proxmox.hints import Heard, Hints
 hints, last = Hints(Path("{COPIES}"), "pve1"), None
 while True:
     heard = hints.look()
-    if heard != last and heard not in (Heard(), Heard(working=True)) or last is None or \\
-            heard.working != last.working:
+    told = heard.written or heard.power or heard.everything
+    if told or last is None or heard.working != last.working:
         print(sorted(heard.written), sorted(heard.power), heard.everything, heard.working,
               sep="|", flush=True)
     last = heard
