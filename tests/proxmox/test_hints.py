@@ -414,6 +414,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.power: set[int] = set()
         self.lost = False
         assert self.place.look().everything
+        self.here = self._here()
 
     def teardown(self) -> None:
         if hasattr(self, "place"):
@@ -422,6 +423,9 @@ class AnyOrder(RuleBasedStateMachine):
 
     def _pve(self) -> Pmxcfs:
         return self.place.pve
+
+    def _here(self) -> set[int]:
+        return {vmid for vmid, row in self._pve().guests.items() if row["node"] == "pve1"}
 
     @rule(vmid=VMIDS, times=st.integers(1, 3))
     def write(self, vmid: int, times: int) -> None:
@@ -501,10 +505,16 @@ class AnyOrder(RuleBasedStateMachine):
     def look(self, poll: bool) -> None:
         current = poll and self.place.copier.poll()
         heard = self.place.hints.look()
+        before = self.here
+        if current:
+            self.here = self._here()
         if heard.everything:
             self.written.clear()
             self.power.clear()
             return
+        # Who came and went again between two looks was not here at either.
+        if current:
+            self.written &= before | self.here
         assert self.power <= heard.power or not heard.working
         if current and heard.working:
             # Where the copy was spoiled by a hand, the helper sees it at its next beat.
