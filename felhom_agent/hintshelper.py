@@ -14,6 +14,8 @@ What it promises:
 * `.version` is read before `.vmlist` and written after it, so that the copy of `.vmlist` is never
   older than that of `.version` tells, nor of an earlier pmxcfs: who reads them in the same order
   can miss nothing.
+* `session` is another one each time that the copies come back: a pmxcfs that begins anew counts
+  anew, perhaps within the same second, and who reads once a second need not have seen them away.
 * SIGTERM ends it and takes the copies away. It never ends for what it reads.
 """
 
@@ -35,6 +37,7 @@ POLL_SECONDS: Final = 1.0
 BEAT_SECONDS: Final = 5.0
 VERSION: Final = ".version"
 VMLIST: Final = ".vmlist"
+SESSION: Final = "session"
 
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -64,6 +67,7 @@ class Copier:
         self._key: tuple[int, int] | None = None
         self._vmlist = b""
         self._beat = 0.0
+        self._session_told = False
 
     def poll(self) -> bool:
         """Look at the files once, and copy what changed; return whether the copies are current."""
@@ -80,9 +84,10 @@ class Copier:
     def withdraw(self) -> None:
         """Take the copies away."""
         self._forget()
+        self._session_told = False
         try:
             with _directory(self._target) as directory:
-                for name in (VERSION, VMLIST):
+                for name in (VERSION, VMLIST, SESSION):
                     with suppress(OSError):
                         os.unlink(name, dir_fd=directory.fileno)
         except (Unusable, OSError):
@@ -113,6 +118,9 @@ class Copier:
         """Bring the copies up to date; say by the time of `.version` that they are."""
         vmlist = _read(self._source / VMLIST)
         with _directory(self._target) as directory:
+            if not self._session_told or not directory.has(SESSION):
+                directory.put(SESSION, json.dumps({"session": os.urandom(16).hex()}).encode())
+                self._session_told = True
             if vmlist != self._vmlist or not directory.has(VMLIST):
                 check_vmlist(vmlist)
                 directory.put(VMLIST, vmlist)

@@ -36,7 +36,11 @@ class Desk:
         return self.copier.poll()
 
     def copies(self) -> dict[str, str]:
-        return {path.name: path.read_text() for path in self.target.iterdir()}
+        return {p.name: p.read_text() for p in self.target.iterdir() if p.name != "session"}
+
+    @property
+    def session(self) -> str:
+        return (self.target / "session").read_text()
 
     def originals(self) -> dict[str, str]:
         return {".vmlist": self.pve.vmlist, ".version": self.pve.version}
@@ -220,3 +224,17 @@ def test_it_imports_the_standard_library_alone() -> None:
     names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     names |= {str(n.module) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names | {"__future__"}
+
+
+def test_copies_that_come_back_are_of_another_session(desk: Desk) -> None:
+    assert desk.poll()
+    before = desk.session
+    desk.pve.write(100)
+    assert desk.poll()
+    assert desk.session == before
+    desk.pve.vanish()
+    assert not desk.poll()
+    assert list(desk.target.iterdir()) == []
+    desk.pve.begin_again(0)
+    assert desk.poll()
+    assert desk.session != before

@@ -16,7 +16,7 @@ import json
 import stat
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,11 +50,12 @@ class _Guest:
 
 @dataclass(frozen=True)
 class _State:
-    """What the two copies say."""
+    """What the copies say; `session` is another one each time that they came back."""
 
     began: int
     version: int
     guests: Mapping[int, _Guest]
+    session: str = ""
 
 
 @dataclass
@@ -115,6 +116,7 @@ class HintFiles:
     def _begin(self) -> None:
         self._version = _Copy(self._directory / ".version")
         self._vmlist = _Copy(self._directory / ".vmlist")
+        self._session = _Copy(self._directory / "session")
         self._state = None
         self._modified: int | None = None
         self._alive = 0.0
@@ -127,8 +129,9 @@ class HintFiles:
             # In this order: the helper writes them in the other one.
             changed = self._version.read()
             changed = self._vmlist.read() or changed
+            changed = self._session.read() or changed
             self._see_life()
-            state = _state(self._version.content, self._vmlist.content) if changed else before
+            state = self._read_state() if changed else before
         except _Lost as lost:
             self._begin()
             why = f"hints were lost: {lost}" if before else ""
@@ -141,6 +144,12 @@ class HintFiles:
         if state is before:
             return Told(working=True)
         return self._difference(before, state)
+
+    def _read_state(self) -> _State:
+        session = self._session.content.get("session")
+        if not isinstance(session, str):
+            raise _Lost("session is of an odd shape")
+        return replace(_state(self._version.content, self._vmlist.content), session=session)
 
     def _see_life(self) -> None:
         """Raise _Lost if the helper has not shown for too long that it lives."""
@@ -157,7 +166,7 @@ class HintFiles:
             raise _Lost(f".version was not written again for {STALE_SECONDS:.0f} s")
 
     def _difference(self, before: _State, after: _State) -> Told:
-        if after.began != before.began:
+        if (after.began, after.session) != (before.began, before.session):
             return Told(everything="pmxcfs began anew", working=True)
         if after.version < before.version or any(
             guest.version < before.guests[vmid].version
