@@ -38,6 +38,7 @@ def typed(config: Path, capsys: pytest.CaptureFixture[str], *before: str) -> Fel
     """Given agent.toml, and words that stand before all others, return what runs a command."""
 
     def run(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()  # what was said before is none of the command's
         try:
             code = main(["--config", str(config), *before, *words])
         except SystemExit as left:

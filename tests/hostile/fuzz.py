@@ -2,7 +2,7 @@
 
 `python -m tests.hostile.fuzz [--inputs N] [--seconds S] [--only NAME] [--seed K]`; exits with 0
 only if nothing happened that is not documented, no input took longer than `trial.MAX_SECONDS` of
-CPU time, and no process had more memory than `trial.MAX_MEMORY`.
+CPU time, and no process grew by more than `trial.MAX_MEMORY`.
 
 Each module `fuzz_NAME.py` here is a harness: its `one(data: bytes)` raises only what is not
 documented. It may have `seeds() -> list[bytes]`, sound inputs to begin with, and `TOKENS`, words

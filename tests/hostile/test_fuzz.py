@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -88,10 +89,16 @@ def test_a_slow_input_is_bad_when_it_is_slow_twice(tmp_path: Path) -> None:
 def test_an_input_that_takes_much_memory_is_bad(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "MAX_MEMORY", 1)
-    result = tried(tmp_path, len, b"a", b"b")
-    assert result.bad == 1, "the first that passes the bound"
-    assert result.findings[0].what.startswith("memory grew to ")
+    monkeypatch.setattr(trial, "MAX_MEMORY", 64 * 1024)
+    held: list[bytearray] = []
+
+    def grow(data: bytes) -> None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        held.append(bytearray(peak + 2**27 if data == b"b" else 1))
+
+    result = tried(tmp_path, grow, b"a", b"b", b"a")
+    assert result.bad == 1, "the one that passes the bound"
+    assert result.findings[0].what.startswith("memory grew by ")
 
 
 def test_an_input_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,7 +185,7 @@ def test_a_file_too_large_for_a_journal_is_not_read(tmp_path: Path) -> None:
     "odd",
     [
         {**INTENT, "state": "pondered"},
-        {**INTENT, "action": "Destroy"},
+        {**INTENT, "action": "Explode"},
         {**INTENT, "vmid": "101"},
         {**INTENT, "op": "xyz"},
         {**INTENT, "op": "ffffffffffff"},

@@ -80,6 +80,11 @@ class LogCheck(logging.Handler):
             self.wrong = self.wrong or error
 
 
+def _peak() -> int:
+    """Return the most memory that this process has had, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 class Trial:
     """Tries inputs on a harness, and keeps those that were not taken as they must be.
 
@@ -94,6 +99,7 @@ class Trial:
         self._name = name
         self._log = LogCheck()
         self._said: set[str] = set()
+        self._begun_with = _peak()
         logging.getLogger().handlers[:] = [self._log]
         signal.signal(signal.SIGALRM, _give_up)
 
@@ -109,9 +115,10 @@ class Trial:
         if not wrong and seconds > MAX_SECONDS:
             wrong = f"took {seconds:.2f} s of CPU time"
         before = result.memory
-        result.memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # By how much: a process may have done other things before.
+        result.memory = _peak() - self._begun_with
         if not wrong and result.memory > MAX_MEMORY >= before:
-            wrong = f"memory grew to {result.memory // 1024} MiB"
+            wrong = f"memory grew by {result.memory // 1024} MiB"
         if wrong:
             self._keep(wrong, data)
         return not wrong
