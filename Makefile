@@ -17,7 +17,7 @@ help:
 	@echo "make demo-hub       a hub, two agents, two nodes (a minute; KEEP=yes: goes on until Ctrl-C)"
 	@echo "make test           format, lint, types, tests with coverage, client on old libraries"
 	@echo "make chaos          kill the agent 1,000 times and see that nothing is lost (KILLS, SEED)"
-	@echo "make soak           ten minutes of drift on 200 guests (SECONDS, GUESTS, SEED)"
+	@echo "make soak           twice ten minutes of drift on 200 guests (SECONDS, GUESTS, SEED)"
 	@echo "make fuzz           a million odd inputs to all that reads what others write (INPUTS, SEED)"
 	@echo "make mutants        break the seam, one place at a time, and see that tests mind"
 	@echo "make deb            the Debian package, into dist/"
@@ -66,6 +66,7 @@ chaos: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m tests.soak.soak --seconds $(SECONDS) --guests $(GUESTS) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.soak.soak --hints --seconds $(SECONDS) --guests $(GUESTS) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.hostile.fuzz --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))

@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -35,6 +36,7 @@ from felhom_agent.devnode.demo.site import write_site
 from tests.soak.household import Household
 from tests.soak.process import Agent, Ended, Usage, running
 from tests.soak.report import Report
+from tests.soak.told import telling
 
 # A lost answer closes a guest for the write's timeout and some seconds; at PVE's pace that is a
 # minute, and a run would be spent waiting.
@@ -57,7 +59,8 @@ class Course:
 
     `warm_up` is how long guests drift before the beginning is measured, beyond the once that each
     is spoilt. Without `rest` that is done while lanes still idle, which saves half a minute; the
-    threads of the beginning are then those of the bare agent.
+    threads of the beginning are then those of the bare agent. With `hints` the host tells what
+    happens, and the agent listens.
     """
 
     seconds: float = 600.0
@@ -67,6 +70,7 @@ class Course:
     interval: float = 1.0
     drifts_per_second: float = 3.0
     rest: bool = True
+    hints: bool = False
 
 
 class TooLate(Exception):
@@ -80,7 +84,8 @@ def soak(course: Course, say: Say) -> Report:
     with (
         tempfile.TemporaryDirectory(prefix="soak-") as directory,
         DevNode(household.world) as node,
-        running(_furnish(node, household, Path(directory), course)) as agent,
+        _hints(household, Path(directory), course) as hints,
+        running(_furnish(node, household, Path(directory), course, hints)) as agent,
     ):
         run = _Run(course, household, node, agent, rng, say)
         try:
@@ -176,6 +181,10 @@ class _Run:
         self._until(lambda: self._usage().threads <= bare, f"more than {bare} threads stay")
 
     def _passes_go_by(self, count: int) -> None:
+        if self._course.hints and self._passes():
+            # They ask for nothing then, so that nobody sees them go by.
+            self._pause.wait(2 * count * self._course.interval)
+            return
         wanted = self._passes() + count
         self._until(lambda: self._passes() >= wanted, "no passes any more")
 
@@ -196,10 +205,11 @@ class _Run:
         """Return the least that the agent holds in the time of two passes, and so between them."""
         seen: list[Usage] = []
         wanted = self._passes() + 2
+        end = time.monotonic() + 4 * self._course.interval
 
         def look() -> bool:
             seen.append(self._usage())
-            return self._passes() >= wanted
+            return self._passes() >= wanted or (self._course.hints and time.monotonic() >= end)
 
         self._until(look, "no passes any more", _GLANCE)
         return reduce(Usage.least, seen)
@@ -227,10 +237,16 @@ def _grown(held: Sequence[Usage]) -> int:
     return int(median(memory[-fifth:]) - median(memory[:fifth]))
 
 
-def _furnish(node: DevNode, household: Household, directory: Path, course: Course) -> Path:
+def _hints(household: Household, directory: Path, course: Course) -> AbstractContextManager[str]:
+    return telling(household.world, directory) if course.hints else nullcontext("")
+
+
+def _furnish(
+    node: DevNode, household: Household, directory: Path, course: Course, hints: str
+) -> Path:
     path = write_site(node, directory)
     text = path.read_text().replace("[proxmox]\n", _PROXMOX)
-    path.write_text(text + _RECONCILE.format(course.interval) + _LIMITS)
+    path.write_text(text + _RECONCILE.format(course.interval) + _LIMITS + hints)
     (directory / "guests.d" / "household.toml").write_text(household.text())
     return path
 
@@ -254,9 +270,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=Course.seconds, help="time of drift")
     parser.add_argument("--guests", type=int, default=Course.guests)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument("--hints", action="store_true", help="the host tells what happens")
     given = parser.parse_args(arguments)
     _say(f"seed {given.seed}")
-    report = soak(Course(given.seconds, given.guests, given.seed), _say)
+    report = soak(Course(given.seconds, given.guests, given.seed, hints=given.hints), _say)
     complaints = report.complaints()
     for line in [*report.table(), *(f"BAD: {c}" for c in complaints)]:
         _say(line)

@@ -21,6 +21,14 @@ def test_after_drift_and_faults_the_agent_holds_no_more_than_before() -> None:
     assert report.healed > SHORT.guests, "every guest once, and some again"
 
 
+def test_so_it_is_where_the_host_tells_what_happens() -> None:
+    told: list[str] = []
+    course = replace(SHORT, seconds=6, guests=20, hints=True)
+    report = soak(course, told.append)
+    assert not report.complaints(), "\n".join([*told, *report.table(), *report.complaints()])
+    assert report.healed > course.guests
+
+
 def test_a_run_that_ends_as_it_began_is_good() -> None:
     assert GOOD.complaints() == []
 
