@@ -118,6 +118,7 @@ class Passes:
         self._look = Look.ALL
         self._actual: Actual | None = None
         self._seen_at: dict[int, float] = {}
+        self._covered: frozenset[int] = frozenset()
         self.latest = Pass()
 
     def run(self, load: Callable[[], Desired], *, remember: bool, look: Look = Look.ALL) -> bool:
@@ -214,7 +215,7 @@ class Passes:
             look, known = Look.ALL, {}
         else:
             look, known = self._look, self._still_known(before, desired)
-            if look is Look.KNOWN and not vmids <= known.keys() | before.elsewhere.keys():
+            if look is Look.KNOWN and not vmids <= self._covered:
                 look = Look.LISTED
         self._look = look
         if before is not None and look is Look.KNOWN:
@@ -227,6 +228,7 @@ class Passes:
             CALM_READERS if self._eyes.working else READERS,
         )
         self._seen_at = dict.fromkeys(actual.guests, begun)
+        self._covered = frozenset(vmids)
         if before is not None and look is Look.LISTED:
             self._eyes.compare(before.guests, actual.guests)
         read = {v for v in vmids if v in actual.guests} - known.keys()
@@ -262,6 +264,8 @@ class Passes:
         if before is None or not self._eyes.working:
             return False
         self._eyes.want(vmid for vmid in self._seen_at if self._is_outdated(vmid))
+        # What could not be read is asked for again at each turn.
+        self._eyes.want(v for v, guest in before.guests.items() if guest.unread)
         due = self._eyes.due(self._declared)
         changed = False
         try:

@@ -43,6 +43,27 @@ def test_while_nothing_happens_nothing_is_asked(agent: Listening) -> None:
     assert [r.path for r in agent.site.devnode.requests[before:]] == []
 
 
+def test_what_is_declared_and_missing_costs_nothing(site: Site, agent: Listening) -> None:
+    site.declare(RUNNING + "[guest.300]\n")
+    agent.goes_on(70)
+    assert "there is no such guest" in str(agent.outcome(300))
+    before = agent.calls()
+    agent.goes_on(120)
+    assert [r.path for r in site.devnode.requests[before:]] == []
+
+
+def test_while_one_guest_settles_nothing_is_asked_of_the_others(
+    site: Site, agent: Listening
+) -> None:
+    site.declare(RUNNING + "[guest.200.config]\ncores = 1\n")
+    agent.goes_on(70)
+    before = agent.calls()
+    for _ in range(40):
+        agent.host.written(100)
+        agent.goes_on(2)
+    assert [r.path for r in site.devnode.requests[before:]] == []
+
+
 def test_a_sweep_asks_for_the_listings_alone(agent: Listening) -> None:
     agent.goes_on(SWEEP)
     before = agent.calls()
