@@ -126,6 +126,36 @@ def test_a_person_who_stops_changes_and_starts_a_guest_is_not_disturbed(
     assert isinstance(agent.outcome(), Converged)
 
 
+def test_a_reboot_from_inside_is_nobodys_drift(site: Site, agent: Listening) -> None:
+    mutations = len(site.devnode.mutations)
+    site.world.stop(100)
+    agent.host.power(100)
+    agent.goes_on(3)
+    site.world.start(100)
+    agent.host.power(100)
+    agent.goes_on(120)
+    assert len(site.devnode.mutations) == mutations
+    assert isinstance(agent.outcome(), Converged)
+
+
+def test_a_backup_that_stops_its_guest_is_waited_for(site: Site, agent: Listening) -> None:
+    mutations = len(site.devnode.mutations)
+    site.world.lock(100, "backup")
+    agent.host.written(100)
+    agent.goes_on(2)
+    site.world.stop(100)
+    agent.host.power(100)
+    agent.goes_on(2 * SWEEP)
+    assert "backup" in str(agent.outcome())
+    site.world.start(100)
+    agent.host.power(100)
+    site.world.unlock(100)
+    agent.host.written(100)
+    agent.goes_on(120)
+    assert len(site.devnode.mutations) == mutations
+    assert isinstance(agent.outcome(), Converged)
+
+
 def test_a_sweep_that_comes_meanwhile_lets_it_settle_all_the_same(
     site: Site, agent: Listening
 ) -> None:
