@@ -208,7 +208,8 @@ class HintsConfig:
     cgroups: Path = Path("/sys/fs/cgroup")
     """Where the control groups are mounted, which tell of each guest that starts or stops."""
     settle: float = _between(0, 3600, 30.0)
-    """Seconds for which a guest is left alone that somebody else has started or stopped."""
+    """Seconds for which a guest is left alone that somebody else has started or stopped, while the
+    host is listened to."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 It runs in a thread of its own beside the main loop and changes no guest: a new desired state is
 validated, kept, and the main loop is woken to look; whatever mutates passes through the queue like
-everything else. Jobs are fetched and parked, never done: their signatures cannot be checked yet.
+everything else. Jobs are fetched and parked, never done: signed jobs are taken on the host alone.
 
 Nothing that a hub says or does ends the loop, and all that is news is said once. What is wrong with
 one part of an answer (the block, the desired state, the jobs) costs that part.
@@ -257,7 +257,9 @@ class HubLoop:
         if fresh := [plain(job) for job in ids if job not in self.parked]:
             more = f" and {len(fresh) - _MAX_NAMED} more" if len(fresh) > _MAX_NAMED else ""
             named = ", ".join(fresh[:_MAX_NAMED])
-            text = "parked, not done, since signatures cannot be checked yet: job %s%s"
+            text = (
+                "parked, not done, since signed jobs are taken on the host alone (submit): job %s%s"
+            )
             _log.warning(text, named, more, extra=fields(HUB_JOBS))
         return ids
 

@@ -113,8 +113,8 @@ def _refused(refusal: RefusedState | None) -> dict[str, Any] | None:
     return {"generation": refusal.generation, "problems": problems}
 
 
-PARKED = "awaiting signature support"
-WHY_PARKED = "this version cannot check signatures"
+PARKED = "parked"
+WHY_PARKED = "this version takes no signed job from a hub; submit it on the host"
 _MAX_RECENT = 50
 _MAX_PROBLEMS = 20
 _STATES = ("converged", "retry", "blocked", "refused")

@@ -261,7 +261,8 @@ HUB_JOBS: Final = Event(
     "hub-jobs",
     "b2f4d832405e4d76b638accc83c398ba",
     "The hub has a signed job for this host",
-    "It is not done: this version cannot check signatures. The hub sees that it is parked.",
+    "It is not done: this version takes signed jobs on the host alone (`felhom-agent submit`). The "
+    "hub sees that it is parked.",
 )
 CONTROLLED: Final = Event(
     "control-asked",
