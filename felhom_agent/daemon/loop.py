@@ -319,6 +319,8 @@ class Daemon:
             self._watch_journal()
             self._review_holds()
             self._manager.ready()
+            # What was told before counts as seen by a pass that reads all; so it is heard first.
+            self._eyes.listen()
             self._passes.look_at_due()
             self._pass()
             self._say_settled()

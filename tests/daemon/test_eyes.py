@@ -9,6 +9,7 @@ import pytest
 from felhom_agent.daemon.eyes import HOURLY, SWEEP
 from felhom_agent.devnode import Behaviour
 from felhom_agent.model import Converged, Kind, Retry, Stop
+from felhom_agent.proxmox.hints import Heard
 from felhom_agent.proxmox.permit import Permit
 from tests.conftest import Site
 from tests.daemon.running import asked
@@ -248,3 +249,14 @@ def test_a_guest_that_comes_and_goes_is_seen_to(site: Site, agent: Listening) ->
     agent.host.power(300)
     agent.goes_on(70)
     assert "there is no such guest" in str(agent.outcome(300))
+
+
+def test_the_first_look_of_the_host_costs_no_second_pass(site: Site) -> None:
+    site.declare(RUNNING)
+    first = Heard(everything="the first look")
+    with listening(site, given=[first]) as agent:
+        lists = [r.path for r in site.devnode.requests if r.path == "/cluster/resources"]
+        assert len(lists) == 1
+        agent.goes_on(10)
+        lists = [r.path for r in site.devnode.requests if r.path == "/cluster/resources"]
+        assert len(lists) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -65,12 +65,19 @@ class Listening(Running):
 
 
 @contextmanager
-def listening(site: Site, config: Config | None = None) -> Iterator[Listening]:
-    """Hold an agent that listens to a host for the length of a block; its first pass is done."""
+def listening(
+    site: Site, config: Config | None = None, given: Sequence[Heard] = ()
+) -> Iterator[Listening]:
+    """Hold an agent that listens to a host for the length of a block; its first pass is done.
+    `given` is what the host tells first.
+    """
     config = config or site.config(interval=60.0)
     with assembled(config, site.clock, monotonic=site.clock) as parts:
-        monotonic, host = Clock(1000.0), ToldHost()
+        monotonic, host = Clock(1000.0), ToldHost(given=list(given))
         daemon = Daemon(config, replace(parts, hints=host), clock=monotonic, chance=lambda: 0.5)
         agent = Listening(daemon, monotonic, site, host)
+        agent.daemon.send("a message of nobody's")
+        assert daemon._step()
+        agent.hear(lambda: not agent.scheduler._runs)
         agent.goes_on(2)
         yield agent
