@@ -36,6 +36,7 @@ from felhom_agent.daemon.passes import Passes
 from felhom_agent.daemon.reloadable import need_restart, reloadable
 from felhom_agent.daemon.reloaded import counted, summary
 from felhom_agent.daemon.scheduler import Scheduler
+from felhom_agent.daemon.sight import Sight
 from felhom_agent.daemon.signedturn import SignedTurn
 from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.settle import load_settled
@@ -120,10 +121,11 @@ class Daemon:
             applies=parts.applies,
             quiet_until=self._eyes.quiet_until,
         )
+        self._sight = Sight(parts.node, self._eyes, self._scheduler, clock)
         self._passes = Passes(
             parts.node, parts.operations, parts.planner, parts.quorum, parts.bulk, parts.brake,
             self._scheduler, self._health, clock, parts.operations.now, parts.names,
-            parts.suspensions, self._eyes, self._hear_ends,
+            parts.suspensions, self._sight, self._hear_ends,
         )  # fmt: skip
         self._started = parts.operations.now()
         self._next_pass = 0.0
@@ -321,11 +323,11 @@ class Daemon:
             self._manager.ready()
             # What was told before counts as seen by a pass that reads all; so it is heard first.
             self._eyes.listen()
-            self._passes.look_at_due()
+            self._look_at_due()
             self._pass()
             self._say_settled()
             self._next_pass = self._due(now)
-        elif now >= self._eyes.next_due() and self._passes.look_at_due():
+        elif now >= self._eyes.next_due() and self._look_at_due():
             self._pass()
         self._scheduler.retry()
         self._scheduler.publish()
@@ -440,6 +442,10 @@ class Daemon:
         # Files that are being written are believed once they were left alone.
         settles_in = self._passes.latest.settles_in
         return min(due, now + settles_in) if settles_in else due
+
+    def _look_at_due(self) -> bool:
+        """Look at what the host has told of; return whether a pass makes sense."""
+        return self._sight.look_at_due(self._passes.latest.declared)
 
     def _pass(self) -> bool:
         """Observe the whole node; return whether that worked."""

@@ -15,26 +15,24 @@ Belongs to the main thread; `latest` is replaced as a whole and may be read from
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from felhom_agent.daemon.eyes import Eyes, Look
+from felhom_agent.daemon.eyes import Look
 from felhom_agent.daemon.health import Health
 from felhom_agent.daemon.history import HistoryReader
 from felhom_agent.daemon.scheduler import Scheduler
+from felhom_agent.daemon.sight import Sight
 from felhom_agent.desired.fingerprint import is_of
-from felhom_agent.errors import Interrupted, JournalError, Unchanged
+from felhom_agent.errors import Interrupted, JournalError
 from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.suspensions import Suspensions
 from felhom_agent.model import Actual, ActualGuest, Desired, GuestPlan, RunState, SetConfig
 from felhom_agent.planning.volumes import changes_volume
-from felhom_agent.proxmox.births import has_task
 from felhom_agent.proxmox.node import Node
-from felhom_agent.proxmox.observer import READERS
 from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.bulk import BulkTasks
 from felhom_agent.reconcile.planner import Planner
@@ -42,11 +40,6 @@ from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.reconciliation import Seen
 from felhom_agent.service.logging import within
 from felhom_agent.service.names import Names
-
-_log = logging.getLogger(__name__)
-
-CALM_READERS = 2
-"""How many configurations are read side by side where the host tells of what is urgent."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +80,16 @@ class Passes:
         now: Callable[[], float],
         names: Names,
         suspensions: Suspensions,
-        eyes: Eyes,
+        sight: Sight,
         between: Callable[[], None] = lambda: None,
     ) -> None:
         """`names` hear what guests are called; `suspensions` are the pauses, of which some end with
-        another declaration; `between` is called now and then while guests are
-        read, to take in lanes that ended.
+        another declaration; `sight` is what is known of the node; `between` is called now and then
+        while guests are read, to take in lanes that ended.
         """
         self._names = names
         self._suspensions = suspensions
-        self._eyes = eyes
+        self._sight = sight
         self._node = node
         self._operations = operations
         self._planner = planner
@@ -115,10 +108,6 @@ class Passes:
         self._plans: Mapping[int, GuestPlan] = MappingProxyType({})
         self._here: Mapping[int, ActualGuest] | None = None
         self._desired = Desired()
-        self._look = Look.ALL
-        self._actual: Actual | None = None
-        self._seen_at: dict[int, float] = {}
-        self._covered: frozenset[int] = frozenset()
         self.latest = Pass()
 
     def run(self, load: Callable[[], Desired], *, remember: bool, look: Look = Look.ALL) -> bool:
@@ -127,7 +116,7 @@ class Passes:
         `remember` tells whether new identities can be written down, `look` how much is read where
         the host tells of all that happens. Return whether the pass did what it had to do.
         """
-        self._look = self._eyes.how(look)
+        self._sight.begin(look)
         self._scheduler.number += 1
         begun, since = self._now(), self._clock()
         with within(**{"pass": self._scheduler.number}):
@@ -183,7 +172,11 @@ class Passes:
     def _compare(self, desired: Desired, *, remember: bool) -> None:
         self._history_read = False
         begun, ends = self._clock(), self._scheduler.ends
-        actual = self._observed(desired, begun, ends, remember=remember)
+        actual = self._sight.of(
+            desired,
+            begun,
+            lambda part: self._begin_early(desired, part, begun, ends, remember=remember),
+        )
         self._health.observed(slowly=actual.timed_out)
         found = {vmid: guest.name for vmid, guest in actual.guests.items()}
         self._names.learn(found, keep=self._declared)
@@ -195,7 +188,7 @@ class Passes:
         untouched = {
             vmid: plan
             for vmid, plan in plans.items()
-            if not self._scheduler.was_touched(vmid, ends) and not self._is_past(vmid)
+            if not self._scheduler.was_touched(vmid, ends) and not self._sight.is_past(vmid)
         }
         if remember:
             self._planner.remember_planned(desired, actual, untouched)
@@ -207,111 +200,6 @@ class Passes:
         tried = {v: found for v, found in plans.items() if self._scheduler.may_try(found)}
         self._brake.review(tried, desired.guests)
         self._consider(desired, actual, untouched, begun)
-
-    def _observed(self, desired: Desired, begun: float, ends: int, *, remember: bool) -> Actual:
-        """Return the node as it is now, as far as that is read."""
-        before, vmids = self._actual, desired.guests.keys()
-        if before is None or self._look is Look.ALL:
-            look, known = Look.ALL, {}
-        else:
-            look, known = self._look, self._still_known(before, desired)
-            if look is Look.KNOWN and not vmids <= self._covered:
-                look = Look.LISTED
-        self._look = look
-        if before is not None and look is Look.KNOWN:
-            return before
-        actual = self._node.observer.snapshot(
-            vmids,
-            desired.raw,
-            lambda part: self._begin_early(desired, part, begun, ends, remember=remember),
-            known,
-            CALM_READERS if self._eyes.working else READERS,
-        )
-        self._seen_at = dict.fromkeys(actual.guests, begun)
-        self._covered = frozenset(vmids)
-        if before is not None and look is Look.LISTED:
-            self._eyes.compare(before.guests, actual.guests)
-        read = {v for v in vmids if v in actual.guests} - known.keys()
-        self._eyes.swept(look, read, vmids)
-        self._actual = actual
-        return actual
-
-    def _still_known(self, before: Actual, desired: Desired) -> dict[int, ActualGuest]:
-        """Return the guests whose configuration is surely as it was seen."""
-        return {
-            vmid: guest
-            for vmid, guest in before.guests.items()
-            if vmid in desired.guests
-            and guest.config is not None
-            and self._eyes.is_known(vmid)
-            and not self._is_outdated(vmid)
-        }
-
-    def _is_past(self, vmid: int) -> bool:
-        """Return whether what this pass knows of a guest is of before we did something to it."""
-        return self._look is Look.KNOWN and self._is_outdated(vmid)
-
-    def _is_outdated(self, vmid: int) -> bool:
-        """Return whether we have done something to a guest since it was seen."""
-        seen = self._seen_at.get(vmid)
-        return seen is not None and self._scheduler.acted(vmid) >= seen
-
-    def look_at_due(self) -> bool:
-        """Look at the guests that the host has told of, and that have settled, and read those whose
-        hour has come; return whether anything was looked at, so that a pass makes sense.
-        """
-        before = self._actual
-        if before is None or not self._eyes.working:
-            return False
-        self._eyes.want(vmid for vmid in self._seen_at if self._is_outdated(vmid))
-        # What could not be read is asked for again at each turn.
-        self._eyes.want(v for v, guest in before.guests.items() if guest.unread)
-        due = self._eyes.due(self._declared)
-        changed = False
-        try:
-            for vmid in due:
-                changed |= self._look_at(vmid)
-            changed |= self._read_by_the_hour()
-        except Interrupted:
-            return False
-        except Unchanged as error:
-            _log.debug("a guest cannot be looked at: %s; it is tried again", error)
-        return changed
-
-    def _look_at(self, vmid: int) -> bool:
-        """Look at one guest; return whether that was done. Raise Unchanged if PVE cannot be
-        asked.
-        """
-        if self._scheduler.runs(vmid):
-            self._eyes.put_off(vmid)
-            return False
-        if self._eyes.changed_power(vmid) and has_task(self._node.client, vmid):
-            self._eyes.put_off(vmid)
-            return False
-        begun = self._clock()
-        found = self._node.observer.observe_guest(vmid)
-        self._eyes.looked(vmid)
-        self._seen_at[vmid] = begun
-        self._actual = _merged(self._actual or found, vmid, found)
-        return True
-
-    def _read_by_the_hour(self) -> bool:
-        """Read the configurations whose turn it is; return whether one was another than was known.
-        Raise Unchanged if PVE cannot be asked.
-        """
-        whole, other = self._actual, False
-        for vmid in self._eyes.to_read():
-            guest = whole.guests.get(vmid) if whole else None
-            if whole is None or guest is None or guest.config is None:
-                self._eyes.looked(vmid)
-                continue
-            found = self._node.observer.read_again(guest)
-            if not self._is_outdated(vmid) and self._eyes.is_known(vmid):
-                self._eyes.compare({vmid: guest}, {vmid: found})
-                other |= found.digest != guest.digest
-            self._eyes.read(vmid)
-            whole = self._actual = replace(whole, guests={**whole.guests, vmid: found})
-        return other
 
     def _begin_early(
         self, desired: Desired, part: Actual, begun: float, ends: int, *, remember: bool
@@ -337,11 +225,11 @@ class Passes:
         self, desired: Desired, actual: Actual, plans: dict[int, GuestPlan], begun: float
     ) -> None:
         seen = {
-            vmid: Seen(desired.guests[vmid], actual, found, self._seen_at.get(vmid, begun))
+            vmid: Seen(desired.guests[vmid], actual, found, self._sight.seen_at(vmid, begun))
             for vmid, found in plans.items()
             if found.actions
         }
-        looked = begun if self._look is not Look.KNOWN else -math.inf
+        looked = begun if self._sight.look is not Look.KNOWN else -math.inf
         self._scheduler.consider(plans, seen, self._busy(), looked)
 
     def _busy(self) -> set[int]:
@@ -356,7 +244,7 @@ class Passes:
         differ = any(found.actions or found.withheld for found in plans.values())
         unknown = self._planner.has_unknown(plans.keys() & actual.guests.keys())
         # Of what is known and was planned so before, the list was asked then.
-        asked = self._look is Look.KNOWN and plans == self._plans
+        asked = self._sight.look is Look.KNOWN and plans == self._plans
         if self._history_read or asked or not (differ or unknown):
             return plans
         self._history_read = True
@@ -375,20 +263,6 @@ class Passes:
             runs = guest is not None and guest.state is RunState.RUNNING
             if runs and not self._scheduler.was_touched(vmid, ends):
                 self._operations.close_restart(vmid)
-
-
-def _merged(whole: Actual, vmid: int, found: Actual) -> Actual:
-    """Given a snapshot, and a later one of one guest, return the first with what the second says
-    of that guest.
-    """
-    guests = {v: guest for v, guest in whole.guests.items() if v != vmid}
-    elsewhere = {v: node for v, node in whole.elsewhere.items() if v != vmid}
-    if vmid in found.guests:
-        guests[vmid] = found.guests[vmid]
-    if vmid in found.elsewhere:
-        elsewhere[vmid] = found.elsewhere[vmid]
-    hidden = (whole.hidden - {vmid}) | (found.hidden & {vmid})
-    return replace(whole, guests=guests, elsewhere=elsewhere, hidden=hidden)
 
 
 def _may_begin_early(plan: GuestPlan) -> bool:
