@@ -18,12 +18,18 @@ _PEM = serialization.Encoding.PEM
 
 
 def make(
-    directory: Path, *, key_usage: bool = True, ca_ends: int = 10, bits: int = 2048
+    directory: Path,
+    *,
+    key_usage: bool = True,
+    ca_ends: int = 10,
+    bits: int = 2048,
+    begins: int = -30,
+    ends: int = 10,
 ) -> Identity:
     """Given a directory, write a CA there as openssl makes PVE's, and return what a node shows.
 
-    `key_usage` says whether the CA has that extension, `ca_ends` in how many days it expires, and
-    `bits` is the length of the node's key.
+    `key_usage` says whether the CA has that extension, `ca_ends` in how many days it expires;
+    `bits` is the length of the node's key, which is good from `begins` to `ends`, in days from now.
     """
     ca_key = rsa.generate_private_key(65537, 2048)
     key = rsa.generate_private_key(65537, bits)
@@ -35,7 +41,7 @@ def make(
         authority = authority.add_extension(_usage(), critical=True)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pve1")])
     names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    shown = _begun(subject, issuer, key, ca_key, 10).add_extension(
+    shown = _begun(subject, issuer, key, ca_key, ends, begins).add_extension(
         x509.SubjectAlternativeName(names), critical=False
     )
     ca_file, chain = directory / "made-ca.pem", directory / "made-node.pem"
@@ -56,11 +62,12 @@ def _begun(
     key: rsa.RSAPrivateKey,
     ca_key: rsa.RSAPrivateKey,
     ends: int,
+    begins: int = -30,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
     made = made.public_key(key.public_key()).serial_number(x509.random_serial_number())
-    made = made.not_valid_before(now - timedelta(days=30))
+    made = made.not_valid_before(now + timedelta(days=begins))
     made = made.not_valid_after(now + timedelta(days=ends))
     own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     issuers = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())

@@ -7,17 +7,15 @@ import os
 import socket
 import ssl
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
-import trustme
 
 from felhom_agent.config.settings import ProxmoxConfig
 from felhom_agent.devnode import DevNode, World
-from felhom_agent.devnode.http.certificate import Identity, make
+from felhom_agent.devnode.http.certificate import make
 from felhom_agent.errors import NotSent, PveError
 from felhom_agent.proxmox import trust
 from felhom_agent.proxmox.node import Node
@@ -104,15 +102,9 @@ def test_which_ca_was_asked_is_told_and_what_to_set_for_acme(site: Site, tmp_pat
 def test_a_certificate_out_of_its_time_is_told(
     site: Site, tmp_path: Path, days: tuple[int, int], words: str
 ) -> None:
-    authority = trustme.CA()
-    now = datetime.now(UTC)
-    begin, end = (now + timedelta(days=day) for day in days)
-    issued = authority.issue_cert("127.0.0.1", not_before=begin, not_after=end)
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    issued.configure_cert(context)
-    with RawNode(Identity(context, tmp_path / "ca.pem", ""), shakes_hands) as node:
-        assert words in why(site, tmp_path / "ca.pem", endpoint=node.endpoint)
+    made = authority.make(tmp_path, begins=days[0], ends=days[1])
+    with RawNode(made, shakes_hands) as node:
+        assert words in why(site, made.ca_file, endpoint=node.endpoint)
 
 
 def shakes_hands(peer: Peer) -> None:
