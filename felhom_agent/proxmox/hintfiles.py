@@ -26,6 +26,7 @@ STALE_SECONDS: Final = 15.0
 """How long the time of `.version` may stay the same; three times what the helper promises."""
 
 _FIRST: Final = "the first look"
+_BACK: Final = "hints are back"
 _MAX_VMID: Final = 999_999_999
 
 
@@ -140,7 +141,7 @@ class HintFiles:
             return Told()
         self._state = state
         if before is None:
-            return Told(everything=_FIRST if first else "hints are back", working=True)
+            return Told(everything=_FIRST if first else _BACK, working=True)
         if state is before:
             return Told(working=True)
         return self._difference(before, state)
@@ -166,8 +167,10 @@ class HintFiles:
             raise _Lost(f".version was not written again for {STALE_SECONDS:.0f} s")
 
     def _difference(self, before: _State, after: _State) -> Told:
-        if (after.began, after.session) != (before.began, before.session):
+        if after.began != before.began:
             return Told(everything="pmxcfs began anew", working=True)
+        if after.session != before.session:
+            return Told(everything=_BACK, working=True)
         if after.version < before.version or any(
             guest.version < before.guests[vmid].version
             for vmid, guest in after.guests.items()
