@@ -5,10 +5,12 @@ what it knows:
 
 * a guest that was written to is looked at `WRITTEN` seconds after the last write, one that was
   started or stopped `settle` seconds after the last event of either sort: a person who stops,
-  changes and starts a guest is not disturbed. Until then nothing is done to it;
+  changes and starts a guest is not disturbed. Until then nothing is done to it. What happens while
+  our own lane is at work on the guest is ours, and costs one look;
 * every `SWEEP` seconds the listings are read, and in each `HOURLY` seconds every configuration,
   spread evenly. Drift that only these find was missed by the hints; it is counted, and said;
-* whatever the hints lost (pmxcfs began anew, too many events) has all guests read again.
+* whatever the hints lost (pmxcfs began anew, too many events) has all guests read again; what was
+  heard shortly before still settles.
 
 Where the host tells nothing, or not all, each pass reads everything, and nothing here counts.
 
@@ -37,7 +39,9 @@ HOURLY: Final = 3600.0
 WRITTEN: Final = 5.0
 """Seconds without another write after which a changed configuration is looked at."""
 BUSY: Final = 5.0
-"""Seconds after which a guest is looked at again that has a task running."""
+"""Seconds after which a guest is looked at again that has a task running, or could not be seen."""
+LATE: Final = 5.0
+"""Seconds by which a hint may come later than a sweep that saw the same."""
 
 
 class Look(IntEnum):
@@ -74,13 +78,17 @@ class Eyes:
         clock: Callable[[], float],
         settle: Callable[[], float],
         names: Names,
+        ours: Callable[[int], bool] = lambda _: False,
     ) -> None:
+        """`ours` tells whether our own lane is at work on a guest, or was a moment ago."""
         self._host = host
         self._clock = clock
         self._settle = settle
         self._names = names
         self._quiet: dict[int, float] = {}
         self._power: set[int] = set()
+        self._suspects: dict[int, tuple[float, str]] = {}
+        self._ours = ours
         self._reads: dict[int, float] = {}
         self._unread = "the agent begins"
         self._next_sweep = -math.inf
@@ -102,12 +110,17 @@ class Eyes:
             self._unread = "what the host told was lost"
         if heard.everything:
             self._unread = heard.everything
-        self._power |= heard.power
         for vmid in heard.written | heard.power:
+            self._suspects.pop(vmid, None)
+            if self._ours(vmid):
+                self._quiet.setdefault(vmid, now)
+                continue
+            if vmid in heard.power:
+                self._power.add(vmid)
             # Who changes a guest that was just stopped is not done with it.
-            settle = self._settle() if vmid in self._power else WRITTEN
-            self._leave(vmid, now + settle)
-        return before != heard.working or bool(heard.everything)
+            self._leave(vmid, now + (self._settle() if vmid in self._power else WRITTEN))
+        self._count_missed(now)
+        return before != heard.working or (heard.working and bool(heard.everything))
 
     def how(self, wanted: Look) -> Look:
         """Given how much whoever asks for a pass wants read, return how much is read."""
@@ -138,18 +151,27 @@ class Eyes:
         for vmid in over:
             if vmid not in declared:
                 self._forget(vmid)
-        return sorted(vmid for vmid in over if vmid in declared) if self.working else []
+        return sorted(vmid for vmid in over if vmid in declared) if self._may_look else []
 
     def next_due(self) -> float:
         """Return when a guest is to be looked at next, by the clock; infinity if none is."""
-        return min(self._quiet.values(), default=math.inf) if self.working else math.inf
+        return min(self._quiet.values(), default=math.inf) if self._may_look else math.inf
+
+    @property
+    def _may_look(self) -> bool:
+        """Whether single guests are looked at: else the next pass reads all of them."""
+        return self.working and not self._unread
+
+    def sweep(self) -> None:
+        """Let the next pass read the listings, and whoever was heard of."""
+        self._next_sweep = -math.inf
 
     def changed_power(self, vmid: int) -> bool:
         """Return whether a guest was started or stopped since it was looked at."""
         return vmid in self._power
 
     def put_off(self, vmid: int) -> None:
-        """Leave a guest alone a little longer: it has a task running."""
+        """Leave a guest alone a little longer: it has a task running, or could not be looked at."""
         self._quiet[vmid] = self._clock() + BUSY
 
     def looked(self, vmid: int) -> None:
@@ -168,10 +190,10 @@ class Eyes:
             return
         self._next_sweep = now + SWEEP
         self._reads = {v: at for v, at in self._reads.items() if v in declared}
+        for vmid in [v for v in read if self._quiet.get(v, math.inf) <= now]:
+            self._forget(vmid)
         if look is Look.ALL:
             self._unread = ""
-            self._quiet.clear()
-            self._power.clear()
             # From here on evenly, in the order of their numbers.
             share = HOURLY / max(1, len(declared))
             self._reads = {v: now + share * (n + 1) for n, v in enumerate(sorted(declared))}
@@ -185,27 +207,34 @@ class Eyes:
         return sorted(v for v, at in self._reads.items() if at <= now)
 
     def compare(self, before: Mapping[int, ActualGuest], now: Mapping[int, ActualGuest]) -> None:
-        """Given what was known of guests, and what a sweep or the hourly reading found, count what
-        no hint had told, and let it settle as if one had.
+        """Given what was known of guests, and what a pass or the hourly reading found, let what no
+        hint had told settle as if one had. It was missed, unless all was read since hints were
+        lost, or one comes yet.
         """
         if not self.working:
             return
-        for vmid in before.keys() & now.keys():
-            if vmid in self._quiet:
-                continue
+        moment = self._clock()
+        for vmid in before.keys() & now.keys() - self._quiet.keys():
             old, new = before[vmid], now[vmid]
             power = old.state != new.state and None not in (old.state, new.state)
             written = old.digest != new.digest and bool(old.digest and new.digest)
             if not (power or written):
                 continue
-            self.missed += 1
-            what = "started or stopped" if power else "written to"
-            text = "%s: was %s, and no hint of the host had told; found by looking (%d by now)"
-            extra = fields(vmid=vmid, hints_missed=self.missed)
-            _log.warning(text, self._names.guest(vmid), what, self.missed, extra=extra)
+            if not self._unread:
+                what = "started or stopped" if power else "written to"
+                self._suspects[vmid] = (moment + LATE, what)
             if power:
                 self._power.add(vmid)
-            self._leave(vmid, self._clock() + (self._settle() if power else WRITTEN))
+            self._leave(vmid, moment + (self._settle() if power else WRITTEN))
+
+    def _count_missed(self, now: float) -> None:
+        """Count, and say, what was seen and no hint has told by now."""
+        for vmid in [v for v, (until, _) in self._suspects.items() if until <= now]:
+            _, what = self._suspects.pop(vmid)
+            self.missed += 1
+            text = "%s: was %s, and no hint of the host has told; found by looking (%d by now)"
+            extra = fields(vmid=vmid, hints_missed=self.missed)
+            _log.warning(text, self._names.guest(vmid), what, self.missed, extra=extra)
 
     def _leave(self, vmid: int, until: float) -> None:
         self._quiet[vmid] = max(until, self._quiet.get(vmid, until))

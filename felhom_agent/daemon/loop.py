@@ -107,7 +107,10 @@ class Daemon:
             provider_for(config, self._hub_provider, self._manager.ping_watchdog)
         )
         self._health = Health()
-        self._eyes = Eyes(parts.hints, clock, lambda: self.config.hints.settle, parts.names)
+        self._eyes = Eyes(
+            parts.hints, clock, lambda: self.config.hints.settle, parts.names,
+            lambda vmid: self._scheduler.is_at_work(vmid),
+        )  # fmt: skip
         self._scheduler = Scheduler(
             parts.engine,
             parts.operations,

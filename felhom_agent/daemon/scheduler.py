@@ -72,6 +72,8 @@ from felhom_agent.service.names import Names
 _log = logging.getLogger(__name__)
 
 _LINES = (Need.CHANGE, Need.POWER)
+# Seconds by which what the host tells of our own act may come after it.
+_ECHO = 3.0
 UNDECLARED = "it is not declared in any guest file that is in force"
 
 
@@ -254,7 +256,7 @@ class Scheduler:
             del self._retries[vmid]
             record = self._records[vmid]
             # Under a hold the next pass says what would be done.
-            if record.run is None and not self._may_not(vmid) and self._quiet_until(vmid) <= now:
+            if record.run is None and not self._may_not(vmid) and not self._is_left_alone(vmid):
                 record.seen = None
                 record.need = min(record.need, Need.POWER)
                 self._enqueue(record)
@@ -285,6 +287,12 @@ class Scheduler:
     def runs(self, vmid: int) -> bool:
         """Return whether a guest's lane is at work."""
         return vmid in self._runs
+
+    def is_at_work(self, vmid: int) -> bool:
+        """Return whether a guest's lane is at work, or was a moment ago: what is heard of the guest
+        then is of our own doing.
+        """
+        return vmid in self._runs or self._clock() - self.acted(vmid) <= _ECHO
 
     def was_touched(self, vmid: int, since: int) -> bool:
         """Given a guest and what `ends` was at a moment, return whether its lane has run since."""
@@ -384,21 +392,27 @@ class Scheduler:
                 self._applies.settle(record.vmid, outcome, looked)
                 self._drop(record)
                 return
-        quiet = self._quiet_until(record.vmid)
-        if plan.actions and quiet > self._clock() and not self._applies.is_open(record.vmid):
-            self._leave_alone(record, quiet)
+        if plan.actions and self._is_left_alone(record.vmid):
+            self._leave_alone(record)
             return
         if record.is_due(plan.actions, self._clock()):
             record.attempted = plan.actions
             self._need(record, plan.actions, seen)
             self._enqueue(record)
 
-    def _leave_alone(self, record: GuestRecord, until: float) -> None:
-        """Leave a guest alone that somebody else has just changed, started or stopped."""
+    def _is_left_alone(self, vmid: int) -> bool:
+        """Return whether somebody else has just changed, started or stopped a guest. A person who
+        applies it knows what he does.
+        """
+        return self._quiet_until(vmid) > self._clock() and not self._applies.is_open(vmid)
+
+    def _leave_alone(self, record: GuestRecord) -> None:
+        """Leave a guest alone until what somebody else does to it has settled."""
         self._drop(record)
         record.reset()
         why = "somebody else has just changed it; it is left alone until that has settled"
-        self._keep(record, Retry(max(1.0, until - self._clock()), why))
+        left = self._quiet_until(record.vmid) - self._clock()
+        self._keep(record, Retry(max(1.0, left), why))
 
     def _outcome_of(self, plan: GuestPlan) -> Outcome:
         """Return what a plan without actions stands for; what is only told of a guest that is only
@@ -472,6 +486,10 @@ class Scheduler:
             return True
         if vmid in self._runs or not self._is_its_turn(record):
             return False
+        if self._is_left_alone(vmid):
+            # It is looked at once it has settled.
+            record.queued = False
+            return True
         restarts = record.need is Need.RESTART
         if restarts and (down := self._down_by_us(vmid)):
             self._give_up(record, Retry(0.0, down))

@@ -21,7 +21,7 @@ from felhom_agent.daemon.eyes import Eyes, Look
 from felhom_agent.daemon.scheduler import Scheduler
 from felhom_agent.errors import Interrupted, Unchanged
 from felhom_agent.model import Actual, ActualGuest, Desired
-from felhom_agent.proxmox.births import has_task
+from felhom_agent.proxmox.births import busy_guests
 from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.observer import READERS
 
@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 CALM_READERS: Final = 2
 """How many configurations are read side by side where the host tells of what is urgent."""
+MANY: Final = 16
+"""How many guests are looked at one after the other; more of them by a sweep."""
 
 
 class Sight:
@@ -43,6 +45,8 @@ class Sight:
         self._eyes = eyes
         self._scheduler = scheduler
         self._clock = clock
+        # On this thread, so that a stop need not wait for an answer.
+        self._asking = node.client.abandoned_by(node.shutting_down)
         self._actual: Actual | None = None
         self._seen_at: dict[int, float] = {}
         self._covered: frozenset[int] = frozenset()
@@ -68,10 +72,12 @@ class Sight:
         actual = self._node.observer.snapshot(
             vmids, desired.raw, arrived, known, CALM_READERS if self._eyes.working else READERS
         )
+        if before is not None:
+            # What we have done something to is no news.
+            seen = {v: g for v, g in before.guests.items() if not self._is_outdated(v)}
+            self._eyes.compare(seen, actual.guests)
         self._seen_at = dict.fromkeys(actual.guests, begun)
         self._covered = frozenset(vmids)
-        if before is not None and listed:
-            self._eyes.compare(before.guests, actual.guests)
         read = {v for v in vmids if v in actual.guests} - known.keys()
         self._eyes.swept(self.look, read, vmids)
         self._actual = actual
@@ -96,16 +102,14 @@ class Sight:
         self._eyes.want(vmid for vmid in self._seen_at if self._is_outdated(vmid))
         # What could not be read is asked for again at each turn.
         self._eyes.want(v for v, guest in before.guests.items() if guest.unread)
-        news = False
         try:
-            for vmid in self._eyes.due(declared):
-                news |= self._look_at(vmid)
-            news |= self._read_by_the_hour()
+            news = self._look_at_all(self._eyes.due(declared))
+            return self._read_by_the_hour() or news
         except Interrupted:
             return False
         except Unchanged as error:
-            _log.debug("a guest cannot be looked at: %s; it is tried again", error)
-        return news
+            _log.debug("guests cannot be looked at: %s; it is tried again", error)
+            return False
 
     def _still_known(self, before: Actual, desired: Desired) -> dict[int, ActualGuest]:
         """Return the guests whose configuration is surely as it was seen."""
@@ -123,20 +127,39 @@ class Sight:
         seen = self._seen_at.get(vmid)
         return seen is not None and self._scheduler.acted(vmid) >= seen
 
-    def _look_at(self, vmid: int) -> bool:
-        """Look at one guest; return whether that was done. Raise Unchanged if PVE cannot be
-        asked.
+    def _look_at_all(self, due: list[int]) -> bool:
+        """Look at guests, unless we, or PVE, are at work on them; return whether anything is news.
+        Where there are many, the next pass does it, which reads side by side. Raise Unchanged if
+        PVE cannot be asked; then none of them is due for a while.
         """
-        busy = self._eyes.changed_power(vmid) and has_task(self._node.client, vmid)
-        if busy or self._scheduler.runs(vmid):
-            self._eyes.put_off(vmid)
+        if not due:
             return False
+        try:
+            power = any(map(self._eyes.changed_power, due))
+            busy = busy_guests(self._asking) if power else frozenset()
+            ready = []
+            for vmid in due:
+                if vmid in busy or self._scheduler.runs(vmid):
+                    self._eyes.put_off(vmid)
+                else:
+                    ready.append(vmid)
+            if len(ready) > MANY:
+                self._eyes.sweep()
+                return True
+            for vmid in ready:
+                self._look_at(vmid)
+        except Unchanged:
+            for vmid in due:
+                self._eyes.put_off(vmid)
+            raise
+        return bool(ready)
+
+    def _look_at(self, vmid: int) -> None:
         begun = self._clock()
-        found = self._node.observer.observe_guest(vmid)
+        found = self._node.observer.look_at(vmid)
         self._eyes.looked(vmid)
         self._seen_at[vmid] = begun
         self._actual = _merged(self._actual or found, vmid, found)
-        return True
 
     def _read_by_the_hour(self) -> bool:
         """Read the configurations whose turn it is; return whether one was another than was known.
@@ -149,6 +172,8 @@ class Sight:
             if whole is None or guest is None or guest.config is None:
                 continue
             found = self._node.observer.read_again(guest)
+            if found == guest:
+                continue
             if not self._is_outdated(vmid) and self._eyes.is_known(vmid):
                 self._eyes.compare({vmid: guest}, {vmid: found})
                 news |= found.digest != guest.digest

@@ -181,9 +181,10 @@ class SignedJobs:
         else:
             operation, found = examined.operation, _status(job.hash, examined.operation, now)
         self._pending.keep(KeptJob(job.blob, job.armor, job.source))
-        with self._lock:
-            self._due[job.hash] = DueJob(job, operation)
         self._note(found)
+        with self._lock:
+            # Last: from here on a lane may say how it ended.
+            self._due[job.hash] = DueJob(job, operation)
         self.wake()
         return found
 

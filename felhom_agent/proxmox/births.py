@@ -20,6 +20,7 @@ TYPES: Final = ("vzcreate", "vzrestore", "vzdestroy", "qmcreate", "qmrestore", "
 RUNNING: Final = "RUNNING"
 MAX_ROWS: Final = 500
 """How many tasks are asked for at once."""
+_MAX_DIGITS: Final = 9
 
 
 def births_of(client: Client, vmid: int) -> History:
@@ -45,13 +46,18 @@ def may_read(client: Client) -> bool:
     return any(isinstance(r, dict) and "Sys.Audit" in r for r in rights)
 
 
-def has_task(client: Client, vmid: int) -> bool:
-    """Given a guest, return whether PVE works on it now, as far as the token may see. Raise
-    Unchanged if PVE cannot be asked.
+def busy_guests(client: Client) -> frozenset[int]:
+    """Return the guests that a task of the node is at work on now, as far as the token may see.
+    Raise Unchanged if PVE cannot be asked.
     """
-    rows = client.get("nodes", client.config.node, "tasks", source="active", vmid=vmid, limit=50)
+    rows = client.get("nodes", client.config.node, "tasks", source="active", limit=MAX_ROWS)
     found = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
-    return any(row.get("status", RUNNING) == RUNNING and "endtime" not in row for row in found)
+    ids = [
+        str(row.get("id", ""))
+        for row in found
+        if row.get("status", RUNNING) == RUNNING and "endtime" not in row
+    ]
+    return frozenset(int(text) for text in ids if text.isdecimal() and len(text) <= _MAX_DIGITS)
 
 
 def went_well(status: str) -> bool:

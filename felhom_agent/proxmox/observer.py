@@ -32,6 +32,7 @@ anybody calls them gone.
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import threading
@@ -181,11 +182,26 @@ class Observer:
         wanted = () if gone else (vmid,)
         return self._actual(self._client, resources, here, wanted, blurred=blurred, alone=True)
 
+    def look_at(self, vmid: int) -> Actual:
+        """As `observe_guest`, for the thread that takes snapshots. Raise Interrupted, too, once the
+        agent is shutting down.
+        """
+        return self._abandoned().observe_guest(vmid)
+
     def read_again(self, guest: ActualGuest) -> ActualGuest:
         """Given a guest as it was seen, return it with its configuration as it is now, by one
-        question. Raise Unchanged if PVE cannot be asked.
+        question; for the thread that takes snapshots. Raise Unchanged if PVE cannot be asked,
+        Interrupted if the agent is shutting down.
         """
-        return self._guests.configured(guest, raw=guest.vmid in self._raw)
+        guests = self._abandoned()._guests  # noqa: SLF001  # its own class
+        return guests.configured(guest, raw=guest.vmid in self._raw)
+
+    def _abandoned(self) -> Observer:
+        """Return this observer, but that its reads end once the agent is shutting down."""
+        view = copy.copy(self)
+        view._client = self._client.abandoned_by(self._shutting_down)  # noqa: SLF001  # as above
+        view._guests = Guests(view._client)  # noqa: SLF001  # as above
+        return view
 
     def _resources(
         self, client: Client, steps: Callable[[list[object]], Iterator[object]]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from felhom_agent.daemon.eyes import HOURLY, SWEEP
-from felhom_agent.devnode import Behaviour
+from felhom_agent.daemon.eyes import HOURLY, SWEEP, Eyes, Look
+from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.model import Converged, Kind, Retry, Stop
 from felhom_agent.proxmox.hints import Heard
 from felhom_agent.proxmox.permit import Permit
-from tests.conftest import Site
-from tests.daemon.running import asked
-from tests.daemon.told import Listening, listening
+from felhom_agent.service.names import Names
+from tests.conftest import Clock, Site
+from tests.daemon.running import add, asked
+from tests.daemon.told import Listening, ToldHost, listening
+from tests.process import wait_until
 
 RUNNING = '[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n'
 
@@ -198,7 +201,7 @@ def test_what_no_hint_told_is_found_by_a_sweep_and_said(
     agent.goes_on(SWEEP + 60)
     assert len(asked(site, "start")) == starts + 1
     assert agent.daemon._eyes.missed == 1
-    assert "guest 100 web: was started or stopped, and no hint of the host had told" in caplog.text
+    assert "guest 100 web: was started or stopped, and no hint of the host has told" in caplog.text
 
 
 def test_each_configuration_is_read_within_the_hour(site: Site, agent: Listening) -> None:
@@ -217,7 +220,7 @@ def test_when_the_host_tells_nothing_or_too_much_all_is_read(
         agent.host.everything("pmxcfs began anew")
     else:
         agent.host.working = False
-    agent.goes_on(3)
+    agent.goes_on(8)
     assert site.world.config(100)["cores"] == 2
 
 
@@ -260,3 +263,113 @@ def test_the_first_look_of_the_host_costs_no_second_pass(site: Site) -> None:
         agent.goes_on(10)
         lists = [r.path for r in site.devnode.requests if r.path == "/cluster/resources"]
         assert len(lists) == 1
+
+
+def test_what_was_heard_before_all_is_read_settles_all_the_same(
+    site: Site, agent: Listening
+) -> None:
+    starts = len(asked(site, "start"))
+    site.world.stop(100)
+    agent.host.power(100)
+    agent.goes_on(2)
+    agent.host.everything("pmxcfs began anew")
+    agent.goes_on(26)
+    assert len(asked(site, "start")) == starts
+    agent.goes_on(6)
+    assert len(asked(site, "start")) == starts + 1
+
+
+def test_what_happened_while_hints_were_lost_settles_and_was_not_missed(
+    site: Site, agent: Listening
+) -> None:
+    starts = len(asked(site, "start"))
+    site.world.stop(100)
+    agent.host.everything("too many events")
+    agent.goes_on(28)
+    assert len(asked(site, "start")) == starts
+    agent.goes_on(8)
+    assert len(asked(site, "start")) == starts + 1
+    assert agent.daemon._eyes.missed == 0
+
+
+def test_a_hint_that_comes_after_the_sweep_that_saw_it_was_not_missed(
+    site: Site, agent: Listening
+) -> None:
+    site.world.stop(100)
+    agent.daemon.send("wake")
+    agent.goes_on(2)
+    agent.host.power(100)
+    agent.goes_on(60)
+    assert site.world.running(100)
+    assert agent.daemon._eyes.missed == 0
+
+
+def test_a_node_that_is_away_is_not_asked_without_a_rest(site: Site, agent: Listening) -> None:
+    site.devnode.faults.add(Fault("GET", "/status/current$", "status:500", times=1000))
+    site.world.edit(100, {"cores": 1})
+    agent.host.written(100)
+    before = agent.calls()
+    agent.goes_on(40)
+    tries = [r for r in site.devnode.requests[before:] if r.path.endswith("/status/current")]
+    assert 2 <= len(tries) <= 8
+    assert agent.daemon._eyes.next_due() > agent.monotonic()
+    site.devnode.faults.clear()
+    agent.goes_on(10)
+    assert site.world.config(100)["cores"] == 2
+
+
+def test_before_the_node_was_ever_seen_what_is_heard_wakes_nobody(site: Site) -> None:
+    site.declare(RUNNING)
+    site.devnode.faults.add(Fault("GET", "", "status:500", times=1000))
+    with listening(site, given=[Heard(written=frozenset({100}))]) as agent:
+        agent.goes_on(10)
+        assert agent.daemon._eyes.next_due() == math.inf
+
+
+def test_many_guests_at_once_are_looked_at_by_one_sweep(site: Site, agent: Listening) -> None:
+    vmids = add(site, 30)
+    site.declare(RUNNING + "".join(f"[guest.{v}.config]\ncores = 1\n" for v in vmids))
+    agent.goes_on(70)
+    for vmid in vmids:
+        site.world.edit(vmid, {"cores": 2})
+    agent.host.written(*vmids)
+    before = agent.calls()
+    agent.goes_on(7)
+    found = [r.path for r in site.devnode.requests[before:]]
+    assert found.count("/cluster/resources") == 1
+    sweep = found.index("/cluster/resources")
+    assert not [path for path in found[:sweep] if path.endswith(("/current", "/config"))]
+    agent.goes_on(10)
+    assert {site.world.config(vmid)["cores"] for vmid in vmids} == {1}
+
+
+def test_what_is_heard_while_our_own_lane_is_at_work_does_not_settle() -> None:
+    clock, host = Clock(1000.0), ToldHost()
+    eyes = Eyes(host, clock, lambda: 30.0, Names(), lambda vmid: vmid == 100)
+    eyes.listen()
+    eyes.swept(Look.ALL, (), (100, 101))
+    host.power(100, 101)
+    eyes.listen()
+    assert eyes.quiet_until(100) <= clock()
+    assert eyes.quiet_until(101) == clock() + 30.0
+    assert eyes.due((100, 101)) == [100], "it is looked at once"
+
+
+def test_a_guest_that_waits_for_a_place_is_left_alone_once_somebody_is_at_it(
+    site: Site, agent: Listening
+) -> None:
+    vmids = add(site, 5, start_seconds=1e6)
+    site.declare(RUNNING + "".join(f'[guest.{v}]\nstate = "running"\n' for v in vmids))
+    agent.run_pass()
+    wait_until(lambda: len(asked(site, "start")) == 1 + 4)
+    (waits,) = set(vmids) - set(asked(site, "start"))
+    agent.host.power(waits)
+    agent.daemon._eyes.listen()
+    site.clock.pass_by(2e6)
+    agent.hear(lambda: not agent.scheduler.running)
+    agent.scheduler.dispatch()
+    agent.hear(lambda: not agent.scheduler.running)
+    assert waits not in asked(site, "start")
+    site.world.behave(waits, Behaviour(start_seconds=0.0))
+    agent.goes_on(35)
+    assert waits in asked(site, "start")
