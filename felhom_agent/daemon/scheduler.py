@@ -151,6 +151,18 @@ class Scheduler:
         """Whether nothing runs and nothing waits for a place."""
         return not self._runs and not self._waiting
 
+    @property
+    def settled(self) -> bool:
+        """Whether every guest is as declared, and nobody runs, waits or is applied."""
+        return (
+            self.idle
+            and not self._applies.open_guests()
+            and all(
+                record.status is not None and isinstance(record.status.outcome, Converged)
+                for record in self._records.values()
+            )
+        )
+
     def adopt(self, backoff: Backoff, parallel: int) -> None:
         """Take other settings from now on, and let every guest be due."""
         self.backoff = backoff
