@@ -16,11 +16,14 @@ What it promises:
   can miss nothing.
 * `session` is another one each time that the copies come back: a pmxcfs that begins anew counts
   anew, perhaps within the same second, and who reads once a second need not have seen them away.
+* `clock` tells whether the kernel takes its clock for right (adjtimex(2)): the agent's sandbox has
+  not that call, and a signature's own times count only then.
 * SIGTERM ends it and takes the copies away. It never ends for what it reads.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -38,6 +41,10 @@ BEAT_SECONDS: Final = 5.0
 VERSION: Final = ".version"
 VMLIST: Final = ".vmlist"
 SESSION: Final = "session"
+CLOCK: Final = "clock"
+TIME_ERROR: Final = 5
+"""What adjtimex(2) answers while the clock is not synchronised."""
+_TIMEX_BYTES: Final = 1024  # struct timex has 208
 
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -57,7 +64,9 @@ class Copier:
         target: Path,
         clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None] = lambda _: None,
+        kernel: Callable[[], int] | None = None,
     ) -> None:
+        """`kernel` is asked for the state of its clock (default: `clock_state`)."""
         self._source = source
         self._target = target
         self._clock = clock
@@ -68,9 +77,12 @@ class Copier:
         self._vmlist = b""
         self._beat = 0.0
         self._session_told = False
+        self._kernel = kernel or clock_state
+        self._clock_told: tuple[bool, float] | None = None
 
     def poll(self) -> bool:
         """Look at the files once, and copy what changed; return whether the copies are current."""
+        self._tell_clock()
         try:
             self._look()
         except (Unusable, OSError) as first:
@@ -80,6 +92,26 @@ class Copier:
                 return False
         self._tell("", f"<6>{self._target}: copies of .vmlist and .version are kept here")
         return True
+
+    def close(self) -> None:
+        """Take all away that is here."""
+        self.withdraw()
+        self._clock_told = None
+        with suppress(Unusable, OSError), _directory(self._target) as directory:
+            os.unlink(CLOCK, dir_fd=directory.fileno)
+
+    def _tell_clock(self) -> None:
+        """Pass on whether the kernel takes its clock for right, now and then, or if it is news."""
+        told, now = 0 <= self._kernel() < TIME_ERROR, self._clock()
+        before, at = self._clock_told or (None, 0.0)
+        if told == before and at <= now < at + BEAT_SECONDS:
+            return
+        # Where it cannot be written, the agent sees that it is old.
+        with suppress(Unusable, OSError), _directory(self._target) as directory:
+            if told != before or not directory.has(CLOCK):
+                directory.put(CLOCK, json.dumps({"synchronised": told}).encode())
+            os.utime(CLOCK, dir_fd=directory.fileno, follow_symlinks=False)
+            self._clock_told = (told, now)
 
     def withdraw(self) -> None:
         """Take the copies away."""
@@ -188,6 +220,14 @@ def _directory(path: Path) -> _Directory:
     return _Directory(path, fileno)
 
 
+def clock_state() -> int:
+    """Return what adjtimex(2) answers, asked without setting anything; negative if it may not be
+    asked.
+    """
+    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)  # of zeroes: nothing is set by it
+    return int(ctypes.CDLL(None, use_errno=True).adjtimex(buffer))
+
+
 def version_key(data: bytes) -> tuple[int, int]:
     """Given `.version`, return when pmxcfs began and its counter of writes to guests.
 
@@ -261,7 +301,7 @@ def main(source: Path, target: Path) -> int:
     copier.poll()
     while signal.sigtimedwait(ends, POLL_SECONDS) is None:
         copier.poll()
-    copier.withdraw()
+    copier.close()
     return 0
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from felhom_agent import hintshelper
-from felhom_agent.hintshelper import BEAT_SECONDS, MAX_BYTES, Copier
+from felhom_agent.hintshelper import BEAT_SECONDS, MAX_BYTES, TIME_ERROR, Copier, clock_state
 from felhom_agent.proxmox.hintfiles import STALE_SECONDS
 from tests.pmxcfs import Pmxcfs
 
@@ -29,14 +31,20 @@ class Desk:
         self.target.mkdir(mode=0o750)
         self.now = 100.0
         self.said: list[str] = []
-        self.copier = Copier(self.pve.directory, self.target, lambda: self.now, self.said.append)
+        self.kernel = 0
+        self.copier = Copier(
+            self.pve.directory, self.target, lambda: self.now, self.said.append, lambda: self.kernel
+        )
 
     def poll(self) -> bool:
         self.now += 1
         return self.copier.poll()
 
     def copies(self) -> dict[str, str]:
-        return {p.name: p.read_text() for p in self.target.iterdir() if p.name != "session"}
+        return {n: t for n, t in self.files().items() if n.startswith(".")}
+
+    def files(self) -> dict[str, str]:
+        return {p.name: p.read_text() for p in self.target.iterdir()}
 
     @property
     def session(self) -> str:
@@ -234,7 +242,48 @@ def test_copies_that_come_back_are_of_another_session(desk: Desk) -> None:
     assert desk.session == before
     desk.pve.vanish()
     assert not desk.poll()
-    assert list(desk.target.iterdir()) == []
+    assert "session" not in desk.files()
     desk.pve.begin_again(0)
     assert desk.poll()
     assert desk.session != before
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"), [(0, True), (4, True), (TIME_ERROR, False), (-1, False)]
+)
+def test_the_kernels_word_on_its_clock_is_passed_on(desk: Desk, answer: int, right: bool) -> None:
+    desk.kernel = answer
+    desk.poll()
+    assert json.loads(desk.files()["clock"]) == {"synchronised": right}
+
+
+def test_it_is_passed_on_at_once_when_it_changes_and_again_and_again_in_its_time(
+    desk: Desk,
+) -> None:
+    desk.poll()
+    path = desk.target / "clock"
+    inode = path.stat().st_ino
+    desk.poll()
+    assert path.stat().st_ino == inode
+    desk.kernel = TIME_ERROR
+    desk.poll()
+    assert json.loads(path.read_text()) == {"synchronised": False}
+    os.utime(path, (1, 1))
+    for _ in range(int(BEAT_SECONDS)):
+        desk.poll()
+    assert path.stat().st_mtime > 1
+
+
+def test_the_clock_is_told_without_a_pmxcfs_and_goes_with_the_helper(desk: Desk) -> None:
+    desk.pve.vanish()
+    assert not desk.poll()
+    assert list(desk.files()) == ["clock"]
+    desk.copier.close()
+    assert desk.files() == {}
+
+
+def test_the_kernel_is_asked_and_nothing_is_set() -> None:
+    before = time.clock_gettime(time.CLOCK_REALTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+    assert clock_state() in range(-1, TIME_ERROR + 1)
+    after = time.clock_gettime(time.CLOCK_REALTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+    assert abs(after - before) < 1

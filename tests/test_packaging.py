@@ -13,7 +13,7 @@ import pytest
 from felhom_agent import __version__
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import AuthzConfig
-from felhom_agent.daemon.signing import SYNCHRONISED
+from felhom_agent.service.timesync import TIMESYNCD
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "packaging" / "systemd" / "felhom-agent.service"
@@ -97,7 +97,7 @@ def test_nothing_of_the_unit_hides_what_signed_operations_read() -> None:
     lines = UNIT.read_text().splitlines()
     hidden = [line for line in lines if line.startswith(("InaccessiblePaths=", "TemporaryFile"))]
     assert hidden == ["TemporaryFileSystem=/run:ro,mode=755"]
-    assert f"BindReadOnlyPaths=-{SYNCHRONISED.parent}" in lines, "it is under /run"
+    assert f"BindReadOnlyPaths=-{TIMESYNCD.parent}" in lines, "it is under /run"
     control = (ROOT / "packaging" / "debian" / "control").read_text()
     assert re.search(r"^Recommends: openssh-client,$", control, re.MULTILINE)
 

@@ -73,7 +73,7 @@ class SignedClock:
     def untrusted(self) -> str:
         """Return why jobs whose times the signer chose wait; empty if they do not."""
         if not self._synchronised():
-            return "this host's clock is not known to be synchronised (timedatectl)"
+            return "nobody tells that this host's clock is synchronised (felhom-agent check)"
         now, highest = self._now(), self._facts.highest()
         if now < highest:
             seen = moment_text(highest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 from collections import Counter
@@ -11,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from felhom_agent import hintshelper
 from felhom_agent.cli.access import ENTER, READ, WRITE, obstacle
 from felhom_agent.cli.health import Finding, bad, good, note
 from felhom_agent.cli.serviceuser import Service, user_name
@@ -30,9 +30,6 @@ _HOUR: Final = 3600.0
 _LEAST_FREE: Final = 1_000_000
 """Bytes with which an agent cannot go on for long."""
 _MEGABYTE: Final = 1_000_000
-
-_TIME_ERROR: Final = 5  # adjtimex(2)
-_TIMEX_BYTES: Final = 1024  # struct timex has 208
 
 
 def of_journal(config: Config, service: Service) -> Iterator[Finding]:
@@ -147,8 +144,7 @@ def _disk(config: Config, place: Path) -> Iterator[Finding]:
 
 def of_clock() -> Iterator[Finding]:
     """Yield whether this host's clock follows others, where the kernel tells that it does not."""
-    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)  # of zeroes: nothing is set by it
-    if ctypes.CDLL(None, use_errno=True).adjtimex(buffer) == _TIME_ERROR:
+    if hintshelper.clock_state() == hintshelper.TIME_ERROR:
         yield note("this host's clock is not synchronised; see:", "timedatectl", "chronyc tracking")
 
 

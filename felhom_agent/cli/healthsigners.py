@@ -20,11 +20,11 @@ from felhom_agent.cli.health import Finding, bad, good, note
 from felhom_agent.cli.serviceuser import Service
 from felhom_agent.config.settings import ClockTrust, Config
 from felhom_agent.daemon.reloaded import counted
-from felhom_agent.daemon.signing import SYNCHRONISED
 from felhom_agent.model import Actual
 from felhom_agent.planning.privileges import lacking
 from felhom_agent.planning.signedneeds import SIGNED_NEEDS, opt_in, signed_need
 from felhom_agent.printable import printable
+from felhom_agent.service.timesync import TIMESYNCD, is_synchronised
 
 _MAX_FAULTS: Final = 20
 _MAX_NAMED: Final = 3
@@ -33,7 +33,7 @@ _MAX_NAMED: Final = 3
 def of_signers(
     config: Config,
     service: Service,
-    synchronised: Path = SYNCHRONISED,
+    timesyncd: Path = TIMESYNCD,
     verifier: SshKeygen | None = None,
 ) -> Iterator[Finding]:
     """Given the configuration and as whom its agent runs, yield how the lists of signers are, and
@@ -48,7 +48,7 @@ def of_signers(
     yield from _of_lists(found, service)
     if missing := (verifier or SshKeygen()).missing:
         yield bad(f"no signature can be checked: {missing}", "apt install openssh-client")
-    yield from _of_clock(config, synchronised)
+    yield from _of_clock(config, timesyncd)
 
 
 def of_acts(config: Config, token_id: str, actual: Actual) -> Iterator[Finding]:
@@ -99,17 +99,18 @@ def _of_lists(found: SignerSet, service: Service) -> Iterator[Finding]:
                    "felhom-agent signers")  # fmt: skip
 
 
-def _of_clock(config: Config, synchronised: Path) -> Iterator[Finding]:
+def _of_clock(config: Config, timesyncd: Path) -> Iterator[Finding]:
     """Yield whether jobs wait for the clock."""
     if config.authz.clock is ClockTrust.TRUST:
         yield good('signers may choose times: clock = "trust" in [authz] takes this host\'s clock')
-    elif synchronised.exists():
+    elif is_synchronised(config.hints.directory, timesyncd):
         yield good("signers may choose times: this host's clock is synchronised")
     else:
         yield note(
-            f"jobs with the signer's own times (sign --for) wait: there is no {synchronised}, "
-            "which tells that this host's clock is right (chrony makes none). Jobs of this host's "
-            'own requests need no clock. clock = "trust" in [authz] takes the clock as it is'
+            "jobs with the signer's own times (sign --for) wait: nobody tells that this host's "
+            "clock is right. Jobs of this host's own requests need no clock. The kernel's word is "
+            'passed on by felhom-agent-hints; clock = "trust" in [authz] takes the clock as it is:',
+            "systemctl enable --now felhom-agent-hints",
         )
 
 

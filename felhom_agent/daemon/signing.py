@@ -12,8 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from felhom_agent.authz.blob import Param
 from felhom_agent.authz.challenge import issue
@@ -46,11 +44,9 @@ from felhom_agent.reconcile.signedview import SignedView
 from felhom_agent.reconcile.signedwork import SignedParts
 from felhom_agent.service.events import AGENT_WARNED
 from felhom_agent.service.logging import fields
+from felhom_agent.service.timesync import is_synchronised
 
 _log = logging.getLogger(__name__)
-
-SYNCHRONISED: Final = Path("/run/systemd/timesync/synchronized")
-"""Is there once systemd-timesyncd has set the clock (systemd: systemd-timesyncd.service(8))."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ class Ready:
     ) -> None:
         wanted, now = config.authz, operations.now
         self.host, self._node, self._facts, self._audit = host, node, facts, audit
-        self._clock = SignedClock(facts, now, lambda: _is_synchronised(wanted.clock))
+        self._clock = SignedClock(facts, now, lambda: _is_right(config))
         owner = owner_by(config.path)
         means = Dependencies(
             host, lambda: load(wanted.signers, owner), SshKeygen(), self._clock, facts
@@ -218,5 +214,6 @@ def _ready(
     return ready
 
 
-def _is_synchronised(clock: ClockTrust) -> bool:
-    return clock is ClockTrust.TRUST or SYNCHRONISED.exists()
+def _is_right(config: Config) -> bool:
+    trusted = config.authz.clock is ClockTrust.TRUST
+    return trusted or is_synchronised(config.hints.directory)
