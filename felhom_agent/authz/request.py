@@ -25,14 +25,13 @@ from felhom_agent.printable import moment_text
 
 REQUEST_SCHEMA: Final = "felhom-request-v1"
 UNKNOWN_BACKUP: Final = "unknown"
-NO_BACKUP: Final = "none"
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What helps a person to decide: the node's name, the latest backup ("unknown", "none", or
-    when), since how many seconds the guest runs (None: it does not, or nobody knows), how HA has
-    it (empty: not at all), and until when the request is good (seconds since the epoch).
+    """What helps a person to decide: the node's name, the latest backup ("unknown", none, or
+    when and where), since how many seconds the guest runs (None: it does not, or nobody knows),
+    how HA has it (empty: not at all), and until when the request is good (seconds since the epoch).
     """
 
     node: str = ""

@@ -37,6 +37,7 @@ from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.pendingjobs import PendingJobs
 from felhom_agent.journal.signed import CHALLENGE_SECONDS, SignedFacts
 from felhom_agent.journal.suspensions import Suspensions
+from felhom_agent.proxmox.backups import latest_backup
 from felhom_agent.proxmox.node import Node
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.reconcile.signedoutcomes import SignedOutcomes
@@ -145,6 +146,7 @@ class Ready:
         seen = self.view.actual(vmid).guests.get(vmid)
         told = Circumstances(
             node=self._node.client.config.node,
+            backup=latest_backup(self._node.client, vmid, self._node.shutting_down).text(),
             uptime=uptime if type(uptime) is int and uptime > 0 else None,
             ha=seen.ha_state if seen else "",
             expires=int(moment.wall + CHALLENGE_SECONDS),

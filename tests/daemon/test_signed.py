@@ -10,13 +10,15 @@ import pytest
 from felhom_agent.authz.jobs import JobState
 from felhom_agent.authz.refusals import GuestLocked
 from felhom_agent.devnode import Fault
+from felhom_agent.devnode.world.backups import Backup, BackupStorage
 from felhom_agent.errors import Unsigned
 from felhom_agent.irreversible import Destroy
 from felhom_agent.model import Kind, Mode
 from felhom_agent.reconcile.gate import Proposal
 from tests.authz.desk import key, needs_ssh_keygen
+from tests.conftest import TOKEN_ID
 from tests.daemon.running import asked
-from tests.daemon.signing import DESTROY, WEB, SigningHost
+from tests.daemon.signing import DESTROY, PRIVILEGES, WEB, SigningHost
 
 pytestmark = needs_ssh_keygen
 
@@ -184,6 +186,17 @@ def test_what_changed_between_arrival_and_act_is_seen_under_the_lane(
         assert agent.decisions()[-1] == "refused"
     assert sent(host, "DELETE") == []
     assert world.here("qemu", 100) is not None
+
+
+def test_a_request_names_the_latest_backup_if_the_token_may_see_it(host: SigningHost) -> None:
+    world = host.site.world
+    world.backup_storages["nas"] = BackupStorage(backups=[Backup("qemu", 100, 1_795_000_000)])
+    with host.agent() as agent:
+        assert "Latest backup: unknown" in agent.request(DESTROY).lines()
+        more = {"/storage": ("Datastore.Audit", "Datastore.Allocate")}
+        world.grant(TOKEN_ID, {**PRIVILEGES, **more})
+        told = agent.request(DESTROY).lines()
+    assert "Latest backup: of VMID 100 at 2026-11-18T11:06:40Z on nas" in told
 
 
 def test_a_job_that_waits_too_long_expires_and_is_never_done(host: SigningHost) -> None:

@@ -144,6 +144,12 @@ def resources(call: Call) -> object:
     if wanted in (None, "vm"):
         tell = world.broadcasts.due(moment)
         rows += [_resource(world, g, moment, tell=tell) for g in _visible(world, call)]
+    if wanted in (None, "storage"):
+        rows += [
+            storage.row(name, world.node)
+            for name, storage in sorted(world.backup_storages.items())
+            if call.caller.may(f"/storage/{name}", "Datastore.Audit")
+        ]
     if wanted in (None, "node"):
         known = call.caller.may(f"/nodes/{world.node}", "Sys.Audit")
         rows.append(reads.node_resource(world.node, call.uptime, known=known))
@@ -209,6 +215,15 @@ def current(call: Call) -> object:
     """GET status/current."""
     world = call.world
     return reads.current(call.guest(), world.events.moment, world.manager.disarmed)
+
+
+def backups(call: Call) -> object:
+    """GET /nodes/N/storage/S/content, as far as its backups go."""
+    name = call.place["storage"]
+    storage = call.world.backup_storages.get(name)
+    if storage is None:
+        raise died(f"storage '{name}' does not exist")
+    return storage.listed(name, call.caller, call.params.get("vmid", ""))
 
 
 def vnets(call: Call) -> object:

@@ -171,6 +171,14 @@ ROUTES: tuple[Route, ...] = (
         calls.resources,
         type=schema.one_of("vm", "storage", "node", "sdn"),
     ),
+    Route(
+        "GET",
+        re.compile("/nodes/(?P<node>[^/]+)/storage/(?P<storage>[^/]+)/content"),
+        calls.backups,
+        ("/storage/{storage}", ("Datastore.Audit", "Datastore.AllocateSpace")),
+        {"content": schema.one_of("backup"), "vmid": schema.vmid},
+        required=("content",),
+    ),
     _route(
         "GET", "/access/permissions", calls.permissions, path=schema.text(), userid=schema.text()
     ),

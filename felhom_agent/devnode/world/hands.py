@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from felhom_agent.devnode.world import snapshots as taking
 from felhom_agent.devnode.world.access import Tokens
+from felhom_agent.devnode.world.backups import BackupStorage
 from felhom_agent.devnode.world.guest import TASK_PREFIX, Guest
 from felhom_agent.devnode.world.ha import ROOT, HaManager
 from felhom_agent.devnode.world.mishaps import Mishaps
@@ -22,7 +23,8 @@ from felhom_agent.devnode.world.worker import EventQueue, Steps
 
 class Hands(Mishaps):
     """The part of a world in which things are lost. `storages` has the kind of each storage that
-    is not what its name says ("dir", "btrfs", "lvm", "lvmthin", "zfspool", "rbd").
+    is not what its name says ("dir", "btrfs", "lvm", "lvmthin", "zfspool", "rbd"),
+    `backup_storages` has those that take backups.
     """
 
     node: str
@@ -33,6 +35,7 @@ class Hands(Mishaps):
 
     def __init__(self) -> None:
         self.storages: dict[str, str] = {}
+        self.backup_storages: dict[str, BackupStorage] = {}
         self._left: dict[str, str] = {}
 
     def snapshot(self, vmid: int, name: str, description: str = "", *, ram: bool = False) -> None:
