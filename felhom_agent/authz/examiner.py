@@ -31,9 +31,9 @@ from felhom_agent.authz.check import (
 from felhom_agent.authz.ledger import Audit
 from felhom_agent.authz.observed import ObservedGuest
 from felhom_agent.authz.rate import Rate
-from felhom_agent.authz.refusals import NonceSpent, OperationRefused, TooManyJobs
+from felhom_agent.authz.refusals import NonceSpent, OperationRefused, OutsideTime, TooManyJobs
 from felhom_agent.authz.signerline import Role
-from felhom_agent.errors import JournalError
+from felhom_agent.errors import FelhomError, JournalError
 from felhom_agent.journal.audit import AuditEntry
 from felhom_agent.journal.signed import Decision, NonceTaken, Spent
 
@@ -181,12 +181,26 @@ class Examiner:
         except OperationRefused as error:
             self._write_refusal(found, error)
             raise
+        except FelhomError:
+            self._refuse_late(found)
+            raise
         _, _, signer = found.known()
         job = found.job
         return Examined(
             found.read(), signer.role, signer.key.fingerprint, job.hash, found.until,
             found.seen(), job.source,
         )  # fmt: skip
+
+    def _refuse_late(self, found: Progress) -> None:
+        """Given a job whose guest cannot be looked at, raise OutsideTime if it has ended."""
+        if not found.proven or found.operation is None:
+            return
+        try:
+            self._means.clock.until(found.operation)
+        except OutsideTime as error:
+            if not error.temporary:
+                self._write_refusal(found, error)
+                raise
 
     def _refuse_flood(self, job: SignedJob) -> None:
         """Raise TooManyJobs; that is not written down, or the log would be flooded instead."""

@@ -30,6 +30,7 @@ from felhom_agent.authz.check import SignedJob
 from felhom_agent.authz.examiner import Authorization, Examiner
 from felhom_agent.authz.jobs import JobState
 from felhom_agent.authz.observed import (
+    ObservedGuest,
     refuse_other_guest,
     refuse_other_identity,
     refuse_other_state,
@@ -106,11 +107,27 @@ class SignedWork:
         except OperationRefused as error:
             return refused(error)
         except FelhomError as error:
-            return SignedEnd(JobState.PENDING, str(error))
+            return self._unseen(job, error)
         except Exception as error:  # a bug of ours must not take the lane along
             return SignedEnd(JobState.PENDING, self._internal(operation, error))
         parts.outcomes.open(leave)
         return self._carried_out(leave)
+
+    def _unseen(self, job: SignedJob, error: FelhomError) -> SignedEnd:
+        """Given a job whose guest cannot be looked at, let it wait, unless it is over without that:
+        its time has passed, or its key was taken away.
+        """
+
+        def observe(_: SignedOperation) -> ObservedGuest:
+            raise error
+
+        try:
+            self._parts.examiner.review(job, observe)
+        except OperationRefused as refusal:
+            return refused(refusal)
+        except FelhomError:
+            pass
+        return SignedEnd(JobState.PENDING, str(error))
 
     def _stands(self, operation: SignedOperation) -> str:
         """Return what stands in the way for now; empty if nothing does."""

@@ -188,6 +188,35 @@ def test_what_changed_between_arrival_and_act_is_seen_under_the_lane(
     assert world.here("qemu", 100) is not None
 
 
+def test_a_job_expires_though_its_node_is_away_and_nobody_can_look(host: SigningHost) -> None:
+    with host.agent() as agent:
+        now = int(host.site.clock())
+        job = host.signed(agent.request(DESTROY), now=now, seconds=300)
+        agent.parts.suspensions.freeze(None, "a reason", "root")
+        agent.ready.jobs.submit(job)
+        host.site.devnode.faults.add(Fault(action="status:500", times=100_000))
+        agent.parts.suspensions.thaw("root")
+        assert agent.tried(job).state is JobState.PENDING
+        host.site.clock.pass_by(301)
+        assert agent.tried(job).state is JobState.EXPIRED
+        assert agent.decisions()[-1] == "refused"
+    assert sent(host, "DELETE") == []
+
+
+def test_a_key_that_is_taken_away_ends_its_jobs_though_nobody_can_look(host: SigningHost) -> None:
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        agent.parts.suspensions.freeze(None, "a reason", "root")
+        agent.ready.jobs.submit(job)
+        host.site.devnode.faults.add(Fault(action="status:500", times=100_000))
+        agent.parts.suspensions.thaw("root")
+        assert agent.tried(job).state is JobState.PENDING
+        host.allow(key(number=7))
+        found = agent.tried(job)
+        assert (found.state, found.stage) == (JobState.REFUSED, "key")
+    assert sent(host, "DELETE") == []
+
+
 def test_a_request_names_the_latest_backup_if_the_token_may_see_it(host: SigningHost) -> None:
     world = host.site.world
     world.backup_storages["nas"] = BackupStorage(backups=[Backup("qemu", 100, 1_795_000_000)])
