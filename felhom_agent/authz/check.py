@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from felhom_agent.authz.armor import SshSignature, open_armor, refuse_beyond_armor
-from felhom_agent.authz.blob import NAMESPACE, SignedOperation, hash_of, parse
+from felhom_agent.authz.blob import SignedOperation
 from felhom_agent.authz.canonical import refuse_beyond_bounds
 from felhom_agent.authz.clock import SignedClock
+from felhom_agent.authz.endorsement import Endorsement, refuse_too_few
+from felhom_agent.authz.form import NAMESPACE, hash_of
+from felhom_agent.authz.hostblob import REVOCATION, ROTATION, HostOperation
 from felhom_agent.authz.keymaterial import PublicKey
 from felhom_agent.authz.ledger import Ledger
 from felhom_agent.authz.observed import (
@@ -26,34 +29,59 @@ from felhom_agent.authz.observed import (
     refuse_other_identity,
     refuse_other_state,
 )
+from felhom_agent.authz.operation import Operation, parse
 from felhom_agent.authz.parameters import refuse_parameters, refuse_unsupported
 from felhom_agent.authz.refusals import (
     BadSignature,
+    ForeignSignature,
     NonceSpent,
     OperationRefused,
+    OutOfBounds,
+    OutsideTime,
+    SignersExpired,
+    UnknownKey,
     WrongHost,
     WrongNamespace,
     WrongParameters,
     WrongRole,
 )
+from felhom_agent.authz.rotation import (
+    refuse_keys,
+    refuse_lock_out,
+    refuse_other_version,
+    rehearsal_of,
+    set_of,
+)
 from felhom_agent.authz.signerline import Signer, roles_for
 from felhom_agent.authz.signers import SignerSet
 from felhom_agent.authz.words import shown_hash
+from felhom_agent.config.settings import MAX_SIGNATURES, AuthzConfig
 from felhom_agent.journal.signed import NonceTaken
+from felhom_agent.printable import moment_text
+
+HUB: Final = "hub"
+"""What the source of a job begins with that a hub has carried."""
 
 
 @dataclass(frozen=True)
 class SignedJob:
-    """A job as it was received: the signed bytes, the signature's file, and which way it came."""
+    """A job as it was received: the signed bytes, the files of 1 to 8 signatures over them, and
+    which way it came ("hub:ID": by a hub, which calls it ID).
+    """
 
     blob: bytes
-    armor: bytes
+    signatures: tuple[bytes, ...]
     source: str = ""
 
     @property
     def hash(self) -> str:
         """The SHA-256 of the signed bytes: what a job is called before anybody believes it."""
         return hash_of(self.blob)
+
+    @property
+    def is_from_hub(self) -> bool:
+        """Whether a hub has carried it."""
+        return self.source.partition(":")[0] == HUB
 
 
 Observe = Callable[[SignedOperation], ObservedGuest | None]
@@ -79,7 +107,7 @@ class Verifier(Protocol):
 @dataclass(frozen=True)
 class Dependencies:
     """What an examination rests on: this host's id, who may sign (read anew each time), who checks
-    signatures, the clock, and the memory of nonces.
+    signatures, the clock, the memory of nonces, and what the owner wants of signers.
     """
 
     host: str
@@ -87,42 +115,48 @@ class Dependencies:
     verifier: Verifier
     clock: SignedClock
     facts: Ledger
+    policy: AuthzConfig
 
 
 @dataclass
 class Progress:
-    """What is known of a job by now, stage by stage; `proven` tells that the signature is good.
-    Belongs to the thread that examines it.
+    """What is known of a job by now, stage by stage; `proven` tells that the signatures are good.
+    `strangers` are signatures by keys that are not on the list: a rotation brings keys that are
+    not yet. Belongs to the thread that examines it.
     """
 
     job: SignedJob
     means: Dependencies
     observe: Observe
-    signature: SshSignature | None = None
+    signatures: tuple[SshSignature, ...] = ()
     signers: SignerSet | None = None
-    signer: Signer | None = None
+    endorsements: tuple[Endorsement, ...] = ()
+    strangers: tuple[tuple[SshSignature, bytes], ...] = ()
     proven: bool = False
-    operation: SignedOperation | None = None
+    operation: Operation | None = None
     guest: ObservedGuest | None = None
     until: float = 0.0
 
-    def known(self) -> tuple[SshSignature, SignerSet, Signer]:
-        """Return what is known once the key is."""
-        if self.signature is None or self.signers is None or self.signer is None:
+    def known(self) -> tuple[SignerSet, tuple[Endorsement, ...]]:
+        """Return what is known once the keys are."""
+        if self.signers is None or not self.endorsements:
             raise BadSignature("its key was not looked for")
-        return self.signature, self.signers, self.signer
+        return self.signers, self.endorsements
 
-    def read(self) -> SignedOperation:
+    def read(self) -> Operation:
         """Return the operation, once it was parsed."""
         if self.operation is None:
             raise BadSignature("it was not parsed")
         return self.operation
 
-    def seen(self) -> ObservedGuest:
-        """Return the guest, once it was observed."""
+    def guests(self) -> tuple[SignedOperation, ObservedGuest] | None:
+        """Return the operation and its guest, once that was observed; None if it is the host's."""
+        operation = self.read()
+        if isinstance(operation, HostOperation):
+            return None
         if self.guest is None:
             raise WrongHost("its guest was not looked for")
-        return self.guest
+        return operation, self.guest
 
 
 @dataclass(frozen=True)
@@ -144,39 +178,58 @@ def progress(found: Progress) -> Iterator[Stage]:
 
 
 def _bounds(found: Progress) -> None:
-    refuse_beyond_armor(found.job.armor)
+    count = len(found.job.signatures)
+    if not 1 <= count <= MAX_SIGNATURES:
+        raise OutOfBounds(f"it has {count} signatures, 1 to {MAX_SIGNATURES} are taken")
+    for armor in found.job.signatures:
+        refuse_beyond_armor(armor)
     refuse_beyond_bounds(found.job.blob)
 
 
 def _armor(found: Progress) -> None:
-    found.signature = open_armor(found.job.armor)
+    found.signatures = tuple(open_armor(armor) for armor in found.job.signatures)
 
 
 def _namespace(found: Progress) -> None:
-    name = found.signature.namespace if found.signature else ""
-    if name != NAMESPACE:
-        raise WrongNamespace(f"the signature is for {name[:60]!r}, not for {NAMESPACE}")
+    for signature in found.signatures:
+        if signature.namespace != NAMESPACE:
+            name = signature.namespace[:60]
+            raise WrongNamespace(f"the signature is for {name!r}, not for {NAMESPACE}")
 
 
 def _key(found: Progress) -> None:
     found.signers = found.means.signers()
-    if found.signature is not None:
-        found.signer = found.signers.signer(found.signature.key)
+    strangers: list[tuple[SshSignature, bytes]] = []
+    known: list[Endorsement] = []
+    unknown: UnknownKey | None = None
+    for signature, armor in zip(found.signatures, found.job.signatures, strict=True):
+        try:
+            known.append(Endorsement(signature, armor, found.signers.signer(signature.key)))
+        except UnknownKey as error:
+            strangers.append((signature, armor))
+            unknown = unknown or error
+    if unknown is not None and not known:
+        raise unknown
+    found.endorsements, found.strangers = tuple(known), tuple(strangers)
 
 
 def _revocation(found: Progress) -> None:
-    signature, signers, _ = found.known()
-    signers.refuse_revoked(signature.key)
+    signers, _ = found.known()
+    for signature in found.signatures:
+        signers.refuse_revoked(signature.key)
 
 
 def _signature(found: Progress) -> None:
-    signature, signers, signer = found.known()
-    if signature.touched is False:
-        raise BadSignature("nobody touched the security key; it must be set up to want a touch")
-    now = found.means.clock.latest()
-    job = found.job
-    found.means.verifier.verify(job.blob, job.armor, signer, signers.revoked, now)
+    signers, endorsements = found.known()
+    for each in endorsements:
+        each.refuse_untouched(found.means.policy.touch_required)
+        _verify(found, each, signers.revoked)
     found.proven = True
+
+
+def _verify(found: Progress, each: Endorsement, revoked: tuple[PublicKey, ...]) -> None:
+    now = found.means.clock.latest()
+    found.means.verifier.verify(found.job.blob, each.armor, each.signer, revoked, now)
 
 
 def _form(found: Progress) -> None:
@@ -185,12 +238,33 @@ def _form(found: Progress) -> None:
 
 
 def _role(found: Progress) -> None:
-    _, _, signer = found.known()
+    _, endorsements = found.known()
     act = found.read().act
-    if not signer.may(act):
+    able = [each for each in endorsements if each.signer.may(act)]
+    # Keys of the other role sign a rotation, too: that they can is what is rehearsed.
+    if not able or (len(able) < len(endorsements) and act != ROTATION):
+        wrong = next(each.signer for each in endorsements if not each.signer.may(act))
         needed = " or ".join(roles_for(act)) or "other"
-        raise WrongRole(f"a key of role {signer.role} does not sign {act}; one of {needed} does")
+        raise WrongRole(f"a key of role {wrong.role} does not sign {act}; one of {needed} does")
     refuse_unsupported(act)
+
+
+def _threshold(found: Progress) -> None:
+    signers, endorsements = found.known()
+    operation, policy = found.read(), found.means.policy
+    able = [each for each in endorsements if each.signer.may(operation.act)]
+    # One recovery key is enough to take a key back: a stolen one must not wait for a second person.
+    keys = 1 if operation.act == REVOCATION else policy.keys_for(operation.act)
+    separate = policy.separate_requester and operation.act != REVOCATION
+    refuse_too_few(operation, able, keys, separate=separate)
+    if isinstance(operation, HostOperation) and operation.act == ROTATION:
+        new = set_of(operation)
+        refuse_lock_out(new, policy, found.means.clock.latest())
+        for each in rehearsal_of(new, endorsements, found.strangers, keys):
+            each.refuse_untouched(policy.touch_required)
+            _verify(found, each, (*signers.revoked, *new.revoked))
+    elif found.strangers:
+        raise ForeignSignature.by(found.strangers[0][0].key)
 
 
 def _host(found: Progress) -> None:
@@ -200,26 +274,47 @@ def _host(found: Progress) -> None:
             f"it is for the host {operation.host}, and this one is {found.means.host}; make the "
             f"request on this host"
         )
+    if isinstance(operation, HostOperation):
+        return
     guest = found.observe(operation)
     refuse_other_guest(operation, guest)
     found.guest = guest
 
 
 def _time(found: Progress) -> None:
-    found.until = found.means.clock.until(found.read())
+    operation, (signers, _) = found.read(), found.known()
+    if found.job.is_from_hub and not operation.challenge:
+        raise OutsideTime(
+            "a job that a hub carries must have a challenge of this agent's; sign its request "
+            "without --for"
+        )
+    found.until = found.means.clock.until(operation)
+    if not isinstance(operation, HostOperation) and signers.is_over(found.means.clock.latest()):
+        raise SignersExpired(
+            f"it waits: the set of signers has ended at {moment_text(signers.expires or 0.0)}; "
+            f"rotate it, or let root provision another"
+        )
 
 
 def _identity(found: Progress) -> None:
-    refuse_other_identity(found.read(), found.seen())
+    if guests := found.guests():
+        refuse_other_identity(*guests)
 
 
 def _state(found: Progress) -> None:
-    refuse_other_state(found.read(), found.seen())
+    operation = found.read()
+    if guests := found.guests():
+        refuse_other_state(*guests)
+    elif isinstance(operation, HostOperation) and operation.act == ROTATION:
+        refuse_other_version(operation, found.known()[0])
 
 
 def _parameters(found: Progress) -> None:
     operation = found.read()
-    refuse_parameters(operation)
+    if isinstance(operation, SignedOperation):
+        refuse_parameters(operation)
+    elif operation.act == REVOCATION:
+        refuse_keys(operation)
     if operation.shown != shown_hash(operation):
         raise WrongParameters("what the signer was shown is not what this operation does")
 
@@ -240,6 +335,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     Stage("signature", "a changed blob", _signature),
     Stage("form", "one text that is read in two ways", _form),
     Stage("role", "a key used beyond its purpose", _role),
+    Stage("threshold", "one key of several, stolen or forced", _threshold),
     Stage("host", "a job for another host, or for a copy of it", _host),
     Stage("time", "a hoarded blob, a clock set back", _time),
     Stage("identity", "the right vmid, another guest", _identity),

@@ -15,13 +15,17 @@ What was refused as too late stays so: the time that was seen then is durable be
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
-from felhom_agent.authz.blob import SignedOperation, SignedTimes
+from felhom_agent.authz.challenge import HOST_CLASS, ChallengeKey, is_remembered
+from felhom_agent.authz.form import SignedTimes
+from felhom_agent.authz.hostblob import HostOperation
 from felhom_agent.authz.ledger import Ledger
+from felhom_agent.authz.operation import Operation
 from felhom_agent.authz.refusals import ClockUntrusted, OutsideTime, TooEarly
 from felhom_agent.errors import JournalError
-from felhom_agent.journal.signed import CHALLENGE_SECONDS, age_of
+from felhom_agent.journal.signed import CHALLENGE_SECONDS, Challenge, age_of
 from felhom_agent.journal.suspensions import Moment
 from felhom_agent.printable import moment_text
 from felhom_agent.service.boot import boot_id, since_boot
@@ -37,8 +41,8 @@ class SignedClock:
     """Judges the times of signed operations.
 
     `now` tells seconds since the epoch, `synchronised` whether they are known to be right,
-    `boottime` the seconds since the boot whose id is `boot`. Keeps nothing that changes; may be
-    asked from any thread.
+    `boottime` the seconds since the boot whose id is `boot`. Challenges that nobody remembers are
+    known by their `key`. Keeps nothing that changes; may be asked from any thread.
     """
 
     def __init__(
@@ -48,7 +52,9 @@ class SignedClock:
         synchronised: Callable[[], bool],
         boottime: Callable[[], float] = since_boot,
         boot: str | None = None,
+        key: ChallengeKey | None = None,
     ) -> None:
+        self._key = key
         self._facts = facts
         self._now = now
         self._synchronised = synchronised
@@ -80,7 +86,7 @@ class SignedClock:
             return f"this host's clock ({moment_text(now)}) is behind {seen}, which it showed once"
         return ""
 
-    def until(self, operation: SignedOperation) -> float:
+    def until(self, operation: Operation) -> float:
         """Given an operation, return until when it is good (seconds since the epoch).
 
         Raise TooEarly or ClockUntrusted if it may be good later, OutsideTime if it never will be,
@@ -111,11 +117,27 @@ class SignedClock:
             )
         return float(times.expires)
 
-    def _until_of_challenge(self, operation: SignedOperation) -> float:
-        known = self._facts.challenge(operation.challenge)
+    def token(self, act: str, vmid: int = 0) -> str:
+        """Given a class and a guest (0: none), return a new challenge that need not be remembered;
+        empty if there is no key for it.
+        """
+        return self._key.token(self.moment(), act, vmid) if self._key else ""
+
+    def _known(self, operation: Operation) -> Challenge | None:
+        if is_remembered(operation.challenge):
+            return self._facts.challenge(operation.challenge)
+        if self._key is None:
+            return None
+        act = HOST_CLASS if isinstance(operation, HostOperation) else operation.act
+        found = self._key.opened(operation.challenge, act, operation.vmid)
+        return replace(found, act=operation.act) if found else None
+
+    def _until_of_challenge(self, operation: Operation) -> float:
+        known = self._known(operation)
         if known is None:
             raise OutsideTime(
-                "its challenge was used, has ended, or is not this agent's; make a new request"
+                "its challenge was used, has ended, is not this agent's, or was given out for "
+                "something else; make a new request"
             )
         if (known.vmid, known.act) != (operation.vmid, operation.act):
             raise OutsideTime("its challenge was given out for another guest, or another act")

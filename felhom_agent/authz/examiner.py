@@ -12,12 +12,12 @@ Threads: one lock guards the few decisions that were last written down of jobs t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
 
 from felhom_agent.authz.blob import SignedOperation
+from felhom_agent.authz.challenge import is_remembered
 from felhom_agent.authz.check import (
     STAGES,
     Dependencies,
@@ -28,33 +28,46 @@ from felhom_agent.authz.check import (
     progress,
     refused_at,
 )
+from felhom_agent.authz.endorsement import Endorsement
 from felhom_agent.authz.ledger import Audit
 from felhom_agent.authz.observed import ObservedGuest
+from felhom_agent.authz.operation import Operation
 from felhom_agent.authz.rate import Rate
-from felhom_agent.authz.refusals import NonceSpent, OperationRefused, OutsideTime, TooManyJobs
+from felhom_agent.authz.refusals import (
+    NonceSpent,
+    OperationRefused,
+    OutsideTime,
+    TooManyJobs,
+    WrongHost,
+)
 from felhom_agent.authz.signerline import Role
 from felhom_agent.errors import FelhomError, JournalError
-from felhom_agent.journal.audit import AuditEntry
+from felhom_agent.journal.audit import AUTHORIZED, AuditEntry
 from felhom_agent.journal.signed import Decision, NonceTaken, Spent
 
-AUTHORIZED: Final = "authorized"
-"""The decision after which a nonce is burnt, and an act may begin."""
 _MAX_WAITING = 256
 
 
 @dataclass(frozen=True)
 class Examined:
-    """A job that passed every stage: what it says, whose key signed it in which role, the SHA-256
-    of its bytes, until when it is good (seconds since the epoch), and the guest as it was found.
+    """A job that passed every stage: what it says, whose keys signed it in which role, the SHA-256
+    of its bytes, until when it is good (seconds since the epoch), and the guest as it was found
+    (None: it is done to the host).
     """
 
-    operation: SignedOperation
+    operation: Operation
     role: Role
     fingerprint: str
     hash: str
     until: float
-    guest: ObservedGuest
+    guest: ObservedGuest | None
     source: str = ""
+
+    def on_guest(self) -> tuple[SignedOperation, ObservedGuest]:
+        """Return the operation and its guest. Raise WrongHost if it is done to the host."""
+        if not isinstance(self.operation, SignedOperation) or self.guest is None:
+            raise WrongHost("it is done to the host, and to no guest")
+        return self.operation, self.guest
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,11 @@ class Authorization:
     def key(self) -> str:
         """The key of the one-shot job that carries it out."""
         return key_of(self.examined.operation.nonce)
+
+
+def _fingerprints(endorsements: Sequence[Endorsement]) -> str:
+    """Return whose keys have signed, each once."""
+    return ",".join(dict.fromkeys(each.signer.key.fingerprint for each in endorsements))
 
 
 def key_of(nonce: str) -> str:
@@ -124,7 +142,8 @@ class Examiner:
         found = Progress(job, self._means, observe)
         examined = self._through(found)
         operation, now = examined.operation, self._now()
-        spending = Spent(operation.nonce, job.hash, examined.until, now, operation.challenge)
+        remembered = operation.challenge if is_remembered(operation.challenge) else ""
+        spending = Spent(operation.nonce, job.hash, examined.until, now, remembered)
         entry = _entry(AUTHORIZED, found, now)
         try:
             spent = self._means.facts.burn(spending, lambda: self._audit.append(entry))
@@ -184,11 +203,11 @@ class Examiner:
         except FelhomError:
             self._refuse_late(found)
             raise
-        _, _, signer = found.known()
+        _, endorsements = found.known()
         job = found.job
         return Examined(
-            found.read(), signer.role, signer.key.fingerprint, job.hash, found.until,
-            found.seen(), job.source,
+            found.read(), endorsements[0].signer.role, _fingerprints(endorsements), job.hash,
+            found.until, found.guest, job.source,
         )  # fmt: skip
 
     def _refuse_late(self, found: Progress) -> None:
@@ -204,7 +223,7 @@ class Examiner:
 
     def _refuse_flood(self, job: SignedJob) -> None:
         """Raise TooManyJobs; that is not written down, or the log would be flooded instead."""
-        if wait := self._rate.take(job.source):
+        if wait := self._rate.take(job.source.partition(":")[0]):
             raise TooManyJobs(f"too many signed jobs at once; again in {wait:.0f} s")
 
     def _write_refusal(self, found: Progress, error: OperationRefused) -> None:
@@ -238,8 +257,9 @@ def _entry(decision: str, found: Progress, now: float, why: str = "") -> AuditEn
     says counts before its signature was found good.
     """
     entry = AuditEntry(now, decision, "", why, blob=found.job.hash, source=found.job.source)
-    if found.signer is not None and found.proven:
-        entry = replace(entry, role=found.signer.role, fingerprint=found.signer.key.fingerprint)
+    if found.endorsements and found.proven:
+        known = found.endorsements
+        entry = replace(entry, role=known[0].signer.role, fingerprint=_fingerprints(known))
     operation = found.operation
     if operation is None:
         return entry

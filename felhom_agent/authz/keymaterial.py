@@ -55,6 +55,18 @@ class PublicKey:
         return f"SHA256:{digest.rstrip('=')}"
 
     @property
+    def material(self) -> bytes:
+        """What the key is, whatever it is used as: of a security key without its application, so
+        that one device is one signer.
+        """
+        reader = Reader(self.data)
+        name = reader.text()
+        if not self.is_security_key:
+            return self.data
+        parts = [reader.text() for _ in range(2 if b"ecdsa" in name else 1)]
+        return b"\0".join((name, *parts))
+
+    @property
     def algorithms(self) -> frozenset[bytes]:
         """The algorithms that it may sign with."""
         return _ALGORITHMS[self.type]

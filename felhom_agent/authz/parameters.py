@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from felhom_agent.authz.blob import Param, SignedOperation, is_snapshot_name
+from felhom_agent.authz.hostblob import HOST_ACTS
 from felhom_agent.authz.refusals import NotSupported, WrongParameters
 from felhom_agent.model import Kind
 
@@ -34,7 +35,7 @@ _MAY_STOP: Final = frozenset({"guest_destroy"})
 
 def refuse_unsupported(act: str) -> None:
     """Raise NotSupported for a class of acts that no version up to this one does."""
-    if act not in ACTS:
+    if act not in ACTS and act not in HOST_ACTS:
         raise NotSupported(f"{act} is not done by this version, signed or not; by hand on the host")
 
 

@@ -8,19 +8,24 @@
     |-- UnknownKey           key: not on the list
     |   |-- NoSigners        ...since there is none: the normal first state
     |   `-- SignersUnusable  ...since what is there is not as it must be
+    |       `-- SignersUnreadable  ...or the disk does not give it now       (temporary)
     |-- RevokedKey           revocation: taken back by root
     |-- BadSignature         signature: not over these bytes, or not in this role
     |   `-- VerifierFailed   ...or ssh-keygen did not answer               (temporary)
     |-- NotCanonical         form: not the one form that an operation has
     |-- WrongRole            role: a key of another role must sign this
     |   `-- NotSupported     ...or no version up to this one does it
+    |-- TooFewSigners        threshold: more people must sign this, or another one
+    |-- ForeignSignature     threshold: one of the signatures is by nobody who may sign
     |-- WrongHost            host: meant for another host
     |   `-- WrongGuest       ...or the guest is not here, or of another kind
     |-- OutsideTime          time: too late, too long a window, no challenge of ours
     |   |-- TooEarly         ...not yet                                    (temporary)
+    |   |-- SignersExpired   ...or the set of signers has ended            (temporary)
     |   `-- ClockUntrusted   ...or this host does not know what time it is (temporary)
     |-- OtherIdentity        identity: another guest lives under the vmid by now
     |-- StateChanged         state: not what the signer saw any more
+    |   |-- WrongVersion     ...or the set of signers is not the next one
     |   `-- GuestLocked      ...or PVE works on it, and it may be again          (temporary)
     |-- WrongParameters      parameters: they do not fit the act, or the guest
     `-- NonceSpent           nonce: it was used before
@@ -31,6 +36,7 @@ in any case, and no nonce was burnt.
 
 from __future__ import annotations
 
+from felhom_agent.authz.keymaterial import PublicKey
 from felhom_agent.errors import FelhomError
 from felhom_agent.printable import printable
 
@@ -84,6 +90,12 @@ class SignersUnusable(UnknownKey):
     """The list of signers, or of revoked keys, is not as it must be."""
 
 
+class SignersUnreadable(SignersUnusable):
+    """The disk does not give what is kept of signers."""
+
+    temporary = True
+
+
 class RevokedKey(OperationRefused):
     """The key was taken back."""
 
@@ -118,6 +130,23 @@ class NotSupported(WrongRole):
     """This version does not do acts of this class, whoever signs them."""
 
 
+class TooFewSigners(OperationRefused):
+    """Not enough people have signed it, or not those who must."""
+
+    stage = "threshold"
+
+
+class ForeignSignature(OperationRefused):
+    """One of several signatures is by a key that is on no list."""
+
+    stage = "threshold"
+
+    @classmethod
+    def by(cls, key: PublicKey) -> ForeignSignature:
+        """Return it for the key that signed."""
+        return cls(f"key {key.fingerprint} has signed it, too, and is no signer; leave that out")
+
+
 class WrongHost(OperationRefused):
     """It was signed for another host."""
 
@@ -140,6 +169,12 @@ class TooEarly(OutsideTime):
     temporary = True
 
 
+class SignersExpired(OutsideTime):
+    """The set of signers has ended; another may come in its place."""
+
+    temporary = True
+
+
 class ClockUntrusted(OutsideTime):
     """This host does not know what time it is."""
 
@@ -156,6 +191,10 @@ class StateChanged(OperationRefused):
     """The guest is not as the signer saw it."""
 
     stage = "state"
+
+
+class WrongVersion(StateChanged):
+    """A set of signers is not the one that follows the set in force."""
 
 
 class GuestLocked(StateChanged):

@@ -12,19 +12,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
-from felhom_agent.authz.blob import Param, SignedOperation, SignedTimes, from_json, is_plain
+from felhom_agent.authz.blob import Param, SignedOperation
 from felhom_agent.authz.canonical import decode, encode, is_integer, refuse_beyond_bounds
 from felhom_agent.authz.challenge import random_id
+from felhom_agent.authz.form import SignedTimes, is_plain
+from felhom_agent.authz.hostblob import REVOCATION, ROTATION, HostOperation, HostParam
 from felhom_agent.authz.observed import ObservedGuest, refuse_locked
+from felhom_agent.authz.operation import Operation, operation_of
 from felhom_agent.authz.parameters import refuse_parameters, refuse_unsupported
 from felhom_agent.authz.refusals import NotCanonical, OtherIdentity
+from felhom_agent.authz.rotation import refuse_keys, set_of
 from felhom_agent.authz.words import shown_hash, with_words, words_of
 from felhom_agent.printable import moment_text
 
 REQUEST_SCHEMA: Final = "felhom-request-v1"
 UNKNOWN_BACKUP: Final = "unknown"
+_O = TypeVar("_O", bound=Operation)
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Circumstances:
 class SignedRequest:
     """A request: what would be signed, and what helps to decide."""
 
-    operation: SignedOperation
+    operation: Operation
     circumstances: Circumstances = Circumstances()
 
     def encode(self) -> bytes:
@@ -65,7 +70,10 @@ class SignedRequest:
 
     def lines(self) -> tuple[str, ...]:
         """Return in plain words what will happen, how far it reaches, and what helps to decide."""
-        return (*words_of(self.operation), *_circumstances(self.circumstances))
+        told = _circumstances(self.circumstances)
+        if isinstance(self.operation, SignedOperation):
+            told = (f"Latest backup: {self.circumstances.backup}", *told)
+        return (*words_of(self.operation), *told)
 
 
 def compose(
@@ -112,11 +120,56 @@ def compose(
     return made
 
 
-def with_times(operation: SignedOperation, now: int, seconds: int) -> SignedOperation:
+def compose_for_host(
+    act: str, params: Mapping[str, HostParam], host: str, challenge: str
+) -> HostOperation:
+    """Given an act on the host, its parameters, the host's id and a challenge of its own, return
+    the operation that is to be signed.
+
+    Raise NotSupported or WrongParameters if it could not be done, NotCanonical if it cannot be
+    signed.
+    """
+    refuse_unsupported(act)
+    found = HostOperation(
+        act, host, random_id(), MappingProxyType(dict(params)), challenge=challenge
+    )
+    found.encode()
+    _refuse_odd(found)
+    return with_words(found)
+
+
+def with_times(operation: _O, now: int, seconds: int) -> _O:
     """Given an operation, the desk's time and for how many seconds it shall be good, return it with
     times in the place of a challenge.
     """
     return with_words(replace(operation, challenge="", times=SignedTimes(now, now, now + seconds)))
+
+
+def asked_for_by(operation: _O, fingerprint: str) -> _O:
+    """Given an operation and a key's fingerprint, return it with that key as who asks for it."""
+    return with_words(replace(operation, requester=fingerprint))
+
+
+def refuse_misdescribed(operation: Operation) -> None:
+    """Raise NotCanonical, NotSupported or WrongParameters if no host would do an operation that
+    somebody hands to a signer.
+    """
+    if operation.shown != shown_hash(operation):
+        raise NotCanonical(
+            "the host describes this operation in other words than this program; use the same "
+            "version of felhom-agent on both"
+        )
+    refuse_unsupported(operation.act)
+    _refuse_odd(operation)
+
+
+def _refuse_odd(operation: Operation) -> None:
+    if isinstance(operation, SignedOperation):
+        refuse_parameters(operation)
+    elif operation.act == ROTATION:
+        set_of(operation)
+    elif operation.act == REVOCATION:
+        refuse_keys(operation)
 
 
 def parse_request(data: bytes) -> SignedRequest:
@@ -133,14 +186,8 @@ def parse_request(data: bytes) -> SignedRequest:
         raise NotCanonical(f"it is no request of the form {REQUEST_SCHEMA}")
     if not isinstance(operation, dict) or not isinstance(told, dict):
         raise NotCanonical("its operation, or its circumstances, are no object")
-    request = SignedRequest(from_json(operation), _circumstances_of(told))
-    if request.operation.shown != shown_hash(request.operation):
-        raise NotCanonical(
-            "the host describes this operation in other words than this program; use the same "
-            "version of felhom-agent on both"
-        )
-    refuse_unsupported(request.operation.act)
-    refuse_parameters(request.operation)
+    request = SignedRequest(operation_of(operation), _circumstances_of(told))
+    refuse_misdescribed(request.operation)
     return request
 
 
@@ -160,7 +207,6 @@ def _circumstances_of(told: Mapping[str, object]) -> Circumstances:
 
 def _circumstances(told: Circumstances) -> tuple[str, ...]:
     lines = [f"Node: {told.node}"] if told.node else []
-    lines.append(f"Latest backup: {told.backup}")
     if told.uptime is not None:
         lines.append(f"Runs since: {told.uptime // 3600} h {told.uptime % 3600 // 60} min")
     lines += [f"HA: {told.ha}"] if told.ha else []

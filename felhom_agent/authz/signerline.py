@@ -16,7 +16,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from felhom_agent.authz.blob import NAMESPACE
+from felhom_agent.authz.form import NAMESPACE
+from felhom_agent.authz.hostblob import HOST_ACTS
 from felhom_agent.authz.keymaterial import KEY_TYPES, MalformedKey, PublicKey, from_text
 from felhom_agent.printable import printable
 
@@ -27,7 +28,7 @@ class Role(StrEnum):
     OPERATIONAL = "operational"
     """Signs what is done to one guest."""
     RECOVERY = "recovery"
-    """Signs which keys are for what, and nothing that is done to a guest."""
+    """Signs which keys are for what, and the end of a freeze; nothing that is done to a guest."""
 
 
 _ACTS: Final[Mapping[Role, frozenset[str]]] = MappingProxyType(
@@ -43,7 +44,7 @@ _ACTS: Final[Mapping[Role, frozenset[str]]] = MappingProxyType(
                 "restore_overwrite",
             }
         ),
-        Role.RECOVERY: frozenset({"key_rotation", "decommission"}),
+        Role.RECOVERY: frozenset({*HOST_ACTS, "decommission"}),
     }
 )
 

@@ -3,6 +3,8 @@
     /etc/felhom-agent/signers/allowed_signers   one line a key, in OpenSSH's format: its role in the
                                                 place of the principal, then the key
     /etc/felhom-agent/signers/revoked_keys      optional: one public key a line
+    /etc/felhom-agent/signers/set.toml          optional: `version` (default: 1), and `expires`, for
+                                                sets that are rotated by signature (`trust.py`)
 
     operational namespaces="felhom-op-v1" ssh-ed25519 AAAAC3Nza... anna@desk
 
@@ -30,8 +32,10 @@ from felhom_agent.authz.refusals import (
     SignersUnusable,
     UnknownKey,
 )
+from felhom_agent.authz.setfile import FIRST_VERSION, SET, SetFile, parse_set
 from felhom_agent.authz.signerline import (
     LineRefused,
+    Role,
     Signer,
     is_blank,
     parse_signer,
@@ -52,7 +56,9 @@ _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 class SignerSet:
     """The signers of this host, the keys taken back, and all that is wrong with either list.
 
-    `present` is false where there is no list.
+    `present` is false where there is no list. `version` numbers the sets that a host has had;
+    `expires` is when this one ends (seconds since the epoch; None: never). `made_by` is the SHA-256
+    of the signed job that brought it; empty: root wrote it.
     """
 
     directory: Path
@@ -60,6 +66,24 @@ class SignerSet:
     signers: tuple[Signer, ...] = ()
     revoked: tuple[PublicKey, ...] = ()
     problems: tuple[Problem, ...] = ()
+    version: int = FIRST_VERSION
+    expires: float | None = None
+    made_by: str = ""
+
+    @property
+    def is_rotated(self) -> bool:
+        """Whether a signed rotation brought it, and not root."""
+        return bool(self.made_by)
+
+    def is_over(self, now: float) -> bool:
+        """Given the time (seconds since the epoch), return whether the set has ended."""
+        return self.expires is not None and now >= self.expires
+
+    def keys_of(self, role: Role) -> frozenset[bytes]:
+        """Return the key material of a role that was not taken back, each once."""
+        taken = {key.material for key in self.revoked}
+        keys = (each.key.material for each in self.signers if each.role is role)
+        return frozenset(key for key in keys if key not in taken)
 
     def signer(self, key: PublicKey) -> Signer:
         """Given the key that signed, return its signer, by the key's bytes.
@@ -80,8 +104,8 @@ class SignerSet:
 
     def refuse_revoked(self, key: PublicKey) -> None:
         """Raise RevokedKey if a key was taken back."""
-        if any(each.data == key.data for each in self.revoked):
-            raise RevokedKey(f"key {key.fingerprint} is in {self.directory / REVOKED}")
+        if any(each.material == key.material for each in self.revoked):
+            raise RevokedKey(f"key {key.fingerprint} was taken back (felhom-agent signers)")
 
 
 def owner_by(settings: Path) -> int:
@@ -118,12 +142,17 @@ def _loaded(directory: Path, owner: int) -> SignerSet:
     taken: list[PublicKey] = []
     if os.path.lexists(revoked):
         taken = list(_revoked(revoked, _read(revoked, owner, problems), problems))
+    about = SetFile()
+    if os.path.lexists(directory / SET):
+        about = _about(directory / SET, _read(directory / SET, owner, problems), problems)
     return SignerSet(
         directory,
         present=True,
         signers=tuple(signers),
         revoked=tuple(taken),
         problems=tuple(problems),
+        version=about.version,
+        expires=about.expires,
     )
 
 
@@ -134,9 +163,27 @@ def judge(file: str, text: str) -> tuple[tuple[Signer, ...], tuple[Problem, ...]
     return found, tuple(problems)
 
 
+def judge_revoked(file: str, text: str) -> tuple[tuple[PublicKey, ...], tuple[Problem, ...]]:
+    """Given the name of a list of keys taken back and its text, return the keys and all that is
+    wrong with it.
+    """
+    problems: list[Problem] = []
+    found = tuple(_revoked(Path(file), text, problems))
+    return found, tuple(problems)
+
+
+def _about(file: Path, text: str | None, problems: list[Problem]) -> SetFile:
+    if text is None:
+        return SetFile()
+    about, wrong = parse_set(text, file)
+    problems.extend(wrong)
+    return about
+
+
 def _signers(file: Path, text: str | None, problems: list[Problem]) -> Iterator[Signer]:
     if text is None:
         return
+    # By what a key is: a security key with another application is the same one.
     known: dict[bytes, int] = {}
     lines = [(n, line) for n, line in enumerate(text.split("\n"), start=1) if not is_blank(line)]
     if not lines:
@@ -150,11 +197,11 @@ def _signers(file: Path, text: str | None, problems: list[Problem]) -> Iterator[
         except LineRefused as error:
             problems.append(_problem(file, number, str(error)))
             continue
-        if first := known.get(signer.key.data):
+        if first := known.get(signer.key.material):
             what = f"the key is in line {first} already; a key has one role, in one line"
             problems.append(_problem(file, number, what))
             continue
-        known[signer.key.data] = number
+        known[signer.key.material] = number
         yield signer
 
 

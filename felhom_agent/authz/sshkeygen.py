@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from felhom_agent.authz.blob import NAMESPACE
+from felhom_agent.authz.form import NAMESPACE
 from felhom_agent.authz.keymaterial import PublicKey
 from felhom_agent.authz.refusals import BadSignature, VerifierFailed
 from felhom_agent.authz.signerline import Signer

@@ -11,31 +11,43 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 from felhom_agent.authz.blob import SignedOperation, SignedSnapshot, SignedVolume
+from felhom_agent.authz.form import SignedTimes
+from felhom_agent.authz.hostblob import HostOperation
+from felhom_agent.authz.hostwords import host_lines, host_title
+from felhom_agent.authz.operation import Operation
 from felhom_agent.model import Kind
 from felhom_agent.printable import moment_text
 
 _KINDS = {Kind.QEMU: "VM", Kind.LXC: "container"}
 
 
-def words_of(operation: SignedOperation) -> tuple[str, ...]:
+def words_of(operation: Operation) -> tuple[str, ...]:
     """Given an operation, return what a signer must be shown, line by line."""
-    return tuple(_lines(operation))
+    lines = host_lines(operation) if isinstance(operation, HostOperation) else _lines(operation)
+    asked = [f"Asked for by the key {operation.requester}"] if operation.requester else []
+    return (*lines, *asked, _time(operation.times))
 
 
-def shown_hash(operation: SignedOperation) -> str:
+def shown_hash(operation: Operation) -> str:
     """Given an operation, return the SHA-256 of its words."""
     return hashlib.sha256("\n".join(words_of(operation)).encode()).hexdigest()
 
 
-def with_words(operation: SignedOperation) -> SignedOperation:
+_O = TypeVar("_O", bound=Operation)
+
+
+def with_words(operation: _O) -> _O:
     """Given an operation, return it with the hash of its words."""
     return replace(operation, shown=shown_hash(operation))
 
 
-def title_of(operation: SignedOperation) -> str:
+def title_of(operation: Operation) -> str:
     """Given an operation, return in one line what will happen: "DESTROY VM 101 web"."""
+    if isinstance(operation, HostOperation):
+        return host_title(operation)
     guest = f"{_KINDS[operation.kind]} {operation.guest}"
     params = operation.params
     match operation.act:
@@ -61,7 +73,6 @@ def _lines(operation: SignedOperation) -> Iterator[str]:
     yield f"Host: {operation.host}"
     yield f"The guest is known by: {operation.identity}"
     yield f"Configuration: version {operation.digest}"
-    yield _time(operation)
 
 
 def _reach(operation: SignedOperation) -> Iterator[str]:
@@ -115,8 +126,7 @@ def _afterwards(operation: SignedOperation) -> Iterator[str]:
         yield "Afterwards: the guest is left alone until somebody resumes it."
 
 
-def _time(operation: SignedOperation) -> str:
-    if operation.times is None:
+def _time(times: SignedTimes | None) -> str:
+    if times is None:
         return "Good for a day after the host made the request, once."
-    times = operation.times
     return f"Good from {moment_text(times.not_before)} to {moment_text(times.expires)}, once."

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -18,8 +18,16 @@ from typing import Final
 from felhom_agent import regularfile
 from felhom_agent.authz.armor import refuse_beyond_armor
 from felhom_agent.authz.canonical import refuse_beyond_bounds
-from felhom_agent.authz.request import REQUEST_SCHEMA, SignedRequest, parse_request
+from felhom_agent.authz.operation import parse
+from felhom_agent.authz.refusals import NotCanonical
+from felhom_agent.authz.request import (
+    REQUEST_SCHEMA,
+    SignedRequest,
+    parse_request,
+    refuse_misdescribed,
+)
 from felhom_agent.cli.terminal import Part, Style, put
+from felhom_agent.config.settings import MAX_SIGNATURES
 from felhom_agent.errors import FelhomError
 from felhom_agent.printable import printable
 
@@ -53,6 +61,21 @@ def read_request(path: Path) -> SignedRequest:
         raise FelhomError(f"{shown(path)}: {error}") from None
 
 
+def read_job_to_sign(path: Path) -> SignedRequest | None:
+    """Given a path, return the job in it, which somebody has signed already, as what it asks for;
+    None if the file is no job. Raise FelhomError if it is one that no host would do.
+    """
+    try:
+        operation = parse(read_file(path))
+    except NotCanonical:
+        return None
+    try:
+        refuse_misdescribed(operation)
+    except FelhomError as error:
+        raise FelhomError(f"{shown(path)}: {error}") from None
+    return SignedRequest(operation)
+
+
 def show_request(request: SignedRequest) -> None:
     """Given a request, print what would happen: its first line as what it is."""
     for number, line in enumerate(request.lines()):
@@ -64,25 +87,38 @@ def signature_of(job: Path) -> Path:
     return job.with_name(job.name + ".sig")
 
 
-def read_job(job: Path, signature: Path) -> dict[str, str]:
-    """Given the paths of a job and of its signature, return both as the agent takes them.
+def signatures_of(job: Path) -> list[Path]:
+    """Given a job's path, return where the signatures of several signers are: JOB.sig, JOB.2.sig
+    and so on.
+    """
+    more = (job.with_name(f"{job.name}.{n}.sig") for n in range(2, MAX_SIGNATURES + 1))
+    return [signature_of(job), *more]
+
+
+def read_job(job: Path, signatures: Sequence[Path]) -> tuple[bytes, tuple[bytes, ...]]:
+    """Given the paths of a job and of its signatures, return what is in them.
 
     Raise FelhomError if they cannot be that; whether they are good the agent alone says.
     """
-    blob, armor = read_file(job), read_file(signature)
-    _refuse_exchanged(job, blob, signature)
+    blob = read_file(job)
+    armors = tuple(read_file(each) for each in signatures)
+    for each in signatures:
+        _refuse_exchanged(job, blob, each)
     try:
         refuse_beyond_bounds(blob)
     except FelhomError as error:
         raise FelhomError(f"{shown(job)}: {error}") from None
-    try:
-        refuse_beyond_armor(armor)
-    except FelhomError as error:
-        raise FelhomError(f"{shown(signature)}: {error}") from None
-    return {
-        "job": base64.b64encode(blob).decode("ascii"),
-        "signature": base64.b64encode(armor).decode("ascii"),
-    }
+    for path, armor in zip(signatures, armors, strict=True):
+        try:
+            refuse_beyond_armor(armor)
+        except FelhomError as error:
+            raise FelhomError(f"{shown(path)}: {error}") from None
+    return blob, armors
+
+
+def in_base64(data: bytes) -> str:
+    """Given bytes, return them as they go through JSON."""
+    return base64.b64encode(data).decode("ascii")
 
 
 def _refuse_exchanged(job: Path, blob: bytes, signature: Path) -> None:

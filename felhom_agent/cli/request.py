@@ -1,4 +1,5 @@
-"""`felhom-agent request`: writes what is to be signed, for one act on one guest as it is now.
+"""`felhom-agent request`: writes what is to be signed, for one act on one guest as it is now, or
+on the host itself.
 
 The agent looks at the guest and says how far the act reaches; nothing is done. The file is carried
 to where the key is. It is read here as the desk will read it, and what is written was shown.
@@ -14,8 +15,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from felhom_agent.authz.blob import is_snapshot_name
+from felhom_agent.authz.hostblob import HOST_ACTS, REVOCATION, ROTATION, THAW, HostOperation
 from felhom_agent.authz.request import SignedRequest, parse_request
-from felhom_agent.cli import answers, jobfiles, sign
+from felhom_agent.cli import answers, jobfiles, requesthost, sign
 from felhom_agent.cli.ask import socket_of
 from felhom_agent.cli.codes import OK
 from felhom_agent.cli.command import Commands, add_command, vmid
@@ -31,6 +33,9 @@ ACTS: Final[Mapping[str, str]] = MappingProxyType(
         "delete-snapshot": "snapshot_delete",
         "force-stop": "force_stop",
         "detach-disk": "disk_detach",
+        "rotate-signers": ROTATION,
+        "revoke-key": REVOCATION,
+        "thaw": THAW,
     }
 )
 """The acts as a person calls them, and their classes, which are taken, too."""
@@ -46,15 +51,39 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "request",
         run,
-        summary="Write what is to be signed for one act on one guest as it is now; nothing is "
-        "done. Where your key is, `felhom-agent sign` shows it and signs it.",
+        summary="Write what is to be signed for one act on one guest as it is now, or on the host; "
+        "nothing is done. Where your key is, `felhom-agent sign` shows it and signs it.",
         example="request rollback 101 before-upgrade -o web.request",
     )
-    parser.add_argument("act", choices=(*ACTS, *ACTS.values()), metavar="ACT", help=", ".join(ACTS))
-    parser.add_argument("vmid", type=vmid, help="the guest")
+    parser.add_argument(
+        "act",
+        choices=list(dict.fromkeys((*ACTS, *ACTS.values()))),
+        metavar="ACT",
+        help=", ".join(ACTS),
+    )
+    parser.add_argument(
+        "vmid", nargs="?", type=vmid,
+        help="the guest; rotate-signers, revoke-key and thaw are done to the host, and have none",
+    )  # fmt: skip
     parser.add_argument(
         "what", nargs="?", metavar="WHAT", help="the snapshot's name, or the disk's key (scsi1)"
     )
+    parser.add_argument(
+        "--signers", type=Path, metavar="FILE",
+        help="of rotate-signers: the new list, as allowed_signers has it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--revoked", type=Path, metavar="FILE",
+        help="of rotate-signers: the new list of keys taken back (default: none)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--until", default="", metavar="DATE",
+        help="of rotate-signers: when the set ends, in UTC: YYYYMMDD or YYYYMMDDHHMMSS",
+    )  # fmt: skip
+    parser.add_argument(
+        "--key", action="append", default=[], type=Path, metavar="FILE.pub",
+        help="of revoke-key: the public key that is taken back; repeatable",
+    )  # fmt: skip
     parser.add_argument(
         "-o", dest="out", type=Path, required=True, metavar="FILE",
         help="where to write it",
@@ -89,6 +118,15 @@ def run(arguments: argparse.Namespace) -> int:
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what is asked of the agent. Raise SystemExit if the words do not fit the act."""
     act: str = ACTS.get(arguments.act, arguments.act)
+    if act in HOST_ACTS:
+        return {"act": act, "params": requesthost.params_of(act, arguments)}
+    if arguments.vmid is None:
+        arguments.usage_error(f"{arguments.act} needs the guest's VMID")
+    if arguments.signers or arguments.revoked or arguments.until or arguments.key:
+        arguments.usage_error(
+            "--signers, --revoked, --until and --key are for what is done to the "
+            "host: rotate-signers, revoke-key"
+        )
     destroys = act == "guest_destroy"
     if not destroys and (arguments.purge or arguments.stop):
         arguments.usage_error("--purge and --stop are of destroy alone")
@@ -125,8 +163,16 @@ def _read(data: bytes, given: Mapping[str, Any]) -> SignedRequest:
             "systemctl restart felhom-agent"
         ) from None
     operation = request.operation
-    made = (operation.act, operation.vmid, dict(operation.params), operation.stop, operation.resume)
-    if made != tuple(given[key] for key in ("act", "vmid", "params", "stop", "resume")):
+    if isinstance(operation, HostOperation):
+        # A rotation is told its version by the host.
+        params = {k: list(v) if isinstance(v, tuple) else v for k, v in operation.params.items()}
+        params.pop("version", None)
+        same = (operation.act, params) == (given["act"], given["params"])
+    else:
+        made = (operation.vmid, dict(operation.params), operation.stop, operation.resume)
+        wanted = tuple(given.get(key) for key in ("vmid", "params", "stop", "resume"))
+        same = operation.act == given["act"] and made == wanted
+    if not same:
         raise FelhomError("the agent's request is for something else than was asked for")
     return request
 

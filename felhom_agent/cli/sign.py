@@ -3,7 +3,8 @@
 It needs the request's file and ssh-keygen, and nothing of a host: no agent, no agent.toml. The key
 stays where it is; ssh-keygen, its agent or the hardware key sign, and may ask at the terminal. What
 was shown is what is signed: the words are made here, of the operation itself. Job and signature
-appear as a whole or not at all.
+appear as a whole or not at all. A job that another signer has signed is signed, too, as it is; the
+signature goes beside the others.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from pathlib import Path
 from typing import Final
 
 from felhom_agent.authz.armor import SshSignature, open_armor
+from felhom_agent.authz.form import FINGERPRINT
 from felhom_agent.authz.refusals import OperationRefused
-from felhom_agent.authz.request import SignedRequest, with_times
+from felhom_agent.authz.request import SignedRequest, asked_for_by, with_times
 from felhom_agent.authz.sshkeygen import SSH_KEYGEN, sign_command
 from felhom_agent.cli import jobfiles
 from felhom_agent.cli.codes import ERROR, OK
@@ -47,7 +49,10 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "signed.",
         example="sign web.request --key ~/.ssh/id_ed25519",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="the request, from the host")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE",
+        help="the request, from the host; or a job that another signer has made of it",
+    )  # fmt: skip
     parser.add_argument(
         "--key", type=Path, metavar="KEY",
         help="the private key; of a key in ssh-agent, its .pub file (default: ~/.ssh/id_ed25519, "
@@ -63,29 +68,85 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         help=f"good for so many minutes from now (1 to {MAX_MINUTES}), by this machine's clock, "
         "instead of for a day by the host's",
     )  # fmt: skip
+    parser.add_argument(
+        "--as-requester",
+        action="store_true",
+        help="name this key as who asks for it; the host may want that another person approves",
+    )
     parser.add_argument("--force", action="store_true", help="replace the files if they are there")
     parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.set_defaults(usage_error=parser.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    request = jobfiles.read_request(arguments.file)
-    if arguments.minutes:
-        request = _timed(request, int(time.time()), arguments.minutes * 60)
-    job = _job_of(arguments)
+    signed = jobfiles.read_job_to_sign(arguments.file)
     key = _key_of(arguments.key)
     if not os.access(SSH_KEYGEN, os.X_OK):
         raise FelhomError(
             f"{SSH_KEYGEN} is missing, and it makes the signature; install openssh-client"
         )
+    if signed is not None:
+        return _sign_too(arguments, signed, key)
+    request = _as_asked(arguments, jobfiles.read_request(arguments.file), key)
+    job = _job_of(arguments)
     if not arguments.force:
         jobfiles.refuse_existing([job, jobfiles.signature_of(job)])
+    if not _is_agreed(request, asks=not arguments.yes):
+        return ERROR
+    made = _signed(request.operation.encode(), key, job, jobfiles.signature_of(job), arguments)
+    _say_next(job, [jobfiles.signature_of(job)], made, request)
+    return OK
+
+
+def _sign_too(arguments: argparse.Namespace, request: SignedRequest, key: Path) -> int:
+    """Sign a job that somebody has signed; it stays byte for byte what it is."""
+    if arguments.minutes or arguments.as_requester or arguments.out or arguments.force:
+        arguments.usage_error(
+            "a job is signed as it is: no --for, --as-requester, -o or --force; of a request they "
+            "are taken"
+        )
+    job = arguments.file
+    taken = [path for path in jobfiles.signatures_of(job) if path.exists()]
+    free = next((path for path in jobfiles.signatures_of(job) if path not in taken), None)
+    if free is None:
+        raise FelhomError(f"{jobfiles.shown(job)} has {len(taken)} signatures, and no more count")
+    if not _is_agreed(request, asks=not arguments.yes):
+        return ERROR
+    made = _signed(jobfiles.read_file(job), key, None, free, arguments)
+    _say_next(job, [*taken, free], made, request)
+    return OK
+
+
+def _is_agreed(request: SignedRequest, *, asks: bool) -> bool:
+    """Show what would be signed; return whether the person agrees."""
     jobfiles.show_request(request)
     _warn_if_over(request)
-    if not (arguments.yes or agreed("", "sign")):
-        say("Nothing was signed.")
-        return ERROR
-    _say_next(job, _signed(request.operation.encode(), job, key, force=arguments.force), request)
-    return OK
+    if not asks or agreed("", "sign"):
+        return True
+    say("Nothing was signed.")
+    return False
+
+
+def _as_asked(arguments: argparse.Namespace, request: SignedRequest, key: Path) -> SignedRequest:
+    """Return a request with the times, and as who asks, that the person wants."""
+    if arguments.minutes:
+        request = _timed(request, int(time.time()), arguments.minutes * 60)
+    if arguments.as_requester:
+        operation = asked_for_by(request.operation, _fingerprint(key))
+        request = replace(request, operation=operation)
+    return request
+
+
+def _fingerprint(key: Path) -> str:
+    """Return what ssh-keygen calls a key, without its passphrase. Raise FelhomError if it cannot
+    be told.
+    """
+    words = [str(SSH_KEYGEN), "-l", "-f", str(key.absolute())]
+    done = subprocess.run(words, capture_output=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603  # words of ours
+    found = FINGERPRINT.search(done.stdout.decode("utf-8", "replace"))
+    if done.returncode != 0 or found is None:
+        raise FelhomError(f"{jobfiles.shown(key)}: ssh-keygen does not tell its fingerprint")
+    return found[0]
 
 
 def _timed(request: SignedRequest, now: int, seconds: int) -> SignedRequest:
@@ -142,14 +203,16 @@ def _warn_if_over(request: SignedRequest) -> None:
         )
 
 
-def _signed(blob: bytes, job: Path, key: Path, *, force: bool) -> SshSignature:
-    """Given what is to be signed, leave job and signature in their places; return what the latter
-    says of itself. Raise FelhomError if nothing was signed.
+def _signed(
+    blob: bytes, key: Path, job: Path | None, signature: Path, arguments: argparse.Namespace
+) -> SshSignature:
+    """Given what is to be signed, leave the job (None: it is there) and the signature in their
+    places; return what the latter says of itself. Raise FelhomError if nothing was signed.
     """
-    signature = jobfiles.signature_of(job)
+    where, force = signature.parent.resolve(), bool(arguments.force)
     try:
         # Beside the job, so that both only need another name in the end.
-        with tempfile.TemporaryDirectory(prefix=".felhom-sign-", dir=job.parent.resolve()) as name:
+        with tempfile.TemporaryDirectory(prefix=".felhom-sign-", dir=where) as name:
             made = Path(name, "job")
             made.write_bytes(blob)
             _run([str(word) for word in sign_command(str(key.absolute()), str(made))])
@@ -158,13 +221,14 @@ def _signed(blob: bytes, job: Path, key: Path, *, force: bool) -> SshSignature:
                 jobfiles.make_public(file)
             jobfiles.give_name(jobfiles.signature_of(made), signature, force=force)
             try:
-                jobfiles.give_name(made, job, force=force)
+                if job is not None:
+                    jobfiles.give_name(made, job, force=force)
             except BaseException:
                 signature.unlink(missing_ok=True)
                 raise
             return told
     except OSError as error:
-        raise jobfiles.cannot_write(job, error) from None
+        raise jobfiles.cannot_write(job or signature, error) from None
 
 
 def _run(words: list[str]) -> None:
@@ -192,10 +256,14 @@ def _told(signature: Path) -> SshSignature:
     return told
 
 
-def _say_next(job: Path, signature: SshSignature, request: SignedRequest) -> None:
-    files = job, jobfiles.signature_of(job)
+def _say_next(
+    job: Path, signatures: list[Path], signature: SshSignature, request: SignedRequest
+) -> None:
+    files = job, *signatures
     say(f"Signed by {signature.key.type} {signature.key.fingerprint}")
-    say(f"Take both to the host: {jobfiles.shown(files[0])} and {jobfiles.shown(files[1])}")
+    *first, last = map(jobfiles.shown, files)
+    say(f"Take {'both' if len(files) == 2 else 'all'} to the host: {', '.join(first)} and {last}")
+    say(f"  Where another signer is needed: felhom-agent sign {shlex.quote(job.name)}")
     say(f"  felhom-agent submit {shlex.join(file.name for file in files)}")
     times = request.operation.times
     until = times.expires if times else request.circumstances.expires

@@ -8,6 +8,7 @@ since it may be restarted, and its jobs outlive that.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -22,6 +23,7 @@ from felhom_agent.cli.codes import ERROR, INTERRUPTED, OK
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say, wait
 from felhom_agent.cli.terminal import Part, Style, put
+from felhom_agent.config.settings import MAX_SIGNATURES
 from felhom_agent.errors import FelhomError
 from felhom_agent.printable import printable
 from felhom_agent.service.controlclient import AgentBusy, ControlRefused, NoAgent, call
@@ -39,6 +41,7 @@ _STYLES: Final = {
 }  # fmt: skip
 _WIDTH: Final = len("refused")
 _MAX_TEXT: Final = 1000
+_MAX_NAME: Final = 200
 
 Ask = Callable[[str, str, Mapping[str, Any] | None], dict[str, Any]]
 
@@ -55,27 +58,66 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     add_files(parser)
     parser.add_argument("--no-wait", action="store_true", help="do not follow it")
+    parser.add_argument(
+        "--envelope", type=_job_name, metavar="NAME",
+        help="print the job as a hub takes it, under that name, and ask no agent",
+    )  # fmt: skip
+
+
+def _job_name(text: str) -> str:
+    if not (0 < len(text) <= _MAX_NAME and text.isprintable()):
+        raise argparse.ArgumentTypeError(f"a job's name has 1 to {_MAX_NAME} printable characters")
+    return text
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
-    """Let a command take a job and its signature."""
+    """Let a command take a job and its signatures."""
     parser.add_argument("job", type=Path, metavar="JOB", help="what was signed")
     parser.add_argument(
-        "signature", nargs="?", type=Path, metavar="SIG", help="its signature (default: JOB.sig)"
-    )
+        "signatures", nargs="*", type=Path, metavar="SIG",
+        help="its signatures, one of each signer (default: JOB.sig, and JOB.2.sig and so on where "
+        "they are)",
+    )  # fmt: skip
+    parser.set_defaults(usage_error=parser.error)
 
 
-def body_of(arguments: argparse.Namespace) -> dict[str, str]:
-    """Return the job and the signature that a command was given. Raise FelhomError if they are
+def job_of(arguments: argparse.Namespace) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the job and the signatures that a command was given. Raise FelhomError if they are
     none.
     """
-    signature: Path | None = arguments.signature
-    if signature is None:
-        signature = jobfiles.signature_of(arguments.job)
-    return jobfiles.read_job(arguments.job, signature)
+    given: list[Path] = arguments.signatures
+    if len(given) > MAX_SIGNATURES:
+        arguments.usage_error(f"at most {MAX_SIGNATURES} signatures are taken")
+    first, *more = jobfiles.signatures_of(arguments.job)
+    return jobfiles.read_job(arguments.job, given or [first, *(p for p in more if p.exists())])
+
+
+def body_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the job and the signatures that a command was given, as the agent takes them. Raise
+    FelhomError if they are none.
+    """
+    blob, signatures = job_of(arguments)
+    shown = [jobfiles.in_base64(each) for each in signatures]
+    return {"job": jobfiles.in_base64(blob), "signatures": shown}
+
+
+def _envelope(arguments: argparse.Namespace) -> int:
+    """Print the job as a hub takes it."""
+    blob, signatures = job_of(arguments)
+    try:
+        texts = [each.decode("ascii") for each in signatures]
+    except UnicodeDecodeError:
+        raise FelhomError("a signature is no text as ssh-keygen writes it") from None
+    say(json.dumps({
+        "job_id": arguments.envelope, "op_blob_b64": jobfiles.in_base64(blob),
+        "sigs_armored": texts,
+    }))  # fmt: skip
+    return OK
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.envelope:
+        return _envelope(arguments)
     body = body_of(arguments)
     ask = partial(call, socket_of(arguments.config))
     shown = _Shown()

@@ -19,11 +19,15 @@ from felhom_agent.config import tomlfile
 from felhom_agent.config.huboptions import Grant, granted
 from felhom_agent.config.place import DEFAULT_PATH
 from felhom_agent.config.settings import (
+    MAX_SIGNATURES,
     SECTIONS,
+    SIGNED_ACTS,
     AuthzConfig,
     Config,
     ControlConfig,
+    KeyRole,
     ProxmoxConfig,
+    Threshold,
 )
 from felhom_agent.config.suggest import did_you_mean
 from felhom_agent.errors import ConfigError
@@ -140,6 +144,8 @@ def _section(
                 raise ValueError(_unknown(key, known, hint=len(problems) < MAX_PROBLEMS))
             if hints[key] == tuple[Grant, ...]:
                 values[key] = _granted(file, (name, key), value, problems)
+            elif hints[key] == tuple[Threshold, ...]:
+                values[key] = _thresholds(file, (name, key), value, problems)
             else:
                 values[key] = _convert(value, hints[key], known[key], base)
         except ValueError as error:
@@ -156,6 +162,24 @@ def _granted(
         section = ".".join(path)
         problems.append(file.problem(f"[{section}] {_shown(key)}: {text}", *path, key))
     return found
+
+
+def _thresholds(
+    file: tomlfile.TomlFile, path: tuple[str, str], value: Any, problems: list[Problem]
+) -> tuple[Threshold, ...]:
+    """Return the thresholds of a table; what is wrong with one has its own line."""
+    found: list[Threshold] = []
+    for key, keys in _typed(value, dict, "a table").items():
+        wrong = ""
+        if key not in SIGNED_ACTS:
+            wrong = f"is no class of signed acts{did_you_mean(key, SIGNED_ACTS)}"
+        elif type(keys) is not int or not 1 <= keys <= MAX_SIGNATURES:
+            wrong = f"must be a whole number from 1 to {MAX_SIGNATURES}, not {_given(keys)}"
+        if wrong:
+            problems.append(file.problem(f"[{'.'.join(path)}] {_shown(key)}: {wrong}", *path, key))
+        else:
+            found.append(Threshold(key, keys))
+    return tuple(found)
 
 
 def _unknown_top(value: Any, name: str) -> str:
@@ -184,7 +208,10 @@ def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path)
     if hint in (int, float):
         return _number(value, hint, setting)
     if hint == tuple[range, ...]:
-        return tuple(_vmids(each) for each in _listed(value))
+        return tuple(_vmids(each) for each in _listed(value, "a list of vmids and ranges"))
+    if hint == tuple[KeyRole, ...]:
+        roles = (_typed(v, str, "a role in quotes") for v in _listed(value, "a list of roles"))
+        return tuple(KeyRole(_word(role, KeyRole)) for role in roles)
     text = str(_typed(value, str, "a string in quotes"))
     if len(text) > MAX_TEXT or not text.isprintable():
         raise ValueError(f"must be one line of at most {MAX_TEXT} characters")
@@ -227,8 +254,8 @@ def _word(text: str, words: type[StrEnum]) -> StrEnum:
         raise ValueError(f"must be {known}{did_you_mean(text, map(str, words))}") from None
 
 
-def _listed(value: Any) -> list[Any]:
-    found: list[Any] = _typed(value, list, "a list of vmids and ranges")
+def _listed(value: Any, words: str) -> list[Any]:
+    found: list[Any] = _typed(value, list, words)
     if len(found) > _MAX_RANGES:
         raise ValueError(f"must have at most {_MAX_RANGES} entries; use ranges")
     return found

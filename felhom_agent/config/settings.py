@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from felhom_agent.config.huboptions import DEFAULTS, Grant
 from felhom_agent.config.place import DEFAULT_PATH
@@ -170,11 +170,39 @@ class ControlConfig:
     """Path of the control socket, for root and members of the group `felhom-admin`; `""`: none."""
 
 
+SIGNED_ACTS: Final = (
+    "guest_destroy",
+    "snapshot_rollback",
+    "snapshot_delete",
+    "force_stop",
+    "disk_detach",
+    "key_rotation",
+    "thaw",
+)
+"""The classes of signed acts that may need more than one signer."""
+MAX_SIGNATURES: Final = 8
+
+
 class ClockTrust(StrEnum):
     """When this host's clock counts, where a signer chose a time."""
 
     SYNCHRONISED = "synchronised"
     TRUST = "trust"
+
+
+class KeyRole(StrEnum):
+    """What a signer's key is for."""
+
+    OPERATIONAL = "operational"
+    RECOVERY = "recovery"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How many signers a class of signed acts needs."""
+
+    act: str
+    keys: int
 
 
 @dataclass(frozen=True)
@@ -194,6 +222,24 @@ class AuthzConfig:
     )
     """Directory of root's from which signed jobs are taken, besides the control socket; `""`:
     none."""
+    threshold: tuple[Threshold, ...] = ()
+    """How many different keys must sign, class by class, as a table `[authz.threshold]` with 1 to 8
+    for each of: `guest_destroy`, `snapshot_rollback`, `snapshot_delete`, `force_stop`,
+    `disk_detach`, `key_rotation`, `thaw`. Default: 1. One recovery key is always enough to take a
+    key back."""
+    separate_requester: bool = False
+    """Whether who asks for an act must be another person than those who approve it: the request
+    names the key of who asks, who signs it, too, and is not counted (`sign --as-requester`)."""
+    touch_required: tuple[KeyRole, ...] = ()
+    """Roles whose keys count only as security keys that were touched for the signature, of
+    `operational` and `recovery`. A security key that was not touched never counts."""
+    kept: Path = Path("/var/lib/felhom-agent/signers")
+    """Directory of the agent's own where it keeps the sets of signers that came by signature, and
+    the keys that were taken back."""
+
+    def keys_for(self, act: str) -> int:
+        """Given a class of signed acts, return how many different keys must sign it."""
+        return next((each.keys for each in self.threshold if each.act == act), 1)
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,12 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from felhom_agent.authz.blob import SignedOperation
+from felhom_agent.authz.check import SignedJob
 from felhom_agent.daemon.ended import Ended, Released, Report, result_of
 from felhom_agent.daemon.jobs import Job, hand_over
 from felhom_agent.daemon.places import Places, may_restart
 from felhom_agent.daemon.record import GuestRecord, Run
-from felhom_agent.daemon.signedjobs import DueJob
 from felhom_agent.daemon.startorder import StartOrder
 from felhom_agent.daemon.statuses import announce, next_tries, snapshot
 from felhom_agent.daemon.waiting import Activity, Entry, Waiting
@@ -250,10 +251,14 @@ class Scheduler:
         begin = partial(self._engine.run_once, key, action, expires)
         return self._let_wait(action.vmid, need_of([action]), begin)
 
-    def run_signed(self, due: DueJob, parts: SignedParts) -> Future[SignedEnd]:
-        """Given a signed job that waits, return the future of how it stands after a try."""
-        begin = partial(self._engine.run_signed, due.job, due.operation, parts)
-        return self._let_wait(due.operation.vmid, Need.POWER, begin)
+    def run_signed(
+        self, job: SignedJob, operation: SignedOperation, parts: SignedParts
+    ) -> Future[SignedEnd]:
+        """Given a signed job that waits, and what it says, return the future of how it stands after
+        a try.
+        """
+        begin = partial(self._engine.run_signed, job, operation, parts)
+        return self._let_wait(operation.vmid, Need.POWER, begin)
 
     def _let_wait(self, vmid: int, need: Need, begin: Callable[[], Future[Any]]) -> Future[Any]:
         job = Job(vmid, need, begin, Future())

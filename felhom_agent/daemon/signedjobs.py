@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from felhom_agent.authz.blob import SignedOperation, parse
-from felhom_agent.authz.check import STAGES, SignedJob
+from felhom_agent.authz.check import HUB, STAGES, SignedJob
 from felhom_agent.authz.examiner import Examiner
 from felhom_agent.authz.jobs import KEPT_SECONDS, JobState, JobStatus, after, statuses_of
+from felhom_agent.authz.operation import Operation, parse
 from felhom_agent.authz.refusals import OperationRefused
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal.audit import AuditEntry
@@ -58,7 +58,7 @@ class DueJob:
     """A job that waits for its lane, and what it says."""
 
     job: SignedJob
-    operation: SignedOperation
+    operation: Operation
 
 
 class SignedJobs:
@@ -82,20 +82,27 @@ class SignedJobs:
         self._due: dict[str, DueJob] = {}
         self._handed: set[str] = set()
         self._examining: set[str] = set()
+        # Of each job the signatures that were examined last, and by the hub's names which it is.
+        self._brought: dict[str, tuple[bytes, ...]] = {}
+        self._carried: dict[str, str] = {}
         self.wake: Callable[[], None] = lambda: None
 
     def resume(self, entries: Iterable[AuditEntry]) -> None:
         """Given the decisions of the audit log, know how jobs stand. To be called before any thread
         asks.
         """
-        self._table = statuses_of(entries, self._now() - KEPT_SECONDS)
+        found = tuple(entries)
+        self._table = statuses_of(found, self._now() - KEPT_SECONDS)
+        for entry in found:
+            if entry.blob in self._table and entry.source.startswith(f"{HUB}:"):
+                self._note_carried(entry.blob, entry.source)
 
     def take_up(self, kept: Iterable[KeptJob], facts: SignedFacts) -> None:
         """Given the jobs that earlier processes kept, and which nonces were burnt, let those wait
         that had no last word and no try. To be called after `resume`, before any thread asks.
         """
         for each in kept:
-            job = SignedJob(each.blob, each.armor, each.source)
+            job = SignedJob(each.blob, each.signatures, each.source)
             try:
                 operation = parse(each.blob)
             except OperationRefused as error:
@@ -119,13 +126,17 @@ class SignedJobs:
             known = self._table.get(job.hash)
             if known is not None and (known.state.tried or job.hash in self._due):
                 return known
-            if known is not None and job.source == SPOOL and _is_over(known):
+            self._note_carried(job.hash, job.source)
+            if known is not None and _is_over(known) and self._was_brought(job):
                 return known
             if job.hash in self._examining:
                 return known or JobStatus(job.hash, JobState.PENDING, self._now())
             if len(self._due) + len(self._examining) >= MAX_PENDING:
                 raise TooManyWait(f"{MAX_PENDING} signed jobs wait already; see `jobs`")
             self._examining.add(job.hash)
+            self._brought[job.hash] = job.signatures
+            while len(self._brought) > MAX_LISTED:
+                del self._brought[next(iter(self._brought))]
         try:
             return self._examined(job)
         finally:
@@ -136,6 +147,30 @@ class SignedJobs:
         """Given a job's hash, return how it stands; None if it is not known."""
         with self._lock:
             return self._table.get(hash_)
+
+    def carried(self) -> list[tuple[str, JobStatus]]:
+        """Return the jobs that a hub has carried, by what it calls them, and how each stands;
+        newest last.
+        """
+        with self._lock:
+            found = [(name, self._table.get(hash_)) for name, hash_ in self._carried.items()]
+        return [(name, status) for name, status in found if status is not None]
+
+    def _was_brought(self, job: SignedJob) -> bool:
+        """Return whether the same files lie, or come, again, and not a person brings them: those
+        were examined. `_lock` is held.
+        """
+        if job.source == SPOOL:
+            return self._brought.get(job.hash) in (None, job.signatures)
+        return job.is_from_hub and self._brought.get(job.hash) == job.signatures
+
+    def _note_carried(self, hash_: str, source: str) -> None:
+        way, _, name = source.partition(":")
+        if way == HUB and name:
+            self._carried.pop(name, None)
+            self._carried[name] = hash_
+            while len(self._carried) > MAX_LISTED:
+                del self._carried[next(iter(self._carried))]
 
     def due(self) -> list[DueJob]:
         """Return the jobs that wait and are on no lane; each is on one from now on, until `ended`.
@@ -180,7 +215,7 @@ class SignedJobs:
                 return self._note(found)
         else:
             operation, found = examined.operation, _status(job.hash, examined.operation, now)
-        self._pending.keep(KeptJob(job.blob, job.armor, job.source))
+        self._pending.keep(KeptJob(job.blob, job.signatures, job.source))
         self._note(found)
         with self._lock:
             # Last: from here on a lane may say how it ended.
@@ -211,13 +246,13 @@ def _is_over(known: JobStatus) -> bool:
     return known.state.final and known.why != NOT_KEPT
 
 
-def _status(hash_: str, operation: SignedOperation | None, now: float) -> JobStatus:
+def _status(hash_: str, operation: Operation | None, now: float) -> JobStatus:
     if operation is None:
         return JobStatus(hash_, JobState.PENDING, now)
     return JobStatus(hash_, JobState.PENDING, now, operation.act, operation.vmid, operation.name)
 
 
-def _operation_of(job: SignedJob) -> SignedOperation | None:
+def _operation_of(job: SignedJob) -> Operation | None:
     try:
         return parse(job.blob)
     except OperationRefused:

@@ -17,11 +17,13 @@ import re
 from typing import Any, Final
 
 from felhom_agent.authz.armor import MAX_ARMOR
-from felhom_agent.authz.blob import is_plain
 from felhom_agent.authz.canonical import MAX_BYTES
 from felhom_agent.authz.check import SignedJob
+from felhom_agent.authz.form import is_plain
+from felhom_agent.authz.hostblob import HOST_ACTS
 from felhom_agent.authz.jobs import JobStatus
 from felhom_agent.authz.refusals import OperationRefused, WrongGuest, WrongParameters, WrongRole
+from felhom_agent.config.settings import MAX_SIGNATURES
 from felhom_agent.daemon.controlanswers import tell
 from felhom_agent.daemon.controlview import Access
 from felhom_agent.daemon.signing import Ready, SigningUnusable
@@ -30,9 +32,9 @@ from felhom_agent.printable import moment_text
 from felhom_agent.service.control import ControlAnswer
 from felhom_agent.service.request import ControlError
 
-REQUEST: Final = ("act", "vmid")
-REQUEST_MORE: Final = ("params", "stop", "resume")
-JOB: Final = ("job", "signature")
+REQUEST: Final = ("act",)
+REQUEST_MORE: Final = ("vmid", "params", "stop", "resume")
+JOB: Final = ("job", "signatures")
 
 _SOURCE: Final = "socket"
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -43,12 +45,16 @@ _VMIDS: Final = range(100, 1_000_000_000)
 
 
 def request(access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
-    """Given an act on a guest, answer what is to be signed. Raise ControlError if it could not be
-    done.
+    """Given an act on a guest, or on the host, answer what is to be signed. Raise ControlError if
+    it could not be done.
     """
-    act, vmid = given["act"], given["vmid"]
+    act, vmid = given["act"], given.get("vmid")
     if not isinstance(act, str) or not _WORD.fullmatch(act):
         raise ControlError(400, "act: must be the name of a class of acts")
+    if act in HOST_ACTS:
+        return _request_for_host(access, act, given, by)
+    if "vmid" not in given:
+        raise ControlError(400, "missing: vmid")
     if type(vmid) is not int or vmid not in _VMIDS:
         raise ControlError(400, "vmid: must be one from 100 to 999999999")
     params, stop, resume = _params(given), _flag(given, "stop"), _flag(given, "resume")
@@ -58,6 +64,20 @@ def request(access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
     except FelhomError as error:
         raise _refusal(error) from None
     tell(f"a request to sign was made: {made.operation.act} of {made.operation.guest}", by)
+    return ControlAnswer(200, {"schema": 1, "request": made.encode().decode("utf-8")})
+
+
+def _request_for_host(access: Access, act: str, given: dict[str, Any], by: str) -> ControlAnswer:
+    params = given.get("params", {})
+    if not isinstance(params, dict) or len(params) > _MAX_PARAMS:
+        raise ControlError(400, f"params: must be an object of at most {_MAX_PARAMS} values")
+    if any(given.get(name) for name in ("vmid", "stop", "resume")):
+        raise ControlError(400, f"{act} is done to the host: no vmid, no stop, no resume")
+    try:
+        made = _ready(access).request_for_host(act, params)
+    except FelhomError as error:
+        raise _refusal(error) from None
+    tell(f"a request to sign was made: {act} of this host", by)
     return ControlAnswer(200, {"schema": 1, "request": made.encode().decode("utf-8")})
 
 
@@ -141,14 +161,18 @@ def _shown(status: JobStatus) -> dict[str, Any]:
 
 
 def _job(given: dict[str, Any]) -> SignedJob:
+    signatures = given["signatures"]
+    if not isinstance(signatures, list) or not 1 <= len(signatures) <= MAX_SIGNATURES:
+        raise ControlError(400, f"signatures: must be a list of 1 to {MAX_SIGNATURES} texts")
     return SignedJob(
-        _bytes(given, "job", MAX_BYTES), _bytes(given, "signature", MAX_ARMOR), _SOURCE
+        _bytes(given["job"], "job", MAX_BYTES),
+        tuple(_bytes(each, "signatures", MAX_ARMOR) for each in signatures),
+        _SOURCE,
     )
 
 
-def _bytes(given: dict[str, Any], name: str, longest: int) -> bytes:
+def _bytes(value: object, name: str, longest: int) -> bytes:
     """Return what came in base64, one byte more than is allowed at most."""
-    value = given[name]
     if not isinstance(value, str):
         raise ControlError(400, f"{name}: must be a text in base64")
     try:

@@ -14,10 +14,11 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 
+from felhom_agent.authz.hostblob import HostOperation
 from felhom_agent.authz.jobs import JobState
 from felhom_agent.daemon.scheduler import Scheduler
 from felhom_agent.daemon.signedjobs import DueJob, SignedJobs
-from felhom_agent.daemon.signing import Signing
+from felhom_agent.daemon.signing import Ready, Signing
 from felhom_agent.daemon.spool import Spool
 from felhom_agent.errors import QueueClosed
 from felhom_agent.reconcile.engine import Engine
@@ -54,8 +55,19 @@ class SignedTurn:
             return
         jobs = self._ready.jobs
         for due in jobs.due():
-            future = self._scheduler.run_signed(due, self._ready.work)
-            future.add_done_callback(partial(_ended, jobs, due))
+            self._begun(due, self._ready).add_done_callback(partial(_ended, jobs, due))
+
+    def _begun(self, due: DueJob, ready: Ready) -> Future[SignedEnd]:
+        """Return the future of a job on its guest's lane, or on that of what belongs to none."""
+        operation = due.operation
+        if not isinstance(operation, HostOperation):
+            return self._scheduler.run_signed(due.job, operation, ready.work)
+        try:
+            return self._engine.aside(partial(ready.host_work.run, due.job, operation))
+        except (QueueClosed, RuntimeError) as error:  # stopping, or the system gives no thread
+            failed: Future[SignedEnd] = Future()
+            failed.set_exception(error)
+            return failed
 
     def _read(self, spool: Spool, jobs: SignedJobs) -> None:
         try:

@@ -12,20 +12,33 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from felhom_agent.authz.blob import Param
-from felhom_agent.authz.challenge import issue
+from felhom_agent.authz.blob import Param, SignedOperation
+from felhom_agent.authz.challenge import HOST_CLASS, challenge_key, issue
 from felhom_agent.authz.check import Dependencies, SignedJob
 from felhom_agent.authz.clock import SignedClock
 from felhom_agent.authz.examiner import Examiner, StageReport
+from felhom_agent.authz.hostblob import HOST_ACTS, ROTATION
 from felhom_agent.authz.hostid import host_id, this_machine
+from felhom_agent.authz.keptsets import KeptSets
+from felhom_agent.authz.observed import ObservedGuest
 from felhom_agent.authz.parameters import refuse_unsupported
-from felhom_agent.authz.refusals import WrongGuest
-from felhom_agent.authz.request import Circumstances, SignedRequest, compose
+from felhom_agent.authz.refusals import WrongGuest, WrongParameters
+from felhom_agent.authz.request import (
+    Circumstances,
+    SignedRequest,
+    compose,
+    compose_for_host,
+)
+from felhom_agent.authz.rotation import refuse_lock_out, set_of
 from felhom_agent.authz.signers import load, owner_by
 from felhom_agent.authz.sshkeygen import SshKeygen
+from felhom_agent.authz.trust import Trust
 from felhom_agent.config.settings import ClockTrust, Config
+from felhom_agent.daemon.hostwork import HostWork
 from felhom_agent.daemon.signedjobs import SignedJobs
+from felhom_agent.daemon.signersexpiry import SignersExpiry
 from felhom_agent.daemon.spool import Spool
 from felhom_agent.durable.disk import Disk
 from felhom_agent.durable.line import Record
@@ -91,14 +104,20 @@ class Ready:
     ) -> None:
         wanted, now = config.authz, operations.now
         self.host, self._node, self._facts, self._audit = host, node, facts, audit
-        self._clock = SignedClock(facts, now, lambda: _is_right(config))
-        owner = owner_by(config.path)
-        means = Dependencies(
-            host, lambda: load(wanted.signers, owner), SshKeygen(), self._clock, facts
-        )
+        self._policy = wanted
+        key = challenge_key(config.journal.directory, host, disk)
+        self._clock = SignedClock(facts, now, lambda: _is_right(config), key=key)
+        owner, verifier = owner_by(config.path), SshKeygen()
+        self.trust = Trust(
+            lambda: load(wanted.signers, owner), KeptSets(wanted.kept, disk), facts, verifier,
+            wanted, now, lambda blob: any(each.blob == blob for each in facts.burnt()),
+        )  # fmt: skip
+        means = Dependencies(host, self.trust.current, verifier, self._clock, facts, wanted)
         self.examiner = Examiner(means, audit, now)
         self.view = SignedView(node)
-        outcomes = SignedOutcomes(audit, now)
+        self.host_work = HostWork(self.examiner, self.trust, suspensions)
+        outcomes = SignedOutcomes(audit, now, is_done=self.host_work.is_done)
+        self._expiry = SignersExpiry(self.trust.current)
         self.work = SignedParts(self.examiner, self.view, outcomes, suspensions, holds)
         self._pending = PendingJobs(config.journal.directory, disk)
         self.jobs = SignedJobs(self.examiner, self.view, self._pending, now)
@@ -110,14 +129,25 @@ class Ready:
         kept, problems = self._pending.load()
         for problem in problems:
             _log.warning("%s", problem)
+        self._tell_faults()
         found, waiting = tuple(entries), {each.hash for each in kept}
         self.jobs.resume(found)
         # The last words come first: what has one does not wait any more.
         self.work.outcomes.resume(self._facts.burnt(), found, operations, waiting)
         self.jobs.take_up(kept, self._facts)
 
+    def _tell_faults(self) -> None:
+        """Log why nobody's signature counts, if it is so."""
+        try:
+            faults = [str(problem) for problem in self.trust.current().problems]
+        except FelhomError as error:
+            faults = [str(error)]
+        for fault in faults:
+            _log.error("no signature counts: %s", fault, extra=fields(AGENT_WARNED))
+
     def keep(self) -> None:
-        """Remember the time; to be called at each pass."""
+        """Remember the time, and warn of signers that end; to be called at each pass."""
+        self._expiry.tell(self._clock.latest())
         try:
             self._clock.keep()
         except JournalError as error:
@@ -132,15 +162,60 @@ class Ready:
         Raise OperationRefused if it could not be done, JobRefused if too many requests are open,
         JournalError if the challenge cannot be kept, Unchanged if PVE cannot be asked.
         """
+        guest = self._guest_for(act, vmid)
+        # A challenge is given out only for what can be signed.
+        compose(act, guest, self.host, "0" * 32, params=params, stop=stop, resume=resume)
+        challenge = issue(self._facts, self._clock.moment(), vmid, act).id
+        made = compose(act, guest, self.host, challenge, params=params, stop=stop, resume=resume)
+        return self._told(made, guest)
+
+    def request_from_afar(
+        self, act: str, vmid: int, params: Mapping[str, Param], *, stop: bool, resume: bool
+    ) -> SignedRequest:
+        """As `request`, for who asks from afar: with a challenge that need not be remembered, so
+        that nobody can ask for too many.
+        """
+        guest, challenge = self._guest_for(act, vmid), self._clock.token(act, vmid)
+        made = compose(act, guest, self.host, challenge, params=params, stop=stop, resume=resume)
+        return self._told(made, guest)
+
+    def request_for_host(self, act: str, params: Mapping[str, Any]) -> SignedRequest:
+        """Given an act on this host and its parameters, return what is to be signed for it. A
+        rotation is told its version here.
+
+        Raise OperationRefused if it could not be done.
+        """
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in params.items()}
+        if act == ROTATION:
+            given = {"revoked_keys": "", "expires": "", **given}
+            given["version"] = self.trust.current().version + 1
+        made = compose_for_host(act, given, self.host, self.host_challenge())
+        if act == ROTATION:
+            refuse_lock_out(set_of(made), self._policy, self._clock.latest())
+        return SignedRequest(
+            made, Circumstances(self._node.client.config.node, expires=self._end())
+        )
+
+    def host_challenge(self) -> str:
+        """Return a new challenge for what is done to this host."""
+        return self._clock.token(HOST_CLASS)
+
+    def _guest_for(self, act: str, vmid: int) -> ObservedGuest:
         refuse_unsupported(act)
+        if act in HOST_ACTS:
+            raise WrongParameters(f"{act} is done to the host, and to no guest")
         guest = self.view.guest(vmid)
         if guest is None:
             raise WrongGuest(f"there is no guest {vmid} on this host")
-        # A challenge is given out only for what can be signed.
-        compose(act, guest, self.host, "0" * 32, params=params, stop=stop, resume=resume)
-        moment = self._clock.moment()
-        challenge = issue(self._facts, moment, vmid, act)
-        made = compose(act, guest, self.host, challenge.id, params=params, stop=stop, resume=resume)
+        return guest
+
+    def _end(self) -> int:
+        """Return until when a challenge of this moment is good."""
+        return int(self._clock.moment().wall + CHALLENGE_SECONDS)
+
+    def _told(self, made: SignedOperation, guest: ObservedGuest) -> SignedRequest:
+        """Return a request with what helps to decide."""
+        vmid = guest.vmid
         status = self._node.guests.status(guest.kind, vmid)
         uptime = status.get("uptime")
         seen = self.view.actual(vmid).guests.get(vmid)
@@ -149,7 +224,7 @@ class Ready:
             backup=latest_backup(self._node.client, vmid, self._node.shutting_down).text(),
             uptime=uptime if type(uptime) is int and uptime > 0 else None,
             ha=seen.ha_state if seen else "",
-            expires=int(moment.wall + CHALLENGE_SECONDS),
+            expires=self._end(),
         )
         return SignedRequest(made, told)
 

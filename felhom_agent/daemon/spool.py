@@ -1,11 +1,12 @@
 """Root's spool directory: signed jobs as pairs of files, for hosts without the control socket.
 
-    NAME.job       the signed bytes
-    NAME.job.sig   the signature, as ssh-keygen writes it
+    NAME.job         the signed bytes
+    NAME.job.sig     the signature, as ssh-keygen writes it
+    NAME.job.2.sig   that of a second signer, and so on up to NAME.job.8.sig
 
-The agent reads and never removes: the directory is root's. A pair is looked at once, and again only
-when one of its files was replaced or the agent begins anew. The signature is the authority; that
-the directory must be root's keeps others from filling it.
+The agent reads and never removes: the directory is root's. A job is looked at once, and again only
+when one of its files was replaced, or came, or the agent begins anew. The signatures are the
+authority; that the directory must be root's keeps others from filling it.
 
 Threads: belongs to the lane that reads it.
 """
@@ -22,6 +23,7 @@ from typing import Final
 
 from felhom_agent.authz.check import SignedJob
 from felhom_agent.authz.refusals import TooManyJobs
+from felhom_agent.config.settings import MAX_SIGNATURES
 from felhom_agent.errors import FelhomError
 from felhom_agent.printable import printable
 from felhom_agent.regularfile import FileUnreadable, Stamp, read, stamp
@@ -33,7 +35,7 @@ MAX_FILES: Final = 200
 """How many files are looked at, by their names; more are left alone, and that is said."""
 _MAX_BYTES: Final = 70_000
 _JOB, _SIGNATURE = ".job", ".sig"
-_Seen = tuple[Stamp | None, Stamp | None]
+_Seen = tuple[Stamp | None, ...]
 
 
 class Spool:
@@ -52,7 +54,7 @@ class Spool:
         return os.path.lexists(self._directory)
 
     def read(self, submit: Callable[[SignedJob], object]) -> None:
-        """Given what takes in a job, bring it each pair that was not brought yet. Raises nothing:
+        """Given what takes in a job, bring it each job that was not brought yet. Raises nothing:
         what stands in the way is logged, once, and tried again where that may help.
         """
         why = self._why_unusable()
@@ -109,22 +111,28 @@ class Spool:
             return []
 
     def _pairs(self, names: list[str]) -> Iterator[tuple[str, _Seen, SignedJob]]:
-        """Given the names to look at, yield each pair that was not brought yet."""
+        """Given the names to look at, yield each job that was not brought yet."""
         self._seen = {name: seen for name, seen in self._seen.items() if name in names}
         self._tried = {name: why for name, why in self._tried.items() if name in names}
         for name in names:
             if not name.endswith(_JOB) or f"{name}{_SIGNATURE}" not in names:
                 continue
-            path, signature = self._directory / name, self._directory / f"{name}{_SIGNATURE}"
-            seen = (stamp(path), stamp(signature))
+            path = self._directory / name
+            files = [path, *(self._directory / each for each in _signatures(name, names))]
+            seen = tuple(stamp(each) for each in files)
             if self._seen.get(name) == seen:
                 continue
             try:
-                job = SignedJob(
-                    read(path, _MAX_BYTES).data, read(signature, _MAX_BYTES).data, "spool"
-                )
+                blob, *signatures = (read(each, _MAX_BYTES).data for each in files)
+                job = SignedJob(blob, tuple(signatures), "spool")
             except FileUnreadable as error:
                 self._seen[name] = seen
                 _log.warning("%s %s", printable(str(path), 200), error)
             else:
                 yield name, seen, job
+
+
+def _signatures(job: str, names: list[str]) -> list[str]:
+    """Given a job's name and all names, return those of its signatures."""
+    more = (f"{job}.{number}{_SIGNATURE}" for number in range(2, MAX_SIGNATURES + 1))
+    return [f"{job}{_SIGNATURE}", *(name for name in more if name in names)]

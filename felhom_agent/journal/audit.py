@@ -44,6 +44,8 @@ _log = logging.getLogger(__name__)
 AUDIT_NAME: Final = "audit.jsonl"
 NO_HEAD: Final = "0" * 64
 """What the first line has as the hash of the line before it."""
+AUTHORIZED: Final = "authorized"
+"""The decision after which a nonce is burnt, and an act may begin."""
 BEGUN: Final = "begun"
 """The decision of a log's first line: that a new log was begun, since there was none. So no log is
 empty, and a file of nothing but zeros is none of ours.
@@ -90,6 +92,14 @@ class AuditEntry:
 
 
 @dataclass(frozen=True)
+class Accepted:
+    """How many jobs were authorized, and the nonce of the last one (empty: there is none)."""
+
+    count: int = 0
+    nonce: str = ""
+
+
+@dataclass(frozen=True)
 class AuditReport:
     """What a look at an audit log found: how many lines, the last one's hash, and all that is wrong
     with it, in words; `entries` are the lines that are intact.
@@ -104,7 +114,10 @@ class AuditReport:
 class AuditLog:
     """The open audit log of one journal's directory, whose lock the caller holds."""
 
-    def __init__(self, path: Path, disk: Disk, descriptor: int, last: Decision) -> None:
+    def __init__(
+        self, path: Path, disk: Disk, descriptor: int, last: Decision, accepted: Accepted
+    ) -> None:
+        self._accepted = accepted
         self.path = path
         self._disk = disk
         self._fd = descriptor
@@ -136,7 +149,8 @@ class AuditLog:
             first = {**_record(AuditEntry(now, BEGUN)), "prev": NO_HEAD}
             lines = _lines(content.records or [first])
             descriptor = write_new(disk, path, b"".join(lines), named=True)
-            return cls(path, disk, descriptor, Decision(len(lines), _hash(lines[-1])))
+            last = Decision(len(lines), _hash(lines[-1]))
+            return cls(path, disk, descriptor, last, _accepted(report.entries))
         except OSError as error:
             why = error.strerror or str(error)
             raise JournalClosed(f"{path}: cannot be opened: {why}") from None
@@ -146,6 +160,12 @@ class AuditLog:
         """The last line: its number, and the log's head."""
         with self._lock:
             return self._last
+
+    @property
+    def accepted(self) -> Accepted:
+        """How many jobs were ever authorized here, and the nonce of the last one."""
+        with self._lock:
+            return self._accepted
 
     def append(self, entry: AuditEntry) -> Decision:
         """Given a decision, return its line once it is durable, and log it. Raise JournalClosed if
@@ -165,6 +185,8 @@ class AuditLog:
                 self._check()
             self._closed = ""
             self._last = Decision(number, _hash(line))
+            if entry.decision == AUTHORIZED:
+                self._accepted = Accepted(self._accepted.count + 1, entry.nonce)
             decision = self._last
         _tell(entry, decision)
         return decision
@@ -236,6 +258,11 @@ def _report(path: Path, data: bytes, known: Iterable[Decision] = (), head: str =
         problems.append(f"{path}: no line has the hash {printable(head, 64)} that was kept")
     entries = tuple(_entry(record) for record in content.records)
     return AuditReport(len(lines), before[-1], tuple(problems), entries)
+
+
+def _accepted(entries: Iterable[AuditEntry]) -> Accepted:
+    nonces = [entry.nonce for entry in entries if entry.decision == AUTHORIZED]
+    return Accepted(len(nonces), nonces[-1] if nonces else "")
 
 
 def _record(entry: AuditEntry) -> dict[str, Any]:

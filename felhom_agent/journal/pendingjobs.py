@@ -24,16 +24,16 @@ from felhom_agent.errors import JournalClosed
 DIRECTORY: Final = "signed-jobs"
 MAX_PENDING: Final = 50
 """How many signed jobs may wait at once."""
-_MAX_FILE: Final = 200_000
+_MAX_FILE: Final = 400_000
 _NAME = re.compile(r"[0-9a-f]{64}\.json")
 
 
 @dataclass(frozen=True)
 class KeptJob:
-    """A job's signed bytes, its signature's file, and which way it came."""
+    """A job's signed bytes, the files of its signatures, and which way it came."""
 
     blob: bytes = field(repr=False)
-    armor: bytes = field(repr=False)
+    signatures: tuple[bytes, ...] = field(repr=False)
     source: str
 
     @property
@@ -73,7 +73,7 @@ class PendingJobs:
         """Given a job, return when it is durable. Raise JournalClosed if it cannot be kept."""
         told = {
             "job": base64.b64encode(job.blob).decode("ascii"),
-            "signature": base64.b64encode(job.armor).decode("ascii"),
+            "signatures": [base64.b64encode(each).decode("ascii") for each in job.signatures],
             "source": job.source,
         }
         path = self.path / f"{job.hash}.json"
@@ -92,11 +92,13 @@ class PendingJobs:
             if path.stat().st_size > _MAX_FILE:
                 return None
             found = json.loads(self._disk.read(path))
-            blob, armor, source = found["job"], found["signature"], found["source"]
+            signatures = found["signatures"]
+            if not isinstance(signatures, list):
+                return None
             return KeptJob(
-                base64.b64decode(blob, validate=True),
-                base64.b64decode(armor, validate=True),
-                str(source),
+                base64.b64decode(found["job"], validate=True),
+                tuple(base64.b64decode(each, validate=True) for each in signatures),
+                str(found["source"]),
             )
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None

@@ -225,6 +225,12 @@ _SIGNED: Mapping[str, Mapping[str, _Check]] = {
         "entry": lambda value: _is_number(value, int) and value > 0,
         "head": _matches(_HASH),
     },
+    "signers": {
+        "version": lambda value: _is_number(value, int) and value > 0,
+        "blob": _matches(_HASH, or_empty=True),
+        "at": is_time,
+    },
+    "revoked": {"blob": _matches(_HASH), "at": is_time},
 }
 
 

@@ -7,6 +7,8 @@ Facts of their own in the journal. They outlive the process, a crash, and compac
      "wall":...,"boottime":...,"boot":"..."}
     {"signed":"nonce","nonce":"...","blob":"...","until":...,"at":...,"challenge":"...",
      "entry":12,"head":"..."}
+    {"signed":"signers","version":2,"blob":"...","at":...}
+    {"signed":"revoked","blob":"...","at":...}
 
 * A *nonce* is burnt at most once: it is taken in memory first, so that of two who come at once one
   is refused; then the decision is made durable, then the nonce. It is free again only where the
@@ -15,6 +17,9 @@ Facts of their own in the journal. They outlive the process, a crash, and compac
 * The *highest time* only rises. What decides whether a nonce may be forgotten is that time and
   never the clock: whatever a clock does, a job is refused as too late, or waits, before its nonce
   is forgotten (`retain_signed`).
+* The version of the *signers* in force only rises; `blob` is the job that brought it (empty: root
+  did). With the jobs by which keys were taken back (*revoked*) it tells whether the lists that are
+  kept beside the journal, or the journal, were put back from an older copy.
 * `entry` and `head` name the line of the audit log that the decision is in: who cuts that log off
   behind it is found out (`audit.py`).
 
@@ -73,6 +78,17 @@ class Spent:
     decision: Decision = Decision(0, "")
 
 
+@dataclass(frozen=True)
+class KnownSigners:
+    """The set of signers that was in force last: its version (0: none is known), the SHA-256 of the
+    job that brought it (empty: root did), and since when (seconds since the epoch).
+    """
+
+    version: int = 0
+    blob: str = ""
+    at: float = 0.0
+
+
 class NonceTaken(JobRefused):
     """The nonce was used before, or is being used; `same` tells that it was for the same blob."""
 
@@ -94,6 +110,8 @@ class SignedFacts:
         challenges = map(_challenge, _of(found, "challenge"))
         self._challenges = {each.id: each for each in challenges if each.id not in used}
         self._highest = self._durable = highest_of(found)
+        self._signers = _known_signers(found)
+        self._revoked = {str(r["blob"]): float(r["at"]) for r in _of(found, "revoked")}
 
     def highest(self) -> float:
         """Return the highest time ever seen, in seconds since the epoch; 0 if there is none."""
@@ -190,6 +208,34 @@ class SignedFacts:
         with self._lock:
             return _in_order(self._spent.values())
 
+    def signers(self) -> KnownSigners:
+        """Return the set of signers that was in force last."""
+        with self._lock:
+            return self._signers
+
+    def remember_signers(self, known: KnownSigners) -> None:
+        """Given the set of signers that is in force from now on, return when that is durable. Raise
+        JournalError if it cannot be kept.
+        """
+        self._log.append(
+            {"signed": "signers", "version": known.version, "blob": known.blob, "at": known.at}
+        )
+        with self._lock:
+            self._signers = max(self._signers, known, key=lambda each: each.version)
+
+    def revocations(self) -> frozenset[str]:
+        """Return the SHA-256 of each job by which keys were taken back."""
+        with self._lock:
+            return frozenset(self._revoked)
+
+    def remember_revocation(self, blob: str, at: float) -> None:
+        """Given the SHA-256 of a job that takes keys back, and the time, return when it is durable.
+        Raise JournalError if it cannot be kept.
+        """
+        self._log.append({"signed": "revoked", "blob": blob, "at": at})
+        with self._lock:
+            self._revoked[blob] = at
+
     def check(self) -> None:
         """Raise JournalError if nothing can be kept any more."""
         self._log.check()
@@ -264,7 +310,9 @@ def retain_signed(records: Iterable[Record]) -> list[Record]:
         if r["id"] not in used and r["wall"] + CHALLENGE_SECONDS >= horizon
     }
     time = [{"signed": "time", "at": highest}] if highest else []
-    return [*time, *challenges.values(), *nonces]
+    signers = sorted(_of(found, "signers"), key=lambda r: int(r["version"]))[-1:]
+    revoked = {str(r["blob"]): r for r in _of(found, "revoked")}
+    return [*time, *challenges.values(), *nonces, *signers, *revoked.values()]
 
 
 def _in_order(spent: Iterable[Spent]) -> tuple[Decision, ...]:
@@ -273,6 +321,11 @@ def _in_order(spent: Iterable[Spent]) -> tuple[Decision, ...]:
 
 def _of(records: Iterable[Record], kind: str) -> list[Record]:
     return [record for record in records if record.get("signed") == kind]
+
+
+def _known_signers(found: Iterable[Record]) -> KnownSigners:
+    known = [KnownSigners(r["version"], r["blob"], r["at"]) for r in _of(found, "signers")]
+    return max(known, key=lambda each: each.version, default=KnownSigners())
 
 
 def _challenge(record: Record) -> Challenge:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import TypeVar
 
 from felhom_agent.authz.blob import SignedOperation
 from felhom_agent.authz.check import SignedJob
@@ -43,6 +44,9 @@ from felhom_agent.service.names import Names
 _CANCEL_TIMEOUT = 5.0
 NO_GUEST = 0
 """The lane of what belongs to no guest."""
+
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -147,11 +151,11 @@ class Engine:
         work = SignedWork(self._means, parts)
         return self._queue.submit(operation.vmid, lambda: work.run(job, operation))
 
-    def aside(self, callback: Callable[[], None]) -> None:
-        """Given what belongs to no guest, and takes its time, run it on a lane of its own, one
-        after the other. Raise QueueClosed when closing.
+    def aside(self, callback: Callable[[], T]) -> Future[T]:
+        """Given what belongs to no guest, and takes its time, return the future of it; all of that
+        is on one lane of its own, one after the other. Raise QueueClosed when closing.
         """
-        self._queue.submit(NO_GUEST, callback)
+        return self._queue.submit(NO_GUEST, callback)
 
     def close(self) -> bool:
         """Begin nothing new, and give what runs `drain_timeout`; return whether all ended.

@@ -90,7 +90,7 @@ class Gate:
 
     def _ask_signed(self, proposal: Proposal, leave: Authorization) -> Permit:
         """As `ask`, for what is done by a signed operation's leave."""
-        action, operation = proposal.action, leave.examined.operation
+        action, (operation, _) = proposal.action, leave.examined.on_guest()
         if action not in acts_of(operation):
             raise Unsigned(f"pending signature: {action} is none of what was signed")
         if why := self._holds.may_do_signed(action.vmid):

@@ -24,11 +24,12 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Final
 
-from felhom_agent.authz.examiner import AUTHORIZED, Authorization, entry_of, key_of
+from felhom_agent.authz.examiner import Authorization, entry_of, key_of
+from felhom_agent.authz.hostblob import HOST_ACTS
 from felhom_agent.authz.jobs import JobState, statuses_of
 from felhom_agent.authz.ledger import Audit
 from felhom_agent.errors import JournalError
-from felhom_agent.journal.audit import AuditEntry
+from felhom_agent.journal.audit import AUTHORIZED, AuditEntry
 from felhom_agent.journal.operation import Operation, State
 from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.signed import Spent
@@ -52,7 +53,7 @@ _WORDS: Final = {State.SUCCEEDED: "done", State.FAILED: "failed", State.UNKNOWN:
 
 class SignedOutcomes:
     """The authorizations that have no last word yet; `now` tells seconds since the epoch,
-    `told` hears each last word.
+    `told` hears each last word, and `is_done` tells of an act on the host whether it was done.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class SignedOutcomes:
         audit: Audit,
         now: Callable[[], float],
         told: Callable[[AuditEntry], None] = lambda _: None,
+        is_done: Callable[[AuditEntry], bool] = lambda _: False,
     ) -> None:
+        self._is_done = is_done
         self._audit = audit
         self._now = now
         self._lock = threading.Lock()
@@ -83,7 +86,9 @@ class SignedOutcomes:
         for entry in _without_word(found):
             key = key_of(entry.nonce)
             is_burnt = blobs.get(entry.nonce) == entry.blob
-            if is_burnt and (began := operations.job(key)):
+            if entry.act in HOST_ACTS and is_burnt and self._is_done(entry):
+                self._say(replace(entry, at=self._now(), decision="done"))
+            elif is_burnt and (began := operations.job(key)):
                 with self._lock:
                     self._open[key] = entry
                 self.heard(began)

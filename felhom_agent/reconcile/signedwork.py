@@ -138,7 +138,7 @@ class SignedWork:
 
     def _carried_out(self, leave: Authorization) -> SignedEnd:
         """Do what was authorized, as far as it goes; return what came of it."""
-        operation, why = leave.examined.operation, ""
+        (operation, _), why = leave.examined.on_guest(), ""
         end_pause: Callable[[], object] | None = None
         try:
             end_pause = self._pause(operation)
@@ -158,9 +158,9 @@ class SignedWork:
 
     def _do(self, leave: Authorization) -> None:
         """Do the acts. Raise what stands in the way."""
-        operation = leave.examined.operation
+        operation, guest = leave.examined.on_guest()
         *first, last = acts_of(operation)
-        running = leave.examined.guest.running is not False
+        running = guest.running is not False
         for act in first if running else ():
             self._act(leave, act, leave.key + STOP)
         if first:

@@ -250,6 +250,14 @@ HUB_REFUSED: Final = Event(
     "agent.toml; where it named a generation that it cannot go on from, `felhom-agent hub forget` "
     "lets it start again.",
 )
+SIGNERS_CHANGED: Final = Event(
+    "signers-changed",
+    "5d0a6f0d3c8e4b5f9a27c1e4b7f3d682",
+    "Who may sign on this host has changed",
+    "If nobody of yours has rotated the signers, taken a key back or provisioned a set as root, "
+    "somebody else has. `felhom-agent signers` shows who may sign now, `felhom-agent audit` by "
+    "whose signatures.",
+)
 HUB_STATE: Final = Event(
     "hub-state",
     "32c023bc94f24c3bba7c7f0e6afe5ff9",

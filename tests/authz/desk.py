@@ -22,17 +22,24 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from felhom_agent.authz.blob import NAMESPACE, SignedOperation, SignedSnapshot, SignedVolume
-from felhom_agent.authz.challenge import issue
+from felhom_agent.authz.blob import SignedOperation, SignedSnapshot, SignedVolume
+from felhom_agent.authz.challenge import HOST_CLASS, challenge_key, issue
 from felhom_agent.authz.check import Dependencies, SignedJob
 from felhom_agent.authz.clock import SignedClock
 from felhom_agent.authz.examiner import Authorization, Examiner
+from felhom_agent.authz.form import NAMESPACE
+from felhom_agent.authz.hostblob import REVOCATION, ROTATION, THAW, HostOperation, HostParam
+from felhom_agent.authz.keptsets import KeptSets
 from felhom_agent.authz.observed import ObservedGuest
+from felhom_agent.authz.operation import Operation
 from felhom_agent.authz.rate import Rate
-from felhom_agent.authz.request import compose, with_times
+from felhom_agent.authz.request import compose, compose_for_host, with_times
+from felhom_agent.authz.setfile import SET
 from felhom_agent.authz.signerline import Role
 from felhom_agent.authz.signers import ALLOWED, REVOKED, SignerSet, load
 from felhom_agent.authz.sshkeygen import SSH_KEYGEN, SshKeygen
+from felhom_agent.authz.trust import Trust
+from felhom_agent.config.settings import AuthzConfig
 from felhom_agent.journal.audit import AuditLog
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.retention import Limits, retain
@@ -180,6 +187,10 @@ class SignerFiles:
     def load(self) -> SignerSet:
         return load(self.directory, owner=self.directory.parent.stat().st_uid)
 
+    def about(self, text: str) -> None:
+        """Write what the set says of itself."""
+        self._write(SET, text)
+
     def _write(self, name: str, text: str) -> None:
         path = self.directory / name
         path.write_text(text)
@@ -197,6 +208,7 @@ class Host:
     guest: ObservedGuest | None = GUEST
     synchronised: bool = True
     looks: int = 0
+    policy: AuthzConfig = field(default_factory=AuthzConfig)
 
     def __post_init__(self) -> None:
         self.signers = SignerFiles(self.directory / "signers")
@@ -211,13 +223,21 @@ class Host:
         )
         self.audit = AuditLog.open(journal, self.wall())
         self.facts = SignedFacts(self.log, records)
+        key = challenge_key(journal, HOST)
         self.clock = SignedClock(
-            self.facts, self.wall, lambda: self.synchronised, self.boottime, self.boot
+            self.facts, self.wall, lambda: self.synchronised, self.boottime, self.boot, key
         )
+        self.kept = KeptSets(self.directory / "kept")
+        self.trust = Trust(
+            self.signers.load, self.kept, self.facts, self.verifier, self.policy, self.wall,
+            lambda blob: any(each.blob == blob for each in self.facts.burnt()),
+        )  # fmt: skip
         self.examiner = self.examiner_with(Rate(Clock()))
 
     def examiner_with(self, rate: Rate) -> Examiner:
-        means = Dependencies(HOST, self.signers.load, self.verifier, self.clock, self.facts)
+        means = Dependencies(
+            HOST, self.trust.current, self.verifier, self.clock, self.facts, self.policy
+        )
         return Examiner(means, self.audit, self.wall, rate)
 
     def end(self) -> None:
@@ -249,6 +269,24 @@ class Host:
         challenge = issue(self.facts, self.clock.moment(), self.guest.vmid, act)
         return compose(act, self.guest, HOST, challenge.id, params=params, **given)
 
+    def for_host(self, act: str, **params: HostParam) -> HostOperation:
+        """Return what this host wants to have signed for itself, with its own challenge."""
+        return compose_for_host(act, params, HOST, self.clock.token(HOST_CLASS))
+
+    def thaw(self) -> HostOperation:
+        return self.for_host(THAW)
+
+    def revocation(self, *keys: Key) -> HostOperation:
+        return self.for_host(REVOCATION, keys=tuple(each.line for each in keys))
+
+    def rotation(
+        self, *lines: str, version: int = 2, revoked: str = "", expires: str = ""
+    ) -> HostOperation:
+        return self.for_host(
+            ROTATION, version=version, allowed_signers="".join(f"{line}\n" for line in lines),
+            revoked_keys=revoked, expires=expires,
+        )  # fmt: skip
+
     def timed(self, seconds: int = 600, **given: Any) -> SignedOperation:
         """Return an operation whose times the desk has chosen."""
         return with_times(self.request(**given), int(self.wall()), seconds)
@@ -258,9 +296,9 @@ class Host:
 
 
 @contextmanager
-def a_host(directory: Path, *lines: str) -> Iterator[Host]:
+def a_host(directory: Path, *lines: str, policy: AuthzConfig | None = None) -> Iterator[Host]:
     """Hold a host for the length of a block; without lines one ed25519 key may sign."""
-    host = Host(directory)
+    host = Host(directory, policy=policy or AuthzConfig())
     host.signers.allow(*(lines or [signer_line(key())]))
     try:
         yield host
@@ -272,14 +310,15 @@ def signer_line(signer: Key, role: Role = Role.OPERATIONAL) -> str:
     return f'{role} namespaces="{NAMESPACE}" {signer.line}'
 
 
-def signed(operation: SignedOperation, signer: Key | None = None) -> SignedJob:
-    """Sign an operation at the desk."""
-    return raw(operation.encode(), signer)
+def signed(operation: Operation, *signers: Key) -> SignedJob:
+    """Sign an operation at the desk, with each of some keys, or with the usual one."""
+    return raw(operation.encode(), *signers)
 
 
-def raw(blob: bytes, signer: Key | None = None, namespace: str = NAMESPACE) -> SignedJob:
+def raw(blob: bytes, *signers: Key, namespace: str = NAMESPACE) -> SignedJob:
     """Sign bytes, whatever they are."""
-    return SignedJob(blob, (signer or key()).sign(blob, namespace), "socket")
+    signatures = (each.sign(blob, namespace) for each in signers or (key(),))
+    return SignedJob(blob, tuple(signatures), "socket")
 
 
 def at_once(*calls: Callable[[], object]) -> list[object]:

@@ -7,14 +7,9 @@ from typing import Any
 
 import pytest
 
-from felhom_agent.authz.blob import (
-    MAX_LISTED,
-    SignedOperation,
-    SignedTimes,
-    from_json,
-    is_plain,
-    parse,
-)
+from felhom_agent.authz.blob import MAX_LISTED, SignedOperation, from_json
+from felhom_agent.authz.form import SignedTimes, is_plain
+from felhom_agent.authz.operation import parse
 from felhom_agent.authz.refusals import NotCanonical
 from felhom_agent.authz.request import compose
 from tests.authz.desk import CONTAINER, GUEST, HOST

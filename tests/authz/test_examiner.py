@@ -165,6 +165,7 @@ def test_a_decision_that_is_not_durable_is_no_decision(host: Host) -> None:
 
 def test_a_nonce_that_is_not_durable_is_no_authorization(host: Host) -> None:
     job = signed(host.timed())
+    host.trust.current()  # which set is in force is remembered by then
     host.log.close()
     for _ in range(2):
         with pytest.raises((JournalClosed, NonceSpent)):
@@ -197,7 +198,7 @@ def test_every_decision_is_in_the_audit_log(host: Host) -> None:
 def test_whose_key_it_is_is_written_down_once_the_signature_is_good(host: Host) -> None:
     job, other = signed(host.request()), signed(host.request())
     with pytest.raises(BadSignature):
-        host.authorize(replace(job, armor=other.armor))
+        host.authorize(replace(job, signatures=(other.signatures[0],)))
     found = verify_audit(host.audit.path).entries[-1]
     assert (found.stage, found.fingerprint, found.role, found.vmid) == ("signature", "", "", 0)
     host.guest = None

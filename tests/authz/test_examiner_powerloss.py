@@ -28,7 +28,7 @@ def attempt(host: Host, directory: Path, disk: FragileDisk, job: SignedJob) -> A
     facts = SignedFacts(log, records)
     times = SignedClock(facts, clock, lambda: True, lambda: 0.0, "a" * 32)
     signers = load(host.signers.directory, host.directory.stat().st_uid)
-    needs = Dependencies(HOST, lambda: signers, host.verifier, times, facts)
+    needs = Dependencies(HOST, lambda: signers, host.verifier, times, facts, host.policy)
     return Examiner(needs, audit, clock).authorize(job, lambda _: GUEST)
 
 

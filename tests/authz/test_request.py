@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from felhom_agent.authz.blob import parse
 from felhom_agent.authz.canonical import encode
+from felhom_agent.authz.operation import parse
 from felhom_agent.authz.refusals import (
     NotCanonical,
     NotSupported,

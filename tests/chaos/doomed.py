@@ -156,7 +156,7 @@ class SignedHandIn:
         self._jobs = parts.signing.parts.jobs
         found = [json.loads(line) for line in _lines(path)]
         self._open = [
-            SignedJob(base64.b64decode(blob), base64.b64decode(armor), "socket")
+            SignedJob(base64.b64decode(blob), (base64.b64decode(armor),), "socket")
             for blob, armor in found
         ]
         self._closed = closed

@@ -222,7 +222,7 @@ class Owner:
             blob = blob.replace(b'"resume":false', b'"resume":true')
         if mistake == "changed":
             self._node.world.edit(vmid, {"description": f"changed {rng.random()}"})
-        job = SignedJob(blob, armor, "socket")
+        job = SignedJob(blob, (armor,), "socket")
         self.jobs.append(Signed(job, act, vmid, mistake, len(self._node.requests)))
         way = rng.choice(("spool", "socket", "both"))
         if way != "socket":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.authz.armor import open_armor
-from felhom_agent.authz.blob import parse
+from felhom_agent.authz.operation import parse
 from felhom_agent.authz.request import Circumstances, SignedRequest
 from felhom_agent.authz.signerline import parse_signer
 from felhom_agent.authz.sshkeygen import SshKeygen

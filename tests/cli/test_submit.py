@@ -43,7 +43,7 @@ def job(tmp_path: Path) -> Path:
     made = signed(REQUEST.operation)
     path = tmp_path / "web.job"
     path.write_bytes(made.blob)
-    path.with_name("web.job.sig").write_bytes(made.armor)
+    path.with_name("web.job.sig").write_bytes(made.signatures[0])
     return path
 
 

@@ -29,7 +29,7 @@ def verify(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Fe
     made = signed(REQUEST.operation)
     path = tmp_path / "web.job"
     path.write_bytes(made.blob)
-    path.with_name("web.job.sig").write_bytes(made.armor)
+    path.with_name("web.job.sig").write_bytes(made.signatures[0])
     run = typed(site.write_config('[control]\nsocket = "control.sock"\n'), capsys, "verify")
     return lambda *words: run(str(path), f"{path}.sig", *words)
 

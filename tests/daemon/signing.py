@@ -81,7 +81,7 @@ class SigningHost:
         if times:
             operation = with_times(operation, times["now"], times["seconds"])
         blob = operation.encode()
-        return SignedJob(blob, (by or self.key).sign(blob, "felhom-op-v1"), "socket")
+        return SignedJob(blob, ((by or self.key).sign(blob, "felhom-op-v1"),), "socket")
 
 
 class SigningAgent:

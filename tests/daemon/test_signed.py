@@ -298,7 +298,7 @@ def test_jobs_in_roots_spool_are_taken_once(host: SigningHost) -> None:
         job = agent.job(DESTROY)
         host.spool.mkdir()
         (host.spool / "one.job").write_bytes(job.blob)
-        (host.spool / "one.job.sig").write_bytes(job.armor)
+        (host.spool / "one.job.sig").write_bytes(job.signatures[0])
         (host.spool / "alone.job").write_bytes(b"x")
         (host.spool / "bad.job").write_bytes(b"{}")
         (host.spool / "bad.job.sig").write_bytes(b"nothing")

@@ -299,7 +299,7 @@ def test_a_job_in_the_spool_that_was_refused_is_not_done_at_a_later_start(
         job = agent.job(DESTROY)
         world.start(100)
         (host.spool / "one.job").write_bytes(job.blob)
-        (host.spool / "one.job.sig").write_bytes(job.armor)
+        (host.spool / "one.job.sig").write_bytes(job.signatures[0])
         agent.running.run_pass()
         assert agent.ended_known(job).state is JobState.REFUSED
     world.stop(100)

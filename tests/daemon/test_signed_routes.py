@@ -41,10 +41,10 @@ def ask(agent: SigningAgent, method: str, route: str, given: object = None) -> R
     return asked(path_of(agent), method, route, given)
 
 
-def body(job: SignedJob) -> dict[str, str]:
+def body(job: SignedJob) -> dict[str, object]:
     return {
         "job": base64.b64encode(job.blob).decode(),
-        "signature": base64.b64encode(job.armor).decode(),
+        "signatures": [base64.b64encode(each).decode() for each in job.signatures],
     }
 
 
@@ -116,15 +116,15 @@ def test_a_request_that_nobody_could_carry_out_is_refused_and_spends_no_challeng
 @pytest.mark.parametrize(
     "given",
     [
-        {"job": "", "signature": ""},
-        {"job": "e30=", "signature": "e30="},
-        {"job": base64.b64encode(b"x" * 70_000).decode(), "signature": "e30="},
-        {"job": base64.b64encode(b"\xff\xfe").decode(), "signature": "e30="},
-        {"job": base64.b64encode(b"[" * 60_000).decode(), "signature": "e30="},
+        {"job": "", "signatures": [""]},
+        {"job": "e30=", "signatures": ["e30="]},
+        {"job": base64.b64encode(b"x" * 70_000).decode(), "signatures": ["e30="]},
+        {"job": base64.b64encode(b"\xff\xfe").decode(), "signatures": ["e30="]},
+        {"job": base64.b64encode(b"[" * 60_000).decode(), "signatures": ["e30="]},
     ],
 )
 def test_nonsense_is_refused_by_the_first_stages_and_says_nothing_of_a_guest(
-    agent: SigningAgent, given: dict[str, str]
+    agent: SigningAgent, given: dict[str, object]
 ) -> None:
     reply = ask(agent, "POST", "/v1/submit", given)
     valid("job", reply.body)
@@ -136,7 +136,7 @@ def test_nonsense_is_refused_by_the_first_stages_and_says_nothing_of_a_guest(
 
 @pytest.mark.parametrize("value", ["e30", "e3 0=", 1, None, ["e30="], "\u00e9"])
 def test_what_is_no_base64_is_a_bad_request(agent: SigningAgent, value: object) -> None:
-    for given in ({"job": value, "signature": "e30="}, {"job": "e30=", "signature": value}):
+    for given in ({"job": value, "signatures": ["e30="]}, {"job": "e30=", "signature": value}):
         for route in ("/v1/submit", "/v1/verify"):
             assert ask(agent, "POST", route, given).status == 400
 
@@ -149,7 +149,7 @@ def test_an_unknown_job_is_not_found(agent: SigningAgent) -> None:
 
 def test_a_flood_is_asked_to_come_again_and_is_not_written_down(agent: SigningAgent) -> None:
     found = [
-        ask(agent, "POST", "/v1/submit", body(SignedJob(json.dumps(n).encode(), b"x")))
+        ask(agent, "POST", "/v1/submit", body(SignedJob(json.dumps(n).encode(), (b"x",))))
         for n in range(25)
     ]
     late = [reply for reply in found if reply.status == 503]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from felhom_agent.authz.blob import is_plain
+from felhom_agent.authz.form import is_plain
 from felhom_agent.devnode import Fault
 from felhom_agent.devnode.world.access import AGENT_PRIVILEGES
 from felhom_agent.devnode.world.backups import Backup, BackupStorage

@@ -1,0 +1,441 @@
+"""Rotation, revocation, provisioning: who may sign now, and what shows that it was put back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from felhom_agent.authz.check import SignedJob
+from felhom_agent.authz.hostblob import HostOperation
+from felhom_agent.authz.operation import Operation
+from felhom_agent.authz.refusals import (
+    BadSignature,
+    ForeignSignature,
+    NonceSpent,
+    OperationRefused,
+    OutsideTime,
+    RevokedKey,
+    SignersExpired,
+    SignersUnusable,
+    TooFewSigners,
+    UnknownKey,
+    WrongHost,
+    WrongParameters,
+    WrongRole,
+    WrongVersion,
+)
+from felhom_agent.authz.signerline import Role
+from felhom_agent.authz.words import with_words
+from felhom_agent.config.settings import AuthzConfig, Threshold
+from felhom_agent.journal.signed import KnownSigners
+from tests.authz.desk import Host, Key, a_host, key, needs_ssh_keygen, signed, signer_line
+
+pytestmark = needs_ssh_keygen
+
+ANNA, BELA = key(), key(number=1)
+SAFE, NEW_SAFE = key(number=5), key(number=6)
+OLD = [signer_line(ANNA), signer_line(SAFE, Role.RECOVERY)]
+NEW = [signer_line(BELA), signer_line(NEW_SAFE, Role.RECOVERY)]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    with a_host(tmp_path, *OLD) as host:
+        yield host
+
+
+def refused(host: Host, job: SignedJob, kind: type[OperationRefused]) -> str:
+    before = host.facts.burnt()
+    with pytest.raises(kind) as found:
+        host.authorize(job)
+    assert type(found.value) is kind
+    assert host.facts.burnt() == before
+    return str(found.value)
+
+
+def do(host: Host, operation: HostOperation, *signers: Key) -> SignedJob:
+    """Let a signed operation on the host happen, as its lane does."""
+    job = signed(operation, *signers)
+    host.authorize(job)
+    if operation.act == "key_rotation":
+        host.trust.rotate(job, operation)
+    else:
+        host.trust.revoke(job, operation)
+    return job
+
+
+def rotate(host: Host, version: int = 2) -> SignedJob:
+    return do(host, host.rotation(*NEW, version=version), SAFE, NEW_SAFE, BELA)
+
+
+def may_sign(host: Host, signer: Key) -> bool:
+    try:
+        host.authorize(signed(host.request(), signer))
+    except UnknownKey:
+        return False
+    return True
+
+
+class TestRotation:
+    def test_after_it_the_new_keys_sign_and_the_old_ones_do_not(self, host: Host) -> None:
+        rotate(host)
+        assert (may_sign(host, BELA), may_sign(host, ANNA)) == (True, False)
+        assert (host.trust.current().version, host.trust.current().is_rotated) == (2, True)
+
+    def test_it_outlives_a_restart_since_its_job_is_kept_and_checked_again(
+        self, host: Host
+    ) -> None:
+        job = rotate(host)
+        host.restart()
+        assert host.kept.versions()[2].blob == job.blob
+        assert (may_sign(host, BELA), may_sign(host, ANNA)) == (True, False)
+
+    def test_two_in_a_row_are_a_chain_from_roots_list(self, host: Host) -> None:
+        rotate(host)
+        third = [signer_line(ANNA), signer_line(SAFE, Role.RECOVERY)]
+        do(host, host.rotation(*third, version=3), NEW_SAFE, SAFE, ANNA)
+        host.restart()
+        assert host.trust.current().version == 3
+        assert (may_sign(host, ANNA), may_sign(host, BELA)) == (True, False)
+
+    @pytest.mark.parametrize("version", [3, 1_000_000_000])
+    def test_it_brings_the_next_version_and_no_other(self, host: Host, version: int) -> None:
+        job = signed(host.rotation(*NEW, version=version), SAFE, NEW_SAFE, BELA)
+        assert "the next one is 2" in refused(host, job, WrongVersion)
+
+    def test_a_version_that_was_in_force_does_not_come_again(self, host: Host) -> None:
+        other = signed(host.rotation(*NEW), SAFE, NEW_SAFE, BELA)
+        rotate(host)
+        refused(host, other, ForeignSignature)
+        back = host.rotation(*NEW, version=2)
+        refused(host, signed(back, NEW_SAFE, BELA), WrongVersion)
+
+    def test_the_old_set_must_sign_it(self, host: Host) -> None:
+        refused(host, signed(host.rotation(*NEW), NEW_SAFE, BELA), UnknownKey)
+        refused(host, signed(host.rotation(*NEW), ANNA, NEW_SAFE, BELA), WrongRole)
+
+    def test_the_new_recovery_key_must_sign_it_too(self, host: Host) -> None:
+        said = refused(host, signed(host.rotation(*NEW), SAFE, BELA), TooFewSigners)
+        assert "new set's recovery keys" in said
+
+    def test_an_operational_key_of_the_new_set_must_show_that_it_can_sign(self, host: Host) -> None:
+        said = refused(host, signed(host.rotation(*NEW), SAFE, NEW_SAFE), TooFewSigners)
+        assert "operational key of the new set" in said
+
+    def test_a_signature_of_the_new_set_that_is_not_good_is_none(self, host: Host) -> None:
+        job = signed(host.rotation(*NEW), SAFE, NEW_SAFE, BELA)
+        other = signed(host.rotation(*NEW), BELA)
+        mixed = replace(job, signatures=(*job.signatures[:2], *other.signatures))
+        refused(host, mixed, BadSignature)
+
+    def test_a_key_of_neither_set_signs_nothing(self, host: Host) -> None:
+        job = signed(host.rotation(*NEW), SAFE, NEW_SAFE, BELA, key(number=9))
+        refused(host, job, ForeignSignature)
+
+    @pytest.mark.parametrize(
+        ("lines", "why"),
+        [
+            ([signer_line(BELA)], "0 recovery keys"),
+            ([signer_line(NEW_SAFE, Role.RECOVERY)], "0 operational keys"),
+            (["*" + signer_line(BELA)[11:], NEW[1]], "pattern"),
+            ([*NEW, signer_line(key("rsa", bits=1024))], "too weak"),
+            ([*NEW, "nonsense"], "no line like"),
+            ([], "has no key"),
+        ],
+    )
+    def test_a_set_that_would_lock_people_out_is_not_even_asked_for(
+        self, host: Host, lines: list[str], why: str
+    ) -> None:
+        with pytest.raises(WrongParameters, match=why):
+            do(host, host.rotation(*lines), SAFE, NEW_SAFE, BELA)
+
+    def test_a_set_with_fewer_keys_than_must_sign_is_refused(self, tmp_path: Path) -> None:
+        policy = AuthzConfig(threshold=(Threshold("guest_destroy", 2),))
+        with a_host(tmp_path, *OLD, policy=policy) as host:
+            job = signed(host.rotation(*NEW), SAFE, NEW_SAFE, BELA)
+            assert "lock you out" in refused(host, job, WrongParameters)
+
+    def test_a_set_that_has_ended_already_is_refused(self, host: Host) -> None:
+        job = signed(host.rotation(*NEW, expires="20200101"), SAFE, NEW_SAFE, BELA)
+        assert "ended already" in refused(host, job, WrongParameters)
+
+    def test_the_threshold_of_both_sets_must_sign(self, tmp_path: Path) -> None:
+        policy = AuthzConfig(threshold=(Threshold("key_rotation", 2),))
+        other, newer = key(number=7), key(number=8)
+        old = [*OLD, signer_line(other, Role.RECOVERY)]
+        new = [*NEW, signer_line(newer, Role.RECOVERY)]
+        with a_host(tmp_path, *old, policy=policy) as host:
+            job = host.rotation(*new)
+            refused(host, signed(job, SAFE, NEW_SAFE, newer, BELA), TooFewSigners)
+            refused(host, signed(job, SAFE, other, NEW_SAFE, BELA), TooFewSigners)
+            do(host, job, SAFE, other, NEW_SAFE, newer, BELA)
+            host.restart()
+            assert host.trust.current().version == 2
+
+    def test_it_is_not_good_on_another_host_nor_twice(self, host: Host) -> None:
+        strange = with_words(replace(host.rotation(*NEW), host="f" * 32))
+        refused(host, signed(strange, SAFE, NEW_SAFE, BELA), WrongHost)
+        keeps = [*OLD, signer_line(BELA)]
+        operation = host.rotation(*keeps)
+        job = do(host, operation, SAFE, ANNA)
+        with pytest.raises((WrongVersion, NonceSpent)):
+            host.authorize(job)
+
+
+class TestProvisioning:
+    def test_a_higher_version_in_etc_wins_and_is_logged(
+        self, host: Host, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        rotate(host)
+        host.signers.allow(*OLD)
+        host.signers.about("version = 3\n")
+        assert (may_sign(host, ANNA), may_sign(host, BELA)) == (True, False)
+        assert "root has provisioned version 3 of the signers" in caplog.text
+        host.restart()
+        assert (may_sign(host, ANNA), may_sign(host, BELA)) == (True, False)
+        assert host.trust.known() == KnownSigners(3, "", host.wall())
+
+    def test_roots_list_may_be_edited_as_long_as_nothing_was_rotated(self, host: Host) -> None:
+        assert not may_sign(host, BELA)
+        host.signers.allow(*OLD, signer_line(BELA))
+        assert may_sign(host, BELA)
+
+    def test_an_edited_list_under_a_rotation_breaks_the_chain_and_says_what_to_do(
+        self, host: Host
+    ) -> None:
+        rotate(host)
+        host.signers.allow(*NEW)
+        said = refused(host, signed(host.request(), BELA), SignersUnusable)
+        assert "signers init --force" in said
+        host.signers.about("version = 3\n")
+        assert may_sign(host, BELA)
+
+    def test_without_a_list_nobody_signs_whatever_was_rotated(self, host: Host) -> None:
+        rotate(host)
+        shutil.rmtree(host.signers.directory)
+        assert not may_sign(host, BELA)
+
+    @pytest.mark.parametrize(
+        "text",
+        ["version = 0\n", 'version = "2"\n', "version = true\n", "versoin = 2\n", "version\n",
+         "version = 9999999999999\n", 'expires = "soon"\n', "expires = 20270101\n", "\x00"],
+    )  # fmt: skip
+    def test_a_wrong_word_of_the_set_makes_nobodys_signature_count(
+        self, host: Host, text: str
+    ) -> None:
+        host.signers.about(text)
+        assert "set.toml" in refused(host, signed(host.request()), SignersUnusable)
+
+
+class TestWhatWasPutBack:
+    def test_an_older_copy_of_what_is_kept_is_noticed(self, host: Host) -> None:
+        rotate(host)
+        host.end()
+        shutil.rmtree(host.kept.directory)
+        host.begin()
+        said = refused(host, signed(host.request(), ANNA), SignersUnusable)
+        assert "version 2 by a rotation was in force" in said
+
+    def test_an_older_copy_of_the_journal_is_noticed(self, host: Host) -> None:
+        host.authorize(signed(host.request()))
+        host.end()
+        copy = host.directory / "copy"
+        shutil.copytree(host.directory / "journal", copy)
+        host.begin()
+        rotate(host)
+        host.end()
+        shutil.rmtree(host.directory / "journal")
+        copy.rename(host.directory / "journal")
+        host.begin()
+        said = refused(host, signed(host.request(), BELA), SignersUnusable)
+        assert "put back from a copy" in said
+
+    def test_an_older_list_in_etc_is_noticed(self, host: Host) -> None:
+        host.signers.allow(*NEW)
+        host.signers.about("version = 7\n")
+        assert may_sign(host, BELA)
+        host.signers.allow(*OLD)
+        host.signers.about("version = 1\n")
+        said = refused(host, signed(host.request(), ANNA), SignersUnusable)
+        assert "provision version 8" in said
+
+    def test_a_revocation_that_is_gone_is_noticed(self, host: Host) -> None:
+        do(host, host.revocation(ANNA), SAFE)
+        host.end()
+        shutil.rmtree(host.kept.directory / "revoked")
+        host.begin()
+        said = refused(host, signed(host.request(), ANNA), SignersUnusable)
+        assert "gone" in said
+
+    @pytest.mark.parametrize("name", ["job", "job.1.sig", "job.2.sig", "job.3.sig"])
+    def test_a_kept_set_that_was_changed_is_not_used(self, host: Host, name: str) -> None:
+        rotate(host)
+        path = host.kept.path_of(2) / name
+        path.write_bytes(path.read_bytes().replace(b"A", b"B", 1))
+        host.restart()
+        refused(host, signed(host.request(), BELA), SignersUnusable)
+
+    def test_a_set_that_nobody_signed_is_not_used(self, host: Host) -> None:
+        rotate(host)
+        for signature in host.kept.path_of(2).glob("job.*.sig"):
+            signature.unlink()
+        host.restart()
+        refused(host, signed(host.request(), BELA), SignersUnusable)
+
+
+class TestWhatACrashLeaves:
+    def test_a_set_that_is_kept_and_not_yet_remembered_is_completed(self, host: Host) -> None:
+        operation = host.rotation(*NEW)
+        job = signed(operation, SAFE, NEW_SAFE, BELA)
+        host.authorize(job)
+        remember = host.facts.remember_signers
+        host.facts.remember_signers = lambda known: (_ for _ in ()).throw(KeyboardInterrupt())  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            host.trust.rotate(job, operation)
+        host.facts.remember_signers = remember  # type: ignore[method-assign]
+        host.restart()
+        assert may_sign(host, BELA)
+        assert host.trust.known().version == 2
+
+    def test_a_directory_without_its_job_is_nothing(self, host: Host) -> None:
+        where = host.kept.path_of(2)
+        where.mkdir(parents=True)
+        (where / "job.1.sig").write_bytes(b"torn")
+        assert may_sign(host, ANNA)
+        rotate(host)
+        assert may_sign(host, BELA)
+
+
+class TestRevocation:
+    def test_one_recovery_key_takes_a_key_back_at_once_and_for_good(self, host: Host) -> None:
+        do(host, host.revocation(ANNA), SAFE)
+        refused(host, signed(host.request(), ANNA), RevokedKey)
+        host.restart()
+        refused(host, signed(host.request(), ANNA), RevokedKey)
+
+    def test_one_is_enough_whatever_a_rotation_needs(self, tmp_path: Path) -> None:
+        policy = AuthzConfig(
+            threshold=(Threshold("key_rotation", 2), Threshold("thaw", 2)), separate_requester=True
+        )
+        with a_host(tmp_path, *OLD, policy=policy) as host:
+            do(host, host.revocation(ANNA), SAFE)
+            refused(host, signed(host.thaw(), SAFE), TooFewSigners)
+
+    def test_an_operational_key_takes_none_back(self, host: Host) -> None:
+        refused(host, signed(host.revocation(SAFE), ANNA), WrongRole)
+
+    def test_it_outlives_a_rotation_that_brings_the_key_again(self, host: Host) -> None:
+        do(host, host.revocation(ANNA), SAFE)
+        both = [*OLD, signer_line(BELA)]
+        do(host, host.rotation(*both), SAFE, BELA)
+        refused(host, signed(host.request(), ANNA), RevokedKey)
+        assert may_sign(host, BELA)
+
+    def test_a_key_that_root_takes_back_counts_under_any_set(self, host: Host) -> None:
+        rotate(host)
+        host.signers.revoke(f"{BELA.line}\n")
+        refused(host, signed(host.request(), BELA), RevokedKey)
+
+    @pytest.mark.parametrize("lines", [(), ("nonsense",), ("ssh-ed25519 AAAA",), ("",)])
+    def test_an_empty_list_or_one_with_no_key_in_it_is_an_error(
+        self, host: Host, lines: tuple[str, ...]
+    ) -> None:
+        with pytest.raises(OperationRefused):
+            host.for_host("key_revocation", keys=lines)
+
+    def test_a_security_key_is_taken_back_whatever_application_it_names(self, host: Host) -> None:
+        do(host, host.revocation(BELA), SAFE)
+        host.signers.allow(*OLD, signer_line(BELA))
+        refused(host, signed(host.request(), BELA), RevokedKey)
+
+
+class TestExpiry:
+    def test_a_set_that_has_ended_holds_what_is_destructive_and_may_be_rotated(
+        self, host: Host
+    ) -> None:
+        host.signers.about('expires = "20300101"\n')
+        host.wall.now = 1_893_456_000.0  # 2030-01-01T00:00:00Z
+        job = signed(host.request())
+        with pytest.raises(SignersExpired) as found:
+            host.authorize(job)
+        assert found.value.temporary
+        assert host.authorize(signed(host.thaw(), SAFE))
+        rotate(host)
+        assert may_sign(host, BELA)
+
+    def test_a_clock_that_is_set_back_brings_no_ended_set_back(self, host: Host) -> None:
+        host.signers.about('expires = "20300101"\n')
+        host.wall.now = 1_893_456_000.0
+        host.facts.see(host.wall())
+        host.wall.now -= 86400
+        with pytest.raises(SignersExpired):
+            host.authorize(signed(host.request()))
+
+
+class TestChallenge:
+    @pytest.fixture
+    def job(self, host: Host) -> SignedJob:
+        return replace(signed(host.thaw(), SAFE), source="hub:x")
+
+    def test_a_job_from_a_hub_with_this_agents_own_challenge_is_good_for_a_day(
+        self, host: Host, job: SignedJob
+    ) -> None:
+        host.pass_by(86_300)
+        assert host.authorize(job)
+
+    def test_a_hoarded_one_is_not(self, host: Host, job: SignedJob) -> None:
+        host.pass_by(86_402)
+        refused(host, job, OutsideTime)
+
+    def test_one_with_the_signers_own_times_is_none(self, host: Host) -> None:
+        job = replace(signed(host.timed()), source="hub:x")
+        assert "challenge of this agent" in refused(host, job, OutsideTime)
+
+    def test_after_a_boot_the_wall_clock_tells_its_age(self, host: Host, job: SignedJob) -> None:
+        host.reboot(off=3600)
+        assert host.authorize(job)
+
+    def test_a_clock_that_was_set_back_over_a_boot_makes_it_void(
+        self, host: Host, job: SignedJob
+    ) -> None:
+        host.wall.pass_by(-3600)
+        host.reboot()
+        refused(host, job, OutsideTime)
+
+    def test_without_the_key_old_challenges_die(self, host: Host, job: SignedJob) -> None:
+        (host.directory / "journal" / "challenge-key").unlink()
+        host.restart()
+        refused(host, job, OutsideTime)
+
+    @pytest.mark.parametrize("place", [0, 9, 20, -1])
+    def test_a_changed_one_is_not_this_agents(self, host: Host, place: int) -> None:
+        operation = host.thaw()
+        text = list(operation.challenge)
+        text[place] = "1" if text[place] != "1" else "2"
+        changed = with_words(replace(operation, challenge="".join(text)))
+        with pytest.raises(OperationRefused):
+            host.authorize(signed(changed, SAFE))
+
+    def test_one_for_the_host_is_none_for_a_guest_nor_one_for_an_act_for_another(
+        self, host: Host
+    ) -> None:
+        for token in (host.clock.token("host"), host.clock.token("force_stop", 101),
+                      host.clock.token("guest_destroy", 102)):  # fmt: skip
+            other: Operation = with_words(replace(host.request(), challenge=token))
+            refused(host, signed(other), OutsideTime)
+        fitting = with_words(
+            replace(host.request(), challenge=host.clock.token("guest_destroy", 101))
+        )
+        assert host.authorize(signed(fitting))
+
+    def test_many_jobs_may_have_one_and_each_is_done_once(self, host: Host) -> None:
+        first = host.thaw()
+        second = with_words(replace(host.thaw(), challenge=first.challenge))
+        for operation in (first, second):
+            job = signed(operation, SAFE)
+            host.authorize(job)
+            refused(host, job, NonceSpent)
