@@ -183,6 +183,16 @@ class TestSignedJobs:
         assert desk.recent() == {"a": ("done", "")}
         assert desk.table.ids == ["a"]
 
+    def test_a_job_that_the_hub_drops_before_it_was_taken_is_not_told_of_any_more(
+        self, desk: Desk
+    ) -> None:
+        desk.table.trouble["a"] = JournalError("full")
+        desk.enqueue(job("a"), job("b"))
+        desk.round()
+        desk.drop("a")
+        desk.round()
+        assert desk.recent() == {"b": ("pending", "")}
+
     def test_a_job_that_could_not_be_taken_makes_the_loop_come_again_soon(self, desk: Desk) -> None:
         desk.table.trouble["a"] = JournalError("full")
         desk.enqueue(job("a"))
