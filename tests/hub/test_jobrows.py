@@ -76,8 +76,11 @@ def test_a_job_id_that_cannot_be_acknowledged_makes_a_row_odd(job_id: object, sh
         ({"op_blob_b64": "é==="}, "no base64"),
         ({"op_blob_b64": "QQ"}, "no base64"),
         ({"op_blob_b64": "QR=="}, "more than its bytes"),
-        ({"op_blob_b64": "A" * 10_000_000}, "longer than"),
-        ({"op_blob_b64": base64.b64encode(b"x" * (MAX_BYTES + 1)).decode()}, "longer than"),
+        ({"op_blob_b64": "A" * 10_000_000}, "more than 65536 bytes"),
+        (
+            {"op_blob_b64": base64.b64encode(b"x" * (MAX_BYTES + 1)).decode()},
+            "more than 65536 bytes",
+        ),
         ({"sigs_armored": None}, "no list"),
         ({"sigs_armored": "s"}, "no list"),
         ({"sigs_armored": []}, "no list"),
