@@ -141,7 +141,9 @@ def hub_loop(
     Raise ConfigError if the key for the hub cannot be read.
     """
     client = HubClient(config.hub, read_key(config.hub), watchdog)
-    return HubLoop(client, reporter, hub, config.hub.host_id, facts, wake, random.random)
+    return HubLoop(
+        client, reporter, hub, config.hub.host_id, facts, wake, random.random, signed=None
+    )
 
 
 def limits_of(config: JournalConfig) -> Limits:

@@ -67,6 +67,13 @@ class HubClient:
         """Return the jobs that wait for this host."""
         return self._call("GET", self._host("jobs"))
 
+    def acknowledge(self, job_id: str) -> HubAnswer:
+        """Given a job that has ended, let the hub drop it; one that is not there is gone already.
+        Whatever the answer's body is, it is not read.
+        """
+        path = f"{self._host('jobs')}/{quote(job_id, safe='')}"
+        return self._call("DELETE", path, fine=(200, 204, 404))
+
     def close(self) -> None:
         """End the call that is under way, if one is; from any thread."""
         self._transport.close()

@@ -2,7 +2,7 @@
 
 It runs in a thread of its own beside the main loop and changes no guest: a new desired state is
 validated, kept, and the main loop is woken to look; whatever mutates passes through the queue like
-everything else. Jobs are fetched and parked, never done: signed jobs are taken on the host alone.
+everything else, and jobs are handed to who examines them (`jobround.py`).
 
 Nothing that a hub says or does ends the loop, and all that is news is said once. What is wrong with
 one part of an answer (the block, the desired state, the jobs) costs that part.
@@ -41,16 +41,16 @@ from felhom_agent.hub.envelope import (
     InvalidEnvelope,
     parse,
 )
-from felhom_agent.hub.report import AgentFacts, RefusedState, plain, report_of
+from felhom_agent.hub.jobround import HubJobs
+from felhom_agent.hub.jobs import SignedOperations
+from felhom_agent.hub.report import AgentFacts, RefusedState, report_of
 from felhom_agent.proxmox.nodereport import Reporter
-from felhom_agent.service.events import HUB_AWAY, HUB_BACK, HUB_JOBS, HUB_REFUSED, HUB_STATE
+from felhom_agent.service.events import HUB_AWAY, HUB_BACK, HUB_REFUSED, HUB_STATE
 from felhom_agent.service.logging import fields
 
 _log = logging.getLogger(__name__)
 
 _JITTER = 0.2
-_MAX_JOBS = 100
-_MAX_NAMED = 5
 # A wrong key is not mended by asking often.
 _HOPELESS = frozenset({401, 403, 404})
 
@@ -67,9 +67,12 @@ class HubLoop:
         facts: Callable[[], AgentFacts],
         wake: Callable[[], None],
         chance: Callable[[], float],
+        signed: SignedOperations | None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """`reporter` has what a snapshot left behind, `facts` tells how the agent gets on, `wake`
-        lets the main loop look at once; `chance` is a number from 0 to 1.
+        lets the main loop look at once; `chance` is a number from 0 to 1. `signed` is None where
+        no signed operation is done; `clock` tells seconds since the epoch.
         """
         self._client = client
         self._reporter = reporter
@@ -84,7 +87,8 @@ class HubLoop:
         self._complaints = Complaints()
         self._refusal: RefusedState | None = None
         self._is_owed = False
-        self.parked: tuple[str, ...] = ()
+        self._clock = clock
+        self._jobs = HubJobs(client, signed, self._complaints, self._alive, clock)
 
     def start(self) -> None:
         """Begin with a report as soon as there is one."""
@@ -137,9 +141,9 @@ class HubLoop:
         if node is None:
             return self._pause(self._interval)
         self._is_owed = False
-        facts = replace(self._facts(), parked=self.parked, refused=self._refusal)
+        facts = replace(self._facts(), jobs=self._jobs.report(), refused=self._refusal)
         answer = self._client.report(report_of(self._host_id, node, facts))
-        self._provider.reported = time.time()
+        self._provider.reported = self._clock()
         if self._complaints.well("report"):
             _log.info("the hub has the report again", extra=fields(HUB_BACK))
         try:
@@ -174,7 +178,8 @@ class HubLoop:
                 if matter == "state":
                     self._refusal = RefusedState(envelope.generation or 0, (str(error),))
                 self._complain(matter, f"{_PARTS[matter]} is not followed: {error}")
-        return max(self._pause(self._interval), pause)
+        interval = MIN_INTERVAL if self._jobs.are_unsettled else self._interval
+        return max(self._pause(interval), pause, self._jobs.patience)
 
     def _block(self, blocked: bool | None) -> None:
         kept = self._provider.kept
@@ -242,26 +247,11 @@ class HubLoop:
         self._complaints.well("state")
 
     def _fetch_jobs(self, there_are: bool | None) -> None:
-        if there_are is None:
-            return
-        self.parked = self._park() if there_are else ()
+        if there_are:
+            self._jobs.fetch()
+        else:
+            self._jobs.forget()
         self._complaints.well("jobs")
-
-    def _park(self) -> tuple[str, ...]:
-        body = self._client.jobs().body
-        jobs = body.get("jobs") if isinstance(body, dict) else None
-        if not isinstance(jobs, list):
-            raise FelhomError("they are no list")
-        found = [job.get("job_id") for job in jobs[:_MAX_JOBS] if isinstance(job, dict)]
-        ids = tuple(sorted({i for i in found if isinstance(i, str) and 0 < len(i) <= 200}))
-        if fresh := [plain(job) for job in ids if job not in self.parked]:
-            more = f" and {len(fresh) - _MAX_NAMED} more" if len(fresh) > _MAX_NAMED else ""
-            named = ", ".join(fresh[:_MAX_NAMED])
-            text = (
-                "parked, not done, since signed jobs are taken on the host alone (submit): job %s%s"
-            )
-            _log.warning(text, named, more, extra=fields(HUB_JOBS))
-        return ids
 
     def _failed(self, error: HubError) -> float:
         status = error.status if isinstance(error, HubRefused) else 0
@@ -281,5 +271,5 @@ class HubLoop:
 _PARTS = {
     "block": "the hub's block",
     "state": "the hub's desired state",
-    "jobs": "the hub's jobs",
+    "jobs": "the hub's list of jobs",
 }

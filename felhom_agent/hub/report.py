@@ -1,10 +1,10 @@
 """What a host tells its hub: how it is, how its guests are, how the agent gets on.
 
 `report_of` is a pure function of what the main loop's latest snapshot left behind
-(`proxmox.nodereport`) and of how the agent gets on; nothing is asked for it. A guest whose
-configuration could not be read loses only its `spec`, and an odd row or value of PVE's costs
-itself. Of guests that the owner did not name for the hub it learns that they are there, of which
-kind, and whether they run.
+(`proxmox.nodereport`), of how the agent gets on and of what there is to tell of jobs; nothing is
+asked for it. A guest whose configuration could not be read loses only its `spec`, and an odd row or
+value of PVE's costs itself. Of guests that the owner did not name for the hub it learns that they
+are there, of which kind, and whether they run.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from felhom_agent import __version__
+from felhom_agent.authz.canonical import MAX_BYTES
+from felhom_agent.hub.jobs import JobsReport, SignedStatus, SignersInForce
 from felhom_agent.model import GuestStatus, outcome_word
 from felhom_agent.printable import moment_text
 from felhom_agent.proxmox.nodereport import NodeReport, ReportedGuest
@@ -23,6 +25,10 @@ from felhom_agent.redaction import redacted
 
 SCHEMA = 1
 MEBIBYTE = 1024 * 1024
+MAX_RECENT: Final = 50
+"""How many jobs a report tells of."""
+MAX_PENDING: Final = 20
+"""How many requests a report tells of."""
 
 Row = Mapping[str, Any]
 
@@ -53,8 +59,8 @@ class AgentFacts:
     unknown: int = 0
     statuses: Mapping[int, GuestStatus] = field(default_factory=dict)
     managed: frozenset[int] = frozenset()
-    parked: tuple[str, ...] = ()
     refused: RefusedState | None = None
+    jobs: JobsReport = field(default_factory=JobsReport)
 
 
 def report_of(host_id: str, node: NodeReport, agent: AgentFacts) -> dict[str, Any]:
@@ -90,20 +96,56 @@ def _agent(agent: AgentFacts) -> dict[str, Any]:
         "outcomes": {state: counts[state] for state in _STATES},
         "journal": {"in_flight": agent.in_flight, "unknown": agent.unknown},
         "refused": _refused(agent.refused),
-        "frozen": None,
+        **_signed(agent.jobs),
+    }
+
+
+def _signed(jobs: JobsReport) -> dict[str, Any]:
+    """Given what is to be told of jobs, return it; null is what this host cannot tell now."""
+    status = jobs.status or SignedStatus()
+    return {
+        "frozen": jobs.status.frozen if jobs.status else None,
         "jobs": {
-            "last_nonce": None,
-            "accepted": 0,
+            "last_nonce": _text(status.last_nonce),
+            "accepted": status.accepted,
             "recent": [
-                {"job_id": job, "state": PARKED, "why": WHY_PARKED}
-                for job in agent.parked[:_MAX_RECENT]
+                {
+                    "job_id": plain(redacted(job_id)),
+                    "state": plain(job.state),
+                    "why": plain(redacted(job.why)),
+                }
+                for job_id, job in jobs.recent[-MAX_RECENT:]
             ],
         },
-        # What this version does not have yet.
-        "pending": None,
-        "challenge": None,
-        "audit_head": None,
+        "pending": [
+            {
+                "job_id": plain(redacted(job_id)),
+                "request": plain(redacted(request.text), MAX_BYTES),
+                "expires": request.expires,
+            }
+            for job_id, request in jobs.pending[:MAX_PENDING]
+        ],
+        "challenge": _text(status.challenge),
+        "audit_head": _text(status.audit_head),
+        "signers": _signers(status.signers),
     }
+
+
+def _signers(signers: SignersInForce | None) -> dict[str, Any] | None:
+    if signers is None:
+        return None
+    return {
+        "version": signers.version,
+        "by": plain(signers.by),
+        "since": None if signers.since is None else moment_text(signers.since),
+        "expires": None if signers.expires is None else moment_text(signers.expires),
+        "operational": signers.operational,
+        "recovery": signers.recovery,
+    }
+
+
+def _text(text: str) -> str | None:
+    return plain(redacted(text)) or None
 
 
 def _refused(refusal: RefusedState | None) -> dict[str, Any] | None:
@@ -113,9 +155,6 @@ def _refused(refusal: RefusedState | None) -> dict[str, Any] | None:
     return {"generation": refusal.generation, "problems": problems}
 
 
-PARKED = "parked"
-WHY_PARKED = "this version takes no signed job from a hub; submit it on the host"
-_MAX_RECENT = 50
 _MAX_PROBLEMS = 20
 _STATES = ("converged", "retry", "blocked", "refused")
 

@@ -268,9 +268,10 @@ HUB_STATE: Final = Event(
 HUB_JOBS: Final = Event(
     "hub-jobs",
     "b2f4d832405e4d76b638accc83c398ba",
-    "The hub has a signed job for this host",
-    "It is not done: this version takes signed jobs on the host alone (`felhom-agent submit`). The "
-    "hub sees that it is parked.",
+    "The hub carries signed jobs for this host",
+    "Nothing needs to be done. A job is examined like one that comes by `felhom-agent submit`, and "
+    "done only if it is signed for this; one that waits is tried again by itself. `felhom-agent "
+    "jobs` shows how jobs stand.",
 )
 CONTROLLED: Final = Event(
     "control-asked",

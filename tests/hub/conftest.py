@@ -6,7 +6,7 @@ import json
 import re
 import socketserver
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from felhom_agent.config.settings import HubConfig
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.devhub import DevHub, Store
 from felhom_agent.hub.client import HubClient
+from felhom_agent.hub.jobs import ComposedRequest, SignedOperations, SignedStatus, TakenJob
 from felhom_agent.hub.loop import HubLoop
 from felhom_agent.hub.report import AgentFacts
 from felhom_agent.proxmox.node import Node
@@ -47,6 +48,45 @@ def observed(
     return node
 
 
+PENDING, DONE = TakenJob("pending"), TakenJob("done", final=True)
+
+
+class JobTable:
+    """Where signed jobs end up: how each stands is what a test says, or pending.
+
+    `taken` is what was handed over, `wanted` what was to be composed; `trouble` is what a job, by
+    its job_id, or a request, by its act, meets instead.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, TakenJob] = {}
+        self.taken: list[tuple[str, bytes, tuple[bytes, ...]]] = []
+        self.wanted: list[Mapping[str, object]] = []
+        self.trouble: dict[str, Exception] = {}
+        self.expires = 2_000_000_000
+        self.status = SignedStatus()
+
+    def take(self, job_id: str, blob: bytes, signatures: tuple[bytes, ...]) -> TakenJob:
+        self.taken.append((job_id, blob, signatures))
+        if job_id in self.trouble:
+            raise self.trouble[job_id]
+        return self.jobs.setdefault(job_id, PENDING)
+
+    def compose(self, wanted: Mapping[str, object]) -> ComposedRequest:
+        self.wanted.append(wanted)
+        if error := self.trouble.get(str(wanted["act"])):
+            raise error
+        return ComposedRequest(f'{{"number":{len(self.wanted)}}}', self.expires)
+
+    def told(self) -> SignedStatus:
+        return replace(self.status, recent=tuple(self.jobs.items()))
+
+    @property
+    def ids(self) -> list[str]:
+        """The jobs that were handed over, by their job_id, in that order."""
+        return [job_id for job_id, _, _ in self.taken]
+
+
 @dataclass
 class Round:
     """What a loop needs, and what came of it; `woken` counts how often the main loop was, `observe`
@@ -71,7 +111,13 @@ def begin(site: Site, tmp_path: Path) -> Iterator[Begin]:
     """
     made: list[Round] = []
 
-    def make(url: str, key: str = KEY, facts: AgentFacts | None = None, **more: object) -> Round:
+    def make(
+        url: str,
+        key: str = KEY,
+        facts: AgentFacts | None = None,
+        signed: SignedOperations | None = None,
+        **more: object,
+    ) -> Round:
         config = HubConfig(
             url=url, host_id="pve1", connect_timeout=2.0, read_timeout=2.0, guests=NAMED
         )
@@ -90,6 +136,8 @@ def begin(site: Site, tmp_path: Path) -> Iterator[Begin]:
             lambda: replace(facts, generation=provider.kept.generation),
             lambda: woken.append(None),
             lambda: 0.5,
+            signed,
+            site.clock,
         )
         observe = lambda: node.observer.snapshot(())  # noqa: E731
         made.append(Round(loop, provider, facts, observe, monotonic, woken))

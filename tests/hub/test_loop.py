@@ -16,7 +16,6 @@ from felhom_agent.desired.hub import HubState
 from felhom_agent.devhub import DevHub
 from felhom_agent.devnode import Fault
 from felhom_agent.hub.client import MAX_DEPTH
-from felhom_agent.hub.report import PARKED, WHY_PARKED
 from felhom_agent.hub.wire import MAX_BODY_BYTES
 from felhom_agent.proxmox.nodereport import _Kept
 from tests.conftest import Site
@@ -122,23 +121,6 @@ class TestWithAHub:
         round_.loop.round()
         assert round_.provider.kept == HubState()
         assert len(round_.woken) == 2
-
-    def test_a_job_is_parked_reported_and_neither_done_nor_acknowledged(
-        self, hub: DevHub, begin: Begin, site: Site, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        round_ = begin(hub.url, hub.store.enroll("pve1"))
-        job = {"job_id": "destroy-100", "op_blob_b64": "eA==", "sigs_armored": ["x"]}
-        hub.store.enqueue("pve1", job)
-        for _ in range(3):
-            round_.loop.round()
-        host = hub.store.host("pve1")
-        assert host is not None
-        assert host.report["agent"]["jobs"]["recent"] == [
-            {"job_id": "destroy-100", "state": PARKED, "why": WHY_PARKED}
-        ]
-        assert hub.store.jobs("pve1") == [job]
-        assert sum("parked, not done" in line for line in said(caplog)) == 1
-        assert site.devnode.mutations == ()
 
     def test_without_the_nodes_status_nothing_is_reported(
         self, hub: DevHub, begin: Begin, site: Site, caplog: pytest.LogCaptureFixture
@@ -354,16 +336,6 @@ class TestHostile:
         assert round_.woken == []
         assert "internal error" not in caplog.text
 
-    @pytest.mark.parametrize("jobs", [{}, {"jobs": 1}, {"jobs": [1, {"job_id": 5}]}, []], ids=str)
-    def test_jobs_that_are_none_are_none(
-        self, scripted: Scripted, begin: Begin, jobs: object, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        round_ = begin(scripted.url)
-        scripted.answers(envelope(has_signed_ops=True), http("200 OK", jobs))
-        round_.loop.round()
-        assert round_.loop.parked == ()
-        assert "internal error" not in caplog.text
-
     @pytest.mark.parametrize("jump", [400 * 86400.0, -400 * 86400.0, -1_800_000_000.0])
     def test_a_clock_that_jumps_changes_nothing_but_what_the_report_says_of_the_time(
         self, hub: DevHub, begin: Begin, site: Site, jump: float
@@ -385,16 +357,14 @@ class TestHostile:
         self, scripted: Scripted, begin: Begin, caplog: pytest.LogCaptureFixture
     ) -> None:
         round_ = begin(scripted.url)
+        caplog.set_level(logging.INFO)
         state = http("200 OK", {"host_id": "pve1", "generation": 9, "desired_state": STATE})
-        job = {"job_id": "j"}
-        again = envelope(desired_generation=9, has_signed_ops=True)
-        jobs = http("200 OK", {"jobs": [job, job]})
-        scripted.answers(again, state, jobs, again, jobs, again, jobs)
+        again = envelope(desired_generation=9)
+        scripted.answers(again, state, again)
         for _ in range(3):
             round_.loop.round()
         assert len(round_.woken) == 1
-        assert round_.loop.parked == ("j",)
-        assert sum("parked, not done" in line for line in said(caplog)) == 1
+        assert said(caplog) == ["generation 9 of the hub is in force"]
 
     def test_a_hub_that_never_answers_is_given_up(
         self, scripted: Scripted, begin: Begin, caplog: pytest.LogCaptureFixture

@@ -14,10 +14,18 @@ import pytest
 from felhom_agent import __version__
 from felhom_agent.devnode import Fault
 from felhom_agent.errors import Unanswered
+from felhom_agent.hub.jobs import (
+    ComposedRequest,
+    JobsReport,
+    SignedStatus,
+    SignersInForce,
+    TakenJob,
+)
 from felhom_agent.hub.report import AgentFacts, RefusedState, report_of
 from felhom_agent.model import Blocked, Converged, GuestStatus, Retry
 from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.nodereport import NodeReport
+from felhom_agent.redaction import remember
 from tests.conftest import Site
 from tests.hub.conftest import observed
 
@@ -26,7 +34,7 @@ KEYS = {
     "": {"schema", "host_id", "at", "agent", "host", "guests", "storage_targets", "backups",
          "restore_tests"},
     "agent": {"version", "started_at", "mode", "generation", "last_pass", "outcomes", "journal",
-              "jobs", "refused", "frozen", "pending", "challenge", "audit_head"},
+              "jobs", "refused", "frozen", "pending", "challenge", "audit_head", "signers"},
     "host": {"node", "pve_version", "uptime_seconds", "cpu_count", "cpu_usage", "load_avg",
              "memory_total_bytes", "memory_used_bytes", "rootfs_total_bytes", "rootfs_used_bytes"},
     "guest": {"vmid", "kind", "name", "status", "spec", "managed", "outcome"},
@@ -50,7 +58,18 @@ def facts(now: float) -> AgentFacts:
             200: GuestStatus(Converged(), now - 120),
         },
         managed=frozenset({100, 200}),
-        parked=("job-1",),
+        jobs=JobsReport(
+            (("job-1", TakenJob("done", final=True)), ("job-2", TakenJob("pending", "its turn"))),
+            (("job-3", ComposedRequest('{"schema":"felhom-request-v1"}', int(now) + 600)),),
+            SignedStatus(
+                last_nonce="0f" * 16,
+                accepted=2,
+                challenge="c4" * 16,
+                audit_head="a0" * 32,
+                frozen=True,
+                signers=SignersInForce(3, "rotation", now - 86400, now + 86400, 2, 1),
+            ),
+        ),
     )
 
 
@@ -141,7 +160,44 @@ def test_a_refused_generation_is_told_with_its_problems(site: Site) -> None:
     agent = report_of("h", found, replace(facts(0.0), refused=refusal))["agent"]
     assert agent["refused"]["generation"] == 8
     assert agent["refused"]["problems"] == [f"problem {n}?" for n in range(20)]
-    assert [agent[key] for key in ("frozen", "pending", "challenge", "audit_head")] == [None] * 4
+
+
+def test_what_a_host_without_signed_operations_cannot_tell_is_null(site: Site) -> None:
+    bare = report_of("pve1", left_by(observed(site)), AgentFacts("pve1", 0.0, enforces=False))
+    agent = bare["agent"]
+    nothing = ("frozen", "challenge", "audit_head", "signers")
+    assert [agent[key] for key in nothing] == [None] * 4
+    assert agent["jobs"] == {"last_nonce": None, "accepted": 0, "recent": []}
+    assert agent["pending"] == []
+
+
+def test_signers_of_unknown_age_and_without_an_end_have_null_there(site: Site) -> None:
+    status = SignedStatus(signers=SignersInForce(1, "root", operational=1))
+    told = replace(facts(0.0), jobs=JobsReport(status=status))
+    agent = report_of("h", left_by(observed(site)), told)["agent"]
+    assert agent["signers"] == {
+        "version": 1, "by": "root", "since": None, "expires": None, "operational": 1, "recovery": 0,
+    }  # fmt: skip
+    assert agent["frozen"] is False
+
+
+def test_what_is_told_of_jobs_is_printable_bounded_and_without_secrets(site: Site) -> None:
+    remember("the-hubs-secret-key")
+    odd = "\x1b[2J\n" + "the-hubs-secret-key" + "x" * 5000
+    jobs = JobsReport(
+        tuple((f"{n}{odd}", TakenJob("refused", odd)) for n in range(60)),
+        tuple((f"{n}{odd}", ComposedRequest(odd + "x" * 100_000, 5)) for n in range(30)),
+        SignedStatus(last_nonce=odd, challenge=odd, audit_head=odd),
+    )
+    agent = report_of("h", left_by(observed(site)), replace(facts(0.0), jobs=jobs))["agent"]
+    recent, pending = agent["jobs"]["recent"], agent["pending"]
+    assert (len(recent), len(pending)) == (50, 20)
+    assert recent[-1]["job_id"].startswith("59?[2J?(secret)xx"), "the newest are told"
+    long = [each["request"] for each in pending]
+    assert {len(text) for text in long} == {65_536}
+    texts = [*long, *(text for each in recent for text in each.values()), agent["challenge"]]
+    assert all(text.isprintable() and "the-hubs" not in text for text in texts)
+    assert all(len(text) <= 1024 for text in texts[len(long) :])
 
 
 @pytest.mark.parametrize("now", [-1e18, -1e10, 0.0, 1e12, 1e18])
