@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from felhom_agent.config.secret import read_key
 from felhom_agent.config.settings import Config, JournalConfig
 from felhom_agent.daemon.eyes import Host
-from felhom_agent.daemon.signing import Signing, signing_for
+from felhom_agent.daemon.signedhub import SignedForHub
+from felhom_agent.daemon.signing import NO_SIGNING, Signing, signing_for
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.directory import TomlDirectoryProvider
 from felhom_agent.desired.hub import HubProvider
@@ -134,15 +135,18 @@ def hub_loop(
     facts: Callable[[], AgentFacts],
     wake: Callable[[], None],
     watchdog: Watchdog | None = None,
+    signing: Signing = NO_SIGNING,
 ) -> HubLoop:
     """Given the settings and what the loop needs, return the loop to the hub, not yet begun;
-    `watchdog` hears of its calls.
+    `watchdog` hears of its calls, and `signing` does the jobs that it carries.
 
     Raise ConfigError if the key for the hub cannot be read.
     """
     client = HubClient(config.hub, read_key(config.hub), watchdog)
+    ready = signing.ready
+    signed = SignedForHub(ready, hub.speaks_for) if ready is not None else None
     return HubLoop(
-        client, reporter, hub, config.hub.host_id, facts, wake, random.random, signed=None
+        client, reporter, hub, config.hub.host_id, facts, wake, random.random, signed=signed
     )
 
 

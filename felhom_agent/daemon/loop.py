@@ -243,7 +243,7 @@ class Daemon:
         self._parts.node.observer.reporter = reporter
         loop = hub_loop(
             self.config, reporter, self._hub_provider, self.facts, lambda: self.send(WAKE),
-            self._manager.watchdog,
+            self._manager.watchdog, self._parts.signing,
         )  # fmt: skip
         loop.start()
         try:

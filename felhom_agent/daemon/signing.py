@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from felhom_agent.authz.blob import Param, SignedOperation
 from felhom_agent.authz.challenge import HOST_CLASS, challenge_key, issue
@@ -43,7 +43,7 @@ from felhom_agent.daemon.spool import Spool
 from felhom_agent.durable.disk import Disk
 from felhom_agent.durable.line import Record
 from felhom_agent.errors import FelhomError, JournalError
-from felhom_agent.journal.audit import AUDIT_NAME, AuditEntry, AuditLog, verify_audit
+from felhom_agent.journal.audit import AUDIT_NAME, Accepted, AuditEntry, AuditLog, verify_audit
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.operations import Operations
@@ -83,6 +83,9 @@ class Signing:
             self.ready.work.outcomes.heard(operation)
 
 
+NO_SIGNING: Final = Signing("it was not set up")
+
+
 class SigningUnusable(FelhomError):
     """Signed operations are not done until the agent is restarted."""
 
@@ -104,7 +107,7 @@ class Ready:
     ) -> None:
         wanted, now = config.authz, operations.now
         self.host, self._node, self._facts, self._audit = host, node, facts, audit
-        self._policy = wanted
+        self._policy, self._suspensions = wanted, suspensions
         key = challenge_key(config.journal.directory, host, disk)
         self._clock = SignedClock(facts, now, lambda: _is_right(config), key=key)
         owner, verifier = owner_by(config.path), SshKeygen()
@@ -195,6 +198,21 @@ class Ready:
         return SignedRequest(
             made, Circumstances(self._node.client.config.node, expires=self._end())
         )
+
+    @property
+    def accepted(self) -> Accepted:
+        """How many jobs were ever accepted here, and the nonce of the last one."""
+        return self._audit.accepted
+
+    @property
+    def audit_head(self) -> str:
+        """The hash of the audit log's last line."""
+        return self._audit.last.head
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the host is frozen."""
+        return bool(self._suspensions.frozen())
 
     def host_challenge(self) -> str:
         """Return a new challenge for what is done to this host."""

@@ -33,6 +33,7 @@ NO_ID: Final = "(none)"
 """What a row is called that has no job_id."""
 
 _MAX_PARAMS: Final = 20
+_MAX_LINES: Final = 100
 _MAX_VMID: Final = 999_999_999
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _WANTED: Final = frozenset({"act", "vmid", "params", "stop", "resume"})
@@ -182,16 +183,28 @@ def _wanted(request: object) -> dict[str, object]:
     return {**found, "vmid": vmid} if "vmid" in request else found
 
 
-def _params(params: object) -> dict[str, str | bool | int]:
+def _params(params: object) -> dict[str, Any]:
     if not isinstance(params, dict) or len(params) > _MAX_PARAMS:
         raise _Odd(f"its params are no object of {_MAX_PARAMS} at most")
     if not all(_is_name(name) for name in params):
         raise _Odd("one of its params has a name that is none")
-    if not all(isinstance(value, (str, bool)) or is_integer(value) for value in params.values()):
-        raise _Odd("one of its params is no text, no true or false, and no whole number")
-    if sum(len(value) for value in params.values() if isinstance(value, str)) > MAX_BYTES:
+    if not all(map(_is_param, params.values())):
+        raise _Odd("one of its params is no text, no list of texts, no true or false, no number")
+    if sum(map(_length, params.values())) > MAX_BYTES:
         raise _Odd(f"its params have more than {MAX_BYTES} characters")
     return params
+
+
+def _is_param(value: object) -> bool:
+    if isinstance(value, list):
+        return len(value) <= _MAX_LINES and all(isinstance(each, str) for each in value)
+    return isinstance(value, (str, bool)) or is_integer(value)
+
+
+def _length(value: object) -> int:
+    if isinstance(value, list):
+        return sum(map(len, value))
+    return len(value) if isinstance(value, str) else 0
 
 
 def _is_name(value: object) -> bool:
