@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import stat
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from felhom_agent import regularfile
 from felhom_agent.authz.setfile import FIRST_VERSION, SET, end_of, set_text
 from felhom_agent.authz.signers import ALLOWED, MAX_FILE, load, owner_by
 from felhom_agent.authz.signerset import KeyFile, made_of
-from felhom_agent.cli import signerlist
+from felhom_agent.cli import jobfiles, signerlist
 from felhom_agent.cli.codes import ERROR, OK
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import complain, say
@@ -43,11 +44,14 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "signers",
         run,
         summary="Show whose signatures count on this host, and each fault in the lists; with a "
-        "fault nobody's does. `init`, as root, makes the list from a public key. Exit code 1: "
-        "there are faults.",
+        "fault nobody's does. `init`, as root, makes the list from public keys; `make` writes one "
+        "into a file, for a rotation. Exit code 1: there are faults.",
         example="signers init --key anna.pub",
     )
-    parser.add_argument("what", nargs="?", choices=("init",), help="make the list")
+    parser.add_argument(
+        "what", nargs="?", choices=("init", "make"),
+        help="init: make this host's list; make: write a list that is to come by rotation",
+    )  # fmt: skip
     parser.add_argument(
         "--key", action="append", default=[], type=Path, metavar="FILE.pub",
         help="the public key that signs what is done; repeatable, one of each signer",
@@ -65,6 +69,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         help="when the set of signers ends, in UTC: YYYYMMDD or YYYYMMDDHHMMSS (default: never)",
     )  # fmt: skip
     parser.add_argument(
+        "-o", dest="out", type=Path, metavar="FILE", help="of make: where to write the list"
+    )
+    parser.add_argument(
         "--force",
         action="store_true",
         help="replace a list that is there, as the next version: it counts over all that came by "
@@ -75,12 +82,16 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     given = [arguments.key, arguments.recovery, arguments.until, arguments.force, arguments.expires]
-    if arguments.what is None and any(given):
+    if arguments.what is None and any([*given, arguments.out]):
         arguments.usage_error(
-            "--key, --recovery, --until, --expires and --force are of `signers init`"
+            "--key, --recovery, --until, --expires, --force and -o are of `signers init` or `make`"
         )
-    if arguments.what == "init" and not arguments.key:
-        arguments.usage_error("init needs --key FILE.pub, the public key of who signs")
+    if arguments.what is not None and not arguments.key:
+        arguments.usage_error(f"{arguments.what} needs --key FILE.pub, the public key of who signs")
+    if arguments.what == "make":
+        return _make(arguments)
+    if arguments.out:
+        arguments.usage_error("-o is of `signers make`; init writes this host's own list")
     try:
         end_of(arguments.expires)
     except ValueError as error:
@@ -116,6 +127,31 @@ def _show(seen: TrustLook) -> int:
     return ERROR if found.problems else OK
 
 
+def _make(arguments: argparse.Namespace) -> int:
+    """Write a list into a file; neither an agent nor agent.toml is needed."""
+    if arguments.out is None:
+        arguments.usage_error("make needs -o FILE, where the list is written")
+    if arguments.expires:
+        arguments.usage_error("when the set ends is said with the request: rotate-signers --until")
+    text = _text_of(arguments)
+    if not text:
+        return ERROR
+    jobfiles.write_new(arguments.out, text.encode(), force=arguments.force)
+    say(f"Wrote {jobfiles.shown(arguments.out)}; nothing counts by that.")
+    name = shlex.quote(arguments.out.name)
+    say(f"  On the host: felhom-agent request rotate-signers --signers {name} -o next.request")
+    return OK
+
+
+def _text_of(arguments: argparse.Namespace) -> str:
+    """Return the list that the command's keys make; empty if there is a fault, which was told."""
+    keys, recovery = map(_key_file, arguments.key), map(_key_file, arguments.recovery)
+    text, _, problems = made_of(keys, recovery, arguments.until)
+    for problem in problems:
+        complain(problem)
+    return text
+
+
 def _init(arguments: argparse.Namespace, seen: TrustLook) -> int:
     directory = load_authz(arguments.config).signers
     owner = owner_by(arguments.config)
@@ -123,11 +159,8 @@ def _init(arguments: argparse.Namespace, seen: TrustLook) -> int:
         who = "root" if owner == 0 else f"user {owner}, whose {arguments.config} is"
         raise FelhomError(f"signers init writes what only {who} may write; run it as that user")
     path = directory / ALLOWED
-    keys, recovery = map(_key_file, arguments.key), map(_key_file, arguments.recovery)
-    text, _, problems = made_of(keys, recovery, arguments.until)
-    for problem in problems:
-        complain(problem)
-    if problems:
+    text = _text_of(arguments)
+    if not text:
         return ERROR
     _refuse_present(path, force=arguments.force)
     if seen.unseen and path.exists():

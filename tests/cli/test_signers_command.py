@@ -14,7 +14,7 @@ import pytest
 
 from felhom_agent.authz.keymaterial import PublicKey, from_text
 from felhom_agent.authz.signerline import Role
-from felhom_agent.authz.signers import load
+from felhom_agent.authz.signers import judge, load
 from tests.authz.desk import (
     Key,
     a_host,
@@ -303,3 +303,31 @@ def test_what_came_by_signature_is_shown_and_root_provisions_the_version_above_i
     code, out, _ = felhom("init", "--force", "--key", pub(tmp_path, key(number=2).public))
     assert (code, load(signers, os.geteuid()).version) == (0, 3)
     assert "Set of version 3, by root" in out
+
+
+def test_a_list_for_a_rotation_is_written_where_it_is_asked_for_and_counts_for_nothing(
+    felhom: Felhom, signers: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "next.signers"
+    bela, safe = pub(tmp_path, key(number=1).public, "b.pub"), pub(tmp_path, key(number=6).public)
+    code, said, err = felhom("make", "--key", bela, "--recovery", safe, "-o", str(out))
+    assert (code, err, signers.exists()) == (0, "", False)
+    assert "rotate-signers --signers next.signers" in said
+    found, problems = judge("next.signers", out.read_text())
+    assert (len(found), problems) == (2, ())
+    assert felhom("make", "--key", bela, "-o", str(out))[0] == 1, "it is there already"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["make", "--key", "k"], "needs -o"),
+        (["make", "-o", "f"], "needs --key"),
+        (["make", "--key", "k", "-o", "f", "--expires", "20300101"], "rotate-signers --until"),
+        (["init", "--key", "k", "-o", "f"], "-o is of `signers make`"),
+        (["-o", "f"], "are of `signers init` or `make`"),
+    ],
+)
+def test_words_that_do_not_fit_are_wrong_usage(felhom: Felhom, words: list[str], why: str) -> None:
+    code, _, err = felhom(*words)
+    assert (code, why in err) == (64, True)
