@@ -102,7 +102,7 @@ def to_deliver(db: sqlite3.Connection, host_id: str) -> list[dict[str, Any]]:
     """Return the envelopes of what a host shall have, in the order in which they were put in."""
     rows = db.execute(
         "SELECT envelope FROM job WHERE host_id = ? AND acknowledged IS NULL AND held = 0 "
-        "ORDER BY since, rowid",
+        "ORDER BY rowid",
         (host_id,),
     ).fetchall()
     return [json.loads(row[0]) for row in rows]
@@ -180,7 +180,8 @@ def all_of(db: sqlite3.Connection, host_id: str) -> list[Job]:
     """Return a host's jobs: the open ones as they came, then the acknowledged, the latest first."""
     rows = db.execute(
         f"{_SELECT} WHERE host_id = ? "
-        "ORDER BY acknowledged IS NOT NULL, acknowledged DESC, since, rowid",
+        "ORDER BY acknowledged IS NOT NULL, acknowledged DESC, "
+        "iif(acknowledged IS NULL, rowid, -rowid)",
         (host_id,),
     ).fetchall()
     return [_job(row) for row in rows]

@@ -14,6 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Final, Self
@@ -49,7 +50,9 @@ class DevHub:
         self.poll_seconds = poll_seconds
         self.clock = clock
         self._server = _Server((_HOST, port), self)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="devhub")
+        # It looks that often, in seconds, whether it is closed.
+        serve = partial(self._server.serve_forever, poll_interval=0.05)
+        self._thread = threading.Thread(target=serve, name="devhub")
         self._thread.start()
 
     @property
