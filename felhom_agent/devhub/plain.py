@@ -70,7 +70,7 @@ def seconds_of(moment: object) -> float | None:
     try:
         found = datetime.fromisoformat(moment)
         seconds = found.timestamp() if found.tzinfo else -1.0
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
     return seconds if 0 <= seconds <= LAST_SECOND else None
 

@@ -230,6 +230,16 @@ class TestTheListOfHosts:
         operator("POST", "/hosts/pve1/jobs/drop", data={"job_id": "r2"})
         assert "for a signature" not in operator("GET", "/").text
 
+    def test_what_was_acknowledged_or_is_a_signed_job_does_not_mark_it(
+        self, hub: DevHub, host: Client, operator: Client
+    ) -> None:
+        hub.store.enqueue("pve1", request("r1"))
+        hub.store.enqueue("pve1", signed("j1"))
+        host.fetches()
+        host("DELETE", f"{API}/hosts/pve1/jobs/r1")
+        host.reports(pending=[pending("r1"), pending("j1")])
+        assert "for a signature" not in operator("GET", "/").text
+
     def test_another_hosts_request_does_not_mark_it(
         self, hub: DevHub, host: Client, operator: Client
     ) -> None:
