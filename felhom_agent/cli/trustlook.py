@@ -67,7 +67,7 @@ def look(settings: Path, wanted: AuthzConfig, journal: Path) -> TrustLook:
     nothing.
     """
     root = load(wanted.signers, owner_by(settings))
-    kept = KeptSets(wanted.kept)
+    kept = KeptSets(wanted.kept_beside(journal))
     try:
         path = journal / NAME
         records = inspect(path)[0].records if path.exists() else ()

@@ -111,9 +111,10 @@ class Ready:
         key = challenge_key(config.journal.directory, host, disk)
         self._clock = SignedClock(facts, now, lambda: _is_right(config), key=key)
         owner, verifier = owner_by(config.path), SshKeygen()
+        kept = wanted.kept_beside(config.journal.directory)
         self.trust = Trust(
-            lambda: load(wanted.signers, owner), KeptSets(wanted.kept, disk), facts, verifier,
-            wanted, now, lambda blob: any(each.blob == blob for each in facts.burnt()),
+            lambda: load(wanted.signers, owner), KeptSets(kept, disk), facts, verifier, wanted, now,
+            lambda blob: any(each.blob == blob for each in facts.burnt()),
         )  # fmt: skip
         means = Dependencies(host, self.trust.current, verifier, self._clock, facts, wanted)
         self.examiner = Examiner(means, audit, now)

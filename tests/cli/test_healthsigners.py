@@ -27,7 +27,7 @@ NOBODYS = Service(User("nobody", NOBODY.pw_uid, frozenset({NOBODY.pw_gid}), "nog
 
 @pytest.fixture
 def directory() -> str:
-    return '[authz]\nsigners = "signers"\n'
+    return '[authz]\nsigners = "signers"\nkept = "kept"\n'
 
 
 @pytest.fixture
