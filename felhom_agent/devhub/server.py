@@ -158,8 +158,7 @@ def _encoded(body: object) -> tuple[bytes, str]:
     if isinstance(body, bytes):
         return body, "application/octet-stream"
     if isinstance(body, str):
-        # A host may send half of a surrogate pair, which has no bytes.
-        return body.encode(errors="replace"), "text/html; charset=utf-8"
+        return body.encode(), "text/html; charset=utf-8"
     return json.dumps(body).encode(), "application/json"
 
 

@@ -583,6 +583,13 @@ class TestEveryForm:
             assert error.isprintable()
             assert len(error) < 200
 
+    def test_bytes_that_are_no_text_are_not_made_one(self, operator: Client, path: str) -> None:
+        for value in (b"\xff", b"%ff"):
+            body = next(iter(FORMS[path])).encode() + b"=" + value
+            answer = operator("POST", f"/hosts/pve1/{path}", data=body)
+            error = {"error": "the form cannot be read"}
+            assert (answer.status_code, answer.json()) == (400, error)
+
     @pytest.mark.parametrize("body", [b"", b"\xff=1", b"%ff=%fe", b"{}", b"&&&;=", b"\0"])
     def test_it_is_refused_without_its_fields(
         self, operator: Client, path: str, body: bytes
