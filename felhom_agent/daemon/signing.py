@@ -107,7 +107,7 @@ class Ready:
     ) -> None:
         wanted, now = config.authz, operations.now
         self.host, self._node, self._facts, self._audit = host, node, facts, audit
-        self._policy, self._suspensions = wanted, suspensions
+        self._policy = wanted
         key = challenge_key(config.journal.directory, host, disk)
         self._clock = SignedClock(facts, now, lambda: _is_right(config), key=key)
         owner, verifier = owner_by(config.path), SshKeygen()
@@ -209,11 +209,6 @@ class Ready:
     def audit_head(self) -> str:
         """The hash of the audit log's last line."""
         return self._audit.last.head
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether the host is frozen."""
-        return bool(self._suspensions.frozen())
 
     def host_challenge(self) -> str:
         """Return a new challenge for what is done to this host."""
