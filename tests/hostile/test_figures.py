@@ -12,7 +12,8 @@ from felhom_agent.config import tomlscan
 from felhom_agent.config.settings import DesiredConfig, HubConfig, ProxmoxConfig
 from felhom_agent.desired import directory, guestfile
 from felhom_agent.desired import hub as desired_hub
-from felhom_agent.hub import client, transport, wire
+from felhom_agent.httpcall import transport, wire
+from felhom_agent.hub import client
 from felhom_agent.options import bounds
 from felhom_agent.proxmox import bodies
 from felhom_agent.reconcile import recovery
