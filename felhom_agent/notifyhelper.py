@@ -68,27 +68,32 @@ def _taken(path: Path) -> bytes:
     """Return the message of a file, which is removed; nothing if it is none. Raise OSError if it
     cannot be removed.
     """
-    data, why = b"", ""
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(path, flags)
+        data = _read(path)
+        why = _why_no_message(data)
     except OSError as error:
-        why = error.strerror or "cannot be opened"
-    else:
-        with os.fdopen(descriptor, "rb") as file:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                data = file.read(MAX_BYTES + 1)
-            else:
-                why = "it is no file"
+        data, why = b"", error.strerror or "it cannot be read"
     if path.is_dir() and not path.is_symlink():
         path.rmdir()
     else:
         path.unlink()
-    why = why or _why_no_message(data)
     if why:
         _say(f"{path.name}: is no message: {why}")
         return b""
     return data
+
+
+def _read(path: Path) -> bytes:
+    """Return what is in a file, and one byte more than it may have at the most. Raise OSError if it
+    cannot be read, or is none.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(0, "it is no file")
+        return os.read(descriptor, MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _why_no_message(data: bytes) -> str:

@@ -191,9 +191,10 @@ class Notifier(logging.Handler):
         with self._news:
             entries, self._inbox = self._inbox, deque()
             overflow, self._overflow = self._overflow, Counter()
+        yield from entries
+        # Counted last: what is counted holds up what comes after it.
         for event in overflow.keys() & self._wanted:
             self._limit.miss(event, overflow[event])
-        yield from entries
 
     def _new_tests(self) -> Iterator[tuple[str, Future[str]]]:
         with self._news:

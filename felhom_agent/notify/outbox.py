@@ -25,7 +25,7 @@ from felhom_agent.service.logging import fields
 FIRST_PAUSE: Final = 2.0
 MAX_PAUSE: Final = 120.0
 KEPT: Final = 3600.0
-MAX_WAITING: Final = 100
+MAX_WAITING: Final = 500
 
 _log: Final = logging.getLogger(__name__)
 

@@ -77,7 +77,7 @@ class QuietGuests:
             return False
         kept = self._kept.setdefault(vmid, _Kept(now, now))
         if says_locked:
-            kept.locked_at, kept.free_since = max(now, notice.at), None
+            kept.locked_at, kept.free_since = now, None
         settled = _SETTLES.get(notice.event, frozenset())
         before = len(kept.notices)
         kept.notices = [each for each in kept.notices if each.event not in settled]
