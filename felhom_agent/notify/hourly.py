@@ -28,6 +28,10 @@ class HourlyLimit:
         self.miss(event)
         return False
 
+    def is_full(self, now: float) -> bool:
+        """Return whether no notice can go out at present."""
+        return len(self._sent) == self._sent.maxlen and now - self._sent[0] < HOUR
+
     def miss(self, event: str, number: int = 1) -> None:
         """Count a notice that did not arrive."""
         self._untold[event] += number
@@ -45,12 +49,11 @@ class HourlyLimit:
         """Return the seconds until a summary may go out; infinite if there is nothing to tell."""
         if not self._untold:
             return float("inf")
-        is_full = len(self._sent) == self._sent.maxlen
-        return max(0.0, self._sent[0] + HOUR - now) if is_full else 0.0
+        return self._sent[0] + HOUR - now if self.is_full(now) else 0.0
 
     def _place(self, now: float) -> bool:
         """Take a place if there is one."""
-        if len(self._sent) == self._sent.maxlen and now - self._sent[0] < HOUR:
+        if self.is_full(now):
             return False
         self._sent.append(now)
         return True

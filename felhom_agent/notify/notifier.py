@@ -28,6 +28,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Final
 
 from felhom_agent.config.secret import Secret
@@ -45,6 +46,8 @@ from felhom_agent.service.ring import EventEntry, entry_of
 
 MAX_WAITING: Final = 200
 """How many events wait for the thread."""
+LAST: Final = " (so many an hour are enough; what comes now follows as one message)"
+"""The end of the last notice that goes out before others are held up."""
 CLOSE_TIMEOUT: Final = 3.0
 """Seconds that the process waits at its end for what is not delivered yet."""
 # Seconds between two looks whether a backup is over.
@@ -208,9 +211,11 @@ class Notifier(logging.Handler):
             self._admit(notice)
 
     def _admit(self, notice: Notice) -> None:
-        """Let a notice out, if so many may go out."""
-        if self._limit.take(notice.event, self._clock()):
-            self._outbox.add(notice)
+        """Let a notice out, if so many may go out; the last one says that others are held up."""
+        now = self._clock()
+        if self._limit.take(notice.event, now):
+            end = LAST if self._limit.is_full(now) else ""
+            self._outbox.add(replace(notice, text=f"{notice.text}{end}"))
 
     def _answer(self, by: str, done: Future[str]) -> None:
         """Deliver a test at once, past the limit and those that wait."""

@@ -14,7 +14,7 @@ import pytest
 from felhom_agent.config.settings import NotifyConfig
 from felhom_agent.errors import FelhomError
 from felhom_agent.notify.hourly import HOUR
-from felhom_agent.notify.notifier import MAX_WAITING, Notifier
+from felhom_agent.notify.notifier import LAST, MAX_WAITING, Notifier
 from felhom_agent.notify.quiet import GRACE, Backups
 from felhom_agent.service.events import (
     GUEST_BLOCKED,
@@ -111,6 +111,8 @@ def test_what_is_too_much_for_an_hour_follows_as_one_message(
         say(GUEST_BLOCKED, vmid=vmid)
     assert agent.step() == HOUR
     assert receiver.events == ["guest-blocked"] * 3
+    told = [each.data["text"] for each in receiver.posted]
+    assert told == ["something", "something", f"something{LAST}"]
     agent.step(HOUR)
     assert receiver.events[3:] == ["summary"]
     assert receiver.posted[3].data["text"] == "7 more events: 7 guest-blocked"

@@ -71,6 +71,16 @@ def test_a_lock_that_comes_back_within_the_grace_is_the_same_night() -> None:
     assert quiet.waits
 
 
+def test_that_it_is_locked_again_begins_the_wait_anew() -> None:
+    quiet, again = QuietGuests(), notice(text=LOCKED)
+    quiet.take(notice("guest-retry"), held(90.0, 101), 100.0, wanted=True)
+    released(quiet, held(200.0), 201.0)
+    quiet.take(again, held(200.0), 210.0, wanted=True)
+    assert released(quiet, held(200.0), 210.0 + GRACE) == []
+    released(quiet, held(300.0), 301.0)
+    assert released(quiet, held(300.0), 301.0 + GRACE) == [again]
+
+
 def test_a_lock_that_a_crash_left_behind_is_told_in_the_end() -> None:
     quiet, said = QuietGuests(), notice(text=LOCKED)
     quiet.take(said, NOBODY, 100.0, wanted=True)
