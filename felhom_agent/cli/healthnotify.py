@@ -9,7 +9,7 @@ import os
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -50,7 +50,7 @@ def _of_receiver(notify: NotifyConfig, service: Service) -> Iterator[Finding]:
     finally:
         webhook.close()
     host = urlsplit(notify.url).hostname or ""
-    if closed := closed_to(_addresses(host), service.unit.get("IPAddressAllow")):
+    if closed := closed_to(_addresses(host), service.unit):
         yield bad(
             f"the unit keeps the service from {closed}, where {printable(host, 100)} is; allow it,"
             " and the name server, in a drop-in ([Service] IPAddressAllow=...), then restart it:",
@@ -59,20 +59,30 @@ def _of_receiver(notify: NotifyConfig, service: Service) -> Iterator[Finding]:
         )
 
 
-def closed_to(addresses: frozenset[_Address], allowed: str | None) -> str:
-    """Given a receiver's addresses, and what `systemctl show` tells of IPAddressAllow (None: there
-    is no unit), return the addresses that the service cannot reach, if it can reach none; else
-    nothing.
+def closed_to(addresses: frozenset[_Address], unit: Mapping[str, str]) -> str:
+    """Given a receiver's addresses, and a unit's properties, return the addresses if the service
+    can reach none of them; else nothing.
     """
-    if allowed is None or not addresses:
-        return ""
-    networks: list[_Network] = []
-    for word in allowed.split():
-        with suppress(ValueError):
-            networks.append(ipaddress.ip_network(word, strict=False))
-    if any(address in network for address in addresses for network in networks):
-        return ""
+    allowed = _networks(unit.get("IPAddressAllow", ""))
+    denied = _networks(unit.get("IPAddressDeny", ""))
+    # systemd.resource-control(5): what is on both lists is allowed, what is on none as well.
+    for address in addresses:
+        if _is_in(address, allowed) or not _is_in(address, denied):
+            return ""
     return ", ".join(sorted(map(str, addresses))[:4])
+
+
+def _networks(words: str) -> list[_Network]:
+    """Given what `systemctl show` tells of a list, return its networks."""
+    found: list[_Network] = []
+    for word in words.split():
+        with suppress(ValueError):
+            found.append(ipaddress.ip_network(word, strict=False))
+    return found
+
+
+def _is_in(address: _Address, networks: Iterable[_Network]) -> bool:
+    return any(address in network for network in networks)
 
 
 def _addresses(host: str) -> frozenset[_Address]:

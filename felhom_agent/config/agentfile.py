@@ -18,7 +18,7 @@ from felhom_agent import regularfile
 from felhom_agent.config import tomlfile
 from felhom_agent.config.huboptions import Grant, granted
 from felhom_agent.config.notifywords import EVENT_NAMES
-from felhom_agent.config.place import DEFAULT_PATH
+from felhom_agent.config.place import CREDENTIALS, DEFAULT_PATH
 from felhom_agent.config.settings import (
     MAX_SIGNATURES,
     SECTIONS,
@@ -85,8 +85,8 @@ def load(path: Path) -> Config:
     if "key_file" not in file.data.get("hub", {}) and (key := _credential("hub-key")):
         hub = dataclasses.replace(hub, key_file=key)
     notify = config.notify
-    if "token_file" not in file.data.get("notify", {}) and (token := _credential("notify-token")):
-        notify = dataclasses.replace(notify, token_file=token)
+    if "token_file" not in file.data.get("notify", {}):
+        notify = dataclasses.replace(notify, token_file=_notify_token())
     return dataclasses.replace(config, proxmox=proxmox, hub=hub, notify=notify)
 
 
@@ -392,6 +392,12 @@ def _completed(proxmox: ProxmoxConfig, declared: Mapping[str, Any]) -> ProxmoxCo
         if setting not in declared and (credential := _credential(name)):
             known[setting] = credential
     return dataclasses.replace(proxmox, **known)
+
+
+def _notify_token() -> Path | None:
+    """Return where the receiver's token is unless a setting tells; None if there is none."""
+    path = CREDENTIALS["notify-token"]
+    return _credential("notify-token") or (path if os.path.lexists(path) else None)
 
 
 def _credential(name: str) -> Path | None:

@@ -270,9 +270,9 @@ class NotifyConfig:
     """In which form: `json`, `gotify` (URL of its `/message`), `ntfy` (URL of a topic) or `pve`,
     with the names that a webhook target of PVE has (docs/notifications.md)."""
     token_file: Path | None = field(default=None, metadata={"may_be_empty": True})
-    """File that holds the receiver's token and nothing else. Unless it is set here, the service's
-    credential `notify-token` goes before it, which is /etc/felhom-agent/notify-token. Without
-    either no token is sent."""
+    """File that holds the receiver's token and nothing else. Default:
+    `/etc/felhom-agent/notify-token`, which the service gets as its credential `notify-token`; where
+    that file is not there no token is sent."""
     ca_file: Path | None = None
     """CA that signed the receiver's certificate. Default: those that this host trusts."""
     timeout: float = _between(0.3, 60, 15.0)

@@ -89,8 +89,9 @@ class Outbox:
             try:
                 self._webhook.post(self._waiting[0].notice)
             except Undelivered as error:
-                text = f"no notification is delivered: {self._webhook.url}: {error}"
-                self._failed("receiver", f"{text}; see [notify] in agent.toml")
+                if not hurries:
+                    text = f"no notification is delivered: {self._webhook.url}: {error}"
+                    self._failed("receiver", f"{text}; see [notify] in agent.toml")
                 if error.is_final:
                     self._missed(self._waiting.popleft().notice.event)
                     continue

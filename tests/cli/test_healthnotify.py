@@ -19,6 +19,7 @@ from tests.notify.receiver import Receiver, receiving
 HERE = frozenset({ipaddress.ip_address("127.0.0.1")})
 AFAR = frozenset({ipaddress.ip_address("192.0.2.7"), ipaddress.ip_address("2001:db8::7")})
 NOBODY = Service(None)
+ANY = "::/0 0.0.0.0/0"
 
 
 @pytest.fixture
@@ -54,32 +55,35 @@ def test_a_receiver_that_cannot_be_reached_is_a_fault(site: Site) -> None:
 def test_a_unit_that_keeps_the_service_from_it_is_a_fault_with_what_mends_it(
     site: Site, receiver: Receiver
 ) -> None:
-    service = Service(None, {"IPAddressAllow": "192.0.2.0/24"})
+    service = Service(None, {"IPAddressAllow": "192.0.2.0/24", "IPAddressDeny": ANY})
     _, fault = found(site, f'url = "{receiver.url}"\n', service)
     assert fault.level is Level.BAD
     assert "the unit keeps the service from 127.0.0.1" in fault.text
     assert "systemctl edit felhom-agent" in fault.remedy
-    allowed = Service(None, {"IPAddressAllow": "::1/128 127.0.0.0/8"})
+    allowed = Service(None, {"IPAddressAllow": "::1/128 127.0.0.0/8", "IPAddressDeny": ANY})
     assert len(found(site, f'url = "{receiver.url}"\n', allowed)) == 1
 
 
 @pytest.mark.parametrize(
-    ("addresses", "allowed", "expected"),
+    ("addresses", "allowed", "denied", "expected"),
     [
-        (HERE, "127.0.0.0/8 ::1/128", ""),
-        (AFAR, "127.0.0.0/8 ::1/128", "192.0.2.7, 2001:db8::7"),
-        (AFAR, "127.0.0.0/8 2001:db8::/32", ""),
-        (AFAR, "0.0.0.0/0 ::/0", ""),
-        (AFAR, "", "192.0.2.7, 2001:db8::7"),
-        (AFAR, "nonsense", "192.0.2.7, 2001:db8::7"),
-        (AFAR, None, ""),
-        (frozenset(), "127.0.0.0/8", ""),
+        (HERE, "127.0.0.0/8 ::1/128", ANY, ""),
+        (AFAR, "127.0.0.0/8 ::1/128", ANY, "192.0.2.7, 2001:db8::7"),
+        (AFAR, "127.0.0.0/8 2001:db8::/32", ANY, ""),
+        (AFAR, ANY, ANY, ""),
+        (AFAR, "", ANY, "192.0.2.7, 2001:db8::7"),
+        (AFAR, "nonsense", ANY, "192.0.2.7, 2001:db8::7"),
+        (AFAR, "", "0.0.0.0/0", ""),
+        (AFAR, "127.0.0.0/8", "", ""),
+        (frozenset(), "127.0.0.0/8", ANY, ""),
     ],
 )
-def test_one_address_that_is_allowed_is_enough(
-    addresses: frozenset[ipaddress.IPv4Address], allowed: str | None, expected: str
+def test_one_address_that_is_not_closed_is_enough(
+    addresses: frozenset[ipaddress.IPv4Address], allowed: str, denied: str, expected: str
 ) -> None:
-    assert closed_to(addresses, allowed) == expected
+    unit = {"IPAddressAllow": allowed, "IPAddressDeny": denied}
+    assert closed_to(addresses, unit) == expected
+    assert closed_to(addresses, {}) == ""
 
 
 def test_commands_without_their_directory_are_a_fault(site: Site) -> None:
