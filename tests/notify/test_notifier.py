@@ -164,6 +164,21 @@ def test_a_guest_under_a_backup_is_quiet_and_the_others_are_not(
     assert len(receiver.posted) == 1
 
 
+def test_what_is_not_settled_when_a_backup_is_over_is_told_then(
+    stepped: Step, receiver: Receiver
+) -> None:
+    agent = stepped()
+    say(GUEST_BLOCKED, "guest 101: blocked: locked (backup)", vmid=101)
+    agent.step()
+    assert receiver.posted == []
+    free = Backups(agent.clock.now + 60.0, frozenset())
+    with agent.notifier.seeing(lambda: free):
+        agent.step(61.0)
+        assert receiver.posted == []
+        agent.step(GRACE)
+    assert receiver.events == ["guest-blocked"]
+
+
 def test_a_receiver_that_hangs_keeps_nobody_who_logs_waiting(
     running: Callable[[NotifyConfig], Notifier],
 ) -> None:

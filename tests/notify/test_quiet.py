@@ -46,6 +46,13 @@ def test_what_is_settled_by_then_is_dropped_and_so_is_the_word_that_it_is() -> N
     assert not quiet.waits
 
 
+def test_a_good_end_of_which_nothing_bad_was_said_is_told() -> None:
+    quiet, good = QuietGuests(), notice("guest-converged")
+    quiet.take(good, held(90.0, 101), 100.0, wanted=True)
+    released(quiet, held(200.0), 201.0)
+    assert released(quiet, held(200.0), 201.0 + GRACE) == [good]
+
+
 def test_of_how_a_guest_is_only_the_latest_word_is_told() -> None:
     quiet, last = QuietGuests(), notice("guest-refused", text="guest 101 web: refused: no")
     quiet.take(notice(text=LOCKED), NOBODY, 100.0, wanted=True)
