@@ -104,7 +104,8 @@ def files() -> dict[Path, str]:
 def _sample() -> Iterator[str]:
     yield "# felhom-agent: how it reaches its node, and how it goes about its work."
     yield "# Every setting is here with its default; felhom-agent.toml(5) has the same."
-    yield "# After a change: systemctl reload felhom-agent ([proxmox], [journal]: restart)."
+    yield "# After a change: systemctl reload felhom-agent."
+    yield "# [proxmox], [journal] and [notify]: systemctl restart felhom-agent."
     for section, cls in config.SECTIONS.items():
         yield f"\n[{section}]"
         for setting in dataclasses.fields(cls):

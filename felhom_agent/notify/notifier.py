@@ -6,9 +6,9 @@ the other end costs a warning, once, and nothing else; of each event that a pers
 (`events` of [notify]) there is a notice, or it is counted in a summary. Nothing outlives the
 process: what is not delivered when it ends is lost, and the log has it.
 
-A receiver that does not answer is tried again, `FIRST_PAUSE` seconds later and then after longer
-and longer pauses; a notice that is older than `KEPT` seconds is given up and counted. `MAX_WAITING`
-notices wait at the most; the oldest go first, and are counted, too.
+On its way an event passes a queue of `MAX_WAITING`, of which the oldest go first; what is kept back
+while a backup holds a guest (`quiet.py`); how many go out within an hour (`hourly.py`); and what
+waits for a receiver that does not answer (`outbox.py`). What is lost on the way is counted.
 
 Threads: any thread logs, so any may call `emit`; it takes `_news`, adds to `_inbox` or counts, and
 goes on. That lock is one that its holder may take again: a finalizer that fails is logged on the

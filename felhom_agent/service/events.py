@@ -82,7 +82,8 @@ RELOADED: Final = Event(
     "agent-reloaded",
     "62a3da57f90944fe94e3a4d6c9ee51af",
     "Configuration and guest files were read again",
-    "Nothing needs to be done. Changes of [proxmox], [journal] and [authz] need a restart.",
+    "Nothing needs to be done. Changes of [proxmox], [journal], [authz] and [notify] need a "
+    "restart.",
 )
 CONFIG_WRONG: Final = Event(
     "config-wrong",
