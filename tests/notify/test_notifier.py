@@ -223,12 +223,20 @@ def test_its_own_trouble_is_a_line_and_never_a_message(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     notifier = running(NotifyConfig(url=receiver.url, events=("node-away", "internal-error")))
-    notifier._outbox._webhook = None  # a defect: who is asked for its URL has none
-    notifier._limit = None  # type: ignore[assignment]
-    say(NODE_AWAY)
-    wait_until(lambda: "internal error while notifying" in caplog.text)
+    broken = [RuntimeError("a defect")]
+
+    def backups() -> Backups:
+        if broken:
+            raise broken.pop()
+        return Backups()
+
+    with notifier.seeing(backups):
+        say(NODE_AWAY, "the first")
+        wait_until(lambda: "internal error while notifying" in caplog.text)
+        say(NODE_AWAY, "the second")
+        wait_until(lambda: bool(receiver.posted))
     notifier.close(SOON)
-    assert receiver.posted == []
+    assert [each.data["text"] for each in receiver.posted] == ["the second"]
 
 
 def test_a_test_is_delivered_at_once_past_the_limit(
