@@ -1,0 +1,271 @@
+"""A hostile hub against a real agent: it carries what operators sign, and can make none of it.
+
+A real hub over HTTP, a real devnode over HTTPS, real keys. The hub holds back, hoards, repeats,
+reorders, cuts and adds; what happens to guests and signers is what was signed, once, or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from felhom_agent.authz.armor import MAX_ARMOR
+from felhom_agent.authz.check import SignedJob
+from felhom_agent.authz.jobs import JobState
+from felhom_agent.authz.rate import BURST, SECONDS_EACH, Rate
+from felhom_agent.authz.request import SignedRequest, with_times
+from felhom_agent.authz.signerline import Role
+from felhom_agent.authz.sshkeygen import SSH_KEYGEN
+from felhom_agent.authz.words import with_words
+from felhom_agent.config.settings import Threshold
+from felhom_agent.devnode import Fault
+from felhom_agent.journal.audit import AUDIT_NAME, verify_audit
+from felhom_agent.journal.signed import CHALLENGE_SECONDS, MAX_CHALLENGES
+from felhom_agent.reconcile.signedwork import SIGNER
+from tests.authz.desk import key, needs_ssh_keygen, signer_line
+from tests.conftest import Clock, Site
+from tests.daemon.signing import DESTROY, PRIVILEGES
+from tests.hub.carrier import HubbedHost, Linked, a_carrier, asked, carried, signed
+
+pytestmark = needs_ssh_keygen
+
+ANNA, BELA, STRANGER = key(), key(number=1), key(number=9)
+SAFE, NEW_SAFE = key(number=5), key(number=6)
+FIRST = (signer_line(ANNA), signer_line(SAFE, Role.RECOVERY))
+SECOND = (signer_line(BELA), signer_line(NEW_SAFE, Role.RECOVERY))
+DAY = CHALLENGE_SECONDS
+
+
+@pytest.fixture
+def scene(make_site: Callable[..., Site]) -> Iterator[HubbedHost]:
+    """A host whose VM 100 is named for the hub, and whose container 200 is not."""
+    with a_carrier() as hub:
+        scene = HubbedHost(make_site(privileges=PRIVILEGES), hub)
+        scene.allow(*FIRST)
+        yield scene
+
+
+@pytest.fixture
+def linked(scene: HubbedHost) -> Iterator[Linked]:
+    with scene.agent() as linked:
+        yield linked
+
+
+def force_stop(linked: Linked) -> SignedRequest:
+    return linked.wanted(asked("r", "force_stop", 100))
+
+
+def sent(linked: Linked, word: str = "") -> list[str]:
+    """Return what PVE was asked to change, and what of it has that word in its path."""
+    site = linked.agent.host.site
+    return [m.path for m in site.devnode.mutations if word in f"{m.method} {m.path}"]
+
+
+def start(linked: Linked) -> None:
+    linked.agent.host.site.world.start(100)
+    linked.agent.running.look()
+
+
+class TestTheWholeWay:
+    def test_a_request_is_told_signed_carried_done_acknowledged_and_told_of(
+        self, linked: Linked
+    ) -> None:
+        request = linked.wanted(asked("r", DESTROY, 100, purge=False))
+        assert request.operation.guest == "100 web"
+        assert request.circumstances.node == "pve1"
+        before = linked.told()["jobs"]
+        assert (before["accepted"], before["last_nonce"]) == (0, None)
+        job = signed(request, ANNA)
+        assert linked.settled(job).state is JobState.DONE
+        assert linked.hub.acknowledged == []
+        linked.round()
+        assert linked.hub.acknowledged == ["j"]
+        assert linked.hub.rows == []
+        told = linked.told()["jobs"]
+        assert told["recent"] == [{"job_id": "j", "state": "done", "why": ""}]
+        assert (told["accepted"], told["last_nonce"]) == (1, request.operation.nonce)
+        assert linked.agent.host.site.world.here("qemu", 100) is None
+
+    def test_a_guest_that_was_not_named_for_the_hub_is_refused_and_nothing_of_it_is_told(
+        self, linked: Linked
+    ) -> None:
+        asked_before = len(linked.agent.host.site.devnode.requests)
+        linked.round(asked("r", DESTROY, 200, purge=False), asked("s", DESTROY, 300, purge=False))
+        there, absent = linked.recent()["r"], linked.recent()["s"]
+        assert there[0] == absent[0] == "refused"
+        assert there[1].replace("200", "N") == absent[1].replace("300", "N")
+        assert linked.told()["pending"] == []
+        assert "dns" not in json.dumps(linked.hub.report)
+        assert linked.hub.acknowledged == ["r", "s"]
+        assert len(linked.agent.host.site.devnode.requests) == asked_before
+
+    def test_what_its_owner_signs_for_any_guest_is_done_whoever_carries_it(
+        self, linked: Linked
+    ) -> None:
+        job = signed(linked.agent.request(DESTROY, 200), ANNA)
+        assert linked.settled(job).state is JobState.DONE
+        assert linked.agent.host.site.world.here("lxc", 200) is None
+
+    def test_requests_without_end_do_not_keep_root_from_making_one(self, linked: Linked) -> None:
+        for number in range(MAX_CHALLENGES // 20 + 1):
+            linked.round(*(asked(f"{number}-{n}", "force_stop", 100) for n in range(20)))
+            linked.round()
+            assert len(linked.told()["pending"]) == 20
+        assert linked.agent.request("force_stop").operation.challenge
+
+
+class TestWhatAHubMayDoToAJob:
+    def test_one_that_it_hoarded_for_a_day_is_refused_as_too_late(self, linked: Linked) -> None:
+        job = signed(linked.wanted(asked("r", DESTROY, 100, purge=False)), ANNA)
+        linked.agent.host.site.clock.pass_by(DAY + 60)
+        linked.round(carried(job))
+        assert linked.recent()["j"] == (
+            "refused", "time: its challenge is older than 24 h; make a new request"
+        )  # fmt: skip
+        assert linked.hub.acknowledged == ["j"]
+        assert sent(linked) == []
+
+    def test_one_with_times_of_the_signers_own_is_refused_from_a_hub_and_not_from_root(
+        self, linked: Linked
+    ) -> None:
+        start(linked)
+        request = force_stop(linked)
+        now = int(linked.agent.host.site.clock())
+        timed = replace(request, operation=with_times(request.operation, now, 600))
+        job = signed(timed, ANNA)
+        linked.round(carried(job))
+        assert "must have a challenge of this agent's" in linked.recent()["j"][1]
+        assert sent(linked) == []
+        assert linked.agent.done(replace(job, source="socket")).state is JobState.DONE
+
+    def test_one_that_comes_again_after_its_end_is_done_once_under_whatever_name_it_comes(
+        self, scene: HubbedHost
+    ) -> None:
+        with scene.agent() as linked:
+            start(linked)
+            job = signed(force_stop(linked), ANNA)
+            linked.settled(job, "a")
+            linked.round()
+            start(linked)
+            linked.round(carried(job, "a"), carried(job, "b"))
+            assert linked.recent()["b"][0] == "done"
+            assert scene.hub.acknowledged == ["a", "a", "b"]
+        with scene.agent() as linked:
+            linked.round(carried(job, "a"), carried(job, "c"))
+            assert linked.recent()["a"][0] == linked.recent()["c"][0] == "done"
+            linked.agent.running.look()
+            assert linked.told_jobs()["accepted"] == 1
+            assert scene.host.site.world.running(100)
+        assert scene.hub.acknowledged == ["a", "a", "b", "a", "c"]
+        assert len(sent(linked, "status/stop")) == 1
+
+    @pytest.mark.parametrize("order", ["one round", "one after the other"])
+    def test_of_two_for_the_same_state_of_a_guest_the_second_is_refused_in_any_order(
+        self, scene: HubbedHost, order: str
+    ) -> None:
+        world = scene.host.site.world
+        world.snapshot(100, "first")
+        world.snapshot(100, "second")
+        with scene.agent() as linked:
+            ask = lambda name: asked("r", "snapshot_delete", 100, snapshot=name)  # noqa: E731
+            first, second = (signed(linked.wanted(ask(n)), ANNA) for n in ("first", "second"))
+            late = [carried(second, "late")] if order == "one round" else []
+            linked.round(*late, carried(first, "early"))
+            linked.agent.ended(first)
+            linked.round(carried(second, "late"))
+            linked.agent.ended(second)
+            found = linked.recent()
+        states = sorted([found["early"][0], found["late"][0]])
+        assert states == ["done", "refused"]
+        lost = found["late"] if found["late"][0] == "refused" else found["early"]
+        assert lost[1].startswith("state: ")
+        assert len(world.snapshots(100)) == 1
+
+    def test_one_that_it_drops_is_neither_told_of_nor_counted(self, linked: Linked) -> None:
+        start(linked)
+        dropped, carried_on = (signed(force_stop(linked), ANNA) for _ in range(2))
+        linked.settled(carried_on)
+        told = linked.told_jobs()
+        assert told["accepted"] == 1
+        assert [each["job_id"] for each in told["recent"]] == ["j"]
+        nonce = json.loads(dropped.blob)["nonce"]
+        assert nonce not in json.dumps(linked.hub.report)
+        assert told["last_nonce"] == json.loads(carried_on.blob)["nonce"]
+
+    def test_one_of_another_host_is_refused_though_the_same_key_signed_it(
+        self, linked: Linked
+    ) -> None:
+        request = force_stop(linked)
+        other = replace(request.operation, host="f" * 32)
+        linked.round(carried(signed(replace(request, operation=with_words(other)), ANNA)))
+        state, why = linked.recent()["j"]
+        assert (state, why.partition(":")[0]) == ("refused", "host")
+        assert sent(linked) == []
+
+    def test_one_without_a_step_that_was_signed_is_refused_by_its_signature(
+        self, linked: Linked
+    ) -> None:
+        start(linked)
+        row = {"act": DESTROY, "vmid": 100, "params": {"purge": False}, "stop": True}
+        job = signed(linked.wanted({"job_id": "r", "request": row}), ANNA)
+        cut = job.blob.replace(b'"stop":true', b'"stop":false')
+        assert cut != job.blob
+        linked.round(carried(replace(job, blob=cut)))
+        state, why = linked.recent()["j"]
+        assert (state, why.partition(":")[0]) == ("refused", "signature")
+        assert linked.settled(job, "k").state is JobState.DONE
+
+
+class TestWhatAHubMayDoToSignatures:
+    @pytest.fixture
+    def scene(self, scene: HubbedHost) -> HubbedHost:
+        """A host on which two must sign to pull the plug."""
+        scene.allow(signer_line(ANNA), signer_line(BELA))
+        scene.policy = {"threshold": (Threshold("force_stop", 2),)}
+        return scene
+
+    def test_without_one_of_two_it_is_refused_by_the_threshold_and_with_both_it_is_done(
+        self, linked: Linked
+    ) -> None:
+        start(linked)
+        whole = signed(force_stop(linked), ANNA, BELA)
+        for number, cut in enumerate(whole.signatures):
+            linked.round(carried(replace(whole, signatures=(cut,)), f"cut {number}"))
+            state, why = linked.recent()[f"cut {number}"]
+            assert (state, why.partition(":")[0]) == ("refused", "threshold")
+        assert sent(linked) == []
+        assert linked.settled(whole, "whole").state is JobState.DONE
+
+    def test_the_signature_of_one_twice_is_one(self, linked: Linked) -> None:
+        job = signed(force_stop(linked), ANNA, ANNA)
+        linked.round(carried(job))
+        assert linked.recent()["j"][1].startswith("threshold: ")
+
+    def test_with_a_strangers_signature_it_is_refused_and_without_it_it_is_done(
+        self, linked: Linked
+    ) -> None:
+        start(linked)
+        request = force_stop(linked)
+        linked.round(carried(signed(request, ANNA, BELA, STRANGER), "more"))
+        state, why = linked.recent()["more"]
+        assert (state, why.partition(":")[0]) == ("refused", "threshold")
+        assert "is no signer; leave that out" in why
+        assert sent(linked) == []
+        assert linked.settled(signed(request, ANNA, BELA)).state is JobState.DONE
+
+    def test_what_waits_with_enough_of_them_is_not_spoiled_by_fewer(self, linked: Linked) -> None:
+        start(linked)
+        suspensions = linked.agent.parts.suspensions
+        suspensions.freeze(None, "a reason", "root")
+        job = signed(force_stop(linked), ANNA, BELA)
+        linked.round(carried(job))
+        linked.round(carried(replace(job, signatures=job.signatures[:1])))
+        linked.round(carried(replace(job, signatures=(b"-" * MAX_ARMOR,)), "other"))
+        assert linked.recent()["j"][0] == "pending"
+        suspensions.thaw("root")
+        assert linked.agent.tried(job).state is JobState.DONE
