@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -164,6 +164,7 @@ class Linked:
         self.loop.round()
         pending = {each["job_id"]: each["request"] for each in self.told()["pending"]}
         self.hub.rows = []
+        self.loop.round()
         return parse_request(pending[row["job_id"]].encode())
 
     def settled(self, job: SignedJob, job_id: str = "j") -> JobStatus:
@@ -171,13 +172,16 @@ class Linked:
         self.round(carried(job, job_id))
         return self.agent.ended(job)
 
-    def wait_for(self, done: Callable[[], bool]) -> None:
-        self.agent.running.hear(done)
+    def later(self, seconds: float) -> None:
+        """Let time go by on each clock of the agent's that says how old a job is."""
+        clock = self.agent.ready._clock
+        boottime = clock._boottime
+        clock._boottime = lambda: boottime() + seconds
+        self.agent.host.site.clock.pass_by(seconds)
 
 
 class HubbedHost:
-    """A host whose guest 100 is named for a hub; `policy` changes what its owner wants of signers.
-    """
+    """A host whose guest 100 is named for a hub; `policy` changes what its owner wants of signers."""
 
     def __init__(self, site: Site, hub: Carrier) -> None:
         site.world.add("qemu", 100, WEB)
@@ -208,5 +212,3 @@ class HubbedHost:
                 yield linked
             finally:
                 linked.loop.close(5.0)
-
-

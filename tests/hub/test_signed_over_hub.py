@@ -7,7 +7,6 @@ reorders, cuts and adds; what happens to guests and signers is what was signed, 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,6 @@ from felhom_agent.config.settings import Threshold
 from felhom_agent.devnode import Fault
 from felhom_agent.journal.audit import AUDIT_NAME, verify_audit
 from felhom_agent.journal.signed import CHALLENGE_SECONDS, MAX_CHALLENGES
-from felhom_agent.reconcile.signedwork import SIGNER
 from tests.authz.desk import key, needs_ssh_keygen, signer_line
 from tests.conftest import Clock, Site
 from tests.daemon.signing import DESTROY, PRIVILEGES
@@ -38,7 +36,6 @@ ANNA, BELA, STRANGER = key(), key(number=1), key(number=9)
 SAFE, NEW_SAFE = key(number=5), key(number=6)
 FIRST = (signer_line(ANNA), signer_line(SAFE, Role.RECOVERY))
 SECOND = (signer_line(BELA), signer_line(NEW_SAFE, Role.RECOVERY))
-DAY = CHALLENGE_SECONDS
 
 
 @pytest.fixture
@@ -122,7 +119,7 @@ class TestTheWholeWay:
 class TestWhatAHubMayDoToAJob:
     def test_one_that_it_hoarded_for_a_day_is_refused_as_too_late(self, linked: Linked) -> None:
         job = signed(linked.wanted(asked("r", DESTROY, 100, purge=False)), ANNA)
-        linked.agent.host.site.clock.pass_by(DAY + 60)
+        linked.later(CHALLENGE_SECONDS + 60)
         linked.round(carried(job))
         assert linked.recent()["j"] == (
             "refused", "time: its challenge is older than 24 h; make a new request"
@@ -269,3 +266,253 @@ class TestWhatAHubMayDoToSignatures:
         assert linked.recent()["j"][0] == "pending"
         suspensions.thaw("root")
         assert linked.agent.tried(job).state is JobState.DONE
+
+
+def counted_runs(linked: Linked, directory: Path) -> Callable[[], int]:
+    """Return what tells how often the real ssh-keygen was run to check a signature from now on."""
+    log, script = directory / "runs", directory / "ssh-keygen"
+    script.write_text(f'#!/bin/sh\necho run >> {log}\nexec {SSH_KEYGEN} "$@"\n')
+    script.chmod(0o755)
+    linked.agent.ready.trust._verifier._program = script  # type: ignore[attr-defined]
+    return lambda: len(log.read_text().splitlines()) if log.exists() else 0
+
+
+class TestAFlood:
+    def test_of_a_hundred_forged_jobs_a_burst_is_examined_and_a_good_one_behind_them_is_done(
+        self, linked: Linked, tmp_path: Path
+    ) -> None:
+        start(linked)
+        good = signed(force_stop(linked), ANNA)
+        runs, clock = counted_runs(linked, tmp_path), Clock()
+        linked.agent.ready.examiner._rate = Rate(clock)
+        forged = [
+            carried(SignedJob(b"forged %d" % n, (b"nonsense",)), f"forged {n}") for n in range(99)
+        ]
+        linked.round(*forged, carried(good))
+        assert linked.agent.decisions() == ["refused"] * BURST
+        assert linked.hub.acknowledged == [f"forged {n}" for n in range(BURST)]
+        assert linked.recent()["j"][1].startswith("too many signed jobs at once; again in")
+        assert runs() == 0
+        for _ in range(100 // BURST):
+            clock.pass_by(BURST * SECONDS_EACH)
+            linked.round()
+        assert linked.agent.ended(good).state is JobState.DONE
+        assert linked.agent.decisions() == ["refused"] * 99 + ["accepted", "authorized", "done"]
+        assert runs() == 2
+
+    def test_a_flood_from_the_hub_does_not_keep_roots_own_job_from_being_done(
+        self, linked: Linked
+    ) -> None:
+        start(linked)
+        linked.agent.ready.examiner._rate = Rate(Clock())
+        linked.round(
+            *(carried(SignedJob(b"forged %d" % n, (b"x",)), f"{n}") for n in range(BURST + 1))
+        )
+        assert linked.agent.done(linked.agent.job("force_stop")).state is JobState.DONE
+
+    def test_a_refused_job_is_acknowledged_and_not_examined_again_while_the_hub_insists(
+        self, linked: Linked, tmp_path: Path
+    ) -> None:
+        linked.hub.insists = True
+        runs = counted_runs(linked, tmp_path)
+        job = signed(force_stop(linked), ANNA)
+        forged = replace(job, blob=job.blob.replace(b"force_stop", b"guest_stop"))
+        for _ in range(3):
+            linked.round(carried(forged), carried(forged, "another name"))
+        assert runs() == 1
+        assert linked.agent.decisions() == ["refused"]
+        assert linked.hub.acknowledged == ["j", "another name"] * 3
+        assert linked.recent()["another name"][0] == "refused"
+
+    def test_signatures_that_change_each_time_are_examined_no_oftener_than_the_rate(
+        self, linked: Linked
+    ) -> None:
+        clock = Clock()
+        linked.agent.ready.examiner._rate = Rate(clock)
+        for number in range(BURST + 5):
+            linked.round(carried(SignedJob(b"the same", (b"signature %d" % number,))))
+        assert linked.agent.decisions() == ["refused"] * BURST
+
+
+class TestWhatIsInTheWay:
+    def test_a_job_waits_unacknowledged_while_the_node_is_away_and_is_done_when_it_is_back(
+        self, linked: Linked
+    ) -> None:
+        start(linked)
+        job = signed(force_stop(linked), ANNA)
+        faults = linked.agent.host.site.devnode.faults
+        faults.add(Fault(action="status:595", times=100_000))
+        linked.round(carried(job))
+        assert linked.recent()["j"][0] == "pending"
+        assert linked.hub.acknowledged == []
+        assert len(linked.hub.rows) == 1
+        faults.clear()
+        linked.round()
+        assert linked.agent.ended(job).state is JobState.DONE
+        linked.round()
+        assert linked.hub.acknowledged == ["j"]
+
+    def test_one_that_was_taken_is_done_when_the_node_is_back_though_the_hub_drops_it(
+        self, linked: Linked
+    ) -> None:
+        start(linked)
+        job = signed(force_stop(linked), ANNA)
+        faults = linked.agent.host.site.devnode.faults
+        linked.round(carried(job))
+        linked.hub.rows = []
+        faults.add(Fault(action="status:595", times=100_000))
+        assert linked.agent.tried(job).state is JobState.PENDING
+        assert linked.recent()["j"][0] == "pending"
+        faults.clear()
+        assert linked.agent.tried(job).state is JobState.DONE
+        assert linked.recent()["j"][0] == "done"
+
+    def test_an_audit_log_that_is_moved_away_lets_jobs_wait_and_the_report_goes_on(
+        self, linked: Linked
+    ) -> None:
+        start(linked)
+        job = signed(force_stop(linked), ANNA)
+        path = linked.agent.host.config.journal.directory / AUDIT_NAME
+        head = linked.told()["audit_head"]
+        path.rename(path.with_name("aside"))
+        linked.round(carried(job))
+        told = linked.told()
+        assert told["jobs"]["recent"][0]["state"] == "pending"
+        assert "takes no more decisions" in told["jobs"]["recent"][0]["why"]
+        assert (told["audit_head"], told["signers"]["version"]) == (head, 1)
+        assert linked.hub.acknowledged == []
+        assert sent(linked, "status/stop") == []
+
+    def test_an_agent_whose_audit_log_cannot_be_used_says_so_of_each_job_and_takes_none(
+        self, scene: HubbedHost
+    ) -> None:
+        with scene.agent() as linked:
+            start(linked)
+            job = signed(force_stop(linked), ANNA)
+        path = scene.host.config.journal.directory / AUDIT_NAME
+        path.write_bytes(path.read_bytes().replace(b"begun", b"begum"))
+        with scene.agent() as linked:
+            linked.round(carried(job), asked("r", "force_stop", 100))
+            told = linked.told()
+            why = "no signed operation is done on this host now; see its log"
+            assert told["jobs"] == {
+                "last_nonce": None, "accepted": 0,
+                "recent": [{"job_id": n, "state": "pending", "why": why} for n in ("j", "r")],
+            }  # fmt: skip
+            assert (told["frozen"], told["signers"], told["audit_head"]) == (None, None, None)
+            assert (told["challenge"], told["pending"]) == (None, [])
+        assert scene.hub.acknowledged == []
+
+    def test_each_decision_moves_the_head_in_the_report_and_the_log_has_every_one_of_them(
+        self, linked: Linked
+    ) -> None:
+        start(linked)
+        job = signed(force_stop(linked), ANNA)
+        heads = [linked.told()["audit_head"]]
+        linked.round(carried(SignedJob(b"forged", (b"nonsense",)), "forged"))
+        heads.append(linked.told()["audit_head"])
+        linked.settled(job)
+        heads.append(linked.told()["audit_head"])
+        assert len(set(heads)) == 3
+        path = linked.agent.host.config.journal.directory / AUDIT_NAME
+        for head in heads:
+            assert verify_audit(path, head=head).problems == ()
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[:-1]))
+        assert "no line has the hash" in verify_audit(path, head=heads[-1]).problems[0]
+
+
+def rotation(linked: Linked, *lines: str) -> SignedRequest:
+    text = "".join(f"{line}\n" for line in lines)
+    return linked.wanted(asked("r", "key_rotation", allowed_signers=text))
+
+
+class TestSigners:
+    def test_a_rotation_signed_by_old_and_new_keys_is_done_and_the_old_key_signs_no_more(
+        self, linked: Linked
+    ) -> None:
+        start(linked)
+        before = signed(force_stop(linked), ANNA)
+        job = signed(rotation(linked, *SECOND), SAFE, NEW_SAFE, BELA)
+        assert linked.settled(job, "rotation").state is JobState.DONE
+        told = linked.told()["signers"]
+        assert (told["version"], told["by"]) == (2, "rotation")
+        assert (told["operational"], told["recovery"]) == (1, 1)
+        linked.round(carried(before, "old"))
+        assert linked.recent()["old"][1].startswith("key: ")
+        assert sent(linked, "status/stop") == []
+        assert linked.settled(signed(force_stop(linked), BELA)).state is JobState.DONE
+
+    def test_a_hub_that_asks_for_a_set_that_would_lock_the_owner_out_is_refused(
+        self, linked: Linked
+    ) -> None:
+        linked.round(asked("r", "key_rotation", allowed_signers=f"{SECOND[0]}\n"))
+        state, why = linked.recent()["r"]
+        assert state == "refused"
+        assert "would lock you out" in why
+        assert linked.told()["pending"] == []
+
+    def test_a_set_that_the_hub_put_in_the_place_of_the_one_asked_for_is_not_signed_for(
+        self, linked: Linked
+    ) -> None:
+        theirs = (signer_line(STRANGER), signer_line(key(number=8), Role.RECOVERY))
+        wanted, theirs_wanted = rotation(linked, *SECOND), rotation(linked, *theirs)
+        job = signed(wanted, SAFE, NEW_SAFE, BELA)
+        swapped = replace(job, blob=theirs_wanted.operation.encode())
+        alone = signed(theirs_wanted, STRANGER, key(number=8))
+        for name, theirs_job, stage in (("a", swapped, "signature"), ("b", alone, "key")):
+            linked.round(carried(theirs_job, name))
+            state, why = linked.recent()[name]
+            assert (state, why.partition(":")[0]) == ("refused", stage)
+        assert linked.told()["signers"]["version"] == 1
+
+    def test_a_revocation_ends_a_job_of_that_key_that_waits(self, linked: Linked) -> None:
+        start(linked)
+        suspensions = linked.agent.parts.suspensions
+        suspensions.freeze(None, "a reason", "root")
+        waits = signed(force_stop(linked), ANNA)
+        linked.round(carried(waits, "waits"))
+        assert linked.recent()["waits"][0] == "pending"
+        revocation = linked.wanted(asked("r", "key_revocation", keys=[ANNA.line]))
+        assert linked.settled(signed(revocation, SAFE), "back").state is JobState.DONE
+        suspensions.thaw("root")
+        linked.agent.tried(waits)
+        assert linked.recent()["waits"][1].startswith("revocation: ")
+        assert sent(linked, "status/stop") == []
+
+    def test_a_hub_that_holds_a_revocation_back_delays_it_and_no_more(self, linked: Linked) -> None:
+        revocation = linked.wanted(asked("r", "key_revocation", keys=[ANNA.line]))
+        job = signed(revocation, SAFE)
+        linked.round()
+        assert linked.told_jobs()["accepted"] == 0
+        linked.later(CHALLENGE_SECONDS - 3600)
+        assert linked.settled(job).state is JobState.DONE
+        linked.round(carried(signed(force_stop(linked), ANNA), "late"))
+        assert linked.recent()["late"][1].startswith("revocation: ")
+
+    def test_root_does_what_a_hub_holds_back(self, linked: Linked) -> None:
+        job = signed(linked.wanted(asked("r", "key_revocation", keys=[ANNA.line])), SAFE)
+        assert linked.agent.done(replace(job, source="socket")).state is JobState.DONE
+        linked.round(carried(job, "late"))
+        assert linked.recent()["late"][0] == "done"
+        assert linked.told_jobs()["accepted"] == 1
+
+    def test_a_thaw_ends_the_freeze_though_it_holds_every_guest(self, linked: Linked) -> None:
+        linked.agent.parts.suspensions.freeze(None, "a reason", "root")
+        assert linked.told()["frozen"] is True
+        stops = signed(force_stop(linked), ANNA)
+        linked.round(carried(stops, "stops"))
+        thaw = signed(linked.wanted(asked("r", "thaw")), SAFE)
+        assert linked.settled(thaw, "thaw").state is JobState.DONE
+        assert linked.told()["frozen"] is False
+        assert linked.agent.tried(stops).state is JobState.DONE
+
+    def test_a_thaw_that_is_carried_again_ends_no_later_freeze(self, linked: Linked) -> None:
+        suspensions = linked.agent.parts.suspensions
+        suspensions.freeze(None, "a reason", "root")
+        thaw = signed(linked.wanted(asked("r", "thaw")), SAFE)
+        linked.settled(thaw)
+        suspensions.freeze(None, "another reason", "root")
+        linked.round(carried(thaw), carried(thaw, "again"))
+        linked.agent.running.look()
+        assert linked.told()["frozen"] is True
