@@ -181,7 +181,7 @@ class Linked:
 
 
 class HubbedHost:
-    """A host whose guest 100 is named for a hub; `policy` changes what its owner wants of signers."""
+    """A host whose guest 100 is named for a hub; `policy` is what its owner wants of signers."""
 
     def __init__(self, site: Site, hub: Carrier) -> None:
         site.world.add("qemu", 100, WEB)
