@@ -169,8 +169,10 @@ class TestWhatAHubMayDoToAJob:
         world.snapshot(100, "first")
         world.snapshot(100, "second")
         with scene.agent() as linked:
-            ask = lambda name: asked("r", "snapshot_delete", 100, snapshot=name)  # noqa: E731
-            first, second = (signed(linked.wanted(ask(n)), ANNA) for n in ("first", "second"))
+            first, second = (
+                signed(linked.wanted(asked("r", "snapshot_delete", 100, snapshot=name)), ANNA)
+                for name in ("first", "second")
+            )
             late = [carried(second, "late")] if order == "one round" else []
             linked.round(*late, carried(first, "early"))
             linked.agent.ended(first)
