@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from felhom_agent.authz.check import SignedJob
 from felhom_agent.authz.form import NAMESPACE
-from felhom_agent.authz.jobs import JobStatus
+from felhom_agent.authz.jobs import JobState, JobStatus
 from felhom_agent.authz.request import SignedRequest, parse_request
 from felhom_agent.config.secret import Secret
 from felhom_agent.config.settings import AuthzConfig, Config, HubConfig
@@ -172,6 +172,10 @@ class Linked:
         self.round(carried(job, job_id))
         return self.agent.ended(job)
 
+    def wait_for(self, job: SignedJob, state: JobState) -> None:
+        """Let the agent go on until a job stands like that."""
+        self.agent.running.hear(lambda: self.agent.status(job).state is state)
+
     def later(self, seconds: float) -> None:
         """Let time go by on each clock of the agent's that says how old a job is."""
         clock = self.agent.ready._clock
@@ -197,7 +201,8 @@ class HubbedHost:
     def config(self) -> Config:
         config = self.host.config
         kept = config.journal.directory / "signers"
-        authz: AuthzConfig = replace(config.authz, kept=kept, spool=None, **self.policy)
+        wanted = {"kept": kept, "spool": None, **self.policy}
+        authz: AuthzConfig = replace(config.authz, **wanted)
         return replace(config, authz=authz)
 
     @contextmanager

@@ -15,13 +15,14 @@ import pytest
 
 from felhom_agent.authz.armor import MAX_ARMOR
 from felhom_agent.authz.check import SignedJob
-from felhom_agent.authz.jobs import JobState
+from felhom_agent.authz.jobs import JobState, JobStatus
 from felhom_agent.authz.rate import BURST, SECONDS_EACH, Rate
 from felhom_agent.authz.request import SignedRequest, with_times
 from felhom_agent.authz.signerline import Role
 from felhom_agent.authz.sshkeygen import SSH_KEYGEN
 from felhom_agent.authz.words import with_words
 from felhom_agent.config.settings import Threshold
+from felhom_agent.daemon.signedjobs import MAX_LISTED
 from felhom_agent.devnode import Fault
 from felhom_agent.journal.audit import AUDIT_NAME, verify_audit
 from felhom_agent.journal.signed import CHALLENGE_SECONDS, MAX_CHALLENGES
@@ -218,6 +219,66 @@ class TestWhatAHubMayDoToAJob:
         state, why = linked.recent()["j"]
         assert (state, why.partition(":")[0]) == ("refused", "signature")
         assert linked.settled(job, "k").state is JobState.DONE
+
+
+class TestAWordThatWasGiven:
+    """What was refused for good was told to its signer, who decides anew; a hub does not."""
+
+    def test_one_that_was_refused_for_the_guests_state_is_not_done_later_however_it_is_carried(
+        self, scene: HubbedHost
+    ) -> None:
+        world = scene.host.site.world
+        with scene.agent() as linked:
+            job = signed(linked.wanted(asked("r", DESTROY, 100, purge=False)), ANNA)
+            start(linked)
+            linked.round(carried(job))
+            assert linked.recent()["j"][1].startswith("state: ")
+            world.stop(100)
+            linked.round(carried(job), carried(replace(job, signatures=job.signatures * 2), "k"))
+            assert linked.recent()["k"][0] == "refused"
+        with scene.agent() as linked:
+            linked.round(carried(job), carried(replace(job, signatures=job.signatures * 2), "l"))
+            linked.agent.running.look()
+            assert linked.recent()["l"][0] == "refused"
+            assert sent(linked, "DELETE") == []
+            assert linked.agent.decisions().count("refused") == 1
+            by_root = replace(job, source="socket")
+            assert linked.agent.done(by_root).state is JobState.DONE, "a person brought it again"
+
+    def test_a_flood_does_not_make_the_agent_forget_what_it_refused(self, linked: Linked) -> None:
+        job = signed(linked.wanted(asked("r", DESTROY, 100, purge=False)), ANNA)
+        start(linked)
+        linked.round(carried(job))
+        for number in range(2 * MAX_LISTED):
+            linked.agent.ready.jobs._note(
+                JobStatus(f"{number:064x}", JobState.REFUSED, 0.0, stage="armor")
+            )
+        linked.agent.host.site.world.stop(100)
+        linked.round(carried(job))
+        linked.agent.running.look()
+        assert linked.recent()["j"][0] == "refused"
+        assert sent(linked, "DELETE") == []
+
+    def test_one_that_root_has_put_into_the_spool_is_done_though_a_hub_brought_it_before(
+        self, scene: HubbedHost
+    ) -> None:
+        spool = scene.host.spool
+        spool.mkdir()
+        scene.policy = {"spool": spool}
+        for number in range(2):
+            with scene.agent() as linked:
+                start(linked)
+                if number == 0:
+                    request, now = force_stop(linked), int(scene.host.site.clock())
+                    timed = replace(request, operation=with_times(request.operation, now, 600))
+                    job = signed(timed, ANNA)
+                linked.round(carried(job))
+                assert linked.recent()["j"][0] == "refused"
+                if number == 1:
+                    (spool / "one.job.sig").write_bytes(job.signatures[0])
+                    (spool / "one.job").write_bytes(job.blob)
+                    linked.agent.running.look()
+                    linked.wait_for(job, JobState.DONE)
 
 
 class TestWhatAHubMayDoToSignatures:
