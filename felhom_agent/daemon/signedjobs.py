@@ -133,9 +133,9 @@ class SignedJobs:
         """
         with self._lock:
             known = self._table.get(job.hash)
+            self._note_carried(job.hash, job.source)
             if known is not None and (known.state.tried or job.hash in self._due):
                 return known
-            self._note_carried(job.hash, job.source)
             if known is not None and _is_over(known) and self._had_its_word(job, known):
                 return known
             if job.hash in self._examining:

@@ -17,7 +17,7 @@ from felhom_agent.authz.armor import MAX_ARMOR
 from felhom_agent.authz.check import SignedJob
 from felhom_agent.authz.jobs import JobState, JobStatus
 from felhom_agent.authz.rate import BURST, SECONDS_EACH, Rate
-from felhom_agent.authz.request import SignedRequest, with_times
+from felhom_agent.authz.request import SignedRequest, parse_request, with_times
 from felhom_agent.authz.signerline import Role
 from felhom_agent.authz.sshkeygen import SSH_KEYGEN
 from felhom_agent.authz.words import with_words
@@ -108,6 +108,41 @@ class TestTheWholeWay:
         job = signed(linked.agent.request(DESTROY, 200), ANNA)
         assert linked.settled(job).state is JobState.DONE
         assert linked.agent.host.site.world.here("lxc", 200) is None
+
+    def test_a_request_that_was_told_before_a_restart_may_be_signed_after_it(
+        self, scene: HubbedHost
+    ) -> None:
+        with scene.agent() as linked:
+            start(linked)
+            job = signed(force_stop(linked), ANNA)
+        with scene.agent() as linked:
+            assert linked.settled(job).state is JobState.DONE
+
+    def test_a_job_that_root_brought_first_is_told_by_the_hubs_name_though_the_hub_drops_it(
+        self, linked: Linked
+    ) -> None:
+        start(linked)
+        suspensions = linked.agent.parts.suspensions
+        suspensions.freeze(None, "a reason", "root")
+        job = signed(force_stop(linked), ANNA)
+        linked.agent.ready.jobs.submit(replace(job, source="socket"))
+        linked.round(carried(job))
+        linked.hub.rows = []
+        linked.round()
+        assert linked.recent()["j"][0] == "pending"
+        suspensions.thaw("root")
+        assert linked.agent.tried(job).state is JobState.DONE
+        assert linked.recent()["j"][0] == "done"
+
+    def test_another_request_under_the_same_name_is_composed_anew(self, linked: Linked) -> None:
+        linked.round(asked("r", "force_stop", 100))
+        linked.round(asked("r", DESTROY, 100, purge=False))
+        (pending,) = linked.told()["pending"]
+        assert parse_request(pending["request"].encode()).operation.act == DESTROY
+        linked.round(asked("r", DESTROY, 200, purge=False))
+        assert linked.recent()["r"][0] == "refused"
+        linked.round(asked("r", "force_stop", 100))
+        assert len(linked.told()["pending"]) == 1
 
     def test_requests_without_end_do_not_keep_root_from_making_one(self, linked: Linked) -> None:
         for number in range(MAX_CHALLENGES // 20 + 1):
