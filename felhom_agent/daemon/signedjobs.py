@@ -28,6 +28,7 @@ from typing import Final
 
 from felhom_agent.authz.check import HUB, STAGES, SignedJob
 from felhom_agent.authz.examiner import Examiner
+from felhom_agent.authz.hostblob import HOST_ACTS
 from felhom_agent.authz.jobs import KEPT_SECONDS, JobState, JobStatus, after, statuses_of
 from felhom_agent.authz.operation import Operation, parse
 from felhom_agent.authz.refusals import OperationRefused
@@ -254,7 +255,8 @@ class SignedJobs:
                     del self._table[hash_]
         if not same and found.state is JobState.PENDING and found.why:
             text = "signed %s of %s waits: %s"
-            _log.info(text, found.act, found.guest, found.why, extra=fields(vmid=found.vmid))
+            whose = "this host" if found.act in HOST_ACTS else found.guest
+            _log.info(text, found.act, whose, found.why, extra=fields(vmid=found.vmid or None))
         return found
 
 

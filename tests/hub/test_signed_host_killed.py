@@ -5,6 +5,7 @@ the old ones or the new ones, the last word on the job says which, and somebody 
 from __future__ import annotations
 
 import errno
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -136,8 +137,9 @@ def test_whatever_step_is_its_last_the_set_in_force_and_the_last_word_agree(
 
 
 def test_while_what_is_kept_cannot_be_read_a_job_has_no_last_word_and_then_the_right_one(
-    scene: HubbedHost,
+    scene: HubbedHost, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     kept = scene.host.site.directory / "journal" / "signers" / "2"
 
     def dies_once_it_is_kept(_: str) -> None:
@@ -149,11 +151,14 @@ def test_while_what_is_kept_cannot_be_read_a_job_has_no_last_word_and_then_the_r
         job = signed(it.ready.request_for_host(ROTATION, story.params), *story.signers)
         it.ready.jobs.submit(job)
         _wait(it, (kept / "job").exists)
+    assert "signed key_rotation of this host waits: the agent is stopping" in caplog.messages
     signature = kept / "job.1.sig"
     good = signature.read_bytes()
     signature.write_bytes(b"-" * (MAX_ARMOR + 1))
     with scene.host.agent(scene.config) as agent:
         assert agent.status(job).state is JobState.RUNNING
+    (line,) = (each for each in caplog.messages if "has no last word yet" in each)
+    assert line.endswith("job.1.sig has more than 16384 bytes")
     signature.write_bytes(good)
     with scene.host.agent(scene.config) as agent:
         assert agent.status(job).state is JobState.DONE

@@ -297,23 +297,23 @@ class TestAWordThatWasGiven:
     def test_one_that_root_has_put_into_the_spool_is_done_though_a_hub_brought_it_before(
         self, scene: HubbedHost
     ) -> None:
+        """It has times of its signer's own, which count from root alone."""
         spool = scene.host.spool
         spool.mkdir()
         scene.policy = {"spool": spool}
-        for number in range(2):
-            with scene.agent() as linked:
-                start(linked)
-                if number == 0:
-                    request, now = force_stop(linked), int(scene.host.site.clock())
-                    timed = replace(request, operation=with_times(request.operation, now, 600))
-                    job = signed(timed, ANNA)
-                linked.round(carried(job))
-                assert linked.recent()["j"][0] == "refused"
-                if number == 1:
-                    (spool / "one.job.sig").write_bytes(job.signatures[0])
-                    (spool / "one.job").write_bytes(job.blob)
-                    linked.agent.running.look()
-                    linked.wait_for(job, JobState.DONE)
+        with scene.agent() as linked:
+            start(linked)
+            request, now = force_stop(linked), int(scene.host.site.clock())
+            timed = replace(request, operation=with_times(request.operation, now, 600))
+            job = signed(timed, ANNA)
+            linked.round(carried(job))
+        with scene.agent() as linked:
+            linked.round(carried(job))
+            assert linked.recent()["j"][0] == "refused"
+            (spool / "one.job.sig").write_bytes(job.signatures[0])
+            (spool / "one.job").write_bytes(job.blob)
+            linked.agent.running.look()
+            linked.wait_for(job, JobState.DONE)
 
 
 class TestWhatAHubMayDoToSignatures:
