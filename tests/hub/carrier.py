@@ -22,7 +22,6 @@ from felhom_agent.config.secret import Secret
 from felhom_agent.config.settings import AuthzConfig, Config, HubConfig
 from felhom_agent.daemon.signedhub import SignedForHub
 from felhom_agent.desired.hub import HubProvider
-from felhom_agent.durable.disk import DISK, Disk
 from felhom_agent.hub.client import HubClient
 from felhom_agent.hub.loop import HubLoop
 from felhom_agent.proxmox.nodereport import Reporter
@@ -146,6 +145,7 @@ class Linked:
 
     def told(self) -> dict[str, Any]:
         """Report once more; return what the hub is told of the agent."""
+        self.hub.report = {}
         self.loop.round()
         found: dict[str, Any] = self.hub.report["agent"]
         return found
@@ -155,6 +155,7 @@ class Linked:
         return {each["job_id"]: (each["state"], each["why"]) for each in self.told_jobs()["recent"]}
 
     def told_jobs(self) -> dict[str, Any]:
+        """Report once more; return what the hub is told of jobs."""
         found: dict[str, Any] = self.told()["jobs"]
         return found
 
@@ -206,12 +207,10 @@ class HubbedHost:
         return replace(config, authz=authz)
 
     @contextmanager
-    def agent(self, disk: Disk = DISK, config: Config | None = None) -> Iterator[Linked]:
+    def agent(self) -> Iterator[Linked]:
         """Hold an agent that has looked at its node."""
-        config = config or self.config
-        with self.host.agent(config, disk) as agent:
-            agent.running.look()
-            linked = Linked(agent, self.hub, config)
+        with self.host.agent(self.config) as agent:
+            linked = Linked(agent, self.hub, self.config)
             agent.running.look()
             try:
                 yield linked
