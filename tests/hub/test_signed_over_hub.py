@@ -147,7 +147,6 @@ class TestTheWholeWay:
     def test_requests_without_end_do_not_keep_root_from_making_one(self, linked: Linked) -> None:
         for number in range(MAX_CHALLENGES // 20 + 1):
             linked.round(*(asked(f"{number}-{n}", "force_stop", 100) for n in range(20)))
-            linked.round()
             assert len(linked.told()["pending"]) == 20
         assert linked.agent.request("force_stop").operation.challenge
 
