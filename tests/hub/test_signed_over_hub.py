@@ -496,7 +496,7 @@ class TestWhatIsInTheWay:
                 "last_nonce": None, "accepted": 0,
                 "recent": [{"job_id": n, "state": "pending", "why": why} for n in ("j", "r")],
             }  # fmt: skip
-            assert (told["frozen"], told["signers"], told["audit_head"]) == (None, None, None)
+            assert (told["frozen"], told["signers"], told["audit_head"]) == (False, None, None)
             assert (told["challenge"], told["pending"]) == (None, [])
         assert scene.hub.acknowledged == []
 
