@@ -109,12 +109,11 @@ def test_a_command_that_is_not_installed_names_the_package_that_brings_it(
     host: Path, name: str, words: tuple[str, ...]
 ) -> None:
     done = typed(host, "-m", "felhom_agent", name, *words)
-    assert (done.returncode, done.stdout, done.stderr) == (
-        69,
-        "",
+    told = (
         f"felhom-agent: {name} is not installed; it is in the package felhom-agent-dev "
-        "(apt install felhom-agent-dev)\n",
+        "(apt install felhom-agent-dev)\n"
     )
+    assert (done.returncode, done.stdout, done.stderr) == (69, "", told)
 
 
 def test_every_other_command_is_whole_on_a_host(host: Path) -> None:

@@ -1,7 +1,7 @@
 """The exit codes: what a script may rely on, in one table that the manual is made of.
 
-64, 65, 69, 70, 75 and 78 are those of sysexits(3). systemd is told (RestartPreventExitStatus=) not to
-try again after 65 and 78, which only a person can mend.
+64, 65, 69, 70, 75 and 78 are those of sysexits(3). systemd is told (RestartPreventExitStatus=) not
+to try again after 65 and 78, which only a person can mend.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class LazyCommands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noq
 
 
 def _module(name: str) -> ModuleType:
-    """Given a command's name, return its module. Raise NotInstalled if only another package has it."""
+    """Given a command's name, return its module. Raise NotInstalled if another package has it."""
     try:
         return importlib.import_module(f"felhom_agent.cli.{name}")
     except ModuleNotFoundError as error:

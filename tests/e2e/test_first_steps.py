@@ -33,7 +33,7 @@ def test_the_first_steps_lead_from_the_package_to_a_healed_guest(bare: Host) -> 
     printed = {}
     for command in steps():
         if command.startswith("install -m 600"):
-            # What plays Proxmox VE is in a package that depends on this one, so it is begun only now.
+            # What plays Proxmox VE is in a package that needs this one, so it is begun only now.
             machine.shell("apt-get -q install /mnt/deb/felhom-agent-dev_*.deb")
             bare.begin_node()
             bare.trust()

@@ -51,11 +51,8 @@ def test_a_host_gets_no_node_to_play_with_and_is_told_which_package_has_it(bare:
     for name in ("devnode", "devhub", "demo"):
         assert name not in listed
     refused = machine.run(AGENT, "devnode", check=False)
-    assert (refused.returncode, refused.stderr) == (
-        69,
-        "felhom-agent: devnode is not installed; it is in the package felhom-agent-dev "
-        "(apt install felhom-agent-dev)\n",
-    )
+    assert refused.returncode == 69
+    assert "devnode is not installed; it is in the package felhom-agent-dev" in refused.stderr
     machine.shell("apt-get -q install /mnt/deb/felhom-agent-dev_*.deb")
     assert "PVE node" in machine.run(AGENT, "devnode", "--help").stdout
     machine.run("apt-get", "-q", "remove", f"{AGENT}-dev")
