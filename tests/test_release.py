@@ -222,7 +222,6 @@ class TestPackages:
 
     def test_the_one_for_desks_has_nothing_of_a_host(self, trees: dict[str, Path]) -> None:
         tree = trees["felhom-agent-dev"]
-        base = "http://cyclonedx.org/schema/"
         others = {p.relative_to(tree).parts[:2] for p in tree.rglob("*") if p.is_file()}
         assert {parts[:2] for parts in others if parts[0] != "DEBIAN"} == {
             ("usr", "lib"),

@@ -28,6 +28,8 @@ def default_of(setting: dataclasses.Field[Any]) -> str:
     value = setting.default
     if value is None:
         return '""'
+    if str(setting.type) == "tuple[Threshold, ...]":
+        return "{}"
     if isinstance(value, tuple):
         grants = [f"{v.option} = {v}" for v in value if isinstance(v, Grant)]
         return f"{{ {', '.join(grants)} }}" if grants else "[]"
