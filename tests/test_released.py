@@ -18,6 +18,7 @@ from felhom_agent.desired.hub import HubProvider
 from felhom_agent.durable.line import VERSION
 from tests.commands import QUICK, Start, typed
 from tests.conftest import Site
+from tools.released import words
 
 RELEASED = Path(__file__).parent / "data" / "released"
 VERSIONS = sorted(path.name for path in RELEASED.iterdir())
@@ -40,6 +41,13 @@ def keep(directory: Path) -> None:
 def test_this_version_has_left_its_own() -> None:
     """`python -m tools.released` writes it."""
     assert __version__ in VERSIONS
+
+
+def test_a_word_that_it_would_take_for_damage_is_of_a_newer_format(left: Path) -> None:
+    """Raise the journal's format; or, for a version that is not released, `tools.released`."""
+    known = json.loads((left / "expected.json").read_text())["journal"]
+    if known["format"] == VERSION:
+        assert set(words()) <= set(known["words"])
 
 
 def test_its_agent_toml_is_good_and_means_what_it_meant(left: Path) -> None:
@@ -115,11 +123,11 @@ def test_a_journal_of_a_later_version_is_left_as_it_is(
     (left / "token").touch(mode=0o600)
     (left / "token").write_text("00000000-0000-0000-0000-000000000000")
     felhom = typed(left / "agent.toml", capsys)
-    for words in (("journal", "repair"), ("history",), ("run", "--once")):
-        code, _, err = felhom(*words)
-        assert "written by a newer felhom-agent" in err, words
-        assert "install that version again" in err, words
-        assert code == 65, words
+    for typing in (("journal", "repair"), ("history",), ("run", "--once")):
+        code, _, err = felhom(*typing)
+        assert "written by a newer felhom-agent" in err, typing
+        assert "install that version again" in err, typing
+        assert code == 65, typing
     assert path.read_text() == text
 
 

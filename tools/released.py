@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from felhom_agent import __version__
 from felhom_agent.cli import demopush, demosign
@@ -26,6 +26,10 @@ from felhom_agent.config.secret import read_secret
 from felhom_agent.config.settings import Config
 from felhom_agent.devnode import DevNode
 from felhom_agent.devnode.demo.world import demo_world
+from felhom_agent.durable.line import VERSION
+from felhom_agent.irreversible import Irreversible
+from felhom_agent.journal.operation import State
+from felhom_agent.model import Action, Kind
 from felhom_agent.proxmox.client import Client
 
 ROOT = Path(__file__).parent.parent
@@ -96,11 +100,18 @@ def found(place: Path) -> dict[str, Any]:
     rows = json.loads(_told(place, "history", "--json", "-n", "10000"))["operations"]
     entries = json.loads(_told(place, "audit", "--json", "-n", "10000"))["entries"]
     return {
+        "journal": {"format": VERSION, "words": words()},
         "operations": [
             {key: row[key] for key in ("op", "vmid", "action", "state")} for row in rows
         ],
         "decisions": [{key: row[key] for key in ("decision", "stage", "vmid")} for row in entries],
     }
+
+
+def words() -> list[str]:
+    """Return the words of an operation, of which an older version takes a new one for damage."""
+    actions = (action.__name__ for action in get_args(Action) + get_args(Irreversible))
+    return sorted({*actions, *State, *Kind})
 
 
 def _told(place: Path, *words: str) -> str:
