@@ -11,7 +11,7 @@ OLD := .venv-debian12
 .PHONY: help demo test lint types unit older chaos soak fuzz mutants bench e2e deb install uninstall
 .PHONY: format docs screenshots minutes
 .PHONY: test-debian12 clean demo-hub browser
-.PHONY: shell pythons repo release-check
+.PHONY: shell pages pythons repo release-check
 
 help:
 	@echo "make demo           the agent at work on an embedded node (a quarter of a minute)"
@@ -56,6 +56,10 @@ shell:
 			xargs shellcheck && \
 		shellcheck --shell=bash --severity=warning packaging/completion/felhom-agent; \
 	else echo "shellcheck is not here: no script is looked at"; fi
+
+# Quick, so that it may run before each commit.
+pages: $(READY)
+	$(BIN)/pytest tests/test_links.py tests/test_docs.py
 
 types: $(READY)
 	$(BIN)/mypy
