@@ -50,7 +50,7 @@ lint: $(READY) shell
 
 # Every script that git has, by its first line, and the completion, which has none.
 shell:
-	@if command -v shellcheck > /dev/null; then echo shellcheck; \
+	@if command -v shellcheck > /dev/null; then \
 		git ls-files -z | xargs -0 awk \
 			'FNR == 1 && /^#!.*[\/ ](ba)?sh( |$$)/ { print FILENAME } { nextfile }' | \
 			xargs shellcheck && \
