@@ -83,8 +83,8 @@ def typed(host: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_part_that_is_only_for_desks_is_there() -> None:
-    assert PARTS
+def test_every_part_that_is_only_for_desks_is_there_and_has_the_node_and_the_hub() -> None:
+    assert {"devnode", "devhub"} <= set(PARTS)
     assert [part for part in PARTS if not (AGENT / part).exists()] == []
 
 

@@ -125,6 +125,12 @@ class TestBillOfMaterials:
         assert (found["git"]["scope"], "properties" in found["git"]) == ("optional", False)
         assert len(found) == len(sbom.document()["components"])
 
+    def test_what_one_package_requires_is_required_though_another_only_recommends_it(self) -> None:
+        wanted, needed = (sbom.Need("git", bound, scope)
+                          for bound, scope in (("", "optional"), (">= 2", "required")))  # fmt: skip
+        assert sbom._merged({"a": [wanted], "b": [needed]}) == [needed]
+        assert sbom._merged({"a": [needed], "b": [wanted]}) == [needed]
+
     def test_what_depends_on_what_names_only_what_is_listed(self) -> None:
         document = sbom.document()
         known = {c["bom-ref"] for c in document["components"]}
@@ -265,6 +271,7 @@ class TestRepository:
             ran(ROOT / "packaging" / "make-repo", DIST=str(dist), TZ=zone)
             made.append({p.name: p.read_bytes() for p in (dist / "repo").iterdir()})
         assert made[0] == made[1]
+        assert made[0]["Packages.gz"][4:8] == bytes(4), "it holds no time"
 
     def test_without_a_key_apt_takes_it_only_from_who_says_that_it_trusts_it(
         self, dist: Path, apt: Apt
