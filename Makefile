@@ -124,7 +124,7 @@ deb:
 KEY :=
 
 repo: deb
-	@KEY=$(KEY) packaging/make-repo
+	@KEY="$(KEY)" packaging/make-repo
 
 release-check: $(READY)
 	@$(call need_packages,$(BUILD_DEPS))

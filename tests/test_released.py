@@ -128,6 +128,7 @@ def test_a_journal_of_a_later_version_is_left_as_it_is(
         assert "written by a newer felhom-agent" in err, typing
         assert "install that version again" in err, typing
         assert code == 65, typing
+    assert "; install that version again" in felhom("journal", "verify")[1]
     assert path.read_text() == text
 
 
