@@ -15,7 +15,7 @@ OLD := .venv-debian12
 
 help:
 	@echo "make demo           the agent at work on an embedded node (a quarter of a minute)"
-	@echo "make demo-hub       a hub, two agents, two nodes (a minute; KEEP=yes: goes on until Ctrl-C)"
+	@echo "make demo-hub       a hub, two agents, two nodes (two minutes; KEEP=yes: goes on until Ctrl-C)"
 	@echo "make test           format, lint, types, tests with coverage, client on old libraries"
 	@echo "make chaos          kill the agent 1,000 times and see that nothing is lost (KILLS, SEED)"
 	@echo "make soak           twice ten minutes of drift on 200 guests (SECONDS, GUESTS, SEED)"

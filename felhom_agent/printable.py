@@ -12,7 +12,6 @@ the same afterwards.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Final
@@ -47,7 +46,8 @@ def printable(text: str, max_length: int) -> str:
 
 def one_line(text: str) -> str:
     """Given a text of some lines, return them as parts of one: "first; second"."""
-    return re.sub(r"\s*\n\s*", "; ", text.strip(" \r\n"))
+    # Not by a pattern: a long run of blanks without a line's end would cost the square of it.
+    return "; ".join(part for line in text.split("\n") if (part := line.strip()))
 
 
 def moment_text(seconds: float) -> str:

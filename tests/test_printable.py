@@ -87,3 +87,9 @@ def test_every_encoding_can_take_what_was_made_encodable(text: str, encoding: st
 )
 def test_a_moment_is_shown_whatever_a_clock_says(seconds: float, text: str) -> None:
     assert moment_text(seconds) == text
+
+
+def test_lines_of_nothing_but_blanks_cost_what_they_are_long() -> None:
+    """Blanks without a line's end once cost the square of their number: hours for this text."""
+    assert one_line("a" + "\f" * 2_000_000 + "b") == "a" + "\f" * 2_000_000 + "b"
+    assert one_line("\n \f\n" * 1000 + "a\n\n\n \nb") == "a; b"

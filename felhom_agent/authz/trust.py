@@ -38,7 +38,7 @@ from felhom_agent.authz.refusals import (
     WrongVersion,
 )
 from felhom_agent.authz.rotation import keys_of, refuse_other_version, rehearsal_of, set_of
-from felhom_agent.authz.setfile import SET, set_text
+from felhom_agent.authz.setfile import FIRST_VERSION, SET, set_text
 from felhom_agent.authz.signers import ALLOWED, REVOKED, SignerSet
 from felhom_agent.config.settings import AuthzConfig
 from felhom_agent.journal.signed import KnownSigners
@@ -286,7 +286,7 @@ class Trust:
             if self._facts.signers() != known:
                 return ""  # another thread has told it
             self._facts.remember_signers(KnownSigners(root.version, "", self._now()))
-        if known.version:
+        if root.version > FIRST_VERSION:
             _tell("root has provisioned version %d of the signers", root.version)
         return ""
 

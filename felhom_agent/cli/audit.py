@@ -37,7 +37,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("what", nargs="?", choices=("verify",), help="check the log")
     parser.add_argument(
-        "--head", type=_head, metavar="HASH",
+        "--against", dest="head", type=_head, metavar="HEAD",
         help="of `verify`: a head that was kept elsewhere; it must be in the log",
     )  # fmt: skip
     parser.add_argument(
@@ -51,7 +51,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     verifies = arguments.what == "verify"
     if arguments.head and not verifies:
-        arguments.usage_error("--head is of `audit verify`")
+        arguments.usage_error("--against is of `audit verify`")
     if arguments.limit is not None and verifies:
         arguments.usage_error("--limit is of `audit` without verify")
     found = auditlog.examine(load(arguments.config).journal.directory, arguments.head or "")
@@ -121,4 +121,4 @@ def _say_verdict(found: AuditLook) -> None:
     if found.known:
         say(f"  the journal knows {found.known} of them, and they are there")
     say(f"  head {found.report.head}")
-    say("  Keep the head elsewhere: `felhom-agent audit verify --head HASH` finds it again")
+    say("  Keep the head elsewhere: `felhom-agent audit verify --against HEAD` finds it again")

@@ -1,4 +1,5 @@
-"""`felhom-agent demohub`: a hub, two nodes and two agents; one change on the hub's page, both heal.
+"""`felhom-agent demohub`: a hub, two nodes and two agents; one change on the hub's page, both heal;
+and a destroy that is asked for on the page, signed at a desk, and carried by the hub.
 
 What is shown is asked of the nodes and of the hub, not of the agents; the exit code is the answer.
 With `--keep` all of them go on afterwards, for a person with a browser, until Ctrl-C. SIGINT and
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ import requests
 from felhom_agent.cli.codes import ERROR, INTERRUPTED, OK
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.demodrift import drift_lines
+from felhom_agent.cli.demohubsigned import SETTINGS, VMID, SignedPart, shown
 from felhom_agent.cli.demostage import Ending, agent, serving, title, wait
 from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load
@@ -35,7 +37,7 @@ THEN = {"cores": 2, "description": "Shop, moved to the new office", "onboot": 1}
 # A hub is asked once a minute at the most.
 _PATIENCE = 100.0
 _SETTINGS = '\n[reconcile]\ninterval = 1\nbackoff_first = 1\n[hub]\nurl = "{}"\nhost_id = "{}"\n'
-_NAMED = "guests = [100]\n[hub.options]\nonboot = true\n"
+_NAMED = f"guests = [100, {VMID}]\n[hub.options]\nonboot = true\n{SETTINGS}"
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -43,7 +45,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "demohub",
         run,
-        summary="Show a hub with two agents on two embedded nodes; takes a minute.",
+        summary="Show a hub with two agents on two embedded nodes; takes two minutes.",
         example="demohub",
     )
     parser.add_argument(
@@ -82,6 +84,8 @@ def _show(hub: DevHub, sites: list[Site], ending: Ending, *, keep: bool) -> int:
     say(f"  {json.dumps(_state(FIRST))}")
     for site in sites:
         hub.store.desire(site.name, _state(FIRST))
+    part = SignedPart(hub, sites[0].name, sites[0].node, sites[0].config)
+    part.begin()
     title("Two agents start, report, and fetch it:")
     with ExitStack() as stack:
         for site in sites:
@@ -93,6 +97,8 @@ def _show(hub: DevHub, sites: list[Site], ending: Ending, *, keep: bool) -> int:
         for site in sites:
             _on_the_page(hub, site, _state(THEN))
         good = _comes(sites, THEN, ending) and good
+        if not ending.came():
+            good = shown(part, lambda done: _waited(done, ending)) and good
         if ending.came():
             return INTERRUPTED
         if keep:
@@ -107,12 +113,13 @@ def _show(hub: DevHub, sites: list[Site], ending: Ending, *, keep: bool) -> int:
 
 def _comes(sites: list[Site], wanted: Mapping[str, object], ending: Ending) -> bool:
     """Return whether all guests came to be as wanted; the wait ends early with a signal."""
+    return _waited(lambda: all(_is_there(site, wanted) for site in sites), ending)
 
-    def there() -> bool:
-        return all(_is_there(site, wanted) for site in sites)
 
-    wait(lambda: ending.came() or there(), _PATIENCE)
-    return there()
+def _waited(done: Callable[[], bool], ending: Ending) -> bool:
+    """Return whether something came to be; the wait ends early with a signal."""
+    wait(lambda: ending.came() or done(), _PATIENCE)
+    return done()
 
 
 def _answers(hub: DevHub, sites: list[Site]) -> None:

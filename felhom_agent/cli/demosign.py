@@ -26,7 +26,7 @@ from felhom_agent.proxmox.client import Client
 if TYPE_CHECKING:
     from felhom_agent.devnode import DevNode
 
-SETTINGS: Final = '\n[authz]\nsigners = "signers"\nspool = ""\n'
+SETTINGS: Final = '\n[authz]\nsigners = "signers"\nkept = "kept"\nspool = ""\n'
 """Of agent.toml: the lists are beside it, and nothing is taken from this machine's spool."""
 VMID: Final = 104
 _OTHER: Final = 101

@@ -12,18 +12,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from felhom_agent.authz.signers import ALLOWED, REVOKED, SignerSet, load, owner_by
+from felhom_agent.authz.setfile import SET
+from felhom_agent.authz.signerline import roles_for
+from felhom_agent.authz.signers import ALLOWED, REVOKED, SignerSet
 from felhom_agent.authz.sshkeygen import SshKeygen
 from felhom_agent.cli import healthfiles, signerlist
 from felhom_agent.cli.access import READ
 from felhom_agent.cli.health import Finding, bad, good, note
 from felhom_agent.cli.serviceuser import Service
-from felhom_agent.config.settings import ClockTrust, Config
+from felhom_agent.cli.trustlook import look
+from felhom_agent.config.settings import AuthzConfig, ClockTrust, Config
 from felhom_agent.daemon.reloaded import counted
+from felhom_agent.daemon.signersexpiry import WARNED_SECONDS
 from felhom_agent.model import Actual
 from felhom_agent.planning.privileges import lacking
 from felhom_agent.planning.signedneeds import SIGNED_NEEDS, opt_in, signed_need
-from felhom_agent.printable import printable
+from felhom_agent.printable import local_text, printable
 from felhom_agent.service.timesync import TIMESYNCD, is_synchronised
 
 _MAX_FAULTS: Final = 20
@@ -40,12 +44,14 @@ def of_signers(
     what their signatures are checked with. The file that tells of a clock that is right, and what
     runs ssh-keygen, are others in a test alone.
     """
-    found = load(config.authz.signers, owner_by(config.path))
+    found = look(config.path, config.authz, config.journal.directory).signers
     if not found.present:
         yield note(f"{signerlist.none_yet(found)}; to let a key sign, as root:",
                    "felhom-agent signers init --key FILE.pub")  # fmt: skip
         return
     yield from _of_lists(found, service)
+    if not found.problems:
+        yield from _of_thresholds(found, config.authz)
     if missing := (verifier or SshKeygen()).missing:
         yield bad(f"no signature can be checked: {missing}", "apt install openssh-client")
     yield from _of_clock(config, timesyncd)
@@ -55,7 +61,7 @@ def of_acts(config: Config, token_id: str, actual: Actual) -> Iterator[Finding]:
     """Given the configuration, the token's id and the node's guests, yield which signed acts the
     token may not do, with what lets it; nothing where nobody may sign.
     """
-    signers = load(config.authz.signers, owner_by(config.path))
+    signers = look(config.path, config.authz, config.journal.directory).signers
     if not signers.signers or signers.problems or actual.facts.rights is None:
         return
     able: list[str] = []
@@ -83,7 +89,7 @@ def _of_lists(found: SignerSet, service: Service) -> Iterator[Finding]:
         yield bad(f"and {more} more faults in the lists of signers; `felhom-agent signers`")
     hidden = [
         finding
-        for name in (ALLOWED, REVOKED)
+        for name in (ALLOWED, REVOKED, SET)
         if (found.directory / name).exists()
         for finding in healthfiles.seen(found.directory / name, service, READ)
     ]
@@ -97,6 +103,36 @@ def _of_lists(found: SignerSet, service: Service) -> Iterator[Finding]:
     else:
         yield note(f"{text}: each is revoked, has ended, or begins later; see:",
                    "felhom-agent signers")  # fmt: skip
+    yield from _of_end(found, time.time())
+
+
+def _of_end(found: SignerSet, now: float) -> Iterator[Finding]:
+    """Yield that the set of signers ends soon, or has ended."""
+    if found.expires is None or now < found.expires - WARNED_SECONDS:
+        return
+    ends = local_text(found.expires)
+    if found.is_over(now):
+        yield bad(
+            f"the set of signers has ended at {ends}: what cannot be undone is held until another "
+            "comes; as root:",
+            "felhom-agent signers init --force --key FILE.pub",
+        )
+    else:
+        yield note(
+            f"the set of signers ends at {ends}; rotate it before:",
+            "felhom-agent request rotate-signers --signers FILE -o FILE.request",
+        )
+
+
+def _of_thresholds(found: SignerSet, wanted: AuthzConfig) -> Iterator[Finding]:
+    """Yield each class of acts that more people must sign than there are."""
+    for each in wanted.threshold:
+        needed = each.keys + wanted.separate_requester
+        for role in roles_for(each.act):
+            if (have := len(found.keys_of(role))) < needed:
+                yield bad(f"{each.act} must be signed by {needed} different {role} keys, and the "
+                          f"set has {have}: add keys, or lower it in [authz.threshold]",
+                          "felhom-agent signers")  # fmt: skip
 
 
 def _of_clock(config: Config, timesyncd: Path) -> Iterator[Finding]:

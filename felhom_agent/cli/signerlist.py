@@ -9,7 +9,8 @@ from typing import Final
 
 from felhom_agent.authz.signerline import Role, Signer
 from felhom_agent.authz.signers import ALLOWED, SignerSet
-from felhom_agent.cli.terminal import Part, Style
+from felhom_agent.cli.terminal import Line, Part, Style
+from felhom_agent.daemon.signersexpiry import WARNED_SECONDS
 from felhom_agent.printable import local_text
 
 HEAD: Final = ("ROLE", "TYPE", "FINGERPRINT", "COMMENT", "VALID")
@@ -20,9 +21,9 @@ def rows(found: SignerSet, now: float) -> Iterator[tuple[str | Part, ...]]:
     """Given the signers and the present time (seconds since the epoch), yield a row of a table for
     each.
     """
-    taken = {key.data for key in found.revoked}
+    taken = {key.material for key in found.revoked}
     for signer in found.signers:
-        revoked = signer.key.data in taken
+        revoked = signer.key.material in taken
         valid = Part("REVOKED", Style.BAD) if revoked else validity(signer, now)
         key = signer.key
         yield str(signer.role), key.type, key.fingerprint, signer.comment or "-", valid
@@ -42,11 +43,11 @@ def validity(signer: Signer, now: float) -> Part:
 
 def usable(found: SignerSet, now: float) -> Counter[str]:
     """Given the signers and the present time, return how many keys of each role count now."""
-    taken = {key.data for key in found.revoked}
+    taken = {key.material for key in found.revoked}
     return Counter(
         str(signer.role)
         for signer in found.signers
-        if signer.key.data not in taken and validity(signer, now).style is None
+        if signer.key.material not in taken and validity(signer, now).style is None
     )
 
 
@@ -59,6 +60,19 @@ def counted(found: SignerSet, now: float) -> str:
         if counts[role]
     ]
     return ", ".join(parts) or "no key that counts now"
+
+
+def about(found: SignerSet, now: float) -> Line:
+    """Given the signers and the present time, return which set it is, and when it ends."""
+    by = "by a signed rotation" if found.is_rotated else "by root"
+    line: Line = (f"Set of version {found.version}, {by}; ",)
+    if found.expires is None:
+        return (*line, "it does not end.")
+    ends = local_text(found.expires)
+    if found.is_over(now):
+        return (*line, Part(f"it ENDED at {ends}: what cannot be undone is held", Style.BAD))
+    soon = now >= found.expires - WARNED_SECONDS
+    return (*line, Part(f"it ends at {ends}", Style.WARN if soon else None))
 
 
 def none_yet(found: SignerSet) -> str:

@@ -1,29 +1,33 @@
 """`felhom-agent signers`: who may sign on this host; and `init`, which makes the list from a key.
 
-The list is shown as the agent sees it: with one fault in it nobody's signature counts. `init` is
-root's (as agent.toml and the lists are); it writes what the agent's own judge finds nothing wrong
-with, durably, or nothing at all.
-Only [authz] of agent.toml is needed; no agent, no node.
+The set in force is shown as the agent sees it: root's lists, or what came by signature since; with
+one fault in it nobody's signature counts. `init` is root's (as agent.toml and the lists are); it
+writes what the agent's own judge finds nothing wrong with, durably, or nothing at all. In the place
+of a list it provisions the next version, which wins over all that came by signature.
+Only [authz] and [journal] of agent.toml are needed; no agent, no node.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import stat
 import time
 from pathlib import Path
 from typing import Final
 
 from felhom_agent import regularfile
-from felhom_agent.authz.signers import ALLOWED, MAX_FILE, REVOKED, SignerSet, load, owner_by
+from felhom_agent.authz.setfile import FIRST_VERSION, SET, end_of, set_text
+from felhom_agent.authz.signers import ALLOWED, MAX_FILE, load, owner_by
 from felhom_agent.authz.signerset import KeyFile, made_of
-from felhom_agent.cli import signerlist
+from felhom_agent.cli import jobfiles, signerlist
 from felhom_agent.cli.codes import ERROR, OK
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import complain, say
 from felhom_agent.cli.terminal import put, put_table
-from felhom_agent.config.agentfile import load_authz
+from felhom_agent.cli.trustlook import TrustLook, look
+from felhom_agent.config.agentfile import load_authz, load_journal
 from felhom_agent.durable.disk import DISK
 from felhom_agent.durable.file import write_if_absent, write_over
 from felhom_agent.errors import FelhomError
@@ -40,39 +44,72 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "signers",
         run,
         summary="Show whose signatures count on this host, and each fault in the lists; with a "
-        "fault nobody's does. `init`, as root, makes the list from a public key. Exit code 1: "
-        "there are faults.",
+        "fault nobody's does. `init`, as root, makes the list from public keys; `make` writes one "
+        "into a file, for a rotation. Exit code 1: there are faults.",
         example="signers init --key anna.pub",
     )
-    parser.add_argument("what", nargs="?", choices=("init",), help="make the list")
     parser.add_argument(
-        "--key", type=Path, metavar="FILE.pub", help="the public key that signs what is done"
-    )
+        "what", nargs="?", choices=("init", "make"),
+        help="init: make this host's list; make: write a list that is to come by rotation",
+    )  # fmt: skip
     parser.add_argument(
-        "--recovery", type=Path, metavar="FILE.pub", help="another key, for changes of the list"
-    )
+        "--key", action="append", default=[], type=Path, metavar="FILE.pub",
+        help="the public key that signs what is done; repeatable, one of each signer",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recovery", action="append", default=[], type=Path, metavar="FILE.pub",
+        help="another key, for changes of the list; repeatable",
+    )  # fmt: skip
     parser.add_argument(
         "--until", default="", metavar="DATE",
         help="when the keys end: YYYYMMDD or YYYYMMDDHHMMSSZ (default: never)",
     )  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="replace a list that is there")
+    parser.add_argument(
+        "--expires", default="", metavar="DATE",
+        help="when the set of signers ends, in UTC: YYYYMMDD or YYYYMMDDHHMMSS (default: never)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", dest="out", type=Path, metavar="FILE", help="of make: where to write the list"
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace a list that is there, as the next version: it counts over all that came by "
+        "signature",
+    )
     parser.set_defaults(usage_error=parser.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    given = [arguments.key, arguments.recovery, arguments.until, arguments.force]
-    if arguments.what is None and any(given):
-        arguments.usage_error("--key, --recovery, --until and --force are of `signers init`")
-    if arguments.what == "init" and arguments.key is None:
-        arguments.usage_error("init needs --key FILE.pub, the public key of who signs")
-    directory = load_authz(arguments.config).signers
-    if arguments.what is None:
-        return _show(load(directory, owner_by(arguments.config)))
-    return _init(arguments, directory)
+    given = [arguments.key, arguments.recovery, arguments.until, arguments.force, arguments.expires]
+    if arguments.what is None and any([*given, arguments.out]):
+        arguments.usage_error(
+            "--key, --recovery, --until, --expires, --force and -o are of `signers init` or `make`"
+        )
+    if arguments.what is not None and not arguments.key:
+        arguments.usage_error(f"{arguments.what} needs --key FILE.pub, the public key of who signs")
+    if arguments.what == "make":
+        return _make(arguments)
+    if arguments.out:
+        arguments.usage_error("-o is of `signers make`; init writes this host's own list")
+    try:
+        end_of(arguments.expires)
+    except ValueError as error:
+        arguments.usage_error(f"--expires {error}")
+    seen = _looked(arguments)
+    return _show(seen) if arguments.what is None else _init(arguments, seen)
 
 
-def _show(found: SignerSet) -> int:
+def _looked(arguments: argparse.Namespace) -> TrustLook:
+    settings = arguments.config
+    return look(settings, load_authz(settings), load_journal(settings).directory)
+
+
+def _show(seen: TrustLook) -> int:
     """Print the signers and what is wrong; return the exit code."""
+    found = seen.signers
+    if seen.unseen and found.present:
+        put(f"Root's lists alone: {seen.unseen}.")
     for problem in found.problems:
         complain(problem)
     if found.problems:
@@ -82,29 +119,68 @@ def _show(found: SignerSet) -> int:
         put("To let a key sign, as root: felhom-agent signers init --key FILE.pub")
     elif found.signers:
         put_table(signerlist.HEAD, list(signerlist.rows(found, time.time())), indent=0)
+        put(signerlist.about(found, time.time()))
     if found.revoked:
-        say(f"{len(found.revoked)} in {found.directory / REVOKED}: keys taken back")
+        put("Taken back:")
+        for key in dict.fromkeys(found.revoked):
+            put(f"  {key.type} {key.fingerprint}")
     return ERROR if found.problems else OK
 
 
-def _init(arguments: argparse.Namespace, directory: Path) -> int:
+def _make(arguments: argparse.Namespace) -> int:
+    """Write a list into a file; neither an agent nor agent.toml is needed."""
+    if arguments.out is None:
+        arguments.usage_error("make needs -o FILE, where the list is written")
+    if arguments.expires:
+        arguments.usage_error("when the set ends is said with the request: rotate-signers --until")
+    text = _text_of(arguments)
+    if not text:
+        return ERROR
+    jobfiles.write_new(arguments.out, text.encode(), force=arguments.force)
+    say(f"Wrote {jobfiles.shown(arguments.out)}; nothing counts by that.")
+    name = shlex.quote(arguments.out.name)
+    say(f"  On the host: felhom-agent request rotate-signers --signers {name} -o next.request")
+    return OK
+
+
+def _text_of(arguments: argparse.Namespace) -> str:
+    """Return the list that the command's keys make; empty if there is a fault, which was told."""
+    keys, recovery = map(_key_file, arguments.key), map(_key_file, arguments.recovery)
+    text, _, problems = made_of(keys, recovery, arguments.until)
+    for problem in problems:
+        complain(problem)
+    return text
+
+
+def _init(arguments: argparse.Namespace, seen: TrustLook) -> int:
+    directory = load_authz(arguments.config).signers
     owner = owner_by(arguments.config)
     if os.geteuid() != owner:
         who = "root" if owner == 0 else f"user {owner}, whose {arguments.config} is"
         raise FelhomError(f"signers init writes what only {who} may write; run it as that user")
     path = directory / ALLOWED
-    recovery = [_key_file(arguments.recovery)] if arguments.recovery is not None else []
-    text, _, problems = made_of([_key_file(arguments.key)], recovery, arguments.until)
-    for problem in problems:
-        complain(problem)
-    if problems:
+    text = _text_of(arguments)
+    if not text:
         return ERROR
+    _refuse_present(path, force=arguments.force)
+    if seen.unseen and path.exists():
+        raise FelhomError(f"which version comes next cannot be told: {seen.unseen}")
+    again = seen.next_version > FIRST_VERSION + 1 or path.exists()
+    if again or arguments.expires:
+        # First: until the list is there, too, the one before it is this version's.
+        version = seen.next_version if again else FIRST_VERSION
+        _write(directory / SET, set_text(version, arguments.expires).encode(), owner, force=True)
     _write(path, text.encode(), owner, force=arguments.force)
     say(f"Wrote {path}:")
-    code = _show(load(directory, owner))
+    code = _show(_looked(arguments))
     if code == OK:
-        _say_next(recovery=bool(recovery))
+        _say_next(recovery=bool(arguments.recovery))
     return code
+
+
+def _refuse_present(path: Path, *, force: bool) -> None:
+    if path.exists() and not force:
+        raise FelhomError(f"{path} is there already; add a line to it, or replace it with --force")
 
 
 def _key_file(path: Path) -> KeyFile:

@@ -25,6 +25,7 @@ from felhom_agent.config.settings import (
     AuthzConfig,
     Config,
     ControlConfig,
+    JournalConfig,
     KeyRole,
     ProxmoxConfig,
     Threshold,
@@ -112,6 +113,11 @@ def load_authz(path: Path) -> AuthzConfig:
     Raise ConfigError if that cannot be told.
     """
     return _load_section(path, "authz", AuthzConfig)
+
+
+def load_journal(path: Path) -> JournalConfig:
+    """As `load_control`, of [journal]."""
+    return _load_section(path, "journal", JournalConfig)
 
 
 def _load_section(path: Path, name: str, cls: type[T]) -> T:

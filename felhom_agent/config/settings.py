@@ -233,9 +233,13 @@ class AuthzConfig:
     touch_required: tuple[KeyRole, ...] = ()
     """Roles whose keys count only as security keys that were touched for the signature, of
     `operational` and `recovery`. A security key that was not touched never counts."""
-    kept: Path = Path("/var/lib/felhom-agent/signers")
+    kept: Path | None = None
     """Directory of the agent's own where it keeps the sets of signers that came by signature, and
-    the keys that were taken back."""
+    the keys that were taken back. Default: `signers` beside the journal's directory."""
+
+    def kept_beside(self, journal: Path) -> Path:
+        """Given the journal's directory, return where sets of signers are kept."""
+        return self.kept or journal.parent / "signers"
 
     def keys_for(self, act: str) -> int:
         """Given a class of signed acts, return how many different keys must sign it."""

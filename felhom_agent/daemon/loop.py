@@ -271,6 +271,7 @@ class Daemon:
             unknown=operations.unknown_count,
             statuses=self._scheduler.statuses,
             managed=passed.declared,
+            frozen=bool(self._parts.suspensions.frozen()),
         )
 
     def access(self) -> Access:

@@ -79,7 +79,6 @@ class SignedForHub:
             recent=tuple((job_id, _taken(status)) for job_id, status in carried),
             challenge=ready.host_challenge(),
             audit_head=ready.audit_head,
-            frozen=ready.is_frozen,
             signers=self._signers(),
         )
 

@@ -107,13 +107,14 @@ class Ready:
     ) -> None:
         wanted, now = config.authz, operations.now
         self.host, self._node, self._facts, self._audit = host, node, facts, audit
-        self._policy, self._suspensions = wanted, suspensions
+        self._policy = wanted
         key = challenge_key(config.journal.directory, host, disk)
         self._clock = SignedClock(facts, now, lambda: _is_right(config), key=key)
         owner, verifier = owner_by(config.path), SshKeygen()
+        kept = wanted.kept_beside(config.journal.directory)
         self.trust = Trust(
-            lambda: load(wanted.signers, owner), KeptSets(wanted.kept, disk), facts, verifier,
-            wanted, now, lambda blob: any(each.blob == blob for each in facts.burnt()),
+            lambda: load(wanted.signers, owner), KeptSets(kept, disk), facts, verifier, wanted, now,
+            lambda blob: any(each.blob == blob for each in facts.burnt()),
         )  # fmt: skip
         means = Dependencies(host, self.trust.current, verifier, self._clock, facts, wanted)
         self.examiner = Examiner(means, audit, now)
@@ -208,11 +209,6 @@ class Ready:
     def audit_head(self) -> str:
         """The hash of the audit log's last line."""
         return self._audit.last.head
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether the host is frozen."""
-        return bool(self._suspensions.frozen())
 
     def host_challenge(self) -> str:
         """Return a new challenge for what is done to this host."""

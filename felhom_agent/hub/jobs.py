@@ -54,7 +54,7 @@ class SignersInForce:
 class SignedStatus:
     """What a report says of signed operations: the nonce that was burnt last, how many jobs were
     accepted, jobs by the hub's job_id with the newest last, a fresh challenge, the audit log's
-    newest hash, whether the host is frozen, and the signers. What there is not is empty, or None.
+    newest hash, and the signers. What there is not is empty, or None.
     """
 
     last_nonce: str = ""
@@ -62,7 +62,6 @@ class SignedStatus:
     recent: tuple[tuple[str, TakenJob], ...] = ()
     challenge: str = ""
     audit_head: str = ""
-    frozen: bool = False
     signers: SignersInForce | None = None
 
 

@@ -59,6 +59,7 @@ class AgentFacts:
     unknown: int = 0
     statuses: Mapping[int, GuestStatus] = field(default_factory=dict)
     managed: frozenset[int] = frozenset()
+    frozen: bool = False
     refused: RefusedState | None = None
     jobs: JobsReport = field(default_factory=JobsReport)
 
@@ -96,6 +97,7 @@ def _agent(agent: AgentFacts) -> dict[str, Any]:
         "outcomes": {state: counts[state] for state in _STATES},
         "journal": {"in_flight": agent.in_flight, "unknown": agent.unknown},
         "refused": _refused(agent.refused),
+        "frozen": agent.frozen,
         **_signed(agent.jobs),
     }
 
@@ -104,7 +106,6 @@ def _signed(jobs: JobsReport) -> dict[str, Any]:
     """Given what is to be told of jobs, return it; null is what this host cannot tell now."""
     status = jobs.status or SignedStatus()
     return {
-        "frozen": jobs.status.frozen if jobs.status else None,
         "jobs": {
             "last_nonce": _text(status.last_nonce),
             "accepted": status.accepted,

@@ -110,8 +110,8 @@ class SignedFacts:
         challenges = map(_challenge, _of(found, "challenge"))
         self._challenges = {each.id: each for each in challenges if each.id not in used}
         self._highest = self._durable = highest_of(found)
-        self._signers = _known_signers(found)
-        self._revoked = {str(r["blob"]): float(r["at"]) for r in _of(found, "revoked")}
+        self._signers = known_signers_of(found)
+        self._revoked = set(revocations_of(found))
 
     def highest(self) -> float:
         """Return the highest time ever seen, in seconds since the epoch; 0 if there is none."""
@@ -234,7 +234,7 @@ class SignedFacts:
         """
         self._log.append({"signed": "revoked", "blob": blob, "at": at})
         with self._lock:
-            self._revoked[blob] = at
+            self._revoked.add(blob)
 
     def check(self) -> None:
         """Raise JournalError if nothing can be kept any more."""
@@ -295,6 +295,16 @@ def decisions_of(records: Iterable[Record]) -> tuple[Decision, ...]:
     return _in_order(map(_spent, _of(records, "nonce")))
 
 
+def revocations_of(records: Iterable[Record]) -> frozenset[str]:
+    """Given a journal's records, return the SHA-256 of each job by which keys were taken back."""
+    return frozenset(str(record["blob"]) for record in _of(records, "revoked"))
+
+
+def burnt_blobs_of(records: Iterable[Record]) -> frozenset[str]:
+    """Given a journal's records, return the SHA-256 of each job whose nonce was burnt."""
+    return frozenset(str(record["blob"]) for record in _of(records, "nonce"))
+
+
 def retain_signed(records: Iterable[Record]) -> list[Record]:
     """Given a journal's records, return those on signed operations that must be kept: the highest
     time, and what had not ended `KEPT_AFTER` seconds before it.
@@ -323,7 +333,9 @@ def _of(records: Iterable[Record], kind: str) -> list[Record]:
     return [record for record in records if record.get("signed") == kind]
 
 
-def _known_signers(found: Iterable[Record]) -> KnownSigners:
+def known_signers_of(records: Iterable[Record]) -> KnownSigners:
+    """Given a journal's records, return the set of signers that was in force last."""
+    found = [record for record in records if "signed" in record]
     known = [KnownSigners(r["version"], r["blob"], r["at"]) for r in _of(found, "signers")]
     return max(known, key=lambda each: each.version, default=KnownSigners())
 

@@ -38,6 +38,7 @@ SETTINGS = """
 [authz]
 clock = "trust"
 signers = "signers"
+kept = "kept"
 spool = "spool"
 """
 _ACTS = ("guest_destroy", "stop", "snapshot_rollback", "snapshot_delete", "force_stop")

@@ -81,8 +81,8 @@ def test_a_good_log_is_called_good_and_its_head_is_found_again(log: Path, felhom
     assert code == 0
     assert out.startswith(f"{log}: good, 4 lines\n  the journal knows 1 of them")
     head = out.partition("head ")[2].split()[0]
-    assert felhom("verify", "--head", head.upper())[0] == 0
-    code, out, _ = felhom("verify", "--head", "0123456789abcdef" * 4)
+    assert felhom("verify", "--against", head.upper())[0] == 0
+    code, out, _ = felhom("verify", "--against", "0123456789abcdef" * 4)
     assert code == 65
     assert "no line has the hash 0123456789abcdef" in out
 
@@ -95,7 +95,7 @@ def test_a_line_that_was_changed_with_its_checksum_breaks_the_chain(
     records[number - 1]["at"] = 5
     head = validated("audit", felhom("verify", "--json")[1])["head"]
     log.write_bytes(encode_file(records))
-    code, out, _ = felhom("verify", "--head", head)
+    code, out, _ = felhom("verify", "--against", head)
     assert code == 65
     assert f"{log}: NOT what was written" in out
     assert f"mv {log} {log}.kept" in out
@@ -170,7 +170,13 @@ def test_times_and_texts_that_nobody_wrote_are_shown_all_the_same(
 
 @pytest.mark.parametrize(
     "words",
-    [("--head", "x"), ("verify", "--head", "x"), ("verify", "-n", "1"), ("--limit", "-1"), ("so",)],
+    [
+        ("--against", "x"),
+        ("verify", "--against", "x"),
+        ("verify", "-n", "1"),
+        ("--limit", "-1"),
+        ("so",),
+    ],
 )
 def test_wrong_usage_is_told(felhom: Felhom, words: tuple[str, ...]) -> None:
     assert felhom(*words)[0] == 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from felhom_agent.cli.healthsigners import of_signers
 from felhom_agent.cli.main import main
 from felhom_agent.cli.serviceuser import Service, User
 from felhom_agent.config.agentfile import load
-from felhom_agent.config.settings import ClockTrust, Config
+from felhom_agent.config.settings import ClockTrust, Config, Threshold
 from tests.authz.desk import key, needs_ssh_keygen, signer_line
 from tests.cli.hosts import NOBODY, needs_root
 from tests.cli.test_privileges import ROLE
@@ -27,7 +28,7 @@ NOBODYS = Service(User("nobody", NOBODY.pw_uid, frozenset({NOBODY.pw_gid}), "nog
 
 @pytest.fixture
 def directory() -> str:
-    return '[authz]\nsigners = "signers"\n'
+    return '[authz]\nsigners = "signers"\nkept = "kept"\n'
 
 
 @pytest.fixture
@@ -167,3 +168,27 @@ def test_where_nobody_may_sign_acts_are_not_spoken_of(
     _, out = check({"/": ROLE}, signed=False)
     assert "signed guest_destroy" not in out
     assert "so nobody may sign" in out
+
+
+def test_a_set_that_ends_soon_is_worth_knowing_and_one_that_has_ended_is_a_fault(
+    config: Config,
+) -> None:
+    allow(config, signer_line(key()))
+    about = config.authz.signers / "set.toml"
+    for days, level, words in ((10, Level.NOTE, "ends at"), (-1, Level.BAD, "has ended at")):
+        end = datetime.now(UTC) + timedelta(days=days)
+        about.write_text(f'expires = "{end:%Y%m%d%H%M%S}"\n')
+        about.chmod(0o644)
+        assert f"the set of signers {words}" in told(found(config), level)
+    about.write_text('expires = "20980101"\n')
+    assert "the set of signers" not in "\n".join(f.text for f in found(config))
+
+
+def test_an_act_that_more_people_must_sign_than_there_are_is_a_fault(config: Config) -> None:
+    allow(config, signer_line(key()), f"recovery {key(number=1).line}")
+    wanted = replace(
+        config.authz, threshold=(Threshold("guest_destroy", 2), Threshold("key_rotation", 1))
+    )
+    said = told(found(replace(config, authz=wanted)), Level.BAD)
+    assert "guest_destroy must be signed by 2 different operational keys, and the set has 1" in said
+    assert "key_rotation" not in said

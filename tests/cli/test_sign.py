@@ -264,3 +264,65 @@ class TestOnATerminal:
         finally:
             terminal.close()
         assert names(tmp_path) == ["web.request"]
+
+
+class TestSeveralSigners:
+    @pytest.fixture
+    def other(self, tmp_path: Path) -> str:
+        return made_key(tmp_path / "key2")
+
+    def test_a_job_that_one_has_signed_is_signed_by_another_as_it_is(
+        self, felhom: Felhom, key: str, other: str, request_file: Path, tmp_path: Path
+    ) -> None:
+        felhom(str(request_file), "--key", key, "--for", "5", "--yes")
+        job = tmp_path / "web.job"
+        before = job.read_bytes()
+        code, out, err = felhom(str(job), "--key", other, "--yes")
+        assert (code, err) == (0, "")
+        assert "DESTROY VM 101 web" in out
+        assert "felhom-agent submit web.job web.job.sig web.job.2.sig" in out
+        assert job.read_bytes() == before
+        signer = parse_signer(f"operational {Path(f'{other}.pub').read_text().strip()}")
+        SshKeygen().verify(before, (tmp_path / "web.job.2.sig").read_bytes(), signer)
+
+    def test_two_who_sign_one_request_sign_the_same_bytes(
+        self, felhom: Felhom, key: str, other: str, request_file: Path, tmp_path: Path
+    ) -> None:
+        for signer, name in ((key, "a.job"), (other, "b.job")):
+            felhom(str(request_file), "--key", signer, "-o", str(tmp_path / name), "--yes")
+        assert (tmp_path / "a.job").read_bytes() == (tmp_path / "b.job").read_bytes()
+
+    def test_who_asks_is_named_by_the_key_that_signs(
+        self, felhom: Felhom, key: str, request_file: Path, tmp_path: Path
+    ) -> None:
+        code, out, _ = felhom(str(request_file), "--key", key, "--as-requester", "--yes")
+        assert code == 0
+        told = open_armor((tmp_path / "web.job.sig").read_bytes()).key.fingerprint
+        assert parse((tmp_path / "web.job").read_bytes()).requester == told
+        assert f"Asked for by the key {told}" in out
+
+    @pytest.mark.parametrize("word", ["--as-requester", "--force", "-o=x.job", "--for=5"])
+    def test_a_job_is_not_changed_by_who_signs_it_too(
+        self, felhom: Felhom, key: str, request_file: Path, tmp_path: Path, word: str
+    ) -> None:
+        felhom(str(request_file), "--key", key, "--yes")
+        code, _, err = felhom(str(tmp_path / "web.job"), "--key", key, "--yes", *word.split("="))
+        assert (code, "signed as it is" in err) == (64, True)
+
+    def test_a_job_whose_words_are_not_its_own_is_not_signed(
+        self, felhom: Felhom, key: str, tmp_path: Path
+    ) -> None:
+        job = tmp_path / "odd.job"
+        job.write_bytes(replace(REQUEST.operation, shown="0" * 64).encode())
+        code, _, err = felhom(str(job), "--key", key, "--yes")
+        assert (code, "in other words than this program" in err) == (1, True)
+        assert names(tmp_path) == ["odd.job"]
+
+    def test_of_eight_signatures_there_is_no_ninth(
+        self, felhom: Felhom, key: str, request_file: Path, tmp_path: Path
+    ) -> None:
+        felhom(str(request_file), "--key", key, "--yes")
+        for _ in range(7):
+            assert felhom(str(tmp_path / "web.job"), "--key", key, "--yes")[0] == 0
+        code, _, err = felhom(str(tmp_path / "web.job"), "--key", key, "--yes")
+        assert (code, "has 8 signatures" in err) == (1, True)

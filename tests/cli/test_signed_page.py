@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from felhom_agent.authz.check import STAGES
-from felhom_agent.cli.codes import DIFFERS, OK
+from felhom_agent.authz.hostblob import HOST_ACTS
+from felhom_agent.cli.codes import DIFFERS, ERROR, OK
 from felhom_agent.cli.request import ACTS
 from felhom_agent.devnode.world.access import AGENT_PRIVILEGES, README_PRIVILEGES
 from felhom_agent.planning.signedneeds import SIGNED_NEEDS, opt_in
@@ -60,7 +62,7 @@ def commands(heading: str, language: str = "sh") -> list[str]:
 class Desk:
     """A person with a key, and a terminal on which `felhom-agent` is the one of a host."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, settings: str = "") -> None:
         self.site = site
         self.directory = site.directory / "desk"
         self.spool = site.directory / "spool"
@@ -68,7 +70,8 @@ class Desk:
             path.mkdir(parents=True)
         self.spool.chmod(0o755)
         self.config = site.write_config(
-            f'{QUICK}[authz]\nsigners = "signers"\nspool = "{self.spool}"\n'
+            f'{QUICK}[authz]\nsigners = "signers"\nkept = "kept"\nspool = "{self.spool}"\n'
+            f"{settings}"
         )
         program = self.directory / "bin" / "felhom-agent"
         command = shlex.join([sys.executable, "-m", "felhom_agent", "--config", str(self.config)])
@@ -76,7 +79,18 @@ class Desk:
         program.chmod(0o755)
         key = self.directory / ".ssh" / "id_ed25519"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-        (self.directory / "anna.pub").write_bytes(key.with_suffix(".pub").read_bytes())
+        for name in ("anna", "anna.pub"):
+            there = key if name == "anna" else key.with_suffix(".pub")
+            (self.directory / name).write_bytes(there.read_bytes())
+            (self.directory / name).chmod(0o600)
+        for name in ("bela", "safe", "safe2"):
+            path = self.directory / name
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+
+    def begin(self) -> None:
+        """Start the agent."""
+        self.agent = Process(self.config)
+        self.agent.wait_for("felhom-agent 0")
 
     def type(self, line: str, code: int = OK) -> str:
         """Type a line as it stands on the page, and yes to what is asked; return what was said. It
@@ -120,7 +134,13 @@ def _read(master: int) -> bytes:
 
 @pytest.fixture
 def desk(make_site: Callable[..., Site]) -> Iterator[Desk]:
-    """The page's host: its token may what the page says, of the page's guests."""
+    with a_desk(make_site) as desk:
+        yield desk
+
+
+@contextmanager
+def a_desk(make_site: Callable[..., Site], settings: str = "") -> Iterator[Desk]:
+    """Hold the page's host: its token may what the page says, of the page's guests."""
     site = make_site(
         privileges={
             **README_PRIVILEGES,
@@ -133,13 +153,12 @@ def desk(make_site: Callable[..., Site]) -> Iterator[Desk]:
     site.world.snapshot(102, "before-upgrade")
     site.world.edit(102, {"cores": 4})
     site.declare("[guest.102.config]\ncores = 4\n")
-    found = Desk(site)
-    agent = Process(found.config)
+    found = Desk(site, settings)
+    found.begin()
     try:
-        agent.wait_for("felhom-agent 0")
         yield found
     finally:
-        agent.end()
+        found.agent.end()
 
 
 @needs_ssh_keygen
@@ -185,13 +204,82 @@ def test_the_spool_directory_takes_what_the_page_moves_into_it(desk: Desk) -> No
     wait_until(lambda: desk.site.world.config(102)["cores"] == 1, SOON)
 
 
+ANNA = "felhom-agent signers init --key anna.pub --recovery safe.pub"
+
+
+@needs_ssh_keygen
+def test_two_operators_destroy_what_one_cannot(make_site: Callable[..., Site]) -> None:
+    heading = "Two operators"
+    with a_desk(make_site, "\n".join(commands(heading, "toml"))) as desk:
+        first, request, sign, sign_too, submit = commands(heading)
+        for line in (first, request, sign):
+            desk.type(line)
+        assert "1 key has" in desk.type(submit, ERROR)
+        assert desk.site.world.here("qemu", 101)
+        desk.type(sign_too)
+        assert "done" in desk.type(submit)
+        assert desk.site.world.here("qemu", 101) is None
+
+
+@needs_ssh_keygen
+def test_a_rotation_outlives_the_agent_and_the_old_key_signs_no_more(desk: Desk) -> None:
+    desk.type(ANNA)
+    for line in commands("Rotation: other signers, by signature"):
+        said = desk.type(line)
+    assert "Set of version 2, by a signed rotation" in said
+    desk.agent.end()
+    desk.begin()
+    *request, submit = commands("A rollback")[:3]
+    for line in request:
+        desk.type(line)
+    assert "is not in" in desk.type(submit, ERROR)
+    desk.type("felhom-agent sign db.request --key bela --force")
+    assert "done" in desk.type(submit)
+
+
+@needs_ssh_keygen
+def test_with_all_keys_lost_root_provisions_anew_loudly(desk: Desk) -> None:
+    desk.type(ANNA)
+    for line in commands("A key that is lost"):
+        said = desk.type(line)
+    assert "Set of version 2, by root" in said
+    desk.agent.wait_for("root has provisioned version 2 of the signers")
+    assert ": good, " in desk.type("felhom-agent audit verify")
+
+
+@needs_ssh_keygen
+def test_a_stolen_key_is_taken_back_and_what_it_signed_dies(desk: Desk) -> None:
+    desk.type(ANNA)
+    desk.type("felhom-agent freeze --why trouble")
+    request, sign, submit = commands("A rollback")[:3]
+    for line in (request, sign, f"{submit} --no-wait"):
+        desk.type(line)
+    for line in commands("A key that is stolen"):
+        said = desk.type(line)
+    assert "done" in said
+    desk.type("felhom-agent thaw")
+    wait_until(lambda: "was taken back" in desk.type("felhom-agent jobs"), SOON)
+    assert desk.site.world.config(102)["cores"] == 4
+    assert "REVOKED" in desk.type("felhom-agent signers")
+
+
+@needs_ssh_keygen
+def test_a_freeze_is_ended_by_a_recovery_key(desk: Desk) -> None:
+    desk.type(ANNA)
+    desk.type("felhom-agent freeze --why trouble")
+    assert "held: frozen by root" in desk.type("felhom-agent status")
+    for line in commands("A freeze that is ended from afar"):
+        desk.type(line)
+    assert "held: frozen" not in desk.type("felhom-agent status")
+
+
 def test_the_page_gives_the_token_what_check_would_name() -> None:
     role, *given = opt_in("guest_destroy", "101", "felhom-agent@pve!agent")
     lines = commands("What the token needs", "")
     assert lines == [role.partition(" || ")[0], *given]
 
 
-@pytest.mark.parametrize(("word", "act"), ACTS.items())
+@pytest.mark.parametrize(("word", "act"), [a for a in ACTS.items() if a[1] not in HOST_ACTS])
 def test_the_page_names_each_acts_privilege_and_role(word: str, act: str) -> None:
     held = opt_in(act, "101", "felhom-agent@pve!agent")[-1].split()[-1].split(",")[-1]
     row = f"| {word} | `{SIGNED_NEEDS[act][0]}` | `{held}` |"

@@ -7,12 +7,23 @@ import re
 import stat
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from felhom_agent.authz.signers import load
-from tests.authz.desk import key, needs_ssh_keygen, security_key
+from felhom_agent.authz.keymaterial import PublicKey, from_text
+from felhom_agent.authz.signerline import Role
+from felhom_agent.authz.signers import judge, load
+from tests.authz.desk import (
+    Key,
+    a_host,
+    key,
+    needs_ssh_keygen,
+    security_key,
+    signed,
+    signer_line,
+)
 from tests.cli.hosts import NOBODY, needs_root
 from tests.commands import Felhom, typed
 
@@ -21,9 +32,11 @@ pytestmark = needs_ssh_keygen
 
 @pytest.fixture
 def felhom(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Felhom:
-    """An agent.toml that says nothing but where the signers are."""
+    """An agent.toml that says nothing but where the signers and the journal are."""
     path = tmp_path / "agent.toml"
-    path.write_text('[authz]\nsigners = "signers"\n')
+    path.write_text(
+        '[authz]\nsigners = "signers"\nkept = "kept"\n[journal]\ndirectory = "journal"\n'
+    )
     return typed(path, capsys, "signers")
 
 
@@ -84,7 +97,8 @@ def test_a_list_that_is_there_is_replaced_only_by_force(
     assert key().line in (signers / "allowed_signers").read_text()
     assert felhom("init", "--key", other, "--force")[0] == 0
     assert [s.key.text for s in load(signers, os.geteuid()).signers] == [key(number=1).line]
-    assert [path.name for path in signers.iterdir()] == ["allowed_signers"]
+    assert sorted(path.name for path in signers.iterdir()) == ["allowed_signers", "set.toml"]
+    assert load(signers, os.geteuid()).version == 2, "it counts over all that came by signature"
 
 
 def test_no_list_is_no_fault(felhom: Felhom, signers: Path) -> None:
@@ -120,7 +134,7 @@ def test_keys_that_do_not_count_are_marked(felhom: Felhom, signers: Path) -> Non
     assert "EXPIRED, until 2020-01-01" in out
     assert "NOT YET, from 2098-01-01" in out
     assert re.search(r"anna +REVOKED", out)
-    assert f"1 in {signers}/revoked_keys" in out
+    assert f"Taken back:\n  ssh-ed25519 {public_key_of(key(number=2)).fingerprint}\n" in out
 
 
 CERTIFICATE = "ssh-ed25519-cert-v01@openssh.com {} anna\n"
@@ -238,3 +252,82 @@ def test_words_that_say_nothing_are_wrong_usage(felhom: Felhom) -> None:
     assert felhom("--key", "x.pub")[0] == 64
     assert felhom("--force")[0] == 64
     assert "there is no option '--ky'; did you mean '--key'" in felhom("init", "--ky", "x")[2]
+
+
+def public_key_of(signer: Key) -> PublicKey:
+    return from_text(*signer.line.split())
+
+
+def test_each_signer_has_a_line_and_the_set_its_end(
+    felhom: Felhom, signers: Path, tmp_path: Path
+) -> None:
+    anna, bela, safe = (
+        pub(tmp_path, each.public, f"{n}.pub")
+        for n, each in enumerate((key(), key(number=1), key(number=5)))
+    )
+    words = ["--key", anna, "--key", bela, "--recovery", safe, "--expires", "20980101"]
+    code, out, err = felhom("init", *words)
+    assert (code, err) == (0, "")
+    found = load(signers, os.geteuid())
+    assert [str(each.role) for each in found.signers] == ["operational", "operational", "recovery"]
+    assert "Set of version 1, by root; it ends at 2098-01-01" in out
+    assert found.expires == datetime(2098, 1, 1, tzinfo=UTC).timestamp()
+
+
+def test_a_date_that_is_none_writes_nothing(felhom: Felhom, signers: Path, tmp_path: Path) -> None:
+    words = ["--key", pub(tmp_path, key().public), "--expires"]
+    for date in ("soon", "2098-01-01", "20981301", "209801011200"):
+        code, _, err = felhom("init", *words, date)
+        assert (code, "--expires must be a time in UTC" in err) == (64, True)
+    assert not signers.exists()
+
+
+def test_what_came_by_signature_is_shown_and_root_provisions_the_version_above_it(
+    felhom: Felhom, signers: Path, tmp_path: Path
+) -> None:
+    safe, newer = key(number=5), key(number=6)
+    lines = [signer_line(key()), signer_line(safe, Role.RECOVERY)]
+    with a_host(tmp_path, *lines) as host:
+        host.trust.current()
+        operation = host.rotation(
+            signer_line(key(number=1)), signer_line(newer, Role.RECOVERY), version=2
+        )
+        job = signed(operation, safe, newer, key(number=1))
+        host.authorize(job)
+        host.trust.rotate(job, operation)
+    code, out, err = felhom()
+    assert (code, err) == (0, "")
+    assert public_key_of(key(number=1)).fingerprint in out
+    assert public_key_of(key()).fingerprint not in out
+    assert "Set of version 2, by a signed rotation; it does not end." in out
+    code, out, _ = felhom("init", "--force", "--key", pub(tmp_path, key(number=2).public))
+    assert (code, load(signers, os.geteuid()).version) == (0, 3)
+    assert "Set of version 3, by root" in out
+
+
+def test_a_list_for_a_rotation_is_written_where_it_is_asked_for_and_counts_for_nothing(
+    felhom: Felhom, signers: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "next.signers"
+    bela, safe = pub(tmp_path, key(number=1).public, "b.pub"), pub(tmp_path, key(number=6).public)
+    code, said, err = felhom("make", "--key", bela, "--recovery", safe, "-o", str(out))
+    assert (code, err, signers.exists()) == (0, "", False)
+    assert "rotate-signers --signers next.signers" in said
+    found, problems = judge("next.signers", out.read_text())
+    assert (len(found), problems) == (2, ())
+    assert felhom("make", "--key", bela, "-o", str(out))[0] == 1, "it is there already"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["make", "--key", "k"], "needs -o"),
+        (["make", "-o", "f"], "needs --key"),
+        (["make", "--key", "k", "-o", "f", "--expires", "20300101"], "rotate-signers --until"),
+        (["init", "--key", "k", "-o", "f"], "-o is of `signers make`"),
+        (["-o", "f"], "are of `signers init` or `make`"),
+    ],
+)
+def test_words_that_do_not_fit_are_wrong_usage(felhom: Felhom, words: list[str], why: str) -> None:
+    code, _, err = felhom(*words)
+    assert (code, why in err) == (64, True)

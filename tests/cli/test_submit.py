@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ def test_a_job_is_handed_over_whole_and_followed_until_it_is_done(
     assert (code, err) == (0, "")
     given = agent.asked["/v1/submit"]
     assert base64.b64decode(given["job"]) == job.read_bytes()
-    assert base64.b64decode(given["signature"]) == Path(f"{job}.sig").read_bytes()
+    assert [base64.b64decode(each) for each in given["signatures"]] == [
+        Path(f"{job}.sig").read_bytes()
+    ]
     assert out.splitlines()[0] == f"guest_destroy 101 web job {agent.name[:12]}"
     assert [line.split()[1] for line in out.splitlines()[1:]] == [
         "pending", "pending", "running", "done",
@@ -192,4 +195,28 @@ def test_the_signature_is_looked_for_beside_the_job(
     agent: SignedAgent, felhom: Felhom, job: Path
 ) -> None:
     assert felhom(str(job))[0] == 0
-    assert base64.b64decode(agent.asked["/v1/submit"]["signature"]).startswith(b"-----BEGIN")
+    assert base64.b64decode(agent.asked["/v1/submit"]["signatures"][0]).startswith(b"-----BEGIN")
+
+
+def test_all_signatures_beside_a_job_are_handed_over(
+    agent: SignedAgent, felhom: Felhom, job: Path
+) -> None:
+    job.with_name("web.job.2.sig").write_bytes(b"of another")
+    assert felhom(str(job))[0] == 0
+    given = [base64.b64decode(each) for each in agent.asked["/v1/submit"]["signatures"]]
+    assert given == [Path(f"{job}.sig").read_bytes(), b"of another"]
+
+
+def test_an_envelope_is_what_a_hub_takes_and_no_agent_is_asked(
+    agent: SignedAgent, felhom: Felhom, job: Path
+) -> None:
+    code, out, _ = felhom(str(job), "--envelope", "web-1")
+    found = json.loads(out)
+    assert (code, agent.asked, found["job_id"]) == (0, {}, "web-1")
+    assert base64.b64decode(found["op_blob_b64"]) == job.read_bytes()
+    assert found["sigs_armored"] == [Path(f"{job}.sig").read_text()]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "a\nb"])
+def test_an_envelopes_name_is_one_that_a_hub_takes(felhom: Felhom, job: Path, name: str) -> None:
+    assert felhom(str(job), "--envelope", name)[0] == 64

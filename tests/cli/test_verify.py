@@ -49,7 +49,7 @@ def test_a_job_that_passes_all_checks_is_good(agent: SignedAgent, verify: Felhom
         ["It", "would", "be", "taken", "now.", "Nothing", "was", "done."],
     ]
     assert set(agent.asked) == {"/v1/verify"}
-    assert set(agent.asked["/v1/verify"]) == {"job", "signature"}
+    assert set(agent.asked["/v1/verify"]) == {"job", "signatures"}
 
 
 def test_the_check_that_refuses_is_named_and_later_ones_are_not_looked_at(

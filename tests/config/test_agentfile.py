@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from felhom_agent.authz.hostblob import HOST_ACTS, REVOCATION
+from felhom_agent.authz.parameters import ACTS
+from felhom_agent.authz.signerline import Role
 from felhom_agent.config import settings as config_module
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.secret import Secret, read_secret
-from felhom_agent.config.settings import SECTIONS, ProxmoxConfig
+from felhom_agent.config.settings import SECTIONS, SIGNED_ACTS, KeyRole, ProxmoxConfig
 from felhom_agent.errors import ConfigError
 
 GOOD = """\
@@ -340,3 +343,51 @@ def test_signers_the_clock_that_counts_and_the_spool_are_settings(tmp_path: Path
     path.write_text(f'{good}[authz]\nsigners = ""\n')
     with pytest.raises(ConfigError, match=r"agent.toml:4: .*must be a path, not empty"):
         load(path)
+
+
+def test_who_must_sign_what_is_said_class_by_class(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    more = """[authz]
+separate_requester = true
+touch_required = ["recovery", "operational"]
+[authz.threshold]
+guest_destroy = 2
+key_rotation = 8
+"""
+    path.write_text(f'[proxmox]\ntoken_id = "a@pve!bc"\n{more}')
+    found = load(path).authz
+    assert (found.keys_for("guest_destroy"), found.keys_for("key_rotation")) == (2, 8)
+    assert found.keys_for("thaw") == 1
+    assert found.separate_requester
+    assert {str(role) for role in found.touch_required} == {str(role) for role in Role}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[authz.threshold]\nguest_destroy = 0", "must be a whole number from 1 to 8"),
+        ("[authz.threshold]\nguest_destroy = 9", "must be a whole number from 1 to 8"),
+        ("[authz.threshold]\nguest_destroy = true", "must be a whole number from 1 to 8"),
+        ('[authz.threshold]\nguest_destroy = "2"', "must be a whole number from 1 to 8"),
+        ("[authz.threshold]\nguest_destory = 2", "did you mean"),
+        ("[authz.threshold]\nkey_revocation = 2", "no class of signed acts"),
+        ("[authz]\nthreshold = 2", "must be a table"),
+        ('[authz]\ntouch_required = "recovery"', "a list of roles"),
+        ('[authz]\ntouch_required = ["root"]', '"operational" or "recovery"'),
+        ("[authz]\ntouch_required = [1]", "a role in quotes"),
+        ('[authz]\nseparate_requester = "yes"', "true or false"),
+    ],
+)
+def test_a_wrong_word_on_signers_has_its_own_line(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(f'[proxmox]\ntoken_id = "a@pve!bc"\n{line}\n')
+    with pytest.raises(ConfigError) as found:
+        load(path)
+    (problem,) = found.value.problems
+    assert said in problem.text
+    assert problem.place.line >= 3
+
+
+def test_each_class_that_may_need_more_signers_is_one_that_is_signed() -> None:
+    assert set(SIGNED_ACTS) == (ACTS.keys() | HOST_ACTS) - {REVOCATION}
+    assert {str(role) for role in KeyRole} == {str(role) for role in Role}

@@ -62,7 +62,8 @@ class SigningHost:
 
     @property
     def config(self) -> Config:
-        wanted = AuthzConfig(self.signers.directory, ClockTrust.TRUST, self.spool)
+        kept = self.site.directory / "kept"
+        wanted = AuthzConfig(self.signers.directory, ClockTrust.TRUST, self.spool, kept=kept)
         return replace(self.site.config(), authz=wanted)
 
     @contextmanager

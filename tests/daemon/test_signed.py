@@ -9,6 +9,7 @@ import pytest
 
 from felhom_agent.authz.jobs import JobState
 from felhom_agent.authz.refusals import GuestLocked
+from felhom_agent.config.settings import Threshold
 from felhom_agent.devnode import Fault
 from felhom_agent.devnode.world.backups import Backup, BackupStorage
 from felhom_agent.errors import Unsigned
@@ -352,3 +353,38 @@ def test_an_answer_that_is_lost_is_never_asked_for_again_and_its_task_is_found(
         assert agent.status(job).state is JobState.DONE
         assert agent.decisions() == ["accepted", "authorized", "done"]
     assert len(sent(host, "DELETE")) == 1
+
+
+def test_a_job_of_two_signers_waits_over_a_restart_with_both_signatures(
+    host: SigningHost,
+) -> None:
+    two = replace(host.config.authz, threshold=(Threshold(DESTROY, 2),))
+    config = replace(host.config, authz=two)
+    other = key(number=1)
+    host.allow(host.key, other)
+    with host.agent(config) as agent:
+        agent.parts.suspensions.freeze(None, "a reason", "root")
+        first = agent.job(DESTROY)
+        job = replace(first, signatures=(*first.signatures, other.sign(first.blob, "felhom-op-v1")))
+        assert agent.ready.jobs.submit(first).state is JobState.REFUSED
+        assert agent.ready.jobs.submit(job).state is JobState.PENDING
+    with host.agent(config) as agent:
+        agent.parts.suspensions.thaw("root")
+        agent.running.run_pass()
+        assert agent.ended(job).state is JobState.DONE
+
+
+def test_a_second_signature_that_comes_into_the_spool_later_counts(host: SigningHost) -> None:
+    two = replace(host.config.authz, threshold=(Threshold(DESTROY, 2),))
+    other = key(number=1)
+    host.allow(host.key, other)
+    with host.agent(replace(host.config, authz=two)) as agent:
+        job = agent.job(DESTROY)
+        host.spool.mkdir()
+        (host.spool / "one.job").write_bytes(job.blob)
+        (host.spool / "one.job.sig").write_bytes(job.signatures[0])
+        agent.running.run_pass()
+        assert agent.ended_known(job).stage == "threshold"
+        (host.spool / "one.job.2.sig").write_bytes(other.sign(job.blob, "felhom-op-v1"))
+        agent.running.run_pass()
+        agent.running.hear(lambda: agent.status(job).state is JobState.DONE)

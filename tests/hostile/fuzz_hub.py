@@ -13,6 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from felhom_agent.authz.canonical import encode as canonical
+from felhom_agent.authz.operation import parse as operation
+from felhom_agent.authz.refusals import OperationRefused
+from felhom_agent.authz.words import words_of
 from felhom_agent.config.settings import HubConfig
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.hub import NAME, HubProvider
@@ -22,6 +26,7 @@ from felhom_agent.durable.line import encode
 from felhom_agent.errors import FelhomError
 from felhom_agent.hub.client import parsed
 from felhom_agent.hub.envelope import InvalidEnvelope, parse
+from felhom_agent.hub.jobrows import MAX_ID, MAX_ROWS, OddRow, is_named, rows_of
 from felhom_agent.hub.report import AgentFacts, report_of
 from felhom_agent.model import Kind
 from felhom_agent.proxmox.nodereport import NodeReport, ReportedGuest, figures_of, options_of
@@ -33,7 +38,9 @@ MAX_LINE = 400
 _KEYS = ("guest", "100", "101", "0100", "x", "config", "unset", "kind", "state", "mode", "stop",
          "restart", "identity", "cores", "memory", "cpulimit", "description", "tags", "net0",
          "startup", "scsi0", "generation", "etag", "blocked", "may_block", "desired_state",
-         "poll_interval_seconds", "desired_generation", "has_signed_ops", "host_id",
+         "poll_interval_seconds", "desired_generation", "has_signed_ops", "host_id", "jobs",
+         "job_id", "op_blob_b64", "sigs_armored", "request", "act", "vmid", "params", "version",
+         "allowed_signers", "revoked_keys", "expires", "keys", "challenge", "requester",
          "")  # fmt: skip
 _VALUES = ("null", "true", "false", "0", "1", "-1", "1.5", "1e999", "1e400000000", "NaN",
            "-Infinity", "9" * 5000, "9007199254740991", "9007199254740992", '""', '"running"',
@@ -53,6 +60,12 @@ _SOUND = (
                                   "tags": ["a", "b"], "net0": "virtio,bridge=vmbr0"}},
                "101": {"kind": "lxc", "state": "stopped", "config": {"cpulimit": 1.5}}}},
     {"name": "web", "status": "running", "vmid": 100, "cores": 2, "memory": {"total": 1}},
+    {"job_id": "web-1", "op_blob_b64": "e30=", "sigs_armored": ["x"]},
+    {"job_id": "r", "request": {"act": "snapshot_rollback", "vmid": 101, "stop": False,
+                                "params": {"snapshot": "before"}}},
+    {"act": "key_rotation", "params": {"version": 2, "expires": "20300101", "revoked_keys": "",
+                                       "allowed_signers": "operational ssh-ed25519 AAAA\n"}},
+    {"act": "key_revocation", "params": {"keys": ["ssh-ed25519 AAAA", "x"]}},
 )  # fmt: skip
 
 
@@ -61,7 +74,7 @@ def seeds() -> list[bytes]:
     texts = [json.dumps(sound).encode() for sound in _SOUND]
     return [
         *(bytes([part, 0]) + text for part in range(len(_PARTS)) for text in texts),
-        *(bytes([part, 1, *range(start, 60)]) for part in range(4) for start in range(4)),
+        *(bytes([part, 1, *range(start, 60)]) for part in range(len(_PARTS)) for start in range(4)),
     ]
 
 
@@ -166,4 +179,50 @@ def _reported(body: bytes) -> None:
     json.dumps(report, allow_nan=False, ensure_ascii=False).encode("utf-8")
 
 
-_PARTS: tuple[Callable[[bytes], None], ...] = (_envelope, _accepted, _kept, _reported)
+def _jobs(body: bytes) -> None:
+    try:
+        answer = parsed(body)
+    except FelhomError:
+        return
+    for listed in (answer, {"jobs": answer}, {"jobs": [answer]}, {"jobs": [{**_ROW, **answer}]}
+                   if isinstance(answer, dict) else {}):  # fmt: skip
+        try:
+            found = rows_of(listed)
+        except FelhomError as error:
+            _told(str(error))
+            continue
+        assert len(found.rows) <= MAX_ROWS
+        assert all(not is_named(row) or 0 < len(row.job_id) <= MAX_ID for row in found.rows)
+        for row in found.rows:
+            if isinstance(row, OddRow):
+                _told(row.why)
+
+
+def _operations(body: bytes) -> None:
+    """What a signature was found good over is still read as if anybody had written it."""
+    try:
+        said: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    for form in (said, {**_ON_HOST, **said} if isinstance(said, dict) else None):
+        try:
+            data = canonical(form)
+            found = operation(data)
+        except OperationRefused as error:
+            _told(str(error))
+            continue
+        assert found.encode() == data
+        for line in words_of(found):
+            assert line.isprintable()
+
+
+_ROW = {"job_id": "web-1", "op_blob_b64": "e30=", "sigs_armored": ["x"]}
+_ON_HOST = {
+    "act": "key_rotation", "challenge": "c" * 32, "expires": None, "host": "0" * 32,
+    "issued": None, "nonce": "1" * 32, "not_before": None, "requester": "", "schema": 1,
+    "shown": "", "params": {"version": 2, "allowed_signers": "", "revoked_keys": "",
+                            "expires": ""},
+}  # fmt: skip
+_PARTS: tuple[Callable[[bytes], None], ...] = (
+    _envelope, _accepted, _kept, _reported, _jobs, _operations,
+)  # fmt: skip

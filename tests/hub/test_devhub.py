@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from felhom_agent.devhub import DevHub, Store
 from tests.conftest import Clock
+from tests.hub.client import API, NASTY, Client
 from tests.hub.conftest import STATE
-
-API = "/api/v1"
-NASTY = "<script>alert(1)</script>"
-
-
-class Client:
-    """Calls a hub as somebody."""
-
-    def __init__(self, hub: DevHub, key: str) -> None:
-        self._url = hub.url
-        self._headers = {"Authorization": f"Bearer {key}"}
-
-    def __call__(self, method: str, path: str, **more: Any) -> requests.Response:
-        headers = {**self._headers, **more.pop("headers", {})}
-        more.setdefault("allow_redirects", False)
-        return requests.request(method, self._url + path, headers=headers, timeout=10, **more)
 
 
 @pytest.fixture
@@ -236,3 +223,63 @@ def test_a_refusal_without_a_reason_and_with_nothing_in_force_is_said_so(
     page = operator("GET", "/hosts/pve1").text
     assert "nothing that this hub desires is in force" in page
     assert "It gave no reason." in page
+
+
+def nested(levels: int) -> str:
+    """Return a JSON object that is nested so deep, itself counted."""
+    return '{"x":' * levels + "1" + "}" * levels
+
+
+@pytest.mark.parametrize(
+    "agent", [nested(31), nested(1000), nested(100_000), "NaN", "-Infinity", "1e999", "9" * 5000]
+)
+def test_a_report_that_could_not_be_kept_and_shown_is_refused(
+    host: Client, operator: Client, agent: str
+) -> None:
+    body = f'{{"host_id": "pve1", "agent": {{"x": {agent}}}}}'
+    answer = host("POST", f"{API}/host-report", data=body)
+    assert answer.status_code == 400
+    assert re.fullmatch(r"not JSON|nested more than 32 deep", answer.json()["error"])
+    assert operator("GET", "/").status_code == 200
+    assert operator("GET", f"{API}/admin/hosts").json()["hosts"][0]["last_seen"] is None
+
+
+def test_a_report_as_deep_as_may_be_is_kept_and_shown(host: Client, operator: Client) -> None:
+    body = f'{{"host_id": "pve1", "agent": {nested(31)}}}'
+    assert host("POST", f"{API}/host-report", data=body).status_code == 200
+    assert operator("GET", "/hosts/pve1").status_code == 200
+
+
+def test_half_a_surrogate_pair_and_huge_texts_spoil_no_page(host: Client, operator: Client) -> None:
+    half = "\ud800"
+    host("POST", f"{API}/host-report", json={
+        "host_id": "pve1",
+        "agent": {"mode": half + "m" * 100_000, "generation": "9" * 4000,
+                  "outcomes": {f"o{n}" * 1000: "1" for n in range(100)}},
+        "host": {"pve_version": [half]},
+        "guests": [{"vmid": {"x": 1}, "name": half, "kind": [1], "status": "x" * 100_000}],
+    })  # fmt: skip
+    for path in ("/", "/hosts/pve1"):
+        page = operator("GET", path)
+        assert page.status_code == 200
+        assert len(page.text) < 20_000
+
+
+def test_a_key_that_is_no_ascii_is_nobodys(hub: DevHub, host: Client) -> None:
+    stranger = Client(hub, "kl\xfccht")
+    for method, path in (("POST", f"{API}/host-report"), ("GET", "/")):
+        assert stranger(method, path, json={"host_id": "pve1"}).status_code == 401
+
+
+def test_a_path_that_is_none_is_refused(hub: DevHub) -> None:
+    connection = HTTPConnection(urlsplit(hub.url).netloc, timeout=10)
+    connection.putrequest("GET", "http://[", skip_host=True)
+    connection.endheaders()
+    assert connection.getresponse().status == 400
+    connection.close()
+
+
+def test_a_page_may_run_nothing_and_load_nothing(host: Client, operator: Client) -> None:
+    for path in ("/", "/hosts/pve1"):
+        policy = operator("GET", path).headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; ")

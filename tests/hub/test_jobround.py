@@ -206,7 +206,6 @@ class TestSignedJobs:
         assert desk.round() == POLL
         assert desk.recent() == {"a": ("pending", NOT_USABLE), "b": ("pending", NOT_USABLE)}
         assert desk.listed == ["a", "b"]
-        assert desk.told()["frozen"] is None
         assert site.devnode.mutations == ()
 
     def test_a_hub_without_jobs_is_not_asked_for_them_and_hears_how_the_last_ones_ended(
@@ -222,11 +221,11 @@ class TestSignedJobs:
         assert b'{"job_id": "a", "state": "done"' in scripted.heard[-1]
 
     def test_what_the_table_has_to_tell_is_in_each_report(self, desk: Desk) -> None:
-        desk.table.status = SignedStatus(last_nonce="0f", accepted=3, challenge="c4", frozen=True)
+        desk.table.status = SignedStatus(last_nonce="0f", accepted=3, challenge="c4")
         desk.round()
         told = desk.told()
         assert told["jobs"] == {"last_nonce": "0f", "accepted": 3, "recent": []}
-        assert (told["challenge"], told["frozen"], told["audit_head"]) == ("c4", True, None)
+        assert (told["challenge"], told["audit_head"]) == ("c4", None)
 
     def test_the_newest_of_many_jobs_are_told_and_those_never_taken_have_their_part(
         self, desk: Desk

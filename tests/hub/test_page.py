@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from felhom_agent.daemon.assembly import assembled
@@ -23,6 +25,7 @@ from felhom_agent.desired.merged import MergedProvider
 from felhom_agent.desired.provider import EmptyProvider
 from felhom_agent.devhub import DevHub
 from tests.conftest import Site
+from tests.hub.client import request
 from tests.hub.conftest import STATE, Begin
 
 pytestmark = pytest.mark.browser
@@ -109,6 +112,53 @@ def test_what_is_no_json_is_not_saved_and_not_lost(hub: DevHub, browser: webdriv
     assert "This was not saved" in error.text
     assert browser.find_element(By.ID, "state").get_attribute("value") == '{"guest": '
     assert hub.store.hosts()[0].generation == 0
+
+
+def test_a_signed_job_is_put_in_on_the_page_byte_for_byte_as_the_answer_to_a_request(
+    hub: DevHub, browser: webdriver.Chrome, tmp_path: Path
+) -> None:
+    hub.store.enroll("pve1")
+    hub.store.enqueue("pve1", request("r1"))
+    job, armored = signed_with_a_key(tmp_path)
+    browser.get(as_operator(hub, "/hosts/pve1"))
+    form = browser.find_element(By.ID, "put")
+    Select(form.find_element(By.NAME, "request")).select_by_value("r1")
+    # A paste, as a person does it, brings the file's line end along.
+    form.find_element(By.NAME, "job").send_keys(job.decode() + "\n")
+    form.find_element(By.NAME, "signatures").send_keys(armored.decode() * 2)
+    form.find_element(By.TAG_NAME, "button").click()
+    WebDriverWait(browser, 20).until(lambda b: "to be delivered" in b.page_source)
+    (found,) = hub.store.jobs("pve1")
+    assert base64.b64decode(found["op_blob_b64"]) == job
+    assert found["sigs_armored"] == [armored.decode()] * 2
+    browser.find_element(By.XPATH, "//button[text()='Hold']").click()
+    WebDriverWait(browser, 20).until(lambda _: hub.store.jobs("pve1") == [])
+
+
+def signed_with_a_key(directory: Path) -> tuple[bytes, bytes]:
+    """Return the bytes of a job, and a signature over them by a key made for it."""
+    job, key = directory / "web.job", directory / "key"
+    job.write_text('{"act":"force_stop","name":"w\u00e4b","vmid":101}')
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "felhom-op-v1", job],
+                   check=True, stderr=subprocess.DEVNULL)  # fmt: skip
+    return job.read_bytes(), job.with_name("web.job.sig").read_bytes()
+
+
+def test_a_guests_destruction_is_asked_for_on_the_page(
+    hub: DevHub, browser: webdriver.Chrome
+) -> None:
+    hub.store.enroll("pve1")
+    browser.get(as_operator(hub, "/hosts/pve1"))
+    form = browser.find_element(By.ID, "ask")
+    form.find_element(By.NAME, "vmid").send_keys("101")
+    form.find_element(By.NAME, "stop").click()
+    form.find_element(By.TAG_NAME, "button").click()
+    WebDriverWait(browser, 20).until(lambda b: "asked for" in b.page_source)
+    (found,) = hub.store.jobs("pve1")
+    assert found["request"] == {
+        "act": "guest_destroy", "vmid": 101, "params": {"purge": False}, "stop": True
+    }  # fmt: skip
 
 
 def test_a_host_is_blocked_and_unblocked_with_a_button(

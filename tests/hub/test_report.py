@@ -58,6 +58,7 @@ def facts(now: float) -> AgentFacts:
             200: GuestStatus(Converged(), now - 120),
         },
         managed=frozenset({100, 200}),
+        frozen=True,
         jobs=JobsReport(
             (("job-1", TakenJob("done", final=True)), ("job-2", TakenJob("pending", "its turn"))),
             (("job-3", ComposedRequest('{"schema":"felhom-request-v1"}', int(now) + 600)),),
@@ -66,7 +67,6 @@ def facts(now: float) -> AgentFacts:
                 accepted=2,
                 challenge="c4" * 16,
                 audit_head="a0" * 32,
-                frozen=True,
                 signers=SignersInForce(3, "rotation", now - 86400, now + 86400, 2, 1),
             ),
         ),
@@ -165,8 +165,9 @@ def test_a_refused_generation_is_told_with_its_problems(site: Site) -> None:
 def test_what_a_host_without_signed_operations_cannot_tell_is_null(site: Site) -> None:
     bare = report_of("pve1", left_by(observed(site)), AgentFacts("pve1", 0.0, enforces=False))
     agent = bare["agent"]
-    nothing = ("frozen", "challenge", "audit_head", "signers")
-    assert [agent[key] for key in nothing] == [None] * 4
+    nothing = ("challenge", "audit_head", "signers")
+    assert [agent[key] for key in nothing] == [None] * 3
+    assert agent["frozen"] is False
     assert agent["jobs"] == {"last_nonce": None, "accepted": 0, "recent": []}
     assert agent["pending"] == []
 
@@ -178,7 +179,6 @@ def test_signers_of_unknown_age_and_without_an_end_have_null_there(site: Site) -
     assert agent["signers"] == {
         "version": 1, "by": "root", "since": None, "expires": None, "operational": 1, "recovery": 0,
     }  # fmt: skip
-    assert agent["frozen"] is False
 
 
 def test_what_is_told_of_jobs_is_printable_bounded_and_without_secrets(site: Site) -> None:
