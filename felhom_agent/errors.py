@@ -18,6 +18,9 @@
     |-- JournalError         can nothing be promised any more?
     |   |-- JournalDamaged   ...because a line of it is not what was written
     |   `-- JournalClosed    ...because a write to it failed, or it was closed
+    |-- CallError            what came of a call over HTTP to a server that is not PVE's?
+    |   |-- NoAnswer         ...none, or not in time
+    |   `-- BadAnswer        ...what is no answer of HTTP within our bounds
     |-- HubError             what came of a call to the hub?
     |   |-- HubAway          ...no answer, or not in time
     |   `-- HubRefused       ...an answer that is none of the contract's (carries the status)
@@ -212,6 +215,20 @@ class JournalDamaged(JournalError):
 
 class JournalClosed(JournalError):
     """The journal takes no more records."""
+
+
+class CallError(FelhomError):
+    """A call over HTTP brought nothing."""
+
+
+class NoAnswer(CallError):
+    """The server gave no answer, or not in time."""
+
+    temporary = True
+
+
+class BadAnswer(CallError):
+    """The server said what is no answer of HTTP, or more than is read."""
 
 
 class HubError(FelhomError):

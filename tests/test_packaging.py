@@ -12,12 +12,14 @@ import pytest
 
 from felhom_agent import __version__
 from felhom_agent.config.agentfile import load
-from felhom_agent.config.settings import AuthzConfig
+from felhom_agent.config.settings import AuthzConfig, NotifyConfig
 from felhom_agent.service.timesync import TIMESYNCD
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "packaging" / "systemd" / "felhom-agent.service"
 HINTS = UNIT.with_name("felhom-agent-hints.service")
+NOTIFY = UNIT.with_name("felhom-agent-notify.service")
+PATH = UNIT.with_name("felhom-agent-notify.path")
 UNITS = pytest.mark.parametrize("unit", [UNIT, HINTS], ids=lambda unit: str(unit.stem))
 
 
@@ -38,6 +40,8 @@ def test_an_installation_puts_each_thing_where_debian_looks_for_it(tmp_path: Pat
         "/usr/local/bin/felhom-agent",
         "/usr/local/lib/systemd/system/felhom-agent.service",
         "/usr/local/lib/systemd/system/felhom-agent-hints.service",
+        "/usr/local/lib/systemd/system/felhom-agent-notify.service",
+        "/usr/local/lib/systemd/system/felhom-agent-notify.path",
         "/usr/local/lib/sysusers.d/felhom-agent.conf",
         "/usr/local/lib/tmpfiles.d/felhom-agent.conf",
         "/usr/local/lib/systemd/catalog/felhom-agent.catalog",
@@ -49,9 +53,11 @@ def test_an_installation_puts_each_thing_where_debian_looks_for_it(tmp_path: Pat
     } <= there
     unit = tmp_path / "usr/local/lib/systemd/system/felhom-agent.service"
     assert "\nExecStart=/usr/local/bin/felhom-agent run\n" in unit.read_text()
-    helper = unit.with_name("felhom-agent-hints.service").read_text()
-    (program,) = re.findall(r"^ExecStart=/usr/bin/python3 -I -S -B (\S+)", helper, re.MULTILINE)
-    assert (tmp_path / program.lstrip("/")).is_file()
+    for name in ("hints", "notify"):
+        helper = unit.with_name(f"felhom-agent-{name}.service").read_text()
+        found = re.findall(r"^ExecStart=/usr/bin/python3 -I -S -B (\S+)", helper, re.MULTILINE)
+        assert (tmp_path / found[0].lstrip("/")).is_file()
+    assert (tmp_path / "etc/felhom-agent/notify.d").is_dir()
     command = (tmp_path / "usr/local/bin/felhom-agent").read_text()
     assert 'sys.path.insert(0, "/usr/local/lib/felhom-agent")' in command
 
@@ -125,17 +131,18 @@ def test_the_unit_is_confined_as_far_as_systemd_can_tell(unit: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not here")
-@UNITS
+@pytest.mark.parametrize("unit", [UNIT, HINTS, NOTIFY, PATH], ids=lambda unit: str(unit.name))
 def test_systemd_understands_every_line_of_the_unit(unit: Path, tmp_path: Path) -> None:
-    text = unit.read_text().replace("/usr/bin/felhom-agent", "/bin/true")
-    text = text.replace("/usr/bin/python3", "/bin/true")
-    (tmp_path / unit.name).write_text(text)
+    for each in {unit, NOTIFY}:
+        text = each.read_text().replace("/usr/bin/felhom-agent", "/bin/true")
+        text = text.replace("/usr/bin/python3", "/bin/true")
+        (tmp_path / each.name).write_text(text)
     verify = ["systemd-analyze", "verify", "--man=no", str(tmp_path / unit.name)]
     done = subprocess.run(verify, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@UNITS
+@pytest.mark.parametrize("unit", [UNIT, HINTS, NOTIFY], ids=lambda unit: str(unit.stem))
 def test_every_group_of_the_units_lines_has_its_reason(unit: Path) -> None:
     paragraphs = re.split(r"\n\n|\n(?=#)", unit.read_text().partition("[Service]")[2])
     for paragraph in paragraphs:
@@ -153,6 +160,7 @@ def test_the_sockets_directory_is_for_the_group_of_admins_and_what_else_it_has_i
     assert [line.split()[:2] for line in users if not line.startswith("#")] == [
         ["u", "felhom-agent"],
         ["g", "felhom-admin"],
+        ["u", "felhom-notify"],
     ]
 
 
@@ -197,5 +205,42 @@ def test_the_agent_reads_the_helpers_directory_which_is_there_before_either() ->
     assert "BindReadOnlyPaths=-/run/felhom-agent-hints" in UNIT.read_text().splitlines()
     made = UNIT.with_name("felhom-agent.tmpfiles").read_text().splitlines()
     assert [line for line in made if not line.startswith("#")] == [
-        "d /run/felhom-agent-hints 0750 root felhom-agent -"
+        "d /run/felhom-agent-hints 0750 root felhom-agent -",
+        "d /run/felhom-agent-notify 2770 felhom-agent felhom-notify -",
     ]
+
+
+# systemd.exec(5): each of these implies NoNewPrivileges where the service is not root's, and then a
+# setgid mailer cannot put anything into its queue.
+IMPLIES_NO_NEW_PRIVILEGES = {
+    "SystemCallFilter", "SystemCallArchitectures", "SystemCallLog", "RestrictAddressFamilies",
+    "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality",
+    "MemoryDenyWriteExecute", "PrivateDevices", "ProtectClock", "ProtectHostname",
+    "ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "DynamicUser",
+    "PrivateUsers",
+}  # fmt: skip
+
+
+def test_the_commands_unit_lets_a_mailer_become_who_it_is_and_nobody_else_in() -> None:
+    settings = dict(
+        line.split("=", 1) for line in NOTIFY.read_text().splitlines() if re.match(r"\w+=", line)
+    )
+    assert settings["NoNewPrivileges"] == "no"
+    assert settings.keys().isdisjoint(IMPLIES_NO_NEW_PRIVILEGES)
+    assert (settings["User"], settings["Group"]) == ("felhom-notify", "felhom-notify")
+    hidden = settings["InaccessiblePaths"].split()
+    assert {"-/run/felhom-agent", "-/var/lib/felhom-agent"} <= set(hidden)
+
+
+def test_the_spool_of_notifications_is_the_same_for_all() -> None:
+    spool = str(NotifyConfig().spool)
+    assert f"DirectoryNotEmpty={spool}" in PATH.read_text().splitlines()
+    assert f"notifyhelper.py {spool} /etc/felhom-agent\n" in NOTIFY.read_text()
+    assert f"BindPaths=-{spool}" in UNIT.read_text().splitlines()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not here")
+def test_the_commands_unit_is_confined_as_far_as_a_mailer_lets_it() -> None:
+    analyze = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=65"]
+    done = subprocess.run([*analyze, NOTIFY], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-200:]

@@ -25,6 +25,8 @@ PACKAGING = Path(__file__).parent.parent / "packaging"
 _FILES = {
     "/etc/felhom-agent/agent.toml": "how the agent reaches its node, see felhom-agent.toml(5)",
     "/etc/felhom-agent/token": "the API token's secret; for root only (0600)",
+    "/etc/felhom-agent/notify-token": "the token for a receiver of notifications; for root only",
+    "/etc/felhom-agent/notify.d/": "commands that are started with each notification",
     "/etc/felhom-agent/guests.d/*.toml": "what is declared, see felhom-agent.toml(5)",
     "/etc/felhom-agent/signers/allowed_signers": "who may sign what cannot be undone; root's alone",
     "/etc/felhom-agent/signers/revoked_keys": "optional: public keys that were taken back, one a "
@@ -104,7 +106,8 @@ def files() -> dict[Path, str]:
 def _sample() -> Iterator[str]:
     yield "# felhom-agent: how it reaches its node, and how it goes about its work."
     yield "# Every setting is here with its default; felhom-agent.toml(5) has the same."
-    yield "# After a change: systemctl reload felhom-agent ([proxmox], [journal]: restart)."
+    yield "# After a change: systemctl reload felhom-agent."
+    yield "# [proxmox], [journal] and [notify]: systemctl restart felhom-agent."
     for section, cls in config.SECTIONS.items():
         yield f"\n[{section}]"
         for setting in dataclasses.fields(cls):

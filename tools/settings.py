@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import json
 from typing import Any
 
 from felhom_agent.config import settings as config
@@ -31,6 +32,8 @@ def default_of(setting: dataclasses.Field[Any]) -> str:
     if str(setting.type) == "tuple[Threshold, ...]":
         return "{}"
     if isinstance(value, tuple):
+        if value and all(isinstance(v, str) for v in value):
+            return json.dumps(list(value))
         grants = [f"{v.option} = {v}" for v in value if isinstance(v, Grant)]
         return f"{{ {', '.join(grants)} }}" if grants else "[]"
     if isinstance(value, bool):

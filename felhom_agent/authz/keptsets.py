@@ -83,8 +83,7 @@ class KeptSets:
                 if not each.is_dir():
                     each.mkdir(mode=0o700)
                     self._disk.sync_directory(each.parent)
-            for file in where.glob("job.*.sig"):  # of a try before, which did not end
-                self._disk.remove(file)
+            self._clear(where)
             for file_name, text in texts.items():
                 write_in_place(self._disk, where / file_name, text.encode("utf-8"))
             for number, signature in enumerate(job.signatures, start=1):
@@ -92,6 +91,17 @@ class KeptSets:
             write_in_place(self._disk, where / JOB, job.blob)
         except OSError as error:
             raise JournalClosed(f"{where}: cannot be written: {error.strerror or error}") from None
+
+    def _clear(self, where: Path) -> None:
+        """Take away what a try before has left, its job first: a job with signatures that are not
+        its own would be a set that does not follow, and nobody could sign.
+        """
+        job = where / JOB
+        if job.exists():
+            self._disk.remove(job)
+            self._disk.sync_directory(where)
+        for file in where.glob(f"{JOB}.*.sig"):
+            self._disk.remove(file)
 
     def _names(self, where: Path) -> Iterator[str]:
         try:

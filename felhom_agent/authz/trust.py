@@ -131,11 +131,13 @@ class Trust:
         return self._facts.signers()
 
     def has(self, blob: str) -> bool:
-        """Given the SHA-256 of a job, return whether what it changes of the signers is kept."""
+        """Given the SHA-256 of a job, return whether what it changes of the signers is kept. Raise
+        SignersUnreadable if that cannot be read.
+        """
         try:
             jobs = [*self._kept.versions().values(), *self._kept.revocations()]
-        except OSError:
-            return False
+        except OSError as error:
+            raise self._unreadable(error) from None
         return any(job.hash == blob for job in jobs)
 
     def rotate(self, job: SignedJob, operation: HostOperation) -> None:
@@ -197,13 +199,16 @@ class Trust:
                     base = rotated = self._follows(base, version, job)
             self._complete(rotated)
         except OSError as error:
-            why = f"{self._kept.directory}: cannot be read: {error.strerror or error}"
-            raise SignersUnreadable(why) from None
+            raise self._unreadable(error) from None
         except OperationRefused as error:
             if error.temporary:
                 raise
             return _Found(root, trouble=f"what is kept does not follow: {error}; {_REMEDY}")
         return _Found(root, rotated, revoked)
+
+    def _unreadable(self, error: OSError) -> SignersUnreadable:
+        why = f"{self._kept.directory}: cannot be read: {error.strerror or error}"
+        return SignersUnreadable(why)
 
     def _follows(self, before: SignerSet, version: int, job: KeptTrust) -> SignerSet:
         """Given the set before and a job that is kept, return the set that it brings. Raise

@@ -21,6 +21,7 @@ from felhom_agent.cli import (
     healthhost,
     healthhub,
     healthnode,
+    healthnotify,
     healthsigners,
 )
 from felhom_agent.cli.codes import CONFIG
@@ -51,9 +52,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "check",
         run,
         summary="Check all that the agent needs: configuration, files as its service reads them, "
-        "connection, TLS, token, privileges, clock, journal, hub, signers, the service; or guest "
-        "files alone, without a node (exit code 0: no fault, 1: faults, 75: the node cannot be "
-        "reached, 78: agent.toml, or a file that was named, is wrong).",
+        "connection, TLS, token, privileges, clock, journal, hub, notifications, signers, the "
+        "service; or guest files alone, without a node (exit code 0: no fault, 1: faults, 75: the "
+        "node cannot be reached, 78: agent.toml, or a file that was named, is wrong).",
         example="check",
     )
     parser.add_argument(
@@ -94,6 +95,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield from probed("this host's clock", healthhost.of_clock)
     yield from probed("the journal", lambda: healthhost.of_journal(config, service))
     yield from probed("the hub", lambda: healthhub.of_hub(config, agent))
+    yield from probed("the notifications", lambda: healthnotify.of_notify(config, service))
     yield from probed("the signers", lambda: healthsigners.of_signers(config, service))
     yield from probed("the service", lambda: healthagent.of_agent(config, service, agent))
     yield from probed("what was left behind", lambda: healthhost.of_leftovers(config))

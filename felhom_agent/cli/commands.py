@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "init": (SET_UP, "a token, agent.toml, the guests that are there, the service"),
         "selftest": (SET_UP, "does it work on this host?"),
         "journal": (SET_UP, "check the journal, or cut out what is damaged"),
+        "notify": (SET_UP, "send a message to whom [notify] of agent.toml names"),
         "hub": (SET_UP, "what is kept of the hub, and who has the last word"),
         "run": (SERVE, "keep the guests as declared; systemd runs this"),
         "demo": (TRY, "the agent at work on an embedded node"),

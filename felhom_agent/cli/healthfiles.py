@@ -20,6 +20,7 @@ from felhom_agent.cli.health import Finding, bad, good, note
 from felhom_agent.cli.healthagent import Agent
 from felhom_agent.cli.serviceuser import Service
 from felhom_agent.config import tomlfile
+from felhom_agent.config.place import CREDENTIALS
 from felhom_agent.config.settings import Config, HubConfig, ProxmoxConfig
 from felhom_agent.daemon.reloaded import counted
 from felhom_agent.desired.told import told
@@ -32,7 +33,12 @@ _MAX_ENTRIES: Final = 100_000
 
 # What `desired.told` adds to a problem; the time in it is another one on another day.
 _IN_FORCE: Final = "; its guests: last good version"
-_HANDED: Final = (ProxmoxConfig().token_file, ProxmoxConfig().ca_file, HubConfig().key_file)
+_HANDED: Final = (
+    ProxmoxConfig().token_file,
+    ProxmoxConfig().ca_file,
+    HubConfig().key_file,
+    CREDENTIALS["notify-token"],
+)
 _HIDING: Final = {
     "ProtectHome": (Path("/home"), Path("/root"), Path("/run/user")),
     "PrivateTmp": (Path("/tmp"), Path("/var/tmp")),  # noqa: S108  # nothing is written there
@@ -80,6 +86,11 @@ def _named(config: Config) -> Iterator[tuple[Path, str]]:
         yield config.hub.key_file, "key_file"
     if config.hub.url and config.hub.ca_file is not None:
         yield config.hub.ca_file, "ca_file of [hub]"
+    notify = config.notify
+    if notify.url and notify.token_file is not None and "token_file" in _table(data, "notify"):
+        yield notify.token_file, "token_file of [notify]"
+    if notify.url and notify.ca_file is not None:
+        yield notify.ca_file, "ca_file of [notify]"
 
 
 def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:

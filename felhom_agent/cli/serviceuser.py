@@ -29,7 +29,7 @@ _PROPERTIES: Final = (
     "LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "NeedDaemonReload",
     "ExecMainStatus", "ExecStart", "User", "Group", "SupplementaryGroups", "ProtectHome",
     "PrivateTmp", "BindPaths", "BindReadOnlyPaths", "ProtectSystem", "StateDirectory",
-    "ReadWritePaths",
+    "ReadWritePaths", "IPAddressAllow", "IPAddressDeny",
 )  # fmt: skip
 _CONFIG: Final = re.compile(r"--config[ =](\S+)")
 

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from felhom_agent import regularfile
 from felhom_agent.config import tomlfile
 from felhom_agent.config.huboptions import Grant, granted
-from felhom_agent.config.place import DEFAULT_PATH
+from felhom_agent.config.notifywords import EVENT_NAMES
+from felhom_agent.config.place import CREDENTIALS, DEFAULT_PATH
 from felhom_agent.config.settings import (
     MAX_SIGNATURES,
     SECTIONS,
@@ -84,7 +85,10 @@ def load(path: Path) -> Config:
     hub = dataclasses.replace(config.hub, host_id=config.hub.host_id or proxmox.node)
     if "key_file" not in file.data.get("hub", {}) and (key := _credential("hub-key")):
         hub = dataclasses.replace(hub, key_file=key)
-    return dataclasses.replace(config, proxmox=proxmox, hub=hub)
+    notify = config.notify
+    if "token_file" not in file.data.get("notify", {}):
+        notify = dataclasses.replace(notify, token_file=_notify_token())
+    return dataclasses.replace(config, proxmox=proxmox, hub=hub, notify=notify)
 
 
 def _read(path: Path) -> tomlfile.TomlFile:
@@ -213,11 +217,9 @@ def _convert(value: Any, hint: Any, setting: dataclasses.Field[Any], base: Path)
         return _typed(value, bool, "true or false, without quotes")
     if hint in (int, float):
         return _number(value, hint, setting)
-    if hint == tuple[range, ...]:
-        return tuple(_vmids(each) for each in _listed(value, "a list of vmids and ranges"))
-    if hint == tuple[KeyRole, ...]:
-        roles = (_typed(v, str, "a role in quotes") for v in _listed(value, "a list of roles"))
-        return tuple(KeyRole(_word(role, KeyRole)) for role in roles)
+    if hint in _LISTS:
+        words, read = _LISTS[hint]
+        return tuple(read(each) for each in _listed(value, words))
     text = str(_typed(value, str, "a string in quotes"))
     if len(text) > MAX_TEXT or not text.isprintable():
         raise ValueError(f"must be one line of at most {MAX_TEXT} characters")
@@ -267,6 +269,15 @@ def _listed(value: Any, words: str) -> list[Any]:
     return found
 
 
+def _event(value: Any) -> str:
+    """Given a value, return it as the name of an event. Raise ValueError if it is none."""
+    name: str = _typed(value, str, "names of events in quotes")
+    if name not in EVENT_NAMES:
+        end = did_you_mean(name, EVENT_NAMES) or "; felhom-agent(1) has all of them"
+        raise ValueError(f"{_given(name)} is no event that can be told{end}")
+    return name
+
+
 def _vmids(value: Any) -> range:
     """Given a vmid or a text like "200-299", return the vmids. Raise ValueError if it is none."""
     text = str(value) if type(value) is int and value < 10**9 else value
@@ -274,6 +285,18 @@ def _vmids(value: Any) -> range:
     if found is None or int(found[2] or found[1]) < int(found[1]):
         raise ValueError(f'must hold vmids from 100 and ranges like "200-299", not {_given(value)}')
     return range(int(found[1]), int(found[2] or found[1]) + 1)
+
+
+def _role(value: Any) -> StrEnum:
+    """Given a value, return it as a key's role. Raise ValueError if it is none."""
+    return _word(_typed(value, str, "a role in quotes"), KeyRole)
+
+
+_LISTS: Mapping[Any, tuple[str, Callable[[Any], Any]]] = {
+    tuple[str, ...]: ("a list of events", _event),
+    tuple[range, ...]: ("a list of vmids and ranges", _vmids),
+    tuple[KeyRole, ...]: ("a list of roles", _role),
+}
 
 
 def _number(value: Any, cls: type[int] | type[float], setting: dataclasses.Field[Any]) -> float:
@@ -293,8 +316,11 @@ def _contradictions(file: tomlfile.TomlFile, config: Config) -> list[Problem]:
         found.append(file.problem(f"[{section}] {key}: {text}", section, key))
 
     _of_proxmox(file, config.proxmox, wrong)
-    if config.hub.url and not _is_hub(config.hub.url):
+    if config.hub.url and not _is_server(config.hub.url):
         wrong("hub", "url", "must be like https://hub.example; http only towards this host")
+    if config.notify.url and not _is_server(config.notify.url):
+        text = "must be like https://push.example/topic, without user, password or query; http only"
+        wrong("notify", "url", f"{text} towards this host; a token belongs into token_file")
     if config.hub.host_id and not _HOST_ID.fullmatch(config.hub.host_id):
         wrong("hub", "host_id", "must be letters, digits, dots, dashes and underscores")
     if config.reconcile.backoff_first > config.reconcile.backoff_cap:
@@ -347,7 +373,7 @@ def _why_no_port(netloc: str) -> str:
     return f'the port must be a whole number from 1 to 65535, not "{shown}"; that of PVE is 8006'
 
 
-def _is_hub(url: str) -> bool:
+def _is_server(url: str) -> bool:
     try:
         parts = urlsplit(url)
         plain = bool(parts.hostname) and not (parts.query or parts.fragment or parts.username)
@@ -372,6 +398,12 @@ def _completed(proxmox: ProxmoxConfig, declared: Mapping[str, Any]) -> ProxmoxCo
         if setting not in declared and (credential := _credential(name)):
             known[setting] = credential
     return dataclasses.replace(proxmox, **known)
+
+
+def _notify_token() -> Path | None:
+    """Return where the receiver's token is unless a setting tells; None if there is none."""
+    path = CREDENTIALS["notify-token"]
+    return _credential("notify-token") or (path if os.path.lexists(path) else None)
 
 
 def _credential(name: str) -> Path | None:

@@ -15,6 +15,7 @@ CREDENTIALS: Final[Mapping[str, Path]] = MappingProxyType(
         "token": Path("/etc/felhom-agent/token"),
         "pve-root-ca.pem": Path("/etc/pve/pve-root-ca.pem"),
         "hub-key": Path("/etc/felhom-agent/hub-key"),
+        "notify-token": Path("/etc/felhom-agent/notify-token"),
     }
 )
 """The unit's LoadCredential=: the service cannot read these files itself."""

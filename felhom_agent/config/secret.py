@@ -1,4 +1,5 @@
-"""Secrets, each from a file of its own: the API token's, and the key for a hub.
+"""Secrets, each from a file of its own: the API token's, the key for a hub, and the token for a
+receiver of notifications.
 
 They are no part of the configuration, and show themselves nowhere: not in a log, an error or a
 `repr`, and not where somebody else's text quotes them (felhom_agent/redaction.py).
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from felhom_agent import regularfile
-from felhom_agent.config.settings import HubConfig, ProxmoxConfig
+from felhom_agent.config.settings import HubConfig, NotifyConfig, ProxmoxConfig
 from felhom_agent.errors import ConfigError
 from felhom_agent.model import Place, Problem
 from felhom_agent.printable import printable
@@ -64,6 +65,15 @@ def read_secret(config: ProxmoxConfig) -> Secret:
 def read_key(config: HubConfig) -> Secret:
     """Given the settings, return the key for the hub. Raise ConfigError as `read_secret` does."""
     return Secret(_only_word(config.key_file, "hub key", "hub-key"))
+
+
+def read_notify_token(config: NotifyConfig) -> Secret | None:
+    """Given the settings, return the receiver's token; None if none is set. Raise ConfigError as
+    `read_secret` does.
+    """
+    if config.token_file is None:
+        return None
+    return Secret(_only_word(config.token_file, "receiver's token", "notify-token"))
 
 
 def _only_word(path: Path, what: str, credential: str) -> str:

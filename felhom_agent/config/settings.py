@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from felhom_agent.config.huboptions import DEFAULTS, Grant
+from felhom_agent.config.notifywords import DEFAULT_EVENTS, Preset
 from felhom_agent.config.place import DEFAULT_PATH
 from felhom_agent.model import Mode
 
@@ -263,6 +264,41 @@ class HintsConfig:
 
 
 @dataclass(frozen=True)
+class NotifyConfig:
+    """Whom the agent tells of events at once. Without `url` and `command` that is nobody."""
+
+    url: str = ""
+    """URL of a receiver, to which each message is posted as it stands here: https, except towards
+    this host. Without it there is none."""
+    preset: Preset = Preset.JSON
+    """In which form: `json`, `gotify` (URL of its `/message`), `ntfy` (URL of a topic) or `pve`,
+    with the names that a webhook target of PVE has (docs/notifications.md)."""
+    token_file: Path | None = field(default=None, metadata={"may_be_empty": True})
+    """File that holds the receiver's token and nothing else. Default:
+    `/etc/felhom-agent/notify-token`, which the service gets as its credential `notify-token`; where
+    that file is not there no token is sent."""
+    ca_file: Path | None = None
+    """CA that signed the receiver's certificate. Default: those that this host trusts."""
+    timeout: float = _between(0.3, 60, 15.0)
+    """Seconds that one call may take, to its last byte."""
+    events: tuple[str, ...] = DEFAULT_EVENTS
+    """Names of the events that are told, of those in felhom-agent(1). Default: those at which a
+    person must act."""
+    per_hour: int = _between(1, 1000, 20)
+    """How many messages may be sent within any hour; what is beyond follows as one message."""
+    command: bool = False
+    """Whether each message is handed to felhom-agent-notify.service, too, which starts the commands
+    in /etc/felhom-agent/notify.d with it."""
+    spool: Path = Path("/run/felhom-agent-notify")
+    """Directory in which messages wait for that service."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anybody is told."""
+        return bool(self.url) or self.command
+
+
+@dataclass(frozen=True)
 class Config:
     """All of `agent.toml`."""
 
@@ -275,6 +311,7 @@ class Config:
     control: ControlConfig = ControlConfig()
     authz: AuthzConfig = AuthzConfig()
     hints: HintsConfig = HintsConfig()
+    notify: NotifyConfig = NotifyConfig()
     path: Path = DEFAULT_PATH
 
 
@@ -288,4 +325,5 @@ SECTIONS: dict[str, type] = {
     "control": ControlConfig,
     "authz": AuthzConfig,
     "hints": HintsConfig,
+    "notify": NotifyConfig,
 }

@@ -29,8 +29,10 @@ from felhom_agent.daemon.applyroutes import applied, apply, withdraw
 from felhom_agent.daemon.controlanswers import done, tell
 from felhom_agent.daemon.controlview import Access, events_of, status_of
 from felhom_agent.desired.hub import HubProvider
+from felhom_agent.errors import FelhomError
 from felhom_agent.journal.shape import MAX_SUSPENSION
 from felhom_agent.journal.suspensions import ALL
+from felhom_agent.notify.notifier import Notifier
 from felhom_agent.service.control import (
     Caller,
     ControlAnswer,
@@ -45,6 +47,8 @@ from felhom_agent.service.ring import Ring
 
 _log = logging.getLogger(__name__)
 
+TEST_TIMEOUT = 130.0
+"""Seconds that a test of the notifications may take: the call that is under way, and its own."""
 MAX_WHY = 200
 """The longest reason that a person may give, in characters."""
 
@@ -58,9 +62,10 @@ Do = Callable[[Access, dict[str, Any], str], ControlAnswer]
 class Controls:
     """The routes, and the agent that they speak of at present."""
 
-    def __init__(self, ring: Ring | None = None) -> None:
-        """`ring` has the events of this process."""
+    def __init__(self, ring: Ring | None = None, notifier: Notifier | None = None) -> None:
+        """`ring` has the events of this process, `notifier` tells people of them."""
         self._ring = ring or Ring()
+        self._notifier = notifier
         self._lock = threading.Lock()
         self._access: Access | None = None
         self._woken_in: int | None = None
@@ -109,6 +114,7 @@ class Controls:
             ControlRoute(
                 "POST", "/v1/verify", self._handler(signedroutes.verify, signedroutes.JOB), True
             ),
+            ControlRoute("POST", "/v1/notify-test", self._try_notifier, True),
             ControlRoute("POST", "/v1/hub-unblock", self._handler(self._unblock, ()), True),
             ControlRoute("POST", "/v1/hub-forget", self._handler(self._forget, ()), True),
         )
@@ -147,6 +153,18 @@ class Controls:
         with self._lock:
             access = self._access
         return ControlAnswer(200, events_of(found, access))
+
+    def _try_notifier(self, request: ControlRequest, caller: Caller) -> ControlAnswer:
+        """Answered once the message was delivered, or could not be."""
+        if request.fields():
+            raise ControlError(400, "this takes no fields")
+        if self._notifier is None:
+            raise ControlError(409, "this agent notifies nobody: see [notify] and its log")
+        try:
+            return done(f"Delivered: {self._notifier.try_out(caller.name, TEST_TIMEOUT)}.")
+        except FelhomError as error:
+            text = f"not delivered: {error}"
+            raise ControlError(503 if error.temporary else 502, text) from None
 
     def _reconcile(self, access: Access, _given: dict[str, Any], by: str) -> ControlAnswer:
         if self._wake(access):
@@ -228,10 +246,14 @@ class Controls:
 class ControlSocket:
     """The control socket of a process, which may assemble one agent after the other."""
 
-    def __init__(self, path: Path | None, ring: Ring | None = None) -> None:
-        """Without a path there is no socket; `ring` has the events of this process."""
+    def __init__(
+        self, path: Path | None, ring: Ring | None = None, notifier: Notifier | None = None
+    ) -> None:
+        """Without a path there is no socket; `ring` has the events of this process, `notifier`
+        tells people of them.
+        """
         self._path = path
-        self._controls = Controls(ring)
+        self._controls = Controls(ring, notifier)
         self._server: ControlServer | None = None
 
     @contextmanager

@@ -3,7 +3,8 @@
 It is examined once more with the lists read anew; the decision is durable, then the nonce is burnt,
 then it is done, at most once. A freeze does not hold it: to end that, and to take a stolen key
 back, is what it is for. What an earlier process left without a last word is looked for where its
-effect would be (`is_done`).
+effect would be (`is_done`). Where the disk fails in the middle, it may be in force after the next
+start though it is not now: then it gets no last word before that start.
 
 Threads: runs on the lane of what belongs to no guest, one after the other; keeps nothing.
 """
@@ -11,6 +12,7 @@ Threads: runs on the lane of what belongs to no guest, one after the other; keep
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from felhom_agent.authz.check import SignedJob
 from felhom_agent.authz.examiner import Authorization, Examiner
@@ -24,11 +26,13 @@ from felhom_agent.errors import FelhomError, JournalError
 from felhom_agent.journal.audit import AuditEntry
 from felhom_agent.journal.suspensions import Suspensions
 from felhom_agent.reconcile.signedwork import SIGNER, SignedEnd, refused
-from felhom_agent.service.events import INTERNAL_ERROR
+from felhom_agent.service.events import AGENT_WARNED, INTERNAL_ERROR
 from felhom_agent.service.logging import fields
 from felhom_agent.service.origins import described
 
 _log = logging.getLogger(__name__)
+
+NOT_KNOWN: Final = "whether it is done is found out when the agent is restarted"
 
 
 class HostWork:
@@ -53,16 +57,22 @@ class HostWork:
             return SignedEnd(JobState.PENDING, _internal(error))
         return self._done(leave, job, operation)
 
-    def is_done(self, entry: AuditEntry) -> bool:
-        """Given an authorization that an earlier process left, return whether it was done."""
+    def is_done(self, entry: AuditEntry) -> bool | None:
+        """Given an authorization that an earlier process left, return whether it was done; None if
+        nobody can tell now.
+        """
         if entry.act == THAW:
             return not self._suspensions.frozen()
-        return self._trust.has(entry.blob)
+        return self._is_kept(entry.blob)
 
     def _done(self, leave: Authorization, job: SignedJob, operation: HostOperation) -> SignedEnd:
         end = SignedEnd(JobState.DONE)
         try:
             self._do(job, operation)
+        except JournalError as error:
+            if self._may_be_done(job, operation):
+                return _not_known(operation, error)
+            end = SignedEnd(JobState.FAILED, str(error))
         except FelhomError as error:
             end = SignedEnd(JobState.FAILED, str(error))
         except Exception as error:  # as above
@@ -82,10 +92,29 @@ class HostWork:
         else:
             self._suspensions.thaw(SIGNER)
 
+    def _may_be_done(self, job: SignedJob, operation: HostOperation) -> bool:
+        """Given a job whose effect could not be made durable, return whether it may be so all the
+        same: a record, or a name, of which the disk did not say that it is there.
+        """
+        return operation.act == THAW or self._is_kept(job.hash) is not False
+
+    def _is_kept(self, blob: str) -> bool | None:
+        try:
+            return self._trust.has(blob)
+        except FelhomError as error:
+            _log.error("a signed operation on this host has no last word yet: %s", error)
+            return None
+
 
 def no_guest(_: Operation) -> ObservedGuest | None:
     """Return that there is no guest: what is done to the host concerns none."""
     return None
+
+
+def _not_known(operation: HostOperation, error: JournalError) -> SignedEnd:
+    why = f"{error}; {NOT_KNOWN}"
+    _log.error("signed %s of this host: %s", operation.act, why, extra=fields(AGENT_WARNED))
+    return SignedEnd(JobState.RUNNING, why)
 
 
 def _internal(error: Exception) -> str:

@@ -1,12 +1,13 @@
 """The service: signals, and an agent that is put together as often as it takes.
 
 Signals: SIGHUP reads configuration and guest files again and lets every guest be due; SIGTERM and
-SIGINT stop. A stop begins nothing new, gives what runs `drain_timeout` seconds, and leaves the
-rest in flight in the journal, where the next start finds it.
+SIGINT stop. A stop begins nothing new, gives what runs `drain_timeout` seconds, and leaves the rest
+in flight in the journal, where the next start finds it.
 
 The agent is put together again when a journal that was lost can be written again; and where the
 journal cannot even be opened because the disk takes nothing, that is waited for. The control socket
-is made once the first agent holds the journal's lock, and stays until the process ends.
+is made once the first agent holds the journal's lock, and stays until the process ends; so does who
+tells people of events, who is there from the beginning.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
 from felhom_agent.config.agentfile import load
@@ -22,9 +23,11 @@ from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import assembled, last_word
 from felhom_agent.daemon.controls import ControlSocket
 from felhom_agent.daemon.loop import RELOAD, STOP, Daemon, Inbox, Message
+from felhom_agent.daemon.notifying import backups_of, notifying
 from felhom_agent.daemon.signals import signals
 from felhom_agent.durable.disk import DISK, Disk
 from felhom_agent.errors import ConfigError, JournalClosed
+from felhom_agent.notify.notifier import Notifier
 from felhom_agent.service.events import AGENT_STOPPED, CONFIG_WRONG, JOURNAL_BACK, JOURNAL_LOST
 from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
@@ -58,8 +61,12 @@ def run(
     manager = ServiceManager.present()
     manager.require_watchdog(config.proxmox.connect_timeout + config.proxmox.read_timeout)
     course, names, ring = _Course(), Names(), Ring()
-    control = ControlSocket(config.control.socket, ring)
-    with ring.collecting(), signals(inbox, shutting_down), closing(control):
+    with (
+        ring.collecting(),
+        notifying(config, wanted=not once) as notifier,
+        closing(ControlSocket(config.control.socket, ring, notifier)) as control,
+        signals(inbox, shutting_down),
+    ):
         while True:
             try:
                 with assembled(
@@ -70,7 +77,7 @@ def run(
                     course.begin(daemon)
                     if once:
                         return daemon.run_pass()
-                    told_to_stop = course.work(daemon, control)
+                    told_to_stop = course.work(daemon, control, notifier)
                 config = daemon.config
                 said = last_word(parts.operations)
             except JournalClosed as error:
@@ -107,12 +114,14 @@ class _Course:
         daemon.begin(greets=not self.has_begun)
         self.has_begun, self.waits = True, False
 
-    def work(self, daemon: Daemon, control: ControlSocket) -> bool:
+    def work(self, daemon: Daemon, control: ControlSocket, notifier: Notifier | None) -> bool:
         """Let an agent work until told to stop, or until it is put together again; return whether
         it was told to stop. Raise JournalClosed as it does.
         """
+        access = daemon.access()
+        told = notifier.seeing(lambda: backups_of(access.latest())) if notifier else nullcontext()
         try:
-            with daemon.hub(), control.serving(daemon.access()):
+            with daemon.hub(), control.serving(access), told:
                 told_to_stop = daemon.run()
         except JournalClosed:
             self.goes_on = True

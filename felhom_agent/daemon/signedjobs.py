@@ -1,11 +1,15 @@
 """The signed jobs of one agent: taken in, kept while they wait, handed to lanes, told of.
 
-A job comes by the control socket or out of root's spool directory. It is examined at once, on the
-thread that brings it. What is refused is told and not kept (out of the spool it is not examined
-again, which would happen at each start); what is good, or may be good later, is
-durable before it is answered, and then waits for the main loop, which hands it to its guest's lane
-now and at each pass until it has ended. A job is known by the SHA-256 of its signed bytes: the same
-bytes brought twice are one job.
+A job comes by the control socket, out of root's spool directory, or carried by a hub. It is
+examined at once, on the thread that brings it. What is good, or may be good later, is durable
+before it is answered, and then waits for the main loop, which hands it to its guest's lane now and
+at each pass until it has ended. A job is known by the SHA-256 of its signed bytes: the same bytes
+brought twice are one job.
+
+What is refused is told and not kept. A person may bring it again by the socket. Out of the spool it
+is not examined again, which would happen at each start. Nor is it from a hub, once enough had
+signed it: a hub could hold what was refused until the guest is as it was, and nobody expects it any
+more. What one way was refused does not keep another from bringing it.
 
 How jobs stood in the last 7 days is what the audit log says; so it outlives the process.
 
@@ -24,6 +28,7 @@ from typing import Final
 
 from felhom_agent.authz.check import HUB, STAGES, SignedJob
 from felhom_agent.authz.examiner import Examiner
+from felhom_agent.authz.hostblob import HOST_ACTS
 from felhom_agent.authz.jobs import KEPT_SECONDS, JobState, JobStatus, after, statuses_of
 from felhom_agent.authz.operation import Operation, parse
 from felhom_agent.authz.refusals import OperationRefused
@@ -41,6 +46,8 @@ _log = logging.getLogger(__name__)
 _NAMES = [stage.name for stage in STAGES]
 # Before the signature was found good, what a job says is what somebody claims.
 _PROVEN: Final = frozenset(_NAMES[_NAMES.index("signature") + 1 :])
+# Enough have signed it: what is refused from here on is the operation, and not who carries it.
+_APPROVED: Final = frozenset(_NAMES[_NAMES.index("threshold") + 1 :])
 SPOOL: Final = "spool"
 """The way in of jobs that lie there and are found again at each start."""
 MAX_LISTED: Final = 1000
@@ -82,8 +89,9 @@ class SignedJobs:
         self._due: dict[str, DueJob] = {}
         self._handed: set[str] = set()
         self._examining: set[str] = set()
-        # Of each job the signatures that were examined last, and by the hub's names which it is.
-        self._brought: dict[str, tuple[bytes, ...]] = {}
+        # Of each job and way the signatures that were examined last (None: an earlier process did),
+        # and by the hub's names which job it is.
+        self._brought: dict[tuple[str, str], tuple[bytes, ...] | None] = {}
         self._carried: dict[str, str] = {}
         self.wake: Callable[[], None] = lambda: None
 
@@ -96,6 +104,8 @@ class SignedJobs:
         for entry in found:
             if entry.blob in self._table and entry.source.startswith(f"{HUB}:"):
                 self._note_carried(entry.blob, entry.source)
+            elif entry.blob in self._table and entry.source == SPOOL:
+                self._note_brought((entry.blob, SPOOL), None)
 
     def take_up(self, kept: Iterable[KeptJob], facts: SignedFacts) -> None:
         """Given the jobs that earlier processes kept, and which nonces were burnt, let those wait
@@ -124,19 +134,17 @@ class SignedJobs:
         """
         with self._lock:
             known = self._table.get(job.hash)
+            self._note_carried(job.hash, job.source)
             if known is not None and (known.state.tried or job.hash in self._due):
                 return known
-            self._note_carried(job.hash, job.source)
-            if known is not None and _is_over(known) and self._was_brought(job):
+            if known is not None and _is_over(known) and self._had_its_word(job, known):
                 return known
             if job.hash in self._examining:
                 return known or JobStatus(job.hash, JobState.PENDING, self._now())
             if len(self._due) + len(self._examining) >= MAX_PENDING:
                 raise TooManyWait(f"{MAX_PENDING} signed jobs wait already; see `jobs`")
             self._examining.add(job.hash)
-            self._brought[job.hash] = job.signatures
-            while len(self._brought) > MAX_LISTED:
-                del self._brought[next(iter(self._brought))]
+            self._note_brought((job.hash, _way(job)), job.signatures)
         try:
             return self._examined(job)
         finally:
@@ -156,13 +164,22 @@ class SignedJobs:
             found = [(name, self._table.get(hash_)) for name, hash_ in self._carried.items()]
         return [(name, status) for name, status in found if status is not None]
 
-    def _was_brought(self, job: SignedJob) -> bool:
-        """Return whether the same files lie, or come, again, and not a person brings them: those
-        were examined. `_lock` is held.
+    def _had_its_word(self, job: SignedJob, known: JobStatus) -> bool:
+        """Return whether what was refused lies there still, or comes again, and not a person brings
+        it. `_lock` is held.
         """
-        if job.source == SPOOL:
-            return self._brought.get(job.hash) in (None, job.signatures)
-        return job.is_from_hub and self._brought.get(job.hash) == job.signatures
+        if job.is_from_hub and known.stage in _APPROVED:
+            return True
+        which = (job.hash, _way(job))
+        if _way(job) not in (SPOOL, HUB) or which not in self._brought:
+            return False
+        return self._brought[which] in (None, job.signatures)
+
+    def _note_brought(self, which: tuple[str, str], signatures: tuple[bytes, ...] | None) -> None:
+        self._brought.pop(which, None)
+        self._brought[which] = signatures
+        while len(self._brought) > MAX_LISTED:
+            del self._brought[next(iter(self._brought))]
 
     def _note_carried(self, hash_: str, source: str) -> None:
         way, _, name = source.partition(":")
@@ -224,24 +241,32 @@ class SignedJobs:
         return found
 
     def _note(self, found: JobStatus) -> JobStatus:
-        """Keep how a job stands; forget the oldest that have ended."""
+        """Keep how a job stands; forget the oldest that have ended, and first those of which no
+        signature was found good: of these anybody can bring as many as he likes.
+        """
         with self._lock:
             before = self._table.pop(found.job, None)
             same = before is not None and (before.state, before.why) == (found.state, found.why)
             self._table[found.job] = before if before is not None and same else found
             if len(self._table) > MAX_LISTED:
-                over = [h for h in self._table if h not in self._due][:-MAX_LISTED]
-                for hash_ in over:
+                ended = [h for h in self._table if h not in self._due]
+                ended.sort(key=lambda h: bool(self._table[h].act))
+                for hash_ in ended[:-MAX_LISTED]:
                     del self._table[hash_]
         if not same and found.state is JobState.PENDING and found.why:
             text = "signed %s of %s waits: %s"
-            _log.info(text, found.act, found.guest, found.why, extra=fields(vmid=found.vmid))
+            whose = "this host" if found.act in HOST_ACTS else found.guest
+            _log.info(text, found.act, whose, found.why, extra=fields(vmid=found.vmid or None))
         return found
 
 
+def _way(job: SignedJob) -> str:
+    return job.source.partition(":")[0]
+
+
 def _is_over(known: JobStatus) -> bool:
-    """Return whether a job stays as it is though its files still lie in the spool: who was told
-    that it was refused does not expect that it is done at the agent's next start.
+    """Return whether who was told how a job ended does not expect that it is done later, at the
+    agent's next start, say, because it lies in the spool still, or a hub brings it again.
     """
     return known.state.final and known.why != NOT_KEPT
 

@@ -17,9 +17,9 @@ from urllib.parse import quote
 from felhom_agent.config.secret import Secret
 from felhom_agent.config.settings import HubConfig
 from felhom_agent.desired.hub import ETAG
-from felhom_agent.errors import HubRefused
+from felhom_agent.errors import BadAnswer, HubAway, HubRefused, NoAnswer
+from felhom_agent.httpcall.transport import Reply, Server, Transport
 from felhom_agent.hub.envelope import MAX_INTERVAL
-from felhom_agent.hub.transport import Reply, Transport
 from felhom_agent.service.watchdog import Watchdog
 
 MAX_DEPTH = 32
@@ -52,7 +52,8 @@ class HubClient:
         self._config = config
         self._key = key
         self._watchdog = watchdog or Watchdog()
-        self._transport = Transport(config, clock)
+        server = Server(config.url, config.ca_file, config.connect_timeout, config.read_timeout)
+        self._transport = Transport(server, clock)
 
     def report(self, report: Mapping[str, Any]) -> HubAnswer:
         """Given a report, send it. Raise HubAway or HubRefused."""
@@ -97,7 +98,12 @@ class HubClient:
         }
         data = None if body is None else json.dumps(body, allow_nan=False).encode("ascii")
         with self._watchdog.guard(f"hub: {method} /{path}", self._transport.longest + _GRACE):
-            reply = self._transport.send(method, f"/api/v1/{path}", sent, data)
+            try:
+                reply = self._transport.send(method, f"/api/v1/{path}", sent, data)
+            except NoAnswer as error:
+                raise HubAway(str(error)) from None
+            except BadAnswer as error:
+                raise HubRefused(str(error), status=200) from None
         return _understood(reply, fine)
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -66,6 +66,18 @@ class _Round:
     soon: bool = False
 
 
+@dataclass(frozen=True)
+class _Request:
+    """What a hub asked for under a name, and what came of it: a text, or that it is refused."""
+
+    wanted: Mapping[str, object]
+    made: ComposedRequest | TakenJob
+
+    def is_over(self, now: float) -> bool:
+        """Return whether nobody can sign it any more."""
+        return isinstance(self.made, ComposedRequest) and self.made.expires <= now
+
+
 class HubJobs:
     """The jobs and requests of the hub's last list."""
 
@@ -86,7 +98,7 @@ class HubJobs:
         self._alive = alive
         self._clock = clock
         self._jobs: dict[str, TakenJob] = {}
-        self._requests: dict[str, ComposedRequest | TakenJob] = {}
+        self._requests: dict[str, _Request] = {}
         self._soon = False
         self.patience = 0.0
         """For how many seconds the hub asked to be left alone when it was told of an end."""
@@ -133,20 +145,22 @@ class HubJobs:
         told = list(known.items())[max(0, len(known) - left) :]
         now = self._clock()
         pending = tuple(
-            (job_id, request)
+            (job_id, request.made)
             for job_id, request in self._requests.items()
-            if isinstance(request, ComposedRequest) and request.expires > now
+            if isinstance(request.made, ComposedRequest) and not request.is_over(now)
         )
         return JobsReport((*told, *own), pending, status)
 
     def _forget_unlisted(self, listed: JobList) -> None:
-        """Forget the requests that the hub lists no more, and those that nobody can sign now."""
+        """Forget the requests that the hub lists no more, or with other words, and those that
+        nobody can sign now.
+        """
         now = self._clock()
-        wanted = {row.job_id for row in listed.rows if isinstance(row, RequestRow)}
+        wanted = {row.job_id: row.wanted for row in listed.rows if isinstance(row, RequestRow)}
         self._requests = {
             job_id: request
             for job_id, request in self._requests.items()
-            if job_id in wanted and (isinstance(request, TakenJob) or request.expires > now)
+            if wanted.get(job_id) == request.wanted and not request.is_over(now)
         }
 
     def _go_through(self, row: Row, round_: _Round) -> None:
@@ -189,9 +203,10 @@ class HubJobs:
             if max(len(self._requests), round_.composed) >= MAX_REQUESTS:
                 return TakenJob(JobState.PENDING, _TOO_MANY)
             round_.composed += 1
-            known = self._requests[row.job_id] = _compose(signed, row)
+            known = self._requests[row.job_id] = _Request(row.wanted, _compose(signed, row))
             round_.soon = True
-        return _refused(row, known.why, round_) if isinstance(known, TakenJob) else None
+        made = known.made
+        return _refused(row, made.why, round_) if isinstance(made, TakenJob) else None
 
     def _say(self, listed: JobList, round_: _Round) -> None:
         """Log what is news of a list: each line once, and not many of them."""

@@ -53,7 +53,8 @@ _WORDS: Final = {State.SUCCEEDED: "done", State.FAILED: "failed", State.UNKNOWN:
 
 class SignedOutcomes:
     """The authorizations that have no last word yet; `now` tells seconds since the epoch,
-    `told` hears each last word, and `is_done` tells of an act on the host whether it was done.
+    `told` hears each last word, and `is_done` tells of an act on the host whether it was done
+    (None: nobody can tell now; the next start asks again).
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class SignedOutcomes:
         audit: Audit,
         now: Callable[[], float],
         told: Callable[[AuditEntry], None] = lambda _: None,
-        is_done: Callable[[AuditEntry], bool] = lambda _: False,
+        is_done: Callable[[AuditEntry], bool | None] = lambda _: False,
     ) -> None:
         self._is_done = is_done
         self._audit = audit
@@ -86,7 +87,10 @@ class SignedOutcomes:
         for entry in _without_word(found):
             key = key_of(entry.nonce)
             is_burnt = blobs.get(entry.nonce) == entry.blob
-            if entry.act in HOST_ACTS and is_burnt and self._is_done(entry):
+            is_done = self._is_done(entry) if is_burnt and entry.act in HOST_ACTS else False
+            if is_done is None:
+                continue
+            if is_done:
                 self._say(replace(entry, at=self._now(), decision="done"))
             elif is_burnt and (began := operations.job(key)):
                 with self._lock:

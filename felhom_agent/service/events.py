@@ -82,7 +82,8 @@ RELOADED: Final = Event(
     "agent-reloaded",
     "62a3da57f90944fe94e3a4d6c9ee51af",
     "Configuration and guest files were read again",
-    "Nothing needs to be done. Changes of [proxmox], [journal] and [authz] need a restart.",
+    "Nothing needs to be done. Changes of [proxmox], [journal], [authz] and [notify] need a "
+    "restart.",
 )
 CONFIG_WRONG: Final = Event(
     "config-wrong",
@@ -286,6 +287,27 @@ CONTROL_LOST: Final = Event(
     "The control socket cannot be made",
     "The agent works without it; `felhom-agent pause` and its like do not. The line tells why; "
     "mend it and restart the agent.",
+)
+NOTIFY_FAILED: Final = Event(
+    "notify-failed",
+    "9a3a0b5de3c64d4c8f0e53a7d1b26c48",
+    "A notification cannot be delivered",
+    "The agent goes on without it: what a receiver does not take is tried again for an hour, and "
+    "`felhom-agent events` has all of it. See [notify] in agent.toml, and whether the unit lets "
+    "the agent reach the receiver (IPAddressAllow= in a drop-in); `felhom-agent notify test` sends "
+    "one.",
+)
+NOTIFY_BACK: Final = Event(
+    "notify-back",
+    "d07c1f6be2954a3fa6b8c4e93512d7ba",
+    "Notifications are delivered again",
+    "Nothing needs to be done.",
+)
+NOTIFY_TEST: Final = Event(
+    "notify-test",
+    "51c8e27f90ad4b6c9d3f1a84b7e06253",
+    "Somebody has tried whether notifications arrive",
+    "Nothing needs to be done.",
 )
 UNUSUALLY_LARGE: Final = Event(
     "unusually-large",

@@ -102,7 +102,7 @@ class Ring(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Given a record, keep it if it tells of an event."""
         with suppress(Exception):  # whatever a record is made of, who logged it goes on
-            if (entry := _entry(record)) is None:
+            if (entry := entry_of(record)) is None:
                 return
             with self._entries_lock:
                 self._entries.append(replace(entry, number=next(self._numbers)))
@@ -117,8 +117,8 @@ class Ring(logging.Handler):
         return Excerpt(self._run, self._started, oldest, newest, tuple(wanted))
 
 
-def _entry(record: logging.LogRecord) -> EventEntry | None:
-    """Return a record as an entry that has no number yet; None if it tells of no event."""
+def entry_of(record: logging.LogRecord) -> EventEntry | None:
+    """Given a record, return it as an entry without a number; None if it tells of no event."""
     event = event_of(record)
     if event is None:
         return None

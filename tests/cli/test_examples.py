@@ -60,6 +60,7 @@ APART = {
     "sign web.request --key ~/.ssh/id_ed25519": "as above",
     "submit web.job web.job.sig": "as above",
     "verify web.job web.job.sig": "test_verify runs it",
+    "notify test": "test_notify runs it, for it takes a receiver",
     "--config /tmp/site/agent.toml plan": "all others run so",
 }
 """Of these only the words are tried."""

@@ -650,6 +650,7 @@ class TestRights:
             ("POST", "/v1/approve"),
             ("POST", "/v1/apply"),
             ("POST", "/v1/withdraw"),
+            ("POST", "/v1/notify-test"),
             ("POST", "/v1/hub-unblock"),
             ("POST", "/v1/hub-forget"),
             ("POST", "/v1/request"),

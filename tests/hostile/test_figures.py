@@ -9,10 +9,12 @@ import pytest
 
 from felhom_agent import regularfile
 from felhom_agent.config import tomlscan
-from felhom_agent.config.settings import DesiredConfig, HubConfig, ProxmoxConfig
+from felhom_agent.config.settings import DesiredConfig, HubConfig, NotifyConfig, ProxmoxConfig
 from felhom_agent.desired import directory, guestfile
 from felhom_agent.desired import hub as desired_hub
-from felhom_agent.hub import client, transport, wire
+from felhom_agent.httpcall import transport, wire
+from felhom_agent.hub import client
+from felhom_agent.notify import outbox
 from felhom_agent.options import bounds
 from felhom_agent.proxmox import bodies
 from felhom_agent.reconcile import recovery
@@ -43,6 +45,8 @@ HUB_CALL = HubConfig.connect_timeout + 2 * HubConfig.read_timeout
         f"{transport.MAX_INTERIM} interim answers; {HubConfig.max_guests} guests",
         f"at most {desired_hub.MAX_GENERATION_STEP:,} ahead",
         f"{desired_hub.MAX_PROBLEMS} problems told of a generation",
+        f"{NotifyConfig.timeout:.0f} s for a whole call (`timeout`), of an answer only the head",
+        f"{outbox.MAX_WAITING} messages wait, for an hour",
         f"{ProxmoxConfig.connect_timeout:.0f} s to connect",
         f"{ProxmoxConfig.read_timeout:.0f} s for an answer",
         f"{ProxmoxConfig.write_timeout:.0f} s for one to a change",

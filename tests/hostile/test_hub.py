@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trustme
 
-from felhom_agent.hub.wire import MAX_BODY_BYTES
+from felhom_agent.httpcall.wire import MAX_BODY_BYTES
 from tests.conftest import Site
 from tests.hostile.rawhub import PATIENCE, Behaviour, Caller, RawHub, raw_hub
 from tests.hub.conftest import KEY, STATE, Begin, Round, begin, http

@@ -15,8 +15,8 @@ import requests
 from felhom_agent.desired.hub import HubState
 from felhom_agent.devhub import DevHub
 from felhom_agent.devnode import Fault
+from felhom_agent.httpcall.wire import MAX_BODY_BYTES
 from felhom_agent.hub.client import MAX_DEPTH
-from felhom_agent.hub.wire import MAX_BODY_BYTES
 from felhom_agent.proxmox.nodereport import _Kept
 from tests.conftest import Site
 from tests.hub.conftest import KEY, MAX_AGE, STATE, Begin, Scripted, envelope, http

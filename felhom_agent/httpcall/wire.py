@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from felhom_agent.errors import HubRefused
+from felhom_agent.errors import BadAnswer
 
 MAX_BODY_BYTES = 4_000_000
 MAX_WIRE_BYTES = MAX_BODY_BYTES + 256 * 1024
@@ -43,12 +43,12 @@ class Wire:
         self._socket.do_handshake()
 
     def receive_into(self, buffer: memoryview) -> int:
-        """Wait for bytes, and return how many came; 0 at the end. Raise HubRefused if too many."""
+        """Wait for bytes, and return how many came; 0 at the end. Raise BadAnswer if too many."""
         self._arm()
         count = self._socket.recv_into(buffer)
         self._received += count
         if self._received > MAX_WIRE_BYTES:
-            raise HubRefused(f"its answer is longer than {MAX_BODY_BYTES} bytes", status=200)
+            raise BadAnswer(f"its answer is longer than {MAX_BODY_BYTES} bytes")
         return count
 
     def sendall(self, data: bytes) -> None:

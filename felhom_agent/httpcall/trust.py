@@ -1,5 +1,5 @@
-"""Whom the agent takes for its hub: who has a certificate of the CA that was set, or of one that
-this host trusts.
+"""Whom the agent takes for the server that it calls: who has a certificate of the CA that was set,
+or of one that this host trusts.
 """
 
 from __future__ import annotations
@@ -7,11 +7,11 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from felhom_agent.errors import HubAway
+from felhom_agent.errors import NoAnswer
 
 
 def context_for(ca_file: Path | None) -> ssl.SSLContext:
-    """Given the CA that was set, if one was, return the TLS context. Raise HubAway if it cannot be
+    """Given the CA that was set, if one was, return the TLS context. Raise NoAnswer if it cannot be
     read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -25,7 +25,7 @@ def context_for(ca_file: Path | None) -> ssl.SSLContext:
             context.load_verify_locations(file, directory)
     except OSError as error:
         why = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no certificate"
-        raise HubAway(f"the CA for it cannot be used: {file}: {why}") from None
+        raise NoAnswer(f"the CA for it cannot be used: {file}: {why}") from None
     return context
 
 
