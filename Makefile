@@ -11,6 +11,7 @@ OLD := .venv-debian12
 .PHONY: help demo test lint types unit older chaos soak fuzz mutants bench e2e deb install uninstall
 .PHONY: format docs screenshots minutes
 .PHONY: test-debian12 clean demo-hub browser
+.PHONY: shell pages pythons repo release-check
 
 help:
 	@echo "make demo           the agent at work on an embedded node (a quarter of a minute)"
@@ -20,7 +21,10 @@ help:
 	@echo "make soak           twice ten minutes of drift on 200 guests (SECONDS, GUESTS, SEED)"
 	@echo "make fuzz           a million odd inputs to all that reads what others write (INPUTS, SEED)"
 	@echo "make mutants        break the seam, one place at a time, and see that tests mind"
-	@echo "make deb            the Debian package, into dist/"
+	@echo "make pythons        the tests with each Python that is at hand (PYTHONS)"
+	@echo "make deb            the Debian packages, into dist/"
+	@echo "make repo           an apt repository of them, under dist/repo (KEY=FINGERPRINT signs it)"
+	@echo "make release-check  is this tree a release? Packages, checksums, a bill of materials"
 	@echo "make e2e            the package in a booted Debian 12 and 13 (needs root)"
 	@echo "make minutes        the tests that wait for a hub's minute"
 	@echo "make install        put it in place without the package (DESTDIR, PREFIX); make uninstall"
@@ -39,10 +43,23 @@ demo-hub: $(READY)
 
 test: lint types unit older
 
-lint: $(READY)
+lint: $(READY) shell
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --config pyproject.toml
+
+# Every script that git has, by its first line, and the completion, which has none.
+shell:
+	@if command -v shellcheck > /dev/null; then \
+		git ls-files -z | xargs -0 awk \
+			'FNR == 1 && /^#!.*[\/ ](ba)?sh( |$$)/ { print FILENAME } { nextfile }' | \
+			xargs shellcheck && \
+		shellcheck --shell=bash --severity=warning packaging/completion/felhom-agent; \
+	else echo "shellcheck is not here: no script is looked at"; fi
+
+# Quick, so that it may run before each commit.
+pages: $(READY)
+	$(BIN)/pytest tests/test_links.py tests/test_docs.py
 
 types: $(READY)
 	$(BIN)/mypy
@@ -53,6 +70,12 @@ unit: $(READY)
 # The client once more, on the libraries that Debian 12 ships.
 older: $(OLD)/ready
 	$(OLD)/bin/pytest -p no:cacheprovider tests/proxmox
+
+# The tests with each Python that Debian or a developer may have; one that is not here is a line.
+PYTHONS := 3.11 3.12 3.13
+
+pythons:
+	@tools/pythons $(PYTHONS)
 
 # Long runs; `make test` has a short form of each.
 KILLS := 1000
@@ -97,6 +120,15 @@ BOOT_DEPS := mmdebstrap systemd-container
 deb:
 	@$(call need_packages,$(BUILD_DEPS))
 	@packaging/build-deb
+
+KEY :=
+
+repo: deb
+	@KEY="$(KEY)" packaging/make-repo
+
+release-check: $(READY)
+	@$(call need_packages,$(BUILD_DEPS))
+	@$(BIN)/python -m tools.releasecheck
 
 e2e: $(READY)
 	@$(call need_packages,$(BUILD_DEPS) $(BOOT_DEPS))
@@ -166,7 +198,7 @@ test-debian12: $(OLD)/ready
 	$(OLD)/bin/pytest -p no:cacheprovider
 
 clean:
-	rm -rf $(VENV) $(OLD) build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf $(VENV) $(OLD) .venv-python* build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
 		.hypothesis ./*.egg-info
 
 # The pictures of the README: what a person sees on a terminal.

@@ -105,7 +105,9 @@ def test_nothing_of_the_unit_hides_what_signed_operations_read() -> None:
     assert hidden == ["TemporaryFileSystem=/run:ro,mode=755"]
     assert f"BindReadOnlyPaths=-{TIMESYNCD.parent}" in lines, "it is under /run"
     control = (ROOT / "packaging" / "debian" / "control").read_text()
-    assert re.search(r"^Recommends: openssh-client,$", control, re.MULTILINE)
+    (recommended,) = re.findall(r"^Package: felhom-agent\n(?s:.*?)^Recommends: ((?:.+\n )*.+)$",
+                                control, re.MULTILINE)  # fmt: skip
+    assert {"git", "openssh-client"} <= {name.split()[0] for name in recommended.split(",")}
 
 
 def test_the_configuration_that_is_installed_is_good() -> None:

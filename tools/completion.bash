@@ -44,7 +44,7 @@ _felhom_agent_guests() {
 }
 
 _felhom_agent() {
-    local current=${COMP_WORDS[COMP_CWORD]} command= config= expects= option= word REPLY
+    local current=${COMP_WORDS[COMP_CWORD]} command='' config='' expects='' option='' word REPLY
     local -i at=0 i
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}

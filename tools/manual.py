@@ -11,7 +11,9 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from felhom_agent import __version__
 from felhom_agent.cli.codes import MEANINGS
+from felhom_agent.cli.commands import COMMANDS, PACKAGES
 from felhom_agent.cli.main import parsers
 from felhom_agent.config import settings as config
 from felhom_agent.service.events import EVENTS, catalog
@@ -134,6 +136,8 @@ def _page_1() -> Iterator[str]:
         usage = " ".join(command.format_usage().removeprefix("usage: ").split())
         yield f".SS {_roff(usage)}"
         yield _roff(str(command.description))
+        if package := PACKAGES.get(COMMANDS[name][0]):
+            yield _roff(f"It is in the package {package}.")
         yield from _options(command, name)
         yield ".PP"
         yield _roff(str(command.epilog))
@@ -180,7 +184,7 @@ def _options(command: argparse.ArgumentParser, name: str) -> Iterator[str]:
 
 
 def _head(name: str, section: int) -> str:
-    return f'.TH "{name.upper()}" "{section}" "" "felhom-agent" ""\n.nh'
+    return f'.TH "{name.upper()}" "{section}" "" "felhom-agent {__version__}" ""\n.nh'
 
 
 def _section(title: str, text: str) -> Iterator[str]:

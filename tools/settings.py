@@ -29,6 +29,8 @@ def default_of(setting: dataclasses.Field[Any]) -> str:
     value = setting.default
     if value is None:
         return '""'
+    if str(setting.type) == "tuple[Threshold, ...]":
+        return "{}"
     if isinstance(value, tuple):
         if value and all(isinstance(v, str) for v in value):
             return json.dumps(list(value))

@@ -1,7 +1,7 @@
 """The exit codes: what a script may rely on, in one table that the manual is made of.
 
-64, 65, 70, 75 and 78 are those of sysexits(3). systemd is told (RestartPreventExitStatus=) not to
-try again after 65 and 78, which only a person can mend.
+64, 65, 69, 70, 75 and 78 are those of sysexits(3). systemd is told (RestartPreventExitStatus=) not
+to try again after 65 and 78, which only a person can mend.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ WOULD_CHANGE: Final = 2
 DIFFERS: Final = 3
 USAGE: Final = 64
 DATAERR: Final = 65
+UNAVAILABLE: Final = 69
 SOFTWARE: Final = 70
 TEMPFAIL: Final = 75
 CONFIG: Final = 78
@@ -32,6 +33,8 @@ MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
         USAGE: "wrong usage: an unknown command or option, a bad value; nothing was done",
         DATAERR: "the journal is damaged, or the audit log is not what was written; `felhom-agent "
         "journal verify` and `audit verify` tell where. systemd does not try again",
+        UNAVAILABLE: "the command is not installed; the line on stderr names the package that "
+        "brings it",
         SOFTWARE: "a bug of felhom-agent; please report the line on stderr",
         TEMPFAIL: "not now, try again: the agent is starting or stopping, another agent holds the "
         "journal, the node cannot be reached",

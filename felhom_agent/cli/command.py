@@ -12,10 +12,11 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from felhom_agent.cli.codes import USAGE
-from felhom_agent.cli.commands import COMMANDS
+from felhom_agent.cli.commands import COMMANDS, PACKAGES, NotInstalled
 from felhom_agent.cli.out import complain, put_lines
 from felhom_agent.config.suggest import did_you_mean
 
@@ -111,9 +112,9 @@ class LazyCommands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noq
         self.choices: Any = tuple(COMMANDS)
 
     def load(self, name: str) -> argparse.ArgumentParser:
-        """Given a command's name, return its parser."""
+        """Given a command's name, return its parser. Raise NotInstalled if it is not here."""
         if name not in self._name_parser_map:
-            importlib.import_module(f"felhom_agent.cli.{name}").add(self)
+            _module(name).add(self)
         parser: argparse.ArgumentParser = self._name_parser_map[name]
         return parser
 
@@ -127,6 +128,17 @@ class LazyCommands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noq
         """Load the command that is named, and let it read what follows."""
         self.load(values[0])
         super().__call__(parser, namespace, values, option_string)
+
+
+def _module(name: str) -> ModuleType:
+    """Given a command's name, return its module. Raise NotInstalled if another package has it."""
+    try:
+        return importlib.import_module(f"felhom_agent.cli.{name}")
+    except ModuleNotFoundError as error:
+        package = PACKAGES.get(COMMANDS[name][0])
+        if package is None or not str(error.name).startswith("felhom_agent."):
+            raise
+        raise NotInstalled(name, package) from None
 
 
 class Once(argparse.Action):

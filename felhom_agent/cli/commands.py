@@ -1,6 +1,7 @@
 """Which commands there are, by what a person wants: known without loading what they need.
 
-Each is a module of this package, of the command's name, with `add` (its arguments) and `run`.
+Each is a module of this package, of the command's name, with `add` (its arguments) and `run`. Those
+to try things with are no part of what a host installs: Debian's package of them is another one.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
+
+from felhom_agent.errors import FelhomError
 
 LOOK: Final = "look (nothing is changed)"
 ACT: Final = "act"
@@ -53,3 +56,15 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     }
 )
 """Each command's group and summary, in the order of `--help`."""
+
+PACKAGES: Final[Mapping[str, str]] = MappingProxyType({TRY: "felhom-agent-dev"})
+"""The Debian package of a group of commands, where it is not felhom-agent itself."""
+
+
+class NotInstalled(FelhomError):
+    """A command that exists is not on this host; the text names the package that brings it."""
+
+    def __init__(self, command: str, package: str) -> None:
+        super().__init__(
+            f"{command} is not installed; it is in the package {package} (apt install {package})"
+        )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 
 from felhom_agent import __version__
-from felhom_agent.cli.codes import CONFIG, DATAERR, ERROR, SOFTWARE, TEMPFAIL
+from felhom_agent.cli.codes import CONFIG, DATAERR, ERROR, SOFTWARE, TEMPFAIL, UNAVAILABLE
+from felhom_agent.cli.commands import NotInstalled
 from felhom_agent.cli.out import OutputFailed, ReaderLeft, complain, give_up_stdout
 from felhom_agent.errors import ConfigError, FelhomError, JournalDamaged
 from felhom_agent.service.events import BROKEN, CONFIG_UNUSABLE, JOURNAL_DAMAGED, NOT_DONE
@@ -56,6 +57,8 @@ def _told(error: Exception) -> int:
 def _code_of(error: FelhomError) -> int:
     if isinstance(error, JournalDamaged):
         return DATAERR
+    if isinstance(error, NotInstalled):
+        return UNAVAILABLE
     return TEMPFAIL if error.temporary and not isinstance(error, OutputFailed) else ERROR
 
 

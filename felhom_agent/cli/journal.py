@@ -53,11 +53,15 @@ def _verify(path: Path) -> int:
     for line in (*_findings(path, content), *_story(content)):
         say(f"  {line}")
     if content.damage:
-        say(
-            "  the agent does not start on it; `felhom-agent journal repair` cuts it out, or put "
-            "back a copy of the file"
-        )
+        say(f"  the agent does not start on it; {_remedy(content)}")
     return ERROR if content.damage else OK
+
+
+def _remedy(content: Content) -> str:
+    """Given a journal that is not good, return what to do; a newer version's lines are good."""
+    if any(damage.newer for damage in content.damage):
+        return "install that version again"
+    return "`felhom-agent journal repair` cuts it out, or put back a copy of the file"
 
 
 def _repair(directory: Path) -> int:

@@ -18,7 +18,7 @@ def test_each_code_is_told_with_what_it_means_and_no_two_are_the_same() -> None:
 def test_they_are_those_that_scripts_and_the_unit_rely_on() -> None:
     assert CODES == {
         "OK": 0, "ERROR": 1, "WOULD_CHANGE": 2, "DIFFERS": 3, "USAGE": 64, "DATAERR": 65,
-        "SOFTWARE": 70, "TEMPFAIL": 75, "CONFIG": 78, "INTERRUPTED": 130,
+        "UNAVAILABLE": 69, "SOFTWARE": 70, "TEMPFAIL": 75, "CONFIG": 78, "INTERRUPTED": 130,
     }  # fmt: skip
     unit = (ROOT / "packaging" / "systemd" / "felhom-agent.service").read_text()
     kept = next(line for line in unit.splitlines() if line.startswith("RestartPreventExitStatus="))

@@ -1,10 +1,14 @@
-"""A Debian 12 and a Debian 13, with the package installed, and a node inside to work on."""
+"""A Debian 12 and a Debian 13, with the packages installed, and a node inside to work on.
+
+felhom-agent is what is tested. felhom-agent-dev brings the node that plays Proxmox VE.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -108,7 +112,7 @@ class Host:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the machines see as /mnt: the package, a newer one, and the node's program."""
+    """What the machines see as /mnt: both packages, newer ones, and the node's program."""
     if reason := why_not():
         pytest.skip(reason)
     built = subprocess.run(
@@ -117,23 +121,24 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert built.returncode == 0, built.stderr
     shared = tmp_path_factory.mktemp("shared")
     shutil.copytree(HERE, shared / "e2e")
-    (shared / "deb").mkdir()
-    package = Path(shutil.copy(ROOT / built.stdout.strip(), shared / "deb"))
-    _newer(package, shared / "newer")
+    for name in ("deb", "newer"):
+        (shared / name).mkdir()
+    for line in built.stdout.splitlines():
+        _newer(Path(shutil.copy(ROOT / line, shared / "deb")), shared / "newer")
     for name in ("packaging", "felhom_agent"):
         shutil.copytree(ROOT / name, shared / "source" / name)
     return shared
 
 
 def _newer(package: Path, directory: Path) -> None:
-    """Make the same package again, with a higher version."""
-    directory.mkdir()
+    """Make the same package again, with a higher version, which it may depend on, too."""
     tree = directory / "tree"
     subprocess.run(["dpkg-deb", "-R", package, tree], check=True)
     control = tree / "DEBIAN" / "control"
-    lines = control.read_text().splitlines(keepends=True)
-    changed = [f"{x.rstrip()}+next\n" if x.startswith("Version:") else x for x in lines]
-    control.write_text("".join(changed))
+    text = control.read_text()
+    (version,) = re.findall(r"^Version: (.+)$", text, re.MULTILINE)
+    newer = text.replace(f"Version: {version}", f"Version: {version}+next")
+    control.write_text(newer.replace(f"(= {version})", f"(= {version}+next)"))
     subprocess.run(["dpkg-deb", "-b", tree, directory], check=True, capture_output=True)
     shutil.rmtree(tree)
 
@@ -176,10 +181,10 @@ def bare(suite: str, shared: Path) -> Iterator[Host]:
 def installed(
     suite: str, shared: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, Path]:
-    """A layer with the agent and the node's needs installed, for all tests of a release."""
+    """A layer with both packages installed, for all tests of a release."""
     layer = tmp_path_factory.mktemp("layers") / suite
     with booted([root_of(suite)], shared) as host:
-        host.machine.shell("apt-get -q install python3-trustme /mnt/deb/*.deb")
+        host.machine.shell("apt-get -q install /mnt/deb/*.deb")
         host.machine.off()
         # A copy would lose what the overlay notes beside the files.
         shutil.move(host.machine.upper, layer)

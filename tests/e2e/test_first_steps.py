@@ -33,8 +33,8 @@ def test_the_first_steps_lead_from_the_package_to_a_healed_guest(bare: Host) -> 
     printed = {}
     for command in steps():
         if command.startswith("install -m 600"):
-            # The node that plays Proxmox VE comes with the package, so it is begun only now.
-            machine.shell("apt-get -q install python3-trustme")
+            # What plays Proxmox VE is in a package that needs this one, so it is begun only now.
+            machine.shell("apt-get -q install /mnt/deb/felhom-agent-dev_*.deb")
             bare.begin_node()
             bare.trust()
         token = machine.run("cat", f"{SITE}/token", check=False).stdout
@@ -59,7 +59,7 @@ def test_the_first_steps_lead_from_the_package_to_a_healed_guest(bare: Host) -> 
 
 def test_init_leads_from_the_package_to_a_watched_host(bare: Host) -> None:
     machine = bare.machine
-    machine.shell("apt-get -q install python3-trustme /mnt/deb/*.deb")
+    machine.shell("apt-get -q install /mnt/deb/*.deb")
     bare.begin_node()
     bare.trust()
     client = CLIENT.format(python="/usr/bin/python3", path=f"{SITE}/hands", before=["pveum"])

@@ -1,4 +1,4 @@
-"""The package: what it brings, what an upgrade keeps, what a purge leaves."""
+"""The packages: what each brings, what an upgrade keeps, what a purge leaves."""
 
 from __future__ import annotations
 
@@ -41,6 +41,22 @@ def test_what_it_brings_is_where_an_administrator_looks(host: Host) -> None:
     assert conffiles.split()[0] == "/etc/felhom-agent/agent.toml"
     machine.shell("bash -c '. /usr/share/bash-completion/completions/felhom-agent; "
                   "complete -p felhom-agent'")  # fmt: skip
+
+
+def test_a_host_gets_no_node_to_play_with_and_is_told_which_package_has_it(bare: Host) -> None:
+    machine = bare.machine
+    machine.shell("apt-get -q install /mnt/deb/felhom-agent_*.deb")
+    listed = machine.run("dpkg", "-L", AGENT).stdout
+    assert "/felhom_agent/daemon/" in listed
+    for name in ("devnode", "devhub", "demo"):
+        assert name not in listed
+    refused = machine.run(AGENT, "devnode", check=False)
+    assert refused.returncode == 69
+    assert "devnode is not installed; it is in the package felhom-agent-dev" in refused.stderr
+    machine.shell("apt-get -q install /mnt/deb/felhom-agent-dev_*.deb")
+    assert "PVE node" in machine.run(AGENT, "devnode", "--help").stdout
+    machine.run("apt-get", "-q", "remove", f"{AGENT}-dev")
+    assert machine.run(AGENT, "devnode", check=False).returncode == 69
 
 
 def test_the_configuration_it_brings_is_good_as_it_stands(host: Host) -> None:
@@ -110,9 +126,10 @@ def test_a_purge_leaves_nothing_else(running: Host) -> None:
 
 
 def test_lintian_has_nothing_to_say(shared: Path) -> None:
-    (package,) = (shared / "deb").glob("*.deb")
+    packages = sorted((shared / "deb").glob("*.deb"))
+    assert len(packages) == 2
     said = subprocess.run(
-        ["lintian", "--allow-root", "--fail-on", "warning", "--tag-display-limit", "0", package],
+        ["lintian", "--allow-root", "--fail-on", "warning", "--tag-display-limit", "0", *packages],
         capture_output=True,
         text=True,
         check=False,
