@@ -26,6 +26,8 @@ from tools.docs import pages
 ROOT = Path(__file__).parent.parent
 DIST = ROOT / "dist"
 SUMS = "SHA256SUMS"
+PACKAGED = ("felhom_agent", "packaging", "docs", "pyproject.toml", "README.md", "LICENSE")
+"""What packaging/build-deb takes of the tree."""
 BOM = f"felhom-agent-{__version__}.cdx.json"
 OTHER = {"LC_ALL": "C", "LANG": "C", "TZ": "Pacific/Kiritimati"}
 """What the second build finds in its environment; its umask is 077."""
@@ -50,7 +52,7 @@ def documents() -> Iterator[str]:
 
 def uncommitted() -> Iterator[str]:
     """Yield what the packages would have that git does not."""
-    words = ["git", "status", "--porcelain", "--untracked-files=normal"]
+    words = ["git", "status", "--porcelain", "--untracked-files=normal", "--", *PACKAGED]
     for line in subprocess.check_output(words, cwd=ROOT, text=True).splitlines():
         yield f"not committed: {line[3:]}"
 
