@@ -259,6 +259,16 @@ class HintsConfig:
 
 
 @dataclass(frozen=True)
+class MetricsConfig:
+    """Metrics for Prometheus (docs/metrics.md). They need python3-prometheus-client."""
+
+    textfile: Path | None = field(default=None, metadata={"may_be_empty": True})
+    """Path of a file for node_exporter's textfile collector, like
+    `/var/lib/prometheus/node-exporter/felhom-agent.prom`; it must end in `.prom`. It is written
+    anew after each pass, and once a minute at least. Default: none."""
+
+
+@dataclass(frozen=True)
 class Config:
     """All of `agent.toml`."""
 
@@ -271,6 +281,7 @@ class Config:
     control: ControlConfig = ControlConfig()
     authz: AuthzConfig = AuthzConfig()
     hints: HintsConfig = HintsConfig()
+    metrics: MetricsConfig = MetricsConfig()
     path: Path = DEFAULT_PATH
 
 
@@ -284,4 +295,5 @@ SECTIONS: dict[str, type] = {
     "control": ControlConfig,
     "authz": AuthzConfig,
     "hints": HintsConfig,
+    "metrics": MetricsConfig,
 }

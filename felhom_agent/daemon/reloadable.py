@@ -26,6 +26,7 @@ def reloadable(old: Config, fresh: Config) -> Config:
         hub=hub,
         control=old.control,
         authz=old.authz,
+        metrics=old.metrics,
         hints=dataclasses.replace(old.hints, settle=fresh.hints.settle),
     )
 
@@ -40,6 +41,7 @@ def need_restart(old: Config, fresh: Config) -> list[str]:
             "control",
             "authz",
             "hints",
+            "metrics",
             *(["hub"] if old.hub.url or fresh.hub.url else []),
         )
         for setting in dataclasses.fields(getattr(old, section))

@@ -25,6 +25,7 @@ from felhom_agent.daemon.loop import RELOAD, STOP, Daemon, Inbox, Message
 from felhom_agent.daemon.signals import signals
 from felhom_agent.durable.disk import DISK, Disk
 from felhom_agent.errors import ConfigError, JournalClosed
+from felhom_agent.service.counters import Counters
 from felhom_agent.service.events import AGENT_STOPPED, CONFIG_WRONG, JOURNAL_BACK, JOURNAL_LOST
 from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
@@ -57,14 +58,14 @@ def run(
     reread = reread or (lambda: load(config.path))
     manager = ServiceManager.present()
     manager.require_watchdog(config.proxmox.connect_timeout + config.proxmox.read_timeout)
-    course, names, ring = _Course(), Names(), Ring()
+    course, names, ring, counters = _Course(), Names(), Ring(), Counters()
     control = ControlSocket(config.control.socket, ring)
     with ring.collecting(), signals(inbox, shutting_down), closing(control):
         while True:
             try:
                 with assembled(
                     config, disk=disk, shutting_down=shutting_down, manager=manager, names=names,
-                    goes_on=lambda: course.goes_on,
+                    goes_on=lambda: course.goes_on, counters=counters,
                 ) as parts:  # fmt: skip
                     daemon = Daemon(config, parts, inbox, manager, reread=reread)
                     course.begin(daemon)
@@ -112,7 +113,7 @@ class _Course:
         it was told to stop. Raise JournalClosed as it does.
         """
         try:
-            with daemon.hub(), control.serving(daemon.access()):
+            with daemon.hub(), daemon.metrics(), control.serving(daemon.access()):
                 told_to_stop = daemon.run()
         except JournalClosed:
             self.goes_on = True

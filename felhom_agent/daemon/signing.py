@@ -214,6 +214,11 @@ class Ready:
         """Whether the host is frozen."""
         return bool(self._suspensions.frozen())
 
+    @property
+    def signers_end(self) -> float | None:
+        """When the set of signers ends, in seconds since the epoch; None: it does not."""
+        return self._expiry.end
+
     def host_challenge(self) -> str:
         """Return a new challenge for what is done to this host."""
         return self._clock.token(HOST_CLASS)

@@ -17,9 +17,11 @@ from urllib.parse import quote
 from felhom_agent.config.secret import Secret
 from felhom_agent.config.settings import HubConfig
 from felhom_agent.desired.hub import ETAG
-from felhom_agent.errors import HubRefused
+from felhom_agent.errors import HubAway, HubRefused
 from felhom_agent.hub.envelope import MAX_INTERVAL
 from felhom_agent.hub.transport import Reply, Transport
+from felhom_agent.service.counters import Counters
+from felhom_agent.service.families import HUB
 from felhom_agent.service.watchdog import Watchdog
 
 MAX_DEPTH = 32
@@ -47,8 +49,12 @@ class HubClient:
         key: Secret,
         watchdog: Watchdog | None = None,
         clock: Callable[[], float] = time.monotonic,
+        counters: Counters | None = None,
     ) -> None:
-        """`watchdog` hears of each call while it is made; `clock` tells monotonic seconds."""
+        """`watchdog` hears of each call while it is made; `clock` tells monotonic seconds;
+        `counters` count the calls.
+        """
+        self._counters = counters or Counters()
         self._config = config
         self._key = key
         self._watchdog = watchdog or Watchdog()
@@ -96,9 +102,15 @@ class HubClient:
             **(headers or {}),
         }
         data = None if body is None else json.dumps(body, allow_nan=False).encode("ascii")
-        with self._watchdog.guard(f"hub: {method} /{path}", self._transport.longest + _GRACE):
-            reply = self._transport.send(method, f"/api/v1/{path}", sent, data)
-        return _understood(reply, fine)
+        try:
+            with self._watchdog.guard(f"hub: {method} /{path}", self._transport.longest + _GRACE):
+                reply = self._transport.send(method, f"/api/v1/{path}", sent, data)
+            answer = _understood(reply, fine)
+        except (HubAway, HubRefused) as error:
+            self._counters.add(HUB, "away" if isinstance(error, HubAway) else "refused")
+            raise
+        self._counters.add(HUB, "good")
+        return answer
 
 
 def _understood(reply: Reply, fine: tuple[int, ...]) -> HubAnswer:

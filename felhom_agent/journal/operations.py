@@ -139,6 +139,11 @@ class Operations:
         return tuple(sorted(found, key=lambda o: o.op_id))
 
     @property
+    def journal_size(self) -> int:
+        """The bytes that the journal has."""
+        return self._log.size
+
+    @property
     def unknown_count(self) -> int:
         """How many operations the journal has of which nobody can tell what became of them."""
         with self._lock:
