@@ -9,7 +9,7 @@ Threads: any thread may ask; it reads immutable snapshots.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from felhom_agent.daemon.passes import Pass
@@ -28,6 +28,7 @@ from felhom_agent.model import (
 from felhom_agent.redaction import safe_text
 from felhom_agent.service.counters import Labels
 from felhom_agent.service.families import (
+    GUEST_CHANGED,
     GUEST_DRIFT,
     GUEST_INFO,
     GUEST_OUTCOME,
@@ -46,11 +47,15 @@ _MAX_NAME: Final = 255
 _Samples = Iterator[tuple[Family, Labels, float]]
 
 
-def of_guests(facts: AgentFacts, passed: Pass) -> _Samples:
-    """Given how the agent gets on and its latest pass, yield the samples of its guests."""
+def of_guests(facts: AgentFacts, passed: Pass, changed: Mapping[int, float]) -> _Samples:
+    """Given how the agent gets on, its latest pass, and when it last changed which guest, yield the
+    samples of its guests.
+    """
     declared = passed.declared | facts.statuses.keys()
     for vmid in sorted(declared):
         yield from _of_guest(vmid, facts.statuses.get(vmid), passed)
+        if vmid in changed:
+            yield GUEST_CHANGED, (str(vmid),), changed[vmid]
     words = [_word(facts.statuses.get(vmid)) for vmid in declared]
     counts = Counter(words)
     for word in (*OUTCOMES, NONE):

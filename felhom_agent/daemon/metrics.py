@@ -7,7 +7,7 @@ this module needs prometheus-client, and it is imported only where metrics are a
 
 What it promises: every family is one of `service/families`, with its help and type. Text of others
 (names of guests) is without secrets, printable and bounded, so that the format holds whatever they
-are called. A guest costs nine samples at the most.
+are called. A guest costs ten samples at the most.
 
 Threads: any thread may ask; nothing is kept.
 """
@@ -104,7 +104,7 @@ def _metrics(access: Access) -> Iterator[Metric]:
     for family in FAMILIES:
         if family in absent:
             continue
-        if family.kind is FamilyType.HISTOGRAM:
+        if family.type is FamilyType.HISTOGRAM:
             yield _histogram(family, counted.distributions[family])
         elif samples := gauges.get(family) or _of_counter(family, counted):
             yield _simple(family, samples)
@@ -125,7 +125,7 @@ def _absent(access: Access) -> frozenset[Family]:
 
 
 def _simple(family: Family, samples: Iterable[tuple[Labels, float]]) -> Metric:
-    make = CounterMetricFamily if family.kind is FamilyType.COUNTER else GaugeMetricFamily
+    make = CounterMetricFamily if family.type is FamilyType.COUNTER else GaugeMetricFamily
     metric = make(family.name, family.help, labels=family.labels)
     for labels, value in samples:
         metric.add_metric(labels, value)
@@ -151,7 +151,7 @@ def _samples(access: Access) -> Iterator[Sample]:
     yield ENFORCING, (), facts.enforces
     yield HINTS_WORKING, (), access.eyes.working
     yield HELD, (), len(access.held().vmids)
-    yield from of_guests(facts, passed)
+    yield from of_guests(facts, passed, access.operations.changed())
     yield from _of_queue(access, activity)
     yield from _of_operations(access)
     yield from _of_suspensions(access, len(passed.declared))

@@ -57,9 +57,9 @@ class Counters:
         self._counters: dict[Family, dict[Labels, float]] = {}
         self._buckets: dict[Family, dict[Labels, _Buckets]] = {}
         for family in FAMILIES:
-            if family.kind is FamilyType.COUNTER:
+            if family.type is FamilyType.COUNTER:
                 self._counters[family] = dict.fromkeys(family.always, 0.0)
-            elif family.kind is FamilyType.HISTOGRAM:
+            elif family.type is FamilyType.HISTOGRAM:
                 self._buckets[family] = {labels: _empty(family) for labels in family.always}
 
     def add(self, family: Family, *labels: str, by: float = 1.0) -> None:

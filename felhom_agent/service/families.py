@@ -39,7 +39,7 @@ class Family:
     """
 
     name: str
-    kind: FamilyType
+    type: FamilyType
     help: str
     labels: tuple[str, ...] = ()
     always: tuple[tuple[str, ...], ...] = ()
@@ -82,6 +82,10 @@ GUEST_SINCE: Final = _gauge(
 GUEST_DRIFT: Final = _gauge(
     "guest_drift_keys", "How many options of a guest would be set to bring it back, as of the last "
     "pass.", "vmid",
+)  # fmt: skip
+GUEST_CHANGED: Final = _gauge(
+    "guest_changed_timestamp_seconds", "When the agent last changed, started or stopped a guest.",
+    "vmid",
 )  # fmt: skip
 GUEST_RESTART: Final = _gauge(
     "guest_restart_required", "1 where a declared option waits for the guest's restart, else 0.",
@@ -206,6 +210,6 @@ FAMILIES: Final = tuple(value for value in list(vars().values()) if isinstance(v
 
 def series_of(family: Family) -> tuple[str, ...]:
     """Given a family, return the names that its samples have."""
-    if family.kind is FamilyType.HISTOGRAM:
+    if family.type is FamilyType.HISTOGRAM:
         return tuple(f"{family.name}_{part}" for part in ("bucket", "sum", "count"))
     return (family.name,)
