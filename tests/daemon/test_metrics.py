@@ -17,7 +17,7 @@ from felhom_agent.daemon.controlview import Access
 from felhom_agent.daemon.guestmetrics import OUTCOMES, of_guests
 from felhom_agent.daemon.metrics import text_of
 from felhom_agent.daemon.passes import Pass
-from felhom_agent.devnode import Fault
+from felhom_agent.devnode import Behaviour, Fault
 from felhom_agent.hub.report import AgentFacts
 from felhom_agent.model import (
     ActualGuest,
@@ -41,8 +41,10 @@ from tests.authz.desk import needs_ssh_keygen
 from tests.conftest import Site
 from tests.control import connect, received
 from tests.daemon.running import Begin, Running
+from tests.daemon.running import asked as asked_of
 from tests.daemon.signing import DESTROY, SigningHost
 from tests.exposition import Samples, samples_of
+from tests.process import wait_until
 
 RUNNING = '[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 2\n'
 needs_promtool = pytest.mark.skipif(
@@ -280,7 +282,7 @@ class TestCounting:
     def test_a_hold_is_a_decision_of_the_gate_and_a_state_of_the_host(
         self, site: Site, begin: Begin
     ) -> None:
-        site.declare(RUNNING + "[guest.200]\n")
+        site.declare(RUNNING + "[guest.200]\n[guest.201]\n")
         running = begin()
         suspensions = running.daemon._parts.suspensions
         suspensions.pause(100, None, "", "root")
@@ -291,7 +293,23 @@ class TestCounting:
         assert (found["felhom_frozen"], found["felhom_enforcing"]) == ({(): 1}, {(): 0})
         suspensions.thaw("root")
         suspensions.pause(0, None, "", "root")
-        assert of(running)["felhom_paused_guests"] == {(): 2}
+        assert of(running)["felhom_paused_guests"] == {(): 3}
+
+    def test_a_lane_that_is_at_work_tells_since_when(self, site: Site, begin: Begin) -> None:
+        site.declare(RUNNING)
+        site.world.behave(100, Behaviour(start_seconds=1e6))
+        running = begin()
+        running.run_pass()
+        wait_until(lambda: asked_of(site, "start") == [100])
+        running.scheduler.publish()
+        site.clock.pass_by(40.0)
+        found = of(running)
+        assert found["felhom_active_lanes"] == {(): 1}
+        assert found["felhom_operations_in_flight"]["Start",] == 1
+        assert found["felhom_queue_longest_running_seconds"][()] == pytest.approx(40.0)
+        site.clock.pass_by(2e6)
+        running.hear(lambda: running.scheduler.idle)
+        assert of(running)["felhom_queue_longest_running_seconds"] == {(): 0}
 
     def test_a_lane_that_meets_a_defect_of_ours_is_counted(
         self, site: Site, begin: Begin, monkeypatch: pytest.MonkeyPatch
