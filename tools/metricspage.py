@@ -20,8 +20,8 @@ control socket answers `GET /v1/metrics` with it ([control.md](control.md)). Bot
 `{PACKAGE}` ({OLDEST} or later); without it one line says so, and all else goes on.
 
 ## To have them scraped
-node_exporter reads files, so the agent writes one, after each pass and once a minute at least. As
-root, on a host that has `prometheus-node-exporter`:
+node_exporter reads files, so the agent writes one: after each pass, whenever it has worked on a
+guest, and once a minute at least. As root, on a host that has `prometheus-node-exporter`:
 
 ```
 apt install {PACKAGE} acl
@@ -40,8 +40,9 @@ For another directory the unit needs a drop-in with `ReadWritePaths=`. A file th
 is one warning in the log, and nothing else. The file stays when the agent ends: that its times grow
 old is how that is seen.
 
-In Prometheus, `rule_files:` takes `packaging/prometheus/felhom-agent.rules.yml`. In Grafana, import
-`packaging/grafana/felhom-agent.json`. It asks for a data source, and joins guests with those of
+In Prometheus, `rule_files:` takes `prometheus/felhom-agent.rules.yml`; in Grafana, import
+`grafana/felhom-agent.json`. Both are in `/usr/share/felhom-agent/`, and here in `packaging/`. The
+dashboard asks for a data source, and joins guests with those of
 pve-exporter by `vmid`.
 
 ## What there is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,10 +33,9 @@ def of_metrics(config: Config, service: Service) -> Iterator[Finding]:
         )
         yield note(text, f"apt install {PACKAGE}")
         return
-    faults = list(_of_directory(path.parent, service))
-    yield from faults
-    if not faults:
-        yield good(f"metrics are written to {_shown(path)}")
+    yield from list(_of_directory(path.parent, service)) or [
+        good(f"metrics are written to {_shown(path)}")
+    ]
 
 
 def _of_directory(directory: Path, service: Service) -> Iterator[Finding]:
@@ -44,13 +44,15 @@ def _of_directory(directory: Path, service: Service) -> Iterator[Finding]:
     if not directory.is_dir():
         yield bad(f"{where} is no directory, and [metrics] textfile belongs there")
     elif service.is_closed:
-        return
+        yield note(f"whether the agent may write into {where} is not ours to see; run this as root")
     elif why := protected(directory, service):
         yield bad(f"{where} {why}")
     elif service.is_other and service.user is not None:
         if found := obstacle(directory, service.user, WRITE | ENTER):
-            # The directory stays its owner's: node_exporter, and others, write there, too.
-            remedy = f"setfacl -m u:{service.user.name}:rwx {_shown(found.path)}"
+            # It stays its owner's, as others write there; on the way to it one only enters.
+            rights = "rwx" if found.path.resolve() == directory.resolve() else "x"
+            file = shlex.quote(_shown(found.path))
+            remedy = f"setfacl -m u:{service.user.name}:{rights} {file}"
             yield bad(f"[metrics] textfile cannot be written: {found.text}; as root:", remedy)
     elif not os.access(directory, os.W_OK | os.X_OK):
         yield bad(f"{where} cannot be written, and [metrics] textfile belongs there")

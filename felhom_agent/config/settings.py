@@ -265,7 +265,8 @@ class MetricsConfig:
     textfile: Path | None = field(default=None, metadata={"may_be_empty": True})
     """Path of a file for node_exporter's textfile collector, like
     `/var/lib/prometheus/node-exporter/felhom-agent.prom`; it must end in `.prom`. It is written
-    anew after each pass, and once a minute at least. Default: none."""
+    anew after each pass, and once a minute at least; the agent's user must be allowed to.
+    Default: none."""
 
 
 @dataclass(frozen=True)

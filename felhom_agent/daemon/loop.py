@@ -136,7 +136,8 @@ class Daemon:
         self._next_pass = 0.0
         self._wanted = Look.ALL
         self._journal_lost = False
-        self._passed: Callable[[], None] = _nothing
+        self._tell_news: Callable[[], None] = _nothing
+        self._told = (0, 0)
         self._reloaded_from: Desired | None = None
         self._config_problems: tuple[Problem, ...] = ()
         self._register_hub()
@@ -263,11 +264,11 @@ class Daemon:
             return
         file = MetricsFile(path, lambda: metrics_of(access))
         file.start()
-        self._passed = file.wake
+        self._tell_news = file.wake
         try:
             yield
         finally:
-            self._passed = _nothing
+            self._tell_news = _nothing
             file.close()
 
     def _max_report_age(self) -> float:
@@ -355,11 +356,19 @@ class Daemon:
         elif now >= self._eyes.next_due() and self._look_at_due():
             self._pass()
         self._scheduler.retry()
-        self._scheduler.publish()
+        self._publish()
         self._manager.status(self._sentence())
         self._manager.ping_watchdog()
         due = min(self._next_pass, self._scheduler.next_event(), self._eyes.next_due())
         return self._wait(min(max(0.0, due - self._clock()), self._manager.max_idle))
+
+    def _publish(self) -> None:
+        """Let others see how it is, and who wants to hear of news know that there are any."""
+        self._scheduler.publish()
+        known = (self._scheduler.number, self._scheduler.ends)
+        if known != self._told:
+            self._told = known
+            self._tell_news()
 
     def _sentence(self) -> str:
         holds, paused = self._parts.holds.may_change(0), self._parts.suspensions.paused()
@@ -480,7 +489,6 @@ class Daemon:
         if good:
             self._wanted = Look.KNOWN
         self._signed.at_pass()
-        self._passed()
         return good
 
     def _reload(self) -> None:
@@ -549,7 +557,7 @@ class Daemon:
 
 
 def _nothing() -> None:
-    """Do nothing: nobody wants to hear of passes."""
+    """Do nothing: nobody wants to hear of news."""
 
 
 def _weaknesses(config: Config) -> list[str]:

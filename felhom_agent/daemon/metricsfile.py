@@ -1,8 +1,8 @@
 """Metrics for whoever wants them: made on demand, and written into a file for node_exporter.
 
 The agent listens on no port. node_exporter, which most hosts have, reads files (its textfile
-collector), so the metrics go into one: after each pass, and once a minute at least, so that their
-age tells of the agent. What it promises:
+collector), so the metrics go into one: after each pass, whenever a lane has ended, and once a
+minute at least, so that their age tells of the agent. What it promises:
 
 * A reader finds a whole file: it is written aside, under a name that node_exporter does not read,
   and renamed. It is not synced; after a crash of the host the next minute has a new one.
@@ -77,7 +77,10 @@ class MetricsFile:
 
     def start(self) -> None:
         """Begin to write."""
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system gives us no thread
+            _log.warning("metrics are not written: %s", error, extra=fields(METRICS_LOST))
 
     def wake(self) -> None:
         """Let the file be written soon."""

@@ -68,6 +68,12 @@ def test_a_directory_that_the_services_user_may_not_write_is_a_fault_with_the_co
     assert finding.level is Level.BAD
     assert "user nobody may not write" in finding.text
     assert finding.remedy == (f"setfacl -m u:nobody:rwx {site.directory}",)
+    inner = site.directory / "inner"
+    inner.mkdir()
+    inner.chmod(0o777)
+    site.directory.chmod(0o700)
+    (finding,) = found(site, inner / "a.prom", Service(NOBODYS))
+    assert finding.remedy == (f"setfacl -m u:nobody:x {site.directory}",)
 
 
 def test_a_directory_that_the_unit_keeps_closed_is_a_fault(site: Site) -> None:

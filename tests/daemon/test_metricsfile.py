@@ -128,9 +128,7 @@ class TestWriter:
         file.write()
         assert path.read_text() == "x 1\n"
 
-    def test_it_is_written_when_a_pass_has_ended_and_when_its_time_is_over(
-        self, path: Path
-    ) -> None:
+    def test_it_is_written_when_there_are_news_and_when_its_time_is_over(self, path: Path) -> None:
         woken = MetricsFile(path, lambda: "woken 1\n", interval=3600.0)
         woken.start()
         try:
@@ -147,6 +145,15 @@ class TestWriter:
         finally:
             timed.close(SOON)
         assert not timed._thread.is_alive()
+
+    def test_a_thread_that_cannot_be_had_is_a_warning(
+        self, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file = MetricsFile(path, lambda: "x 1\n")
+        file.start()
+        file.start()  # the system refuses this one
+        file.close(SOON)
+        assert "metrics are not written: threads can only be started once" in caplog.text
 
     def test_one_that_was_never_started_can_be_closed(self, path: Path) -> None:
         MetricsFile(path, lambda: "").close()
@@ -190,7 +197,8 @@ class TestAgent:
     ) -> None:
         site.declare('[guest.100]\nstate = "running"\n')
         path = site.directory / "felhom-agent.prom"
-        agent = start(settings=SETTINGS)
+        # No second pass comes: that the lane has ended is news enough.
+        agent = start(settings=SETTINGS.replace("interval = 1\n", "interval = 3600\n"))
         agent.wait_for("guest 100 web: done: start")
         wait_until(lambda: path.exists() and started(path) == 1)
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
