@@ -7,7 +7,7 @@ knows nothing of a metrics library, so that the code which counts needs none.
 The conventions are those of Prometheus: one prefix, base units, `_total`, `_info`. A `vmid` is a
 label of gauges alone: a counter or a histogram with it would grow with every guest there ever was.
 The agent's own process has `felhom_process_...` and not `process_...`: node_exporter, which reads
-the text file, has a family of that name itself, and fails as a whole where one is there twice.
+the text file, has families of those names itself, and drops the second one with an error.
 """
 
 from __future__ import annotations
