@@ -48,6 +48,8 @@ def test_an_installation_puts_each_thing_where_debian_looks_for_it(tmp_path: Pat
         "/usr/local/share/man/man1/felhom-agent.1",
         "/usr/local/share/man/man5/felhom-agent.toml.5",
         "/usr/local/share/bash-completion/completions/felhom-agent",
+        "/usr/local/share/felhom-agent/prometheus/felhom-agent.rules.yml",
+        "/usr/local/share/felhom-agent/grafana/felhom-agent.json",
         "/usr/local/share/zsh/site-functions/_felhom-agent",
         "/etc/felhom-agent/agent.toml",
     } <= there
@@ -108,6 +110,11 @@ def test_nothing_of_the_unit_hides_what_signed_operations_read() -> None:
     (recommended,) = re.findall(r"^Package: felhom-agent\n(?s:.*?)^Recommends: ((?:.+\n )*.+)$",
                                 control, re.MULTILINE)  # fmt: skip
     assert {"git", "openssh-client"} <= {name.split()[0] for name in recommended.split(",")}
+
+
+def test_the_unit_lets_the_file_of_metrics_be_written_where_the_page_says() -> None:
+    (path,) = re.findall(r'^textfile = "(.*)"$', (ROOT / "docs" / "metrics.md").read_text(), re.M)
+    assert f"ReadWritePaths=-{Path(path).parent}" in UNIT.read_text().splitlines()
 
 
 def test_the_configuration_that_is_installed_is_good() -> None:

@@ -2,7 +2,8 @@
 are current.
 
 `docs/agent.toml.md` comes from the settings' own docstrings, `docs/equality.md` from the option
-table, `docs/privileges.md` from that and the rules on values.
+table, `docs/privileges.md` from that and the rules on values, `docs/metrics.md` from the table of
+families.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from felhom_agent.options.since import FIRST
 from felhom_agent.options.types import Choice, Number
 from felhom_agent.planning.defaults import DECIDED_BY
 from tools.manual import files
+from tools.metricspage import page as metrics
 from tools.privilegespage import page as privileges
 from tools.settings import default_of, texts_of
 
@@ -65,6 +67,7 @@ def pages() -> dict[Path, str]:
         **files(),
         DOCS / "agent.toml.md": "\n".join([_SETTINGS, *_settings()]) + "\n",
         DOCS / "exit-codes.md": _CODES + "\n".join(_codes()) + "\n",
+        DOCS / "metrics.md": metrics(),
         DOCS / "privileges.md": privileges(),
         DOCS / "equality.md": "\n".join([_EQUALITY, KINDS.read_text(), *_options()]) + "\n",
     }

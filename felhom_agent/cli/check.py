@@ -20,6 +20,7 @@ from felhom_agent.cli import (
     healthfiles,
     healthhost,
     healthhub,
+    healthmetrics,
     healthnode,
     healthnotify,
     healthsigners,
@@ -98,6 +99,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield from probed("the notifications", lambda: healthnotify.of_notify(config, service))
     yield from probed("the signers", lambda: healthsigners.of_signers(config, service))
     yield from probed("the service", lambda: healthagent.of_agent(config, service, agent))
+    yield from probed("the metrics", lambda: healthmetrics.of_metrics(config, service))
     yield from probed("what was left behind", lambda: healthhost.of_leftovers(config))
 
 

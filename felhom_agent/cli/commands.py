@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "status": (LOOK, "how the running agent and its guests are"),
         "events": (LOOK, "what happened lately, and what happens now (-f)"),
         "history": (LOOK, "what was done to the guests"),
+        "metrics": (LOOK, "the running agent's metrics, as Prometheus reads them"),
         "explain": (LOOK, "why a declared value equals PVE's, or does not"),
         "check": (LOOK, "is all as the agent needs it? Or: are these guest files good?"),
         "apply": (ACT, "show the plan, ask, and do exactly that"),

@@ -57,8 +57,8 @@ def of_journal(config: Config, service: Service) -> Iterator[Finding]:
 
 def _access(directory: Path, place: Path, service: Service) -> Iterator[Finding]:
     """Yield what keeps the agent from writing its journal."""
-    if why := _protected(directory, service):
-        yield bad(f"{_shown(directory)} {why}")
+    if why := protected(directory, service):
+        yield bad(f"the journal's directory {_shown(directory)} {why}")
     elif service.is_other and service.user is not None:
         if place != directory and _is_made_by_systemd(directory, service):
             return
@@ -69,8 +69,10 @@ def _access(directory: Path, place: Path, service: Service) -> Iterator[Finding]
         yield bad(f"{_shown(place)} cannot be written, and the journal belongs there")
 
 
-def _protected(directory: Path, service: Service) -> str:
-    """Return how the unit keeps the service from writing into a directory; empty if it does not."""
+def protected(directory: Path, service: Service) -> str:
+    """Given a directory, return how the unit keeps the service from writing into it; empty if it
+    does not.
+    """
     unit = service.unit
     if unit.get("ProtectSystem") != "strict" or _is_made_by_systemd(directory, service):
         return ""
@@ -79,8 +81,8 @@ def _protected(directory: Path, service: Service) -> str:
     if any(real.is_relative_to(path.lstrip("-+").split(":")[0]) for path in open_to_it):
         return ""
     return (
-        "is read-only for the service (ProtectSystem=strict of its unit), and the journal belongs"
-        " there; add ReadWritePaths= for it in a drop-in"
+        "is read-only for the service (ProtectSystem=strict of its unit), and must be written;"
+        " add ReadWritePaths= for it in a drop-in"
     )
 
 

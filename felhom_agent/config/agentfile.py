@@ -323,6 +323,8 @@ def _contradictions(file: tomlfile.TomlFile, config: Config) -> list[Problem]:
         wrong("notify", "url", f"{text} towards this host; a token belongs into token_file")
     if config.hub.host_id and not _HOST_ID.fullmatch(config.hub.host_id):
         wrong("hub", "host_id", "must be letters, digits, dots, dashes and underscores")
+    if config.metrics.textfile is not None and config.metrics.textfile.suffix != ".prom":
+        wrong("metrics", "textfile", "must end in .prom; node_exporter reads no other files")
     if config.reconcile.backoff_first > config.reconcile.backoff_cap:
         wrong("reconcile", "backoff_first", "is greater than backoff_cap")
     return found

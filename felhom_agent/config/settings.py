@@ -299,6 +299,17 @@ class NotifyConfig:
 
 
 @dataclass(frozen=True)
+class MetricsConfig:
+    """Metrics for Prometheus (docs/metrics.md). They need python3-prometheus-client."""
+
+    textfile: Path | None = field(default=None, metadata={"may_be_empty": True})
+    """Path of a file for node_exporter's textfile collector, like
+    `/var/lib/prometheus/node-exporter/felhom-agent.prom`; it must end in `.prom`. It is written
+    anew after each pass, and once a minute at least; the agent's user must be allowed to.
+    Default: none."""
+
+
+@dataclass(frozen=True)
 class Config:
     """All of `agent.toml`."""
 
@@ -312,6 +323,7 @@ class Config:
     authz: AuthzConfig = AuthzConfig()
     hints: HintsConfig = HintsConfig()
     notify: NotifyConfig = NotifyConfig()
+    metrics: MetricsConfig = MetricsConfig()
     path: Path = DEFAULT_PATH
 
 
@@ -326,4 +338,5 @@ SECTIONS: dict[str, type] = {
     "authz": AuthzConfig,
     "hints": HintsConfig,
     "notify": NotifyConfig,
+    "metrics": MetricsConfig,
 }

@@ -52,7 +52,9 @@ from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.queue import LaneQueue
 from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.service.boot import since_boot
+from felhom_agent.service.counters import Counters
 from felhom_agent.service.events import AGENT_STOPPED, IN_FLIGHT
+from felhom_agent.service.families import ACTIONS, OPERATION_SECONDS, OPERATIONS, OTHER
 from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
 from felhom_agent.service.manager import ServiceManager
@@ -82,6 +84,7 @@ class Parts:
     names: Names
     signing: Signing
     hints: Host | None
+    counters: Counters
     journal_opens: Callable[[], bool]
     """Tells whether a journal that was closed by a failure could be opened again by now."""
 
@@ -136,13 +139,14 @@ def hub_loop(
     wake: Callable[[], None],
     watchdog: Watchdog | None = None,
     signing: Signing = NO_SIGNING,
+    counters: Counters | None = None,
 ) -> HubLoop:
     """Given the settings and what the loop needs, return the loop to the hub, not yet begun;
-    `watchdog` hears of its calls, and `signing` does the jobs that it carries.
+    `watchdog` hears of its calls, `signing` does the jobs that it carries, and `counters` count.
 
     Raise ConfigError if the key for the hub cannot be read.
     """
-    client = HubClient(config.hub, read_key(config.hub), watchdog)
+    client = HubClient(config.hub, read_key(config.hub), watchdog, counters=counters)
     ready = signing.ready
     signed = SignedForHub(ready, hub.speaks_for) if ready is not None else None
     return HubLoop(
@@ -156,14 +160,18 @@ def limits_of(config: JournalConfig) -> Limits:
 
 
 def open_journal(
-    config: JournalConfig, clock: Callable[[], float], disk: Disk, watchdog: Watchdog | None = None
+    config: JournalConfig,
+    clock: Callable[[], float],
+    disk: Disk,
+    watchdog: Watchdog | None = None,
+    counters: Counters | None = None,
 ) -> tuple[JournalLog, list[Record]]:
     """Given the settings, return the open journal and its records. Raise JournalError if it
     cannot be opened.
     """
     limits = limits_of(config)
     return JournalLog.open(
-        config.directory, lambda found: retain(found, clock(), limits), disk, watchdog
+        config.directory, lambda found: retain(found, clock(), limits), disk, watchdog, counters
     )
 
 
@@ -178,6 +186,7 @@ def assembled(
     boottime: Callable[[], float] = since_boot,
     names: Names | None = None,
     goes_on: Callable[[], bool] = lambda: False,
+    counters: Counters | None = None,
 ) -> Iterator[Parts]:
     """Hold a running agent's parts for the length of a block; drain and close on the way out.
 
@@ -185,32 +194,35 @@ def assembled(
     on `disk`; once `shutting_down` is set, no look is begun any more. `manager` hears how it
     goes. `monotonic` tells how long operations have been in flight, `boottime` the seconds since
     this boot. `names` are what guests are called; `goes_on` tells, when all is taken apart, whether
-    the process puts it together again, so that nothing has ended that people must hear of.
+    the process puts it together again, so that nothing has ended that people must hear of;
+    `counters` count what happens.
 
     Raise ConfigError, AlreadyRunning or JournalError if the agent cannot begin.
     """
     settings = config.reconcile
     manager, names = manager or ServiceManager(), names or Names()
-    node = Node.connect(config.proxmox, shutting_down, manager)
+    counters = counters or Counters()
+    node = Node.connect(config.proxmox, shutting_down, manager, counters)
     with lock.held(config.journal.directory):
-        journal, records = open_journal(config.journal, clock, disk, manager.watchdog)
+        journal, records = open_journal(config.journal, clock, disk, manager.watchdog, counters)
         operations = Operations(journal, records, clock, limits_of(config.journal), monotonic)
         identities = Identities(journal, records)
         suspensions = Suspensions(journal, records, clock, boottime, names=names)
         planner, holds = Planner(identities, operations.open_restarts), Holds(clock)
         quorum, bulk = Quorum(node.client), BulkTasks(node.client, monotonic)
-        brake = Brake(config.limits, monotonic, config.hub.stops_per_hour)
+        brake = Brake(config.limits, monotonic, config.hub.stops_per_hour, counters)
         applies = Applies(lambda: engine.settings.mode is Mode.OBSERVE)
         signing = signing_for(config, node, journal, records, operations, suspensions, holds, disk)
-        operations.heard = lambda operation: _hear(operation, applies, signing)
+        operations.heard = lambda operation: _hear(operation, applies, signing, counters)
         engine = Engine(
             node, operations, planner, LaneQueue(), holds, brake, quorum, bulk, settings, names,
-            applies=applies,
+            applies=applies, counters=counters,
         )  # fmt: skip
         hints = _hints_of(config)
         parts = Parts(
             node, operations, identities, suspensions, planner, holds, brake, quorum, bulk,
-            applies, engine, names, signing, hints, lambda: _reopens(journal, config, clock),
+            applies, engine, names, signing, hints, counters,
+            lambda: _reopens(journal, config, clock),
         )  # fmt: skip
         _register_holds(parts)
         try:
@@ -232,9 +244,14 @@ def _hints_of(config: Config) -> Host | None:
     return Hints(directory, config.proxmox.node, config.hints.cgroups) if directory else None
 
 
-def _hear(operation: Operation, applies: Applies, signing: Signing) -> None:
+def _hear(operation: Operation, applies: Applies, signing: Signing, counters: Counters) -> None:
     applies.heard(operation)
     signing.heard(operation)
+    if not operation.in_flight:
+        # Another version of the agent may have begun it.
+        action = operation.action if operation.action in ACTIONS else OTHER
+        counters.add(OPERATIONS, action, str(operation.state))
+        counters.observe(OPERATION_SECONDS, operation.ended - operation.begun, action)
 
 
 def _register_holds(parts: Parts) -> None:

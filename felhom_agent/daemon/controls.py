@@ -28,6 +28,7 @@ from felhom_agent.daemon import signedroutes
 from felhom_agent.daemon.applyroutes import applied, apply, withdraw
 from felhom_agent.daemon.controlanswers import done, tell
 from felhom_agent.daemon.controlview import Access, events_of, status_of
+from felhom_agent.daemon.metricsfile import NoMetrics, metrics_of
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal.shape import MAX_SUSPENSION
@@ -86,6 +87,7 @@ class Controls:
         return (
             ControlRoute("GET", "/v1/status", self._handler(self._status, ())),
             ControlRoute("GET", "/v1/events", self._events, parameters=("after", "vmid")),
+            ControlRoute("GET", "/v1/metrics", self._handler(_metrics, ())),
             ControlRoute("POST", "/v1/reconcile", self._handler(self._reconcile, ())),
             ControlRoute("POST", "/v1/pause", self._handler(self._pause, ("vmid",), _PAUSE)),
             ControlRoute("POST", "/v1/resume", self._handler(self._resume, ("vmid",))),
@@ -289,6 +291,13 @@ def _approve(access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
     tell(f"plan {plan} is approved; it lets {guests} guests pass for an hour", by)
     access.wake()
     return done(f"Plan {plan} is approved; it lets {guests} guests pass for an hour.")
+
+
+def _metrics(access: Access, _given: dict[str, Any], _by: str) -> ControlAnswer:
+    try:
+        return ControlAnswer(200, {}, metrics_of(access))
+    except NoMetrics as error:
+        raise ControlError(501, str(error)) from None
 
 
 def _hub(access: Access) -> HubProvider:

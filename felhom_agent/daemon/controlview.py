@@ -20,6 +20,7 @@ from felhom_agent.daemon.waiting import Activity
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.desired.told import told
 from felhom_agent.hub.report import AgentFacts
+from felhom_agent.journal.operations import Operations
 from felhom_agent.journal.suspensions import Suspension, Suspensions
 from felhom_agent.model import (
     ActualGuest,
@@ -37,6 +38,7 @@ from felhom_agent.printable import moment_text
 from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.brake import HeldPlan
 from felhom_agent.reconcile.holds import Holds
+from felhom_agent.service.counters import Counters
 from felhom_agent.service.names import Names
 from felhom_agent.service.ring import EventEntry, Excerpt
 
@@ -72,6 +74,10 @@ class Access:
     """Returns when the next pass begins at the latest, in seconds since the epoch."""
     signing: Signing
     eyes: Eyes
+    operations: Operations
+    counters: Counters
+    pve: Callable[[], tuple[int, ...]]
+    """Returns the node's release of PVE, as it was seen last; empty: not yet."""
     hub: HubProvider | None = None
 
 

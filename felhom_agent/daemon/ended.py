@@ -52,4 +52,4 @@ def result_of(future: Future[Reconciled], guest: str) -> Reconciled | None:
         why = f"internal error: {described(error)}"
         text = "%s: its outcome was lost, and it is tried again: %s; please report it"
         _log.error(text, guest, why, extra=fields(INTERNAL_ERROR))
-        return Reconciled(Retry(0.0, why))
+        return Reconciled(Retry(0.0, why), defect=True)

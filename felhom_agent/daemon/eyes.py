@@ -27,6 +27,8 @@ from typing import Final, Protocol
 
 from felhom_agent.model import ActualGuest
 from felhom_agent.proxmox.hints import Heard
+from felhom_agent.service.counters import Counters
+from felhom_agent.service.families import HINTS, HINTS_MISSED
 from felhom_agent.service.logging import fields
 from felhom_agent.service.names import Names
 
@@ -79,8 +81,12 @@ class Eyes:
         settle: Callable[[], float],
         names: Names,
         ours: Callable[[int], bool] = lambda _: False,
+        counters: Counters | None = None,
     ) -> None:
-        """`ours` tells whether our own lane is at work on a guest, or was a moment ago."""
+        """`ours` tells whether our own lane is at work on a guest, or was a moment ago; `counters`
+        count what is heard.
+        """
+        self._counters = counters or Counters()
         self._host = host
         self._clock = clock
         self._settle = settle
@@ -110,6 +116,10 @@ class Eyes:
             self._unread = "what the host told was lost"
         if heard.everything:
             self._unread = heard.everything
+        if heard.written:
+            self._counters.add(HINTS, "config", by=len(heard.written))
+        if heard.power:
+            self._counters.add(HINTS, "power", by=len(heard.power))
         for vmid in heard.written | heard.power:
             self._suspects.pop(vmid, None)
             if self._ours(vmid):
@@ -232,6 +242,7 @@ class Eyes:
         for vmid in [v for v, (until, _) in self._suspects.items() if until <= now]:
             _, what = self._suspects.pop(vmid)
             self.missed += 1
+            self._counters.add(HINTS_MISSED)
             text = "%s: was %s, and no hint of the host has told; found by looking (%d by now)"
             extra = fields(vmid=vmid, hints_missed=self.missed)
             _log.warning(text, self._names.guest(vmid), what, self.missed, extra=extra)

@@ -32,6 +32,7 @@ from felhom_agent.daemon.controlview import Access
 from felhom_agent.daemon.ended import Ended, Released
 from felhom_agent.daemon.eyes import SWEEP, Eyes, Look
 from felhom_agent.daemon.health import Health
+from felhom_agent.daemon.metricsfile import MetricsFile, metrics_of
 from felhom_agent.daemon.passes import Passes
 from felhom_agent.daemon.reloadable import need_restart, reloadable
 from felhom_agent.daemon.reloaded import counted, summary
@@ -109,7 +110,7 @@ class Daemon:
         self._health = Health()
         self._eyes = Eyes(
             parts.hints, clock, lambda: self.config.hints.settle, parts.names,
-            lambda vmid: self._scheduler.is_at_work(vmid),
+            lambda vmid: self._scheduler.is_at_work(vmid), parts.counters,
         )  # fmt: skip
         self._scheduler = Scheduler(
             parts.engine,
@@ -123,17 +124,20 @@ class Daemon:
             parallel=config.reconcile.parallel,
             applies=parts.applies,
             quiet_until=self._eyes.quiet_until,
+            counters=parts.counters,
         )
         self._sight = Sight(parts.node, self._eyes, self._scheduler, clock)
         self._passes = Passes(
             parts.node, parts.operations, parts.planner, parts.quorum, parts.bulk, parts.brake,
             self._scheduler, self._health, clock, parts.operations.now, parts.names,
-            parts.suspensions, self._sight, self._hear_ends,
+            parts.suspensions, self._sight, self._hear_ends, parts.counters,
         )  # fmt: skip
         self._started = parts.operations.now()
         self._next_pass = 0.0
         self._wanted = Look.ALL
         self._journal_lost = False
+        self._tell_news: Callable[[], None] = _nothing
+        self._told = (0, 0)
         self._reloaded_from: Desired | None = None
         self._config_problems: tuple[Problem, ...] = ()
         self._register_hub()
@@ -243,13 +247,29 @@ class Daemon:
         self._parts.node.observer.reporter = reporter
         loop = hub_loop(
             self.config, reporter, self._hub_provider, self.facts, lambda: self.send(WAKE),
-            self._manager.watchdog, self._parts.signing,
+            self._manager.watchdog, self._parts.signing, self._parts.counters,
         )  # fmt: skip
         loop.start()
         try:
             yield
         finally:
             loop.close(_HUB_CLOSE_TIMEOUT)
+
+    @contextmanager
+    def metrics(self) -> Iterator[None]:
+        """Write the metrics into their file, if they have one, for the length of a block."""
+        path, access = self.config.metrics.textfile, self.access()
+        if path is None:
+            yield
+            return
+        file = MetricsFile(path, lambda: metrics_of(access))
+        file.start()
+        self._tell_news = file.wake
+        try:
+            yield
+        finally:
+            self._tell_news = _nothing
+            file.close()
 
     def _max_report_age(self) -> float:
         """Return how many seconds a snapshot is reported; asked from the hub's thread, too."""
@@ -293,6 +313,9 @@ class Daemon:
             signing=self._parts.signing,
             eyes=self._eyes,
             next_pass=self._next_pass_at,
+            operations=self._parts.operations,
+            counters=self._parts.counters,
+            pve=lambda: self._parts.node.observer.facts.version,
         )
 
     def _next_pass_at(self) -> float:
@@ -334,11 +357,19 @@ class Daemon:
         elif now >= self._eyes.next_due() and self._look_at_due():
             self._pass()
         self._scheduler.retry()
-        self._scheduler.publish()
+        self._publish()
         self._manager.status(self._sentence())
         self._manager.ping_watchdog()
         due = min(self._next_pass, self._scheduler.next_event(), self._eyes.next_due())
         return self._wait(min(max(0.0, due - self._clock()), self._manager.max_idle))
+
+    def _publish(self) -> None:
+        """Let others see how it is, and who wants to hear of news know that there are any."""
+        self._scheduler.publish()
+        known = (self._scheduler.number, self._scheduler.ends)
+        if known != self._told:
+            self._told = known
+            self._tell_news()
 
     def _sentence(self) -> str:
         holds, paused = self._parts.holds.may_change(0), self._parts.suspensions.paused()
@@ -524,6 +555,10 @@ class Daemon:
             self._intent.provider = provider_for(
                 kept, self._hub_provider, self._manager.ping_watchdog
             )
+
+
+def _nothing() -> None:
+    """Do nothing: nobody wants to hear of news."""
 
 
 def _weaknesses(config: Config) -> list[str]:

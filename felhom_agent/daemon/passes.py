@@ -38,6 +38,8 @@ from felhom_agent.reconcile.bulk import BulkTasks
 from felhom_agent.reconcile.planner import Planner
 from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.reconciliation import Seen
+from felhom_agent.service.counters import Counters
+from felhom_agent.service.families import PASS, PASS_SECONDS
 from felhom_agent.service.logging import within
 from felhom_agent.service.names import Names
 
@@ -49,7 +51,8 @@ class Pass:
     which it makes sense to look at the guest files again, which are being written; 0: they are not.
     `plans` are those of the latest pass that could observe the node, and `here` are the guests that
     it saw there, declared or not (None: no pass had to look yet). `desired` is what was last read,
-    with the problems of the files; `trouble` why the pass failed, or what troubles the node.
+    with the problems of the files; `trouble` why the pass failed, or what troubles the node;
+    `succeeded` when the last one that went well ended (seconds since the epoch; 0: none did).
     """
 
     begun: float = 0.0
@@ -61,6 +64,7 @@ class Pass:
     here: Mapping[int, ActualGuest] | None = None
     desired: Desired = field(default_factory=Desired)
     trouble: str = ""
+    succeeded: float = 0.0
 
 
 class Passes:
@@ -82,11 +86,13 @@ class Passes:
         suspensions: Suspensions,
         sight: Sight,
         between: Callable[[], None] = lambda: None,
+        counters: Counters | None = None,
     ) -> None:
         """`names` hear what guests are called; `suspensions` are the pauses, of which some end with
         another declaration; `sight` is what is known of the node; `between` is called now and then
-        while guests are read, to take in lanes that ended.
+        while guests are read, to take in lanes that ended; `counters` count the passes.
         """
+        self._counters = counters or Counters()
         self._names = names
         self._suspensions = suspensions
         self._sight = sight
@@ -125,8 +131,10 @@ class Passes:
         seconds = self._clock() - since
         self.latest = Pass(
             begun, seconds, good, self._declared, self._settles_in, self._plans, self._here,
-            self._desired, self._health.trouble,
+            self._desired, self._health.trouble, self._now() if good else self.latest.succeeded,
         )  # fmt: skip
+        self._counters.add(PASS, "good" if good else "failed")
+        self._counters.observe(PASS_SECONDS, seconds)
         return good
 
     def _try(self, load: Callable[[], Desired], begun: float, *, remember: bool) -> bool:

@@ -46,10 +46,10 @@ class GuestRecord:
 
     `declared` is None once the guest is no longer declared. `not_before` is when it may be tried
     again, infinity if only a change can help. `attempted` is what was last tried, so that a
-    different plan is tried at once. `queued` tells that it waits for a place, and `need` what that
-    place must allow; `startup` is its place among those that start, if it is to be started. `seen`
-    is what the latest pass saw of it. `acted` is when its lane last ended, `end` which one that was
-    of all ends.
+    different plan is tried at once. `queued` tells that it waits for a place, `queued_at` since
+    when, and `need` what that place must allow; `startup` is its place among those that start, if
+    it is to be started. `seen` is what the latest pass saw of it. `acted` is when its lane last
+    ended, `end` which one that was of all ends.
     """
 
     vmid: int
@@ -60,6 +60,7 @@ class GuestRecord:
     restart_in_vain: bool = False
     attempted: tuple[Action, ...] = ()
     queued: bool = False
+    queued_at: float = -math.inf
     need: Need = Need.POWER
     startup: StartRank | None = None
     seen: Seen | None = None

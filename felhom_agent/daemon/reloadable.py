@@ -27,6 +27,7 @@ def reloadable(old: Config, fresh: Config) -> Config:
         control=old.control,
         authz=old.authz,
         notify=old.notify,
+        metrics=old.metrics,
         hints=dataclasses.replace(old.hints, settle=fresh.hints.settle),
     )
 
@@ -42,6 +43,7 @@ def need_restart(old: Config, fresh: Config) -> list[str]:
             "authz",
             "hints",
             "notify",
+            "metrics",
             *(["hub"] if old.hub.url or fresh.hub.url else []),
         )
         for setting in dataclasses.fields(getattr(old, section))

@@ -28,6 +28,7 @@ from felhom_agent.daemon.signals import signals
 from felhom_agent.durable.disk import DISK, Disk
 from felhom_agent.errors import ConfigError, JournalClosed
 from felhom_agent.notify.notifier import Notifier
+from felhom_agent.service.counters import Counters
 from felhom_agent.service.events import AGENT_STOPPED, CONFIG_WRONG, JOURNAL_BACK, JOURNAL_LOST
 from felhom_agent.service.flag import Flag
 from felhom_agent.service.logging import fields
@@ -60,7 +61,7 @@ def run(
     reread = reread or (lambda: load(config.path))
     manager = ServiceManager.present()
     manager.require_watchdog(config.proxmox.connect_timeout + config.proxmox.read_timeout)
-    course, names, ring = _Course(), Names(), Ring()
+    course, names, ring, counters = _Course(), Names(), Ring(), Counters()
     with (
         ring.collecting(),
         notifying(config, wanted=not once) as notifier,
@@ -71,7 +72,7 @@ def run(
             try:
                 with assembled(
                     config, disk=disk, shutting_down=shutting_down, manager=manager, names=names,
-                    goes_on=lambda: course.goes_on,
+                    goes_on=lambda: course.goes_on, counters=counters,
                 ) as parts:  # fmt: skip
                     daemon = Daemon(config, parts, inbox, manager, reread=reread)
                     course.begin(daemon)
@@ -121,7 +122,7 @@ class _Course:
         access = daemon.access()
         told = notifier.seeing(lambda: backups_of(access.latest())) if notifier else nullcontext()
         try:
-            with daemon.hub(), control.serving(access), told:
+            with daemon.hub(), daemon.metrics(), control.serving(access), told:
                 told_to_stop = daemon.run()
         except JournalClosed:
             self.goes_on = True

@@ -59,6 +59,7 @@ from felhom_agent.model import (
     Refused,
     Retry,
     Start,
+    outcome_word,
 )
 from felhom_agent.planning.actions import Need, describe, need_of
 from felhom_agent.planning.startup import startup_of
@@ -68,6 +69,15 @@ from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.reconcile.reconciliation import Reconciled, Seen
 from felhom_agent.reconcile.signedwork import SignedEnd, SignedParts
+from felhom_agent.service.counters import Counters
+from felhom_agent.service.families import (
+    INTERNAL_ERRORS,
+    QUEUE_ADDS,
+    QUEUE_RETRIES,
+    QUEUE_WAIT,
+    RECONCILE,
+    RECONCILE_SECONDS,
+)
 from felhom_agent.service.names import Names
 
 _log = logging.getLogger(__name__)
@@ -99,15 +109,18 @@ class Scheduler:
         parallel: int,
         applies: Applies | None = None,
         quiet_until: Callable[[int], float] = lambda _: -math.inf,
+        counters: Counters | None = None,
     ) -> None:
         """`clock` tells monotonic seconds, `now` those since the epoch; `names` are what guests are
         called in the log. At most `parallel` guests are started or stopped at a time (0: as many as
         the datacenter says, `max_workers`). `applies` hears what comes of the guests that a person
-        has told the agent to apply; `quiet_until` returns until when a guest is left alone.
+        has told the agent to apply; `quiet_until` returns until when a guest is left alone;
+        `counters` count what waits and what comes of it.
         """
         self._names = names
         self._applies = applies or Applies()
         self._quiet_until = quiet_until
+        self._counters = counters or Counters()
         self._engine = engine
         self._operations = operations
         self._holds = holds
@@ -358,7 +371,9 @@ class Scheduler:
             self._changed = False
             self._statuses = snapshot(self._records)
             self._due = next_tries(self._records, self._now() - self._clock())
-        self._activity = Activity(frozenset(self._runs), self._waiting.guests(), self._due)
+        began = min((run.began for run in self._runs.values()), default=None)
+        since = None if began is None else self._now() - self._clock() + began
+        self._activity = Activity(frozenset(self._runs), self._waiting.guests(), self._due, since)
 
     def may_try(self, plan: GuestPlan) -> bool:
         """Given a guest's plan, return whether it may be tried, at once or in time: no other hold
@@ -467,7 +482,8 @@ class Scheduler:
 
     def _enqueue(self, record: GuestRecord) -> None:
         if not record.queued and record.run is None:
-            record.queued = True
+            record.queued, record.queued_at = True, self._clock()
+            self._counters.add(QUEUE_ADDS)
             self._retries.pop(record.vmid, None)
             self._waiting.add(record.vmid, record.need)
 
@@ -531,7 +547,8 @@ class Scheduler:
         record.queued = False
         record.seen, record.run = None, run
         self._runs[vmid] = run
-        future.add_done_callback(partial(self._lane_ended, vmid))
+        self._counters.observe(QUEUE_WAIT, run.began - record.queued_at)
+        future.add_done_callback(partial(self._lane_ended, vmid, run.began))
         return True
 
     def _give_up(self, record: GuestRecord, outcome: Outcome) -> None:
@@ -586,9 +603,15 @@ class Scheduler:
         future.add_done_callback(partial(self._job_ended, job))
         return True
 
-    def _lane_ended(self, vmid: int, future: Future[Reconciled]) -> None:
-        """Hear, on any thread, that a lane is done with a guest."""
-        self._report(Ended(self, vmid, result_of(future, self._names.guest(vmid))))
+    def _lane_ended(self, vmid: int, began: float, future: Future[Reconciled]) -> None:
+        """Hear, on any thread, that a lane is done with a guest that it began with then."""
+        result = result_of(future, self._names.guest(vmid))
+        word = "interrupted" if result is None else outcome_word(result.outcome)
+        self._counters.add(RECONCILE, word)
+        self._counters.observe(RECONCILE_SECONDS, self._clock() - began)
+        if result is not None and result.defect:
+            self._counters.add(INTERNAL_ERRORS)
+        self._report(Ended(self, vmid, result))
 
     def _job_ended(self, job: Job, future: Future[Any]) -> None:
         """Hear, on any thread, that a one-shot job has ended."""
@@ -626,6 +649,7 @@ class Scheduler:
                     outcome = replace(outcome, delay=self.backoff.delay(record.failures))
                 record.wait(now + outcome.delay)
                 self._retries[record.vmid] = record.not_before
+                self._counters.add(QUEUE_RETRIES)
             case Blocked() if result.held:
                 record.reset()
             case Blocked():

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -155,6 +156,11 @@ class SignedJobs:
         """Given a job's hash, return how it stands; None if it is not known."""
         with self._lock:
             return self._table.get(hash_)
+
+    def counts(self) -> Counter[JobState]:
+        """Return how many of the jobs stand how."""
+        with self._lock:
+            return Counter(status.state for status in self._table.values())
 
     def carried(self) -> list[tuple[str, JobStatus]]:
         """Return the jobs that a hub has carried, by what it calls them, and how each stands;

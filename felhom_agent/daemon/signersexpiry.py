@@ -1,6 +1,6 @@
 """Warns of a set of signers that ends: from 30 days before, once a day, and once it has ended.
 
-Threads: belongs to the main thread.
+Threads: belongs to the main thread, but for `end`, which is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ class SignersExpiry:
         self._signers = signers
         self._said = float("-inf")
         self._end: float | None = None
+
+    @property
+    def end(self) -> float | None:
+        """When the set ends that was in force at the last `tell`, in seconds since the epoch; None:
+        it does not end. For any thread.
+        """
+        return self._end
 
     def tell(self, now: float) -> None:
         """Given the time (seconds since the epoch), warn if that is due."""

@@ -210,6 +210,11 @@ class Ready:
         """The hash of the audit log's last line."""
         return self._audit.last.head
 
+    @property
+    def signers_end(self) -> float | None:
+        """When the set of signers ends, in seconds since the epoch; None: it does not."""
+        return self._expiry.end
+
     def host_challenge(self) -> str:
         """Return a new challenge for what is done to this host."""
         return self._clock.token(HOST_CLASS)

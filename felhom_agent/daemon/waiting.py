@@ -22,12 +22,14 @@ Entry = int | Job
 @dataclass(frozen=True)
 class Activity:
     """The guests that are being reconciled, those that wait for a place, and when (seconds since
-    the epoch) those are tried again that wait for that.
+    the epoch) those are tried again that wait for that; `since` is when the one that runs longest
+    began (None: nobody runs).
     """
 
     running: frozenset[int] = frozenset()
     queued: frozenset[int] = frozenset()
     due: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    since: float | None = None
 
 
 class Waiting:

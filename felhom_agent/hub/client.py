@@ -20,6 +20,8 @@ from felhom_agent.desired.hub import ETAG
 from felhom_agent.errors import BadAnswer, HubAway, HubRefused, NoAnswer
 from felhom_agent.httpcall.transport import Reply, Server, Transport
 from felhom_agent.hub.envelope import MAX_INTERVAL
+from felhom_agent.service.counters import Counters
+from felhom_agent.service.families import HUB
 from felhom_agent.service.watchdog import Watchdog
 
 MAX_DEPTH = 32
@@ -47,8 +49,12 @@ class HubClient:
         key: Secret,
         watchdog: Watchdog | None = None,
         clock: Callable[[], float] = time.monotonic,
+        counters: Counters | None = None,
     ) -> None:
-        """`watchdog` hears of each call while it is made; `clock` tells monotonic seconds."""
+        """`watchdog` hears of each call while it is made; `clock` tells monotonic seconds;
+        `counters` count the calls.
+        """
+        self._counters = counters or Counters()
         self._config = config
         self._key = key
         self._watchdog = watchdog or Watchdog()
@@ -97,14 +103,26 @@ class HubClient:
             **(headers or {}),
         }
         data = None if body is None else json.dumps(body, allow_nan=False).encode("ascii")
-        with self._watchdog.guard(f"hub: {method} /{path}", self._transport.longest + _GRACE):
-            try:
-                reply = self._transport.send(method, f"/api/v1/{path}", sent, data)
-            except NoAnswer as error:
-                raise HubAway(str(error)) from None
-            except BadAnswer as error:
-                raise HubRefused(str(error), status=200) from None
-        return _understood(reply, fine)
+        try:
+            with self._watchdog.guard(f"hub: {method} /{path}", self._transport.longest + _GRACE):
+                reply = self._sent(method, path, sent, data)
+            answer = _understood(reply, fine)
+        except (HubAway, HubRefused) as error:
+            self._counters.add(HUB, "away" if isinstance(error, HubAway) else "refused")
+            raise
+        self._counters.add(HUB, "good")
+        return answer
+
+    def _sent(
+        self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
+    ) -> Reply:
+        """Send a call. Raise HubAway if it has no answer, HubRefused if that is none of HTTP's."""
+        try:
+            return self._transport.send(method, f"/api/v1/{path}", headers, data)
+        except NoAnswer as error:
+            raise HubAway(str(error)) from None
+        except BadAnswer as error:
+            raise HubRefused(str(error), status=200) from None
 
 
 def _understood(reply: Reply, fine: tuple[int, ...]) -> HubAnswer:

@@ -43,6 +43,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,6 +61,8 @@ from felhom_agent.durable.file import (
 from felhom_agent.durable.line import Record, body_of, encode, encode_file
 from felhom_agent.errors import JournalClosed, JournalError
 from felhom_agent.journal.content import NAME, intact
+from felhom_agent.service.counters import Counters
+from felhom_agent.service.families import APPENDS, FSYNC, REPAIRS
 from felhom_agent.service.watchdog import Watchdog
 
 _SLICE = 5.0
@@ -74,10 +77,18 @@ class JournalLog:
     """The open log of one directory; one process may hold it at a time."""
 
     def __init__(
-        self, path: Path, disk: Disk, descriptor: int, lines: int, size: int, watchdog: Watchdog
+        self,
+        path: Path,
+        disk: Disk,
+        descriptor: int,
+        lines: int,
+        size: int,
+        watchdog: Watchdog,
+        counters: Counters,
     ) -> None:
         self.path = path
         self._watchdog = watchdog
+        self._counters = counters
         self._disk = disk
         self._fd = descriptor
         self._lines = lines
@@ -99,20 +110,24 @@ class JournalLog:
         keep: Keep = list,
         disk: Disk = DISK,
         watchdog: Watchdog | None = None,
+        counters: Counters | None = None,
     ) -> tuple[Self, list[Record]]:
         """Given a directory (made if absent), return its log and the records kept, oldest first.
 
-        `watchdog` hears of each write while it is made.
+        `watchdog` hears of each write while it is made; `counters` count them.
 
         Raise JournalDamaged if a line is not what was written, JournalClosed if the directory
         cannot be used.
         """
         path = directory / NAME
+        counters = counters or Counters()
         try:
             prepare(directory, disk)
-            kept, data = _kept(path, keep, disk)
+            kept, data = _kept(path, keep, disk, counters)
             descriptor = write_new(disk, path, data, named=True)
-            log = cls(path, disk, descriptor, len(kept), len(data), watchdog or Watchdog())
+            log = cls(
+                path, disk, descriptor, len(kept), len(data), watchdog or Watchdog(), counters
+            )
         except OSError as error:
             why = error.strerror or str(error)
             raise JournalClosed(f"{path}: cannot be opened: {why}") from None
@@ -127,7 +142,7 @@ class JournalLog:
         disk = self._disk
         try:
             self._compare()
-            _, data = _kept(self.path, keep, disk)
+            _, data = _kept(self.path, keep, disk, self._counters)
             descriptor = write_new(disk, self.path, data)
         except (OSError, JournalError):
             return False
@@ -240,10 +255,14 @@ class JournalLog:
         with self._alone():
             self._compare()
             self._disk.write(self._fd, data)
+            begun = time.monotonic()
             self._disk.sync(self._fd)
+            seconds = time.monotonic() - begun
+        self._counters.observe(FSYNC, seconds)
         self._size += len(data)
         self._lines += len(bodies)
         self._durable += len(bodies)
+        self._counters.add(APPENDS, by=len(bodies))
         if self._late is not None:
             self._late += bodies
 
@@ -317,10 +336,11 @@ class JournalLog:
         return JournalError(f"{self.path}: cannot be made smaller, and grows on: {why}")
 
 
-def _kept(path: Path, keep: Keep, disk: Disk) -> tuple[list[Record], bytes]:
+def _kept(path: Path, keep: Keep, disk: Disk, counters: Counters) -> tuple[list[Record], bytes]:
     """Return what shall be kept of a file, and as what bytes; its torn tail is set aside."""
     content = intact(path, read_or_empty(disk, path))
     if content.tail:
         set_aside(disk, path, content.tail)
+        counters.add(REPAIRS)
     kept = keep(list(content.records))
     return kept, encode_file(kept)

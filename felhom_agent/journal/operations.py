@@ -67,6 +67,7 @@ class Operations:
         self._upids: set[str] = set()
         self._unknown: set[str] = set()
         self._open_restarts: set[int] = set()
+        self._changed: dict[int, float] = {}
         self.heard: Callable[[Operation], None] = lambda _: None
         """Is given each step of an operation once it is durable, on the thread that did it; set
         before any thread begins one.
@@ -139,6 +140,11 @@ class Operations:
         return tuple(sorted(found, key=lambda o: o.op_id))
 
     @property
+    def journal_size(self) -> int:
+        """The bytes that the journal has."""
+        return self._log.size
+
+    @property
     def unknown_count(self) -> int:
         """How many operations the journal has of which nobody can tell what became of them."""
         with self._lock:
@@ -148,6 +154,13 @@ class Operations:
         """Return whether we stopped a guest for a restart and have not started it again."""
         with self._lock:
             return vmid in self._open_restarts
+
+    def changed(self) -> dict[int, float]:
+        """Return when each guest was last changed, started or stopped by us, in seconds since the
+        epoch, of those of which the journal tells.
+        """
+        with self._lock:
+            return dict(self._changed)
 
     def open_restarts(self) -> frozenset[int]:
         """Return the guests that we stopped for a restart and have not started again."""
@@ -252,6 +265,8 @@ class Operations:
             self._open_restarts.add(operation.vmid)
         if operation.action == "Start" and operation.state is State.SUCCEEDED:
             self._open_restarts.discard(operation.vmid)
+        if operation.state is State.SUCCEEDED:
+            self._changed[operation.vmid] = operation.ended
         if operation.upid:
             self._upids.add(operation.upid)
         if operation.key:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from typing import Any
@@ -34,9 +35,12 @@ from felhom_agent.config.settings import ProxmoxConfig
 from felhom_agent.errors import Busy, Interrupted, NotSent, PveError, Unchanged
 from felhom_agent.proxmox import answers, bodies
 from felhom_agent.proxmox.deadline import Bounds
+from felhom_agent.proxmox.endpoints import endpoint_of
 from felhom_agent.proxmox.limits import Limit
 from felhom_agent.proxmox.permit import Permit, present
 from felhom_agent.proxmox.sessions import Session, Sessions
+from felhom_agent.service.counters import Counters
+from felhom_agent.service.families import API, API_SECONDS
 from felhom_agent.service.flag import Signal
 from felhom_agent.service.watchdog import Watchdog
 
@@ -63,12 +67,15 @@ class Client:
         secret: Secret,
         watchdog: Watchdog | None = None,
         abandon: Signal | None = None,
+        counters: Counters | None = None,
     ) -> None:
         """`watchdog` hears of each call while it is made; `abandon` ends reads early once it is
-        set, those in progress and those that wait for a place too, and never a write.
+        set, those in progress and those that wait for a place too, and never a write. `counters`
+        count the calls.
         """
         self.config = config
         self._watchdog = watchdog or Watchdog()
+        self._counters = counters or Counters()
         self._abandon = abandon
         self.token_id = config.token_id
         self._sessions = Sessions(config, secret)
@@ -159,14 +166,20 @@ class Client:
         """
         limit = bodies.limit_of(path)
         session = self._sessions.borrow()
+        begun, code = time.monotonic(), "none"
         try:
             bounds = session.adapter.bound(
                 method, limit.size, self._abandon if method == "GET" else None
             )
             with self._watchdog.guard(call, bounds.longest + _SLACK):
-                return self._ask(session, bounds, call, method, path, params)
+                answer = self._ask(session, bounds, call, method, path, params)
+            code = str(answer.status)
+            return answer
         finally:
             self._sessions.give_back(session)
+            endpoint, seconds = endpoint_of(path), time.monotonic() - begun
+            self._counters.add(API, method, endpoint, code)
+            self._counters.observe(API_SECONDS, seconds, method, endpoint)
 
     def _error_of(self, call: str, answer: answers.Answer) -> PveError:
         node = answers.unknown_node(answer)

@@ -11,6 +11,7 @@ from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.guests import Guests
 from felhom_agent.proxmox.observer import Observer
 from felhom_agent.proxmox.tasks import Tasks
+from felhom_agent.service.counters import Counters
 from felhom_agent.service.flag import Flag
 from felhom_agent.service.manager import ServiceManager
 
@@ -36,15 +37,16 @@ class Node:
         config: ProxmoxConfig,
         shutting_down: Flag | None = None,
         manager: ServiceManager | None = None,
+        counters: Counters | None = None,
     ) -> Node:
-        """Given the settings, and perhaps the flag for `shutting_down` and the service manager,
-        return the node; nothing is sent yet.
+        """Given the settings, and perhaps the flag for `shutting_down`, the service manager and
+        what counts the calls, return the node; nothing is sent yet.
 
         Raise ConfigError if the token's secret cannot be had.
         """
         manager = manager or ServiceManager()
         stop = Cancellation()
-        client = Client(config, read_secret(config), manager.watchdog, stop)
+        client = Client(config, read_secret(config), manager.watchdog, stop, counters)
         guests = Guests(client)
         shutting_down = shutting_down or Flag()
         observer = Observer(client, guests, shutting_down, manager.ping_watchdog)

@@ -44,7 +44,9 @@ from felhom_agent.model import (
     Stop,
 )
 from felhom_agent.planning.acts import print_of
+from felhom_agent.service.counters import Counters
 from felhom_agent.service.events import UNUSUALLY_LARGE
+from felhom_agent.service.families import UNSAFE
 from felhom_agent.service.logging import fields
 
 _log = logging.getLogger(__name__)
@@ -97,11 +99,16 @@ class Brake:
     """Holds what goes beyond the limits."""
 
     def __init__(
-        self, limits: LimitsConfig, clock: Callable[[], float], hub_stops: int | None = None
+        self,
+        limits: LimitsConfig,
+        clock: Callable[[], float],
+        hub_stops: int | None = None,
+        counters: Counters | None = None,
     ) -> None:
         """`clock` tells monotonic seconds; `hub_stops` is how many guests a hub may shut down
-        within an hour, if that is another limit.
+        within an hour, if that is another limit; `counters` count the plans that are held.
         """
+        self._counters = counters or Counters()
         self._limits = limits
         self._hub_stops = hub_stops
         self._clock = clock
@@ -170,6 +177,7 @@ class Brake:
             before, self._held = self._held, _plan_of(held, len(declared))
             if self._held.plan_id and self._held.plan_id != before.plan_id:
                 _say_held(self._held)
+                self._counters.add(UNSAFE)
             return self._held
 
     def approve(self, plan_id: str) -> int:

@@ -38,6 +38,7 @@ from felhom_agent.reconcile.quorum import Quorum
 from felhom_agent.reconcile.reconciliation import Reconciled, Reconciliation, Seen
 from felhom_agent.reconcile.recovery import Recovery
 from felhom_agent.reconcile.signedwork import SignedEnd, SignedParts, SignedWork
+from felhom_agent.service.counters import Counters
 from felhom_agent.service.names import Names
 
 # Seconds for lanes to notice that nobody waits for tasks any more.
@@ -66,16 +67,17 @@ class Engine:
         names: Names,
         clock: Callable[[], float] = time.monotonic,
         applies: Applies | None = None,
+        counters: Counters | None = None,
     ) -> None:
         """`names` are what guests are called in the log; `clock` tells monotonic seconds; `applies`
-        is what people have told the agent to do.
+        is what people have told the agent to do; `counters` count what the gate says.
         """
         self._node = node
         self._operations = operations
         self._queue = queue
         self._holds = holds
         self.settings = settings
-        gate = Gate(holds, brake, applies)
+        gate = Gate(holds, brake, applies, counters)
         self._executor = Executor(node, operations, gate, settings, names)
         self._means = Means(
             node=node,

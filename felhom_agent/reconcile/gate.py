@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 from felhom_agent.authz.acts import acts_of
 from felhom_agent.authz.examiner import Authorization
-from felhom_agent.errors import Changed, Held, Interrupted, NotShown, Unsigned
+from felhom_agent.errors import Changed, FelhomError, Held, Interrupted, NotShown, Unsigned
 from felhom_agent.irreversible import Act
 from felhom_agent.model import EMPTY, DesiredGuest, SetConfig, Source, Start, Stop, StopPolicy
 from felhom_agent.planning.gate import classify
@@ -29,6 +31,8 @@ from felhom_agent.proxmox.permit import Permit
 from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.holds import Holds
+from felhom_agent.service.counters import Counters
+from felhom_agent.service.families import GATE
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,15 @@ class Proposal:
 class Gate:
     """Permits what may be done now."""
 
-    def __init__(self, holds: Holds, brake: Brake, applies: Applies | None = None) -> None:
+    def __init__(
+        self,
+        holds: Holds,
+        brake: Brake,
+        applies: Applies | None = None,
+        counters: Counters | None = None,
+    ) -> None:
         self._holds = holds
+        self._counters = counters or Counters()
         self._brake = brake
         self._applies = applies or Applies()
 
@@ -67,6 +78,16 @@ class Gate:
         stopping, Held if there is another hold or it is too much at once, NotShown if a person has
         told to apply something else, Unsigned if it cannot be undone.
         """
+        kind = type(proposal.action).__name__
+        try:
+            permit = self._judge(proposal)
+        except FelhomError as error:
+            self._counters.add(GATE, kind, _DECISIONS.get(type(error), "held"))
+            raise
+        self._counters.add(GATE, kind, "permitted")
+        return permit
+
+    def _judge(self, proposal: Proposal) -> Permit:
         if proposal.leave is not None:
             return self._ask_signed(proposal, proposal.leave)
         if not proposal.is_in_force():
@@ -89,7 +110,7 @@ class Gate:
         return Permit(action)
 
     def _ask_signed(self, proposal: Proposal, leave: Authorization) -> Permit:
-        """As `ask`, for what is done by a signed operation's leave."""
+        """As `_judge`, for what is done by a signed operation's leave."""
         action, (operation, _) = proposal.action, leave.examined.on_guest()
         if action not in acts_of(operation):
             raise Unsigned(f"pending signature: {action} is none of what was signed")
@@ -102,6 +123,16 @@ class Gate:
     def _too_much(self, action: Start | Stop | SetConfig, source: Source) -> str:
         """Count what is about to be done; return why it is too much, empty if it is not."""
         return self._brake.ask(action, source, applied=self._applies.covers(action))
+
+
+_DECISIONS: Final = MappingProxyType(
+    {
+        Changed: "withdrawn",
+        Interrupted: "interrupted",
+        NotShown: "not_shown",
+        Unsigned: "unsigned",
+    }
+)
 
 
 def _raise_if_destructive(proposal: Proposal) -> None:

@@ -105,13 +105,14 @@ class Reconciled:
 
     `held` tells that a hold stands in the way, `wants` what the guest's place must allow to go on,
     where the present one does not; `restart_in_vain` that it was restarted and the restart changed
-    nothing.
+    nothing. `defect` tells that the agent itself is wrong, and not what it met.
     """
 
     outcome: Outcome
     held: bool = False
     wants: Need | None = None
     restart_in_vain: bool = False
+    defect: bool = False
 
 
 class Reconciliation:
@@ -168,7 +169,7 @@ class Reconciliation:
             extra = fields(INTERNAL_ERROR, vmid=self.vmid)
             text = "%s: internal error; it is tried again; please report it"
             _log.exception(text, self._means.names.guest(self.vmid), extra=extra)
-            result = Reconciled(Retry(0.0, f"internal error: {described(error)}"))
+            result = Reconciled(Retry(0.0, f"internal error: {described(error)}"), defect=True)
         if not isinstance(result.outcome, Converged) and open_restart(self.vmid):
             # Said first, whatever else stands in the way.
             why = f"{STOPPED_BY_US}; {result.outcome.why}"

@@ -10,7 +10,7 @@ server is given routes and knows nothing of guests. What it promises:
 * Nothing that a client does blocks or ends the agent. A request is bounded in bytes (`request`) and
   time, the connections in number, and some of these are kept for root, so that no member can keep
   root from a freeze. One request per connection. An answer is JSON; what cannot be followed is
-  answered with a 4xx and `{"error": "..."}`.
+  answered with a 4xx and `{"error": "..."}`. Metrics alone are answered in their own text format.
 * A socket that a killed agent left is replaced; one that somebody answers at is not, nor is
   anything that is no socket. Only root, its own user and the group can open it.
 
@@ -36,7 +36,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from felhom_agent.errors import FelhomError
 from felhom_agent.redaction import redacted
@@ -49,6 +49,8 @@ _log = logging.getLogger(__name__)
 # What an id is shown as that a user namespace does not know (/proc/sys/kernel/overflowuid).
 _UNKNOWN_UID = 65534
 _BACKLOG = 64
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""The content type of Prometheus' text format."""
 _RETRY_PAUSE = 0.1
 
 
@@ -66,10 +68,13 @@ class Caller:
 
 @dataclass(frozen=True)
 class ControlAnswer:
-    """What is answered: HTTP's status, and a JSON object."""
+    """What is answered: HTTP's status, and a JSON object, or in its place a text of metrics, in
+    which whoever made it has seen to secrets.
+    """
 
     status: int
     body: dict[str, Any]
+    text: str | None = None
 
 
 Handler = Callable[[ControlRequest, Caller], ControlAnswer]
@@ -345,10 +350,13 @@ def _send_away(connection: socket.socket) -> None:
 
 
 def _encoded(answer: ControlAnswer) -> bytes:
+    kind = "application/json"
     body = json.dumps(_without_secrets(answer.body)).encode("ascii") + b"\n"
+    if answer.text is not None:
+        kind, body = METRICS_TYPE, answer.text.encode("utf-8")
     phrase = HTTPStatus(answer.status).phrase
     head = (
-        f"HTTP/1.1 {answer.status} {phrase}\r\nContent-Type: application/json\r\n"
+        f"HTTP/1.1 {answer.status} {phrase}\r\nContent-Type: {kind}\r\n"
         f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     return head.encode("ascii") + body

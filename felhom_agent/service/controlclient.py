@@ -27,6 +27,9 @@ TIMEOUT = 15.0
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: [^\r\n]*)?\r\n")
 
 
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: ([0-9]{1,10})(?:\r\n|$)")
+
+
 class NoAgent(FelhomError):
     """Nobody answers at the control socket; `runs` is false if surely no agent runs, None if that
     cannot be told.
@@ -75,6 +78,21 @@ def call(
     if 200 <= status < 300:
         return found
     raise ControlRefused(status, str(found.get("error", f"status {status}")))
+
+
+def call_for_text(path: Path, route: str, timeout: float = TIMEOUT) -> str:
+    """Given the socket and the path of what is answered as text, return it. Raise as `call`."""
+    head = f"GET {route} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
+    answer = _exchanged(path, f"{head}Connection: close\r\n\r\n".encode("ascii"), timeout)
+    start, _, body = answer.partition(b"\r\n\r\n")
+    found = _STATUS_LINE.match(start + b"\r\n")
+    length = _LENGTH.search(start)
+    if found is None or found[1] != b"200":
+        status, refusal = _parsed(path, answer)
+        raise ControlRefused(status, str(refusal.get("error", f"status {status}")))
+    if length is None or int(length[1]) != len(body):
+        raise _senseless(path)
+    return body.decode("utf-8", "backslashreplace")
 
 
 def _exchanged(path: Path, request: bytes, timeout: float) -> bytes:
@@ -134,8 +152,12 @@ def _parsed(path: Path, answer: bytes) -> tuple[int, dict[str, Any]]:
     except (ValueError, RecursionError):
         data = None
     if found is None or not isinstance(data, dict):
-        raise FelhomError(f"{path}: the agent's answer was cut off, or makes no sense")
+        raise _senseless(path)
     return int(found[1]), data
+
+
+def _senseless(path: Path) -> FelhomError:
+    return FelhomError(f"{path}: the agent's answer was cut off, or makes no sense")
 
 
 def _broken(path: Path, error: OSError) -> FelhomError:

@@ -309,6 +309,19 @@ NOTIFY_TEST: Final = Event(
     "Somebody has tried whether notifications arrive",
     "Nothing needs to be done.",
 )
+METRICS_LOST: Final = Event(
+    "metrics-lost",
+    "6e4c1f0b7a9d4d53b8e2a05c3f71d846",
+    "The metrics cannot be made, or not be written",
+    "The agent goes on without them. The line tells why; `felhom-agent check` names the commands "
+    "that mend it. docs/metrics.md has what the file needs.",
+)
+METRICS_BACK: Final = Event(
+    "metrics-back",
+    "f1b7d25e80c94a6f9d3c64a7e50b2938",
+    "The metrics are written again",
+    "Nothing needs to be done.",
+)
 UNUSUALLY_LARGE: Final = Event(
     "unusually-large",
     "d73183c6b16d4fe3ba73479f738d8663",

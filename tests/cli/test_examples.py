@@ -45,6 +45,7 @@ WITH_AGENT = {
     "journal verify": 0,
     "jobs": 0,
     "audit verify": 0,
+    "metrics": 0,
 }
 """Beside a running agent, in this order."""
 ENDLESS = {"status --watch", "events -f 101"}

@@ -662,6 +662,7 @@ class TestRights:
             ("GET", "/v1/status"),
             ("GET", "/v1/events"),
             ("GET", "/v1/apply"),
+            ("GET", "/v1/metrics"),
             ("POST", "/v1/reconcile"),
             ("POST", "/v1/pause"),
             ("POST", "/v1/resume"),

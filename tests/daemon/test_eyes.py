@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from felhom_agent.daemon.eyes import HOURLY, SWEEP, Eyes, Look
+from felhom_agent.daemon.eyes import HOURLY, LATE, SWEEP, Eyes, Look
 from felhom_agent.devnode import Behaviour, Fault
-from felhom_agent.model import Converged, Kind, Retry, Stop
+from felhom_agent.model import ActualGuest, Converged, Kind, Retry, RunState, Stop
 from felhom_agent.proxmox.hints import Heard
 from felhom_agent.proxmox.permit import Permit
+from felhom_agent.service.counters import Counters
+from felhom_agent.service.families import HINTS, HINTS_MISSED
 from felhom_agent.service.names import Names
 from tests.conftest import Clock, Site
 from tests.daemon.running import add, asked
@@ -373,3 +375,26 @@ def test_a_guest_that_waits_for_a_place_is_left_alone_once_somebody_is_at_it(
     site.world.behave(waits, Behaviour(start_seconds=0.0))
     agent.goes_on(35)
     assert waits in asked(site, "start")
+
+
+def test_what_the_host_tells_and_what_it_misses_is_counted() -> None:
+    clock, host, counters = Clock(1000.0), ToldHost(), Counters()
+    eyes = Eyes(host, clock, lambda: 30.0, Names(), counters=counters)
+    eyes.listen()
+    eyes.swept(Look.ALL, (), (100, 101, 102))
+    host.power(100, 101)
+    host.written(100)
+    eyes.listen()
+    eyes.listen()
+    stopped, runs = (
+        {102: ActualGuest(102, Kind.QEMU, "pve1", state)}
+        for state in (RunState.STOPPED, RunState.RUNNING)
+    )
+    eyes.compare(stopped, runs)
+    eyes.listen()
+    assert counters.snapshot().counters[HINTS_MISSED] == {(): 0}
+    clock.pass_by(LATE)
+    eyes.listen()
+    found = counters.snapshot().counters
+    assert found[HINTS] == {("config",): 1, ("power",): 2}
+    assert found[HINTS_MISSED] == {(): 1}

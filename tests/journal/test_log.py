@@ -14,6 +14,8 @@ from felhom_agent.durable.line import Record, encode_file
 from felhom_agent.errors import JournalClosed, JournalDamaged, JournalError
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.log import JournalLog
+from felhom_agent.service.counters import Counters
+from felhom_agent.service.families import APPENDS, FSYNC, REPAIRS
 from tests.journal.disks import WatchedDisk, failing
 from tests.process import wait_until
 
@@ -409,3 +411,16 @@ class TestCompaction:
             log.compact(list)
         assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
         log.close()
+
+
+def test_what_is_written_and_what_was_torn_is_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, RECORDS)
+    path.write_bytes(path.read_bytes() + b'{"torn')
+    counters = Counters()
+    log, _ = JournalLog.open(tmp_path, counters=counters)
+    log.append({"note": "3"}, {"note": "4"})
+    log.close()
+    found = counters.snapshot()
+    assert found.counters[REPAIRS] == {(): 1}
+    assert found.counters[APPENDS] == {(): 2}
+    assert sum(found.distributions[FSYNC][()].counts) == 1

@@ -19,6 +19,8 @@ from felhom_agent.model import (
     Stop,
 )
 from felhom_agent.reconcile.brake import WINDOW, Brake
+from felhom_agent.service.counters import Counters
+from felhom_agent.service.families import UNSAFE
 from tests.conftest import Clock
 
 VMIDS = range(100, 400)
@@ -45,7 +47,8 @@ class Hand:
 
     def __init__(self, source: Source = Source.HUB, guests: Iterable[int] = VMIDS) -> None:
         self.clock = Clock(0.0)
-        self.brake = Brake(LimitsConfig(), self.clock)
+        self.counters = Counters()
+        self.brake = Brake(LimitsConfig(), self.clock, counters=self.counters)
         self.source = source
         self.declared = {v: DesiredGuest(v, source=source) for v in guests}
         self.brake.declare(self.declared, self.declared)
@@ -204,3 +207,11 @@ def test_a_guest_that_is_stopped_and_started_over_and_over_counts_each_time() ->
     assert done == [4, 4, 4, 4, 4, 2, 2]
     hand.clock.pass_by(WINDOW)
     assert hand.allowed([stop(100)]) == [100]
+
+
+def test_a_plan_that_is_held_is_counted_once_and_another_one_is_counted_again() -> None:
+    hand = Hand()
+    for held in (range(100, 110), range(100, 110), range(120, 130)):
+        assert hand.review([stop(v) for v in held])
+    hand.review([])
+    assert hand.counters.snapshot().counters[UNSAFE] == {(): 2}
