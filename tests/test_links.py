@@ -21,10 +21,13 @@ _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 
 
 def pages(root: Path) -> list[Path]:
-    """Return every page that git has of a tree, or would take."""
+    """Return every page that git has of a tree, or would take; the parts of pages in tools/ count
+    where the page is that is made of them.
+    """
     words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"]
     names = subprocess.check_output(words, cwd=root, text=True).split("\0")
-    return [root / name for name in sorted(set(names)) if name and (root / name).exists()]
+    found = [name for name in sorted(set(names)) if name and not name.startswith("tools/")]
+    return [root / name for name in found if (root / name).exists()]
 
 
 def links(text: str) -> list[str]:

@@ -41,6 +41,8 @@ EVENT_NAMES: Final = (
     "agent-stopped",
     "agent-warned",
     "agent-reloaded",
+    "metrics-lost",
+    "metrics-back",
     "config-good",
     "node-back",
     "quorum-back",
