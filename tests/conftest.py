@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -35,6 +36,16 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "any")
 
 TOKEN_ID = "felhom-agent@pve!agent"
+
+
+@pytest.fixture(autouse=True)
+def levels_of_the_log() -> Iterator[None]:
+    """Put back which lines are logged: a command that a test runs in here sets that for good."""
+    ours = logging.getLogger("felhom_agent"), logging.getLogger()
+    before = [each.level for each in ours]
+    yield
+    for each, level in zip(ours, before, strict=True):
+        each.setLevel(level)
 
 
 class Clock:
