@@ -218,6 +218,24 @@ def test_a_key_that_is_taken_away_ends_its_jobs_though_nobody_can_look(host: Sig
     assert sent(host, "DELETE") == []
 
 
+def test_a_list_with_a_fault_lets_what_was_taken_in_wait_until_it_is_mended(
+    host: SigningHost,
+) -> None:
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        agent.parts.suspensions.freeze(None, "a reason", "root")
+        agent.ready.jobs.submit(job)
+        host.signers.allow()  # as an editor leaves it for a moment
+        agent.parts.suspensions.thaw("root")
+        found = agent.tried(job)
+        assert (found.state, "no key" in found.why) == (JobState.PENDING, True)
+        agent.tried(job)
+        assert agent.decisions().count("waits") == 1, "it is written down once"
+        host.allow(host.key)
+        assert agent.tried(job).state is JobState.DONE
+    assert len(sent(host, "DELETE")) == 1
+
+
 def test_a_request_names_the_latest_backup_if_the_token_may_see_it(host: SigningHost) -> None:
     world = host.site.world
     world.backup_storages["nas"] = BackupStorage(backups=[Backup("qemu", 100, 1_795_000_000)])
