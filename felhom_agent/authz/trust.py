@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -69,6 +69,10 @@ class TrustFacts(Protocol):
 
     def remember_revocation(self, blob: str, at: float) -> None:
         """Return when it is durable. Raise JournalError if it cannot be kept."""
+        ...
+
+    def forget_revocation(self, blob: str, at: float) -> None:
+        """Return when that is durable. Raise JournalError if it cannot be kept."""
         ...
 
 
@@ -190,7 +194,7 @@ class Trust:
     def _check(self, root: SignerSet) -> _Found:
         rotated: SignerSet | None = None
         try:
-            revoked = self._taken_back()
+            revoked = self._taken_back(root)
             base = root
             for version, job in self._kept.versions().items():
                 if version > root.version:
@@ -232,19 +236,22 @@ class Trust:
             self._verifier.verify(job.blob, each.armor, lasting)
         return new
 
-    def _taken_back(self) -> tuple[PublicKey, ...]:
-        """Return the keys that signed jobs took back; complete what a crash has cut off."""
+    def _taken_back(self, root: SignerSet) -> tuple[PublicKey, ...]:
+        """Return the keys that signed jobs took back; complete what a crash has cut off. A higher
+        version of root's than was known ends what the journal and the kept jobs disagree on.
+        """
         kept = {job.hash: job for job in self._kept.revocations()}
         known = self._facts.revocations()
+        by_root = root.version > self._facts.signers().version
         if missing := known - kept.keys():
-            raise WrongVersion(f"{len(missing)} revocations that the journal knows are gone")
+            self._forget(missing, by_root=by_root)
         found: list[PublicKey] = []
         for hash_, job in kept.items():
             operation = parse(job.blob)
             if not isinstance(operation, HostOperation) or operation.act != REVOCATION:
                 raise WrongVersion(f"{REVOKED_DIRECTORY}/{hash_} is no revocation")
             if hash_ not in known:
-                if not self._burnt(hash_):
+                if not by_root and not self._burnt(hash_):
                     raise WrongVersion(
                         f"the journal does not know the revocation {hash_[:12]}: one of both was "
                         f"put back from a copy"
@@ -252,6 +259,18 @@ class Trust:
                 self._facts.remember_revocation(hash_, self._now())
             found.extend(keys_of(operation))
         return tuple(found)
+
+    def _forget(self, missing: Collection[str], *, by_root: bool) -> None:
+        """Given revocations that the journal knows and that are not kept, look for them no more if
+        root has provisioned since. Raise WrongVersion if not.
+        """
+        one = len(missing) == 1
+        count, are = ("1 revocation", "is") if one else (f"{len(missing)} revocations", "are")
+        if not by_root:
+            raise WrongVersion(f"{count} that the journal knows {are} gone")
+        for blob in missing:
+            self._facts.forget_revocation(blob, self._now())
+        _tell("%s gone; take those keys back again", f"{count} that the journal knew {are}")
 
     def _complete(self, rotated: SignerSet | None) -> None:
         """Remember a set that was kept, and whose agent ended before it was remembered."""

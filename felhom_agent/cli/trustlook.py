@@ -50,6 +50,9 @@ class JournaledSigners:
     def remember_revocation(self, blob: str, at: float) -> None:  # noqa: ARG002  # as asked
         self._revoked |= {blob}
 
+    def forget_revocation(self, blob: str, at: float) -> None:  # noqa: ARG002  # as asked
+        self._revoked -= {blob}
+
 
 @dataclass(frozen=True)
 class TrustLook:

@@ -9,6 +9,7 @@ Facts of their own in the journal. They outlive the process, a crash, and compac
      "entry":12,"head":"..."}
     {"signed":"signers","version":2,"blob":"...","at":...}
     {"signed":"revoked","blob":"...","at":...}
+    {"signed":"forgotten","blob":"...","at":...}
 
 * A *nonce* is burnt at most once: it is taken in memory first, so that of two who come at once one
   is refused; then the decision is made durable, then the nonce. It is free again only where the
@@ -19,7 +20,8 @@ Facts of their own in the journal. They outlive the process, a crash, and compac
   is forgotten (`retain_signed`).
 * The version of the *signers* in force only rises; `blob` is the job that brought it (empty: root
   did). With the jobs by which keys were taken back (*revoked*) it tells whether the lists that are
-  kept beside the journal, or the journal, were put back from an older copy.
+  kept beside the journal, or the journal, were put back from an older copy. One of these jobs that
+  is gone is *forgotten* once root has provisioned a higher version.
 * `entry` and `head` name the line of the audit log that the decision is in: who cuts that log off
   behind it is found out (`audit.py`).
 
@@ -236,6 +238,14 @@ class SignedFacts:
         with self._lock:
             self._revoked.add(blob)
 
+    def forget_revocation(self, blob: str, at: float) -> None:
+        """Given the SHA-256 of a job that took keys back and is gone, and the time, look for it no
+        more; return when that is durable. Raise JournalError if it cannot be kept.
+        """
+        self._log.append({"signed": "forgotten", "blob": blob, "at": at})
+        with self._lock:
+            self._revoked.discard(blob)
+
     def check(self) -> None:
         """Raise JournalError if nothing can be kept any more."""
         self._log.check()
@@ -297,7 +307,7 @@ def decisions_of(records: Iterable[Record]) -> tuple[Decision, ...]:
 
 def revocations_of(records: Iterable[Record]) -> frozenset[str]:
     """Given a journal's records, return the SHA-256 of each job by which keys were taken back."""
-    return frozenset(str(record["blob"]) for record in _of(records, "revoked"))
+    return frozenset(_revoked(records))
 
 
 def burnt_blobs_of(records: Iterable[Record]) -> frozenset[str]:
@@ -321,8 +331,18 @@ def retain_signed(records: Iterable[Record]) -> list[Record]:
     }
     time = [{"signed": "time", "at": highest}] if highest else []
     signers = sorted(_of(found, "signers"), key=lambda r: int(r["version"]))[-1:]
-    revoked = {str(r["blob"]): r for r in _of(found, "revoked")}
-    return [*time, *challenges.values(), *nonces, *signers, *revoked.values()]
+    return [*time, *challenges.values(), *nonces, *signers, *_revoked(found).values()]
+
+
+def _revoked(records: Iterable[Record]) -> dict[str, Record]:
+    """Given a journal's records, return those on jobs by which keys were taken back, by the job."""
+    found: dict[str, Record] = {}
+    for record in records:
+        if record.get("signed") == "revoked":
+            found[str(record["blob"])] = record
+        elif record.get("signed") == "forgotten":
+            found.pop(str(record["blob"]), None)
+    return found
 
 
 def _in_order(spent: Iterable[Spent]) -> tuple[Decision, ...]:

@@ -271,6 +271,42 @@ class TestWhatWasPutBack:
         said = refused(host, signed(host.request(), ANNA), SignersUnusable)
         assert "gone" in said
 
+    def test_a_higher_version_of_roots_ends_what_a_revocation_that_is_gone_has_held(
+        self, host: Host, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        do(host, host.revocation(ANNA), SAFE)
+        host.end()
+        shutil.rmtree(host.kept.directory / "revoked")
+        host.begin()
+        refused(host, signed(host.request(), ANNA), SignersUnusable)
+        host.signers.allow(*NEW)
+        host.signers.about("version = 2\n")
+        assert may_sign(host, BELA)
+        assert "1 revocation that the journal knew is gone" in caplog.text
+        host.restart()
+        assert may_sign(host, BELA)
+
+    def test_a_higher_version_of_roots_takes_over_a_revocation_that_the_journal_has_lost(
+        self, host: Host
+    ) -> None:
+        host.authorize(signed(host.request()))
+        host.end()
+        copy = host.directory / "copy"
+        shutil.copytree(host.directory / "journal", copy)
+        host.begin()
+        do(host, host.revocation(ANNA), SAFE)
+        host.end()
+        shutil.rmtree(host.directory / "journal")
+        copy.rename(host.directory / "journal")
+        host.begin()
+        refused(host, signed(host.request(), ANNA), SignersUnusable)
+        host.signers.allow(*OLD, signer_line(BELA))
+        host.signers.about("version = 2\n")
+        assert may_sign(host, BELA)
+        host.restart()
+        assert may_sign(host, BELA)
+        refused(host, signed(host.request(), ANNA), RevokedKey)
+
     @pytest.mark.parametrize("name", ["job", "job.1.sig", "job.2.sig", "job.3.sig"])
     def test_a_kept_set_that_was_changed_is_not_used(self, host: Host, name: str) -> None:
         rotate(host)
