@@ -277,22 +277,25 @@ def age_of(challenge: Challenge, now: Moment, highest: float) -> float:
     """Given a challenge, the moment and the highest time ever seen, return how many seconds ago it
     was given out.
 
-    Within one boot CLOCK_BOOTTIME alone tells. Across boots there is but the wall clock; raise
-    JournalError where that one cannot tell, since it is behind what was seen before.
+    Within one boot CLOCK_BOOTTIME alone tells. Across boots there is but the wall clock; where that
+    one cannot tell, since it is behind what was seen before, it is older than this boot is. Raise
+    JournalError where that says too little: it may be good again once the clock is right.
     """
     if challenge.at.boot and challenge.at.boot == now.boot:
         return max(0.0, now.boottime - challenge.at.boottime)
     if now.wall < max(highest, challenge.at.wall):
+        if challenge.at.boot and now.boot and now.boottime > CHALLENGE_SECONDS:
+            return now.boottime
         raise JournalError("the host was booted since, and its clock is behind what it was before")
     return now.wall - challenge.at.wall
 
 
 def is_over(challenge: Challenge, now: Moment, highest: float) -> bool:
-    """Return whether a challenge is good no more; one whose age nobody can tell is not."""
+    """Return whether a challenge is surely good no more."""
     try:
         return age_of(challenge, now, highest) > CHALLENGE_SECONDS
     except JournalError:
-        return True
+        return False
 
 
 def highest_of(records: Iterable[Record]) -> float:

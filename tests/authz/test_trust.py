@@ -14,6 +14,7 @@ from felhom_agent.authz.hostblob import HostOperation
 from felhom_agent.authz.operation import Operation
 from felhom_agent.authz.refusals import (
     BadSignature,
+    ClockUntrusted,
     ForeignSignature,
     NonceSpent,
     OperationRefused,
@@ -435,12 +436,64 @@ class TestChallenge:
         host.reboot(off=3600)
         assert host.authorize(job)
 
-    def test_a_clock_that_was_set_back_over_a_boot_makes_it_void(
+    def test_behind_a_boot_it_waits_for_a_clock_that_begins_too_early(
         self, host: Host, job: SignedJob
     ) -> None:
         host.wall.pass_by(-3600)
         host.reboot()
+        assert "behind" in refused(host, job, ClockUntrusted)
+        host.request()  # which looks for challenges that are over
+        host.pass_by(3700)
+        assert host.authorize(job)
+
+    def test_so_does_one_that_is_remembered(self, host: Host) -> None:
+        job = signed(host.request())
+        host.wall.pass_by(-3600)
+        host.reboot()
+        refused(host, job, ClockUntrusted)
+        host.request()
+        host.pass_by(3700)
+        assert host.authorize(job)
+
+    def test_behind_a_clock_that_stays_behind_it_is_void_after_a_day(
+        self, host: Host, job: SignedJob
+    ) -> None:
+        host.wall.pass_by(-(10**7))
+        host.reboot()
+        host.pass_by(86_402)
         refused(host, job, OutsideTime)
+
+    def test_a_clock_that_jumps_ahead_and_a_restart_do_not_bring_a_done_job_back(
+        self, host: Host, job: SignedJob
+    ) -> None:
+        host.authorize(job)
+        host.wall.pass_by(30 * 86_400)
+        host.clock.keep()
+        host.restart()
+        host.restart()
+        assert host.facts.burnt() == (), "its nonce is forgotten"
+        refused(host, job, OutsideTime)
+        assert host.authorize(signed(host.thaw(), SAFE))
+
+    def test_nor_do_they_where_the_clock_was_ahead_already_when_it_was_given_out(
+        self, host: Host
+    ) -> None:
+        host.wall.pass_by(3 * 86_400)
+        job = signed(host.thaw(), SAFE)
+        host.wall.pass_by(-3 * 86_400)
+        host.authorize(job)
+        host.wall.pass_by(9 * 86_400)
+        host.clock.keep()
+        host.restart()
+        with pytest.raises(OperationRefused):
+            host.authorize(job)
+
+    def test_a_clock_that_was_ahead_once_makes_no_new_one_void(self, host: Host) -> None:
+        host.wall.pass_by(1000 * 86_400)
+        host.clock.keep()
+        host.wall.pass_by(-1000 * 86_400)
+        host.restart()
+        assert host.authorize(signed(host.thaw(), SAFE))
 
     def test_without_the_key_old_challenges_die(self, host: Host, job: SignedJob) -> None:
         (host.directory / "journal" / "challenge-key").unlink()
