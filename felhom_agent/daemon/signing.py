@@ -129,16 +129,18 @@ class Ready:
         self.spool = Spool(wanted.spool, owner) if wanted.spool else None
 
     def resume(self, entries: Iterable[AuditEntry], operations: Operations) -> None:
-        """Given the audit log's decisions, take up what earlier processes left."""
-        kept, problems = self._pending.load()
-        for problem in problems:
+        """Given the audit log's decisions, take up what earlier processes left. Raise JournalClosed
+        if that cannot be read.
+        """
+        kept = self._pending.load()
+        for problem in kept.problems:
             _log.warning("%s", problem)
         self._tell_faults()
-        found, waiting = tuple(entries), {each.hash for each in kept}
+        found, waiting = tuple(entries), kept.unread | {each.hash for each in kept.jobs}
         self.jobs.resume(found)
         # The last words come first: what has one does not wait any more.
         self.work.outcomes.resume(self._facts.burnt(), found, operations, waiting)
-        self.jobs.take_up(kept, self._facts)
+        self.jobs.take_up(kept.jobs, self._facts)
 
     def _tell_faults(self) -> None:
         """Log why nobody's signature counts, if it is so."""

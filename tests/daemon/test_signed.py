@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from felhom_agent.authz.refusals import GuestLocked
 from felhom_agent.config.settings import Threshold
 from felhom_agent.devnode import Fault
 from felhom_agent.devnode.world.backups import Backup, BackupStorage
+from felhom_agent.durable.disk import Disk
 from felhom_agent.errors import Unsigned
 from felhom_agent.irreversible import Destroy
 from felhom_agent.model import Kind, Mode
@@ -271,6 +275,24 @@ def test_a_job_that_waits_outlives_the_agent(host: SigningHost) -> None:
         agent.parts.suspensions.thaw("root")
         assert agent.tried(job).state is JobState.DONE
     assert len(sent(host, "DELETE")) == 1
+
+
+def test_a_job_whose_file_a_start_cannot_read_waits_for_the_next_one(host: SigningHost) -> None:
+    class Failing(Disk):
+        def read(self, path: Path) -> bytes:
+            if path.parent.name == "signed-jobs":
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(path)
+
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        agent.parts.suspensions.freeze(None, "a reason", "root")
+        agent.ready.jobs.submit(job)
+    with host.agent(disk=Failing()) as agent:
+        assert agent.tried(job).state is JobState.PENDING
+        agent.parts.suspensions.thaw("root")
+    with host.agent() as agent:
+        assert agent.tried(job).state is JobState.DONE
 
 
 @pytest.mark.parametrize("hold", ["pause", "observe"])
