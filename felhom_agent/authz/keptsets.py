@@ -80,11 +80,10 @@ class KeptSets:
         where = self.directory / name
         try:
             for each in reversed([where, *where.parents][: len(Path(name).parts) + 1]):
-                if not each.is_dir():
-                    each.mkdir(mode=0o700)
-                    self._disk.sync_directory(each.parent)
-            for file in where.glob("job.*.sig"):  # of a try before, which did not end
-                self._disk.remove(file)
+                each.mkdir(mode=0o700, exist_ok=True)
+                # Also where it is there: an agent may have ended between the two.
+                self._disk.sync_directory(each.parent)
+            self._clear(where)
             for file_name, text in texts.items():
                 write_in_place(self._disk, where / file_name, text.encode("utf-8"))
             for number, signature in enumerate(job.signatures, start=1):
@@ -92,6 +91,14 @@ class KeptSets:
             write_in_place(self._disk, where / JOB, job.blob)
         except OSError as error:
             raise JournalClosed(f"{where}: cannot be written: {error.strerror or error}") from None
+
+    def _clear(self, where: Path) -> None:
+        """Remove a job of a try before, which came to nothing: first what makes it count."""
+        if (where / JOB).exists():
+            self._disk.remove(where / JOB)
+            self._disk.sync_directory(where)
+        for file in where.glob("job.*.sig"):
+            self._disk.remove(file)
 
     def _names(self, where: Path) -> Iterator[str]:
         try:

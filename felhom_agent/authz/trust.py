@@ -167,16 +167,21 @@ class Trust:
             kept = KeptTrust(job.blob, job.signatures)
             text = "".join(f"{line}\n" for line in lines_in(operation, "keys"))
             self._kept.keep(f"{REVOKED_DIRECTORY}/{job.hash}", kept, {REVOKED: text})
-            self._facts.remember_revocation(job.hash, self._now())
             with self._lock:
                 self._found = replace(self._found, revoked=(*self._found.revoked, *keys))
+            # Last: what is kept counts at the next start, whether the journal takes this or not.
+            self._facts.remember_revocation(job.hash, self._now())
         for key in keys:
             _tell("key %s was taken back, by a signed revocation", key.fingerprint)
 
     def _in_force(self, root: SignerSet) -> SignerSet:
-        """Return the set in force; `_changing` is held, and it was asked for just before."""
+        """Return the set in force; `_changing` is held, and it was asked for just before. Raise
+        WrongVersion if root has changed it since.
+        """
         with self._lock:
-            rotated = self._found.rotated
+            known, rotated = self._found.root, self._found.rotated
+        if root.problems or not _is_same(known, root):
+            raise WrongVersion("root has changed the signers meanwhile; make a new request")
         return rotated if rotated is not None and rotated.version > root.version else root
 
     def _checked(self, root: SignerSet) -> _Found:
