@@ -7,7 +7,8 @@
   would make old signatures good again.
 * A job with this agent's own challenge is measured by the agent alone, from when it gave that out:
   within one boot by CLOCK_BOOTTIME, which nobody sets; across boots by the wall clock, and while
-  that is behind, the job waits. It is good for `CHALLENGE_SECONDS`, once, for the guest and the act it was given for.
+  that is behind, the job waits. It is good for `CHALLENGE_SECONDS`, once, for the guest and the act
+  it was given for.
 
 What was refused as too late stays so: the time that was seen then is durable before it is said.
 """

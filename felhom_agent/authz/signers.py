@@ -79,11 +79,14 @@ class SignerSet:
         """Given the time (seconds since the epoch), return whether the set has ended."""
         return self.expires is not None and now >= self.expires
 
-    def keys_of(self, role: Role) -> frozenset[bytes]:
-        """Return the key material of a role that was not taken back, each once."""
+    def keys_of(self, role: Role, *, touched: bool = False) -> frozenset[bytes]:
+        """Return the key material of a role that was not taken back, each once; with `touched` of
+        security keys alone.
+        """
         taken = {key.material for key in self.revoked}
-        keys = (each.key.material for each in self.signers if each.role is role)
-        return frozenset(key for key in keys if key not in taken)
+        keys = (each.key for each in self.signers if each.role is role)
+        able = (key.material for key in keys if key.is_security_key or not touched)
+        return frozenset(key for key in able if key not in taken)
 
     def signer(self, key: PublicKey) -> Signer:
         """Given the key that signed, return its signer, by the key's bytes.

@@ -19,7 +19,7 @@ from felhom_agent.authz.challenge import HOST_CLASS, challenge_key, issue
 from felhom_agent.authz.check import Dependencies, SignedJob
 from felhom_agent.authz.clock import SignedClock
 from felhom_agent.authz.examiner import Examiner, StageReport
-from felhom_agent.authz.hostblob import HOST_ACTS, ROTATION
+from felhom_agent.authz.hostblob import HOST_ACTS, ROTATION, HostOperation
 from felhom_agent.authz.hostid import host_id, this_machine
 from felhom_agent.authz.keptsets import KeptSets
 from felhom_agent.authz.observed import ObservedGuest
@@ -193,14 +193,20 @@ class Ready:
         """
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in params.items()}
         if act == ROTATION:
-            given = {"revoked_keys": "", "expires": "", **given}
-            given["version"] = self.trust.current().version + 1
-        made = compose_for_host(act, given, self.host, self.host_challenge())
-        if act == ROTATION:
-            refuse_lock_out(set_of(made), self._policy, self._clock.latest())
+            made = self._rotation(given)
+        else:
+            made = compose_for_host(act, given, self.host, self.host_challenge())
         return SignedRequest(
             made, Circumstances(self._node.client.config.node, expires=self._end())
         )
+
+    def _rotation(self, params: Mapping[str, Any]) -> HostOperation:
+        """Return a rotation to the next version. Raise OperationRefused if it would be refused."""
+        signers = self.trust.current()
+        given = {"revoked_keys": "", "expires": "", **params, "version": signers.version + 1}
+        made = compose_for_host(ROTATION, given, self.host, self.host_challenge())
+        refuse_lock_out(set_of(made), signers.revoked, self._policy, self._clock.latest())
+        return made
 
     @property
     def accepted(self) -> Accepted:

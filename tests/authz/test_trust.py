@@ -30,10 +30,19 @@ from felhom_agent.authz.refusals import (
     WrongVersion,
 )
 from felhom_agent.authz.signerline import Role
-from felhom_agent.authz.words import with_words
-from felhom_agent.config.settings import AuthzConfig, Threshold
+from felhom_agent.authz.words import with_words, words_of
+from felhom_agent.config.settings import AuthzConfig, KeyRole, Threshold
 from felhom_agent.journal.signed import KnownSigners
-from tests.authz.desk import Host, Key, a_host, key, needs_ssh_keygen, signed, signer_line
+from tests.authz.desk import (
+    Host,
+    Key,
+    a_host,
+    key,
+    needs_ssh_keygen,
+    security_key,
+    signed,
+    signer_line,
+)
 
 pytestmark = needs_ssh_keygen
 
@@ -159,6 +168,34 @@ class TestRotation:
         with a_host(tmp_path, *OLD, policy=policy) as host:
             job = signed(host.rotation(*NEW), SAFE, NEW_SAFE, BELA)
             assert "lock you out" in refused(host, job, WrongParameters)
+
+    def test_keys_that_cannot_sign_here_are_not_counted_as_those_that_must(
+        self, tmp_path: Path
+    ) -> None:
+        policy = AuthzConfig(threshold=(Threshold("guest_destroy", 2),))
+        lost = key(number=7)
+        old = [*OLD, signer_line(lost)]
+        with a_host(tmp_path, *old, policy=policy) as host:
+            do(host, host.revocation(lost), SAFE)
+            job = signed(host.rotation(*NEW, signer_line(lost)), SAFE, NEW_SAFE, BELA)
+            said = refused(host, job, WrongParameters)
+            assert "it has 1 operational keys that count" in said
+
+    def test_where_keys_must_be_touched_others_are_not_counted(self, tmp_path: Path) -> None:
+        policy = AuthzConfig(
+            threshold=(Threshold("force_stop", 2),), touch_required=(KeyRole.OPERATIONAL,)
+        )
+        token = security_key("ssh-ed25519")
+        with a_host(tmp_path, *OLD, policy=policy) as host:
+            lines = [*NEW, signer_line(token)]
+            job = signed(host.rotation(*lines), SAFE, NEW_SAFE, token)
+            assert "it has 1 operational keys" in refused(host, job, WrongParameters)
+
+    def test_a_key_of_it_that_begins_later_or_ends_is_shown_so(self, host: Host) -> None:
+        later = 'operational valid-after="20990101Z",valid-before="20991231Z" ' + ANNA.line
+        shown = words_of(host.rotation(*NEW, later))
+        (line,) = [line for line in shown if "20990101Z" in line]
+        assert line.endswith("from 20990101Z until 20991231Z")
 
     def test_a_set_that_has_ended_already_is_refused(self, host: Host) -> None:
         job = signed(host.rotation(*NEW, expires="20200101"), SAFE, NEW_SAFE, BELA)

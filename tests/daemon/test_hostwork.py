@@ -115,9 +115,9 @@ def test_a_list_that_root_edits_at_that_moment_is_not_rotated_over(host: Host) -
     job = signed(operation, SAFE, NEW_SAFE, BELA)
     rotate = host.trust.rotate
 
-    def edited(*words: object) -> None:
+    def edited(job: SignedJob, operation: HostOperation) -> None:
         host.signers.allow(signer_line(ANNA), signer_line(key(number=8), Role.RECOVERY))
-        rotate(*words)  # type: ignore[arg-type]
+        rotate(job, operation)
 
     host.trust.rotate = edited  # type: ignore[method-assign]
     end = run(host, job, operation)
