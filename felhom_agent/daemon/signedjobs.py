@@ -53,6 +53,12 @@ class TooManyWait(FelhomError):
     temporary = True
 
 
+class BeingExamined(FelhomError):
+    """The same bytes are being examined with other signatures."""
+
+    temporary = True
+
+
 @dataclass(frozen=True)
 class DueJob:
     """A job that waits for its lane, and what it says."""
@@ -119,7 +125,7 @@ class SignedJobs:
     def submit(self, job: SignedJob) -> JobStatus:
         """Given a job, examine it, keep it if it may be done, and return how it stands.
 
-        Raise TooManyWait if as many wait as may, TooManyJobs or VerifierFailed if it could not be
+        Raise TooManyWait if as many wait as may, BeingExamined, TooManyJobs or VerifierFailed if it could not be
         examined now, JournalError if nothing can be kept, Unchanged if PVE cannot be asked.
         """
         with self._lock:
@@ -130,6 +136,9 @@ class SignedJobs:
             if known is not None and _is_over(known) and self._was_brought(job):
                 return known
             if job.hash in self._examining:
+                if self._brought.get(job.hash) != job.signatures:
+                    # Those others may be bad: who is told that it waits brings it no more.
+                    raise BeingExamined("the same job is being examined; try again in a minute")
                 return known or JobStatus(job.hash, JobState.PENDING, self._now())
             if len(self._due) + len(self._examining) >= MAX_PENDING:
                 raise TooManyWait(f"{MAX_PENDING} signed jobs wait already; see `jobs`")
@@ -188,12 +197,13 @@ class SignedJobs:
             _status(hash_, due.operation, self._now()), state=end.state, stage=end.stage,
             why=end.why, upid=end.upid,
         ))  # fmt: skip
+        if end.state is not JobState.PENDING:
+            # Before it may be brought again, which keeps it anew.
+            self._pending.drop(hash_)
         with self._lock:
             self._handed.discard(hash_)
-            if end.state is JobState.PENDING:
-                return
-            self._due.pop(hash_, None)
-        self._pending.drop(hash_)
+            if end.state is not JobState.PENDING:
+                self._due.pop(hash_, None)
 
     def heard(self, entry: AuditEntry) -> None:
         """Given the last word on a job, as recovery may find it out later, keep it."""

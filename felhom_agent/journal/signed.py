@@ -223,7 +223,7 @@ class SignedFacts:
             {"signed": "signers", "version": known.version, "blob": known.blob, "at": known.at}
         )
         with self._lock:
-            self._signers = max(self._signers, known, key=lambda each: each.version)
+            self._signers = _newest((self._signers, known))
 
     def revocations(self) -> frozenset[str]:
         """Return the SHA-256 of each job by which keys were taken back."""
@@ -300,7 +300,9 @@ def is_over(challenge: Challenge, now: Moment, highest: float) -> bool:
 
 def highest_of(records: Iterable[Record]) -> float:
     """Given a journal's records, return the highest time ever seen; 0 if there is none."""
-    return max([0.0, *(float(r["at"]) for r in records if "signed" in r and "at" in r)])
+    # Of signers it stands there for people alone, by a clock that nobody vouches for.
+    seen = (r for r in records if r.get("signed") in ("time", "nonce"))
+    return max([0.0, *(float(r["at"]) for r in seen)])
 
 
 def decisions_of(records: Iterable[Record]) -> tuple[Decision, ...]:
@@ -333,7 +335,7 @@ def retain_signed(records: Iterable[Record]) -> list[Record]:
         if r["id"] not in used and r["wall"] + CHALLENGE_SECONDS >= horizon
     }
     time = [{"signed": "time", "at": highest}] if highest else []
-    signers = sorted(_of(found, "signers"), key=lambda r: int(r["version"]))[-1:]
+    signers = sorted(_of(found, "signers"), key=lambda r: int(r["version"]))[-1:]  # as `_newest`
     return [*time, *challenges.values(), *nonces, *signers, *_revoked(found).values()]
 
 
@@ -360,7 +362,12 @@ def known_signers_of(records: Iterable[Record]) -> KnownSigners:
     """Given a journal's records, return the set of signers that was in force last."""
     found = [record for record in records if "signed" in record]
     known = [KnownSigners(r["version"], r["blob"], r["at"]) for r in _of(found, "signers")]
-    return max(known, key=lambda each: each.version, default=KnownSigners())
+    return _newest((KnownSigners(), *known))
+
+
+def _newest(known: Iterable[KnownSigners]) -> KnownSigners:
+    """Return the set of the highest version; of several the one that came last."""
+    return sorted(known, key=lambda each: each.version)[-1]
 
 
 def _challenge(record: Record) -> Challenge:
