@@ -87,7 +87,7 @@ class SignedJobs:
         self._table: dict[str, JobStatus] = {}
         self._due: dict[str, DueJob] = {}
         self._handed: set[str] = set()
-        self._examining: set[str] = set()
+        self._examining: dict[str, tuple[bytes, ...]] = {}
         # Of each job the signatures that were examined last, and by the hub's names which it is.
         self._brought: dict[str, tuple[bytes, ...]] = {}
         self._carried: dict[str, str] = {}
@@ -125,8 +125,9 @@ class SignedJobs:
     def submit(self, job: SignedJob) -> JobStatus:
         """Given a job, examine it, keep it if it may be done, and return how it stands.
 
-        Raise TooManyWait if as many wait as may, BeingExamined, TooManyJobs or VerifierFailed if it could not be
-        examined now, JournalError if nothing can be kept, Unchanged if PVE cannot be asked.
+        Raise TooManyWait if as many wait as may, BeingExamined, TooManyJobs or VerifierFailed if it
+        could not be examined now, JournalError if nothing can be kept, Unchanged if PVE cannot be
+        asked.
         """
         with self._lock:
             known = self._table.get(job.hash)
@@ -136,21 +137,20 @@ class SignedJobs:
             if known is not None and _is_over(known) and self._was_brought(job):
                 return known
             if job.hash in self._examining:
-                if self._brought.get(job.hash) != job.signatures:
+                if self._examining[job.hash] != job.signatures:
                     # Those others may be bad: who is told that it waits brings it no more.
                     raise BeingExamined("the same job is being examined; try again in a minute")
                 return known or JobStatus(job.hash, JobState.PENDING, self._now())
             if len(self._due) + len(self._examining) >= MAX_PENDING:
                 raise TooManyWait(f"{MAX_PENDING} signed jobs wait already; see `jobs`")
-            self._examining.add(job.hash)
-            self._brought[job.hash] = job.signatures
-            while len(self._brought) > MAX_LISTED:
-                del self._brought[next(iter(self._brought))]
+            self._examining[job.hash] = job.signatures
         try:
-            return self._examined(job)
+            found = self._examined(job)
+            self._note_brought(job)
+            return found
         finally:
             with self._lock:
-                self._examining.discard(job.hash)
+                del self._examining[job.hash]
 
     def status(self, hash_: str) -> JobStatus | None:
         """Given a job's hash, return how it stands; None if it is not known."""
@@ -164,6 +164,13 @@ class SignedJobs:
         with self._lock:
             found = [(name, self._table.get(hash_)) for name, hash_ in self._carried.items()]
         return [(name, status) for name, status in found if status is not None]
+
+    def _note_brought(self, job: SignedJob) -> None:
+        """Note that a job was examined; one that could not be is not noted, and comes again."""
+        with self._lock:
+            self._brought[job.hash] = job.signatures
+            while len(self._brought) > MAX_LISTED:
+                del self._brought[next(iter(self._brought))]
 
     def _was_brought(self, job: SignedJob) -> bool:
         """Return whether the same files lie, or come, again, and not a person brings them: those

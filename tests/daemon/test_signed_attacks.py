@@ -14,6 +14,7 @@ import pytest
 from felhom_agent.authz.check import Observe, SignedJob
 from felhom_agent.authz.examiner import Examined
 from felhom_agent.authz.jobs import JobState, JobStatus
+from felhom_agent.authz.refusals import VerifierFailed
 from felhom_agent.authz.words import with_words
 from felhom_agent.devnode import Fault
 from felhom_agent.devnode.http.message import Answer
@@ -131,6 +132,25 @@ def test_the_same_bytes_with_a_bad_signature_at_the_same_time_keep_no_good_job_o
         monkeypatch.setattr(agent.ready.examiner, "examine", meanwhile)
         assert agent.ready.jobs.submit(bad).state is JobState.REFUSED
         assert told == [True], "who is told that it was taken brings it no more"
+        assert agent.done(job).state is JobState.DONE
+
+
+@pytest.mark.parametrize("source", ["spool", "hub:x"])
+def test_a_better_signature_that_could_not_be_looked_at_once_is_looked_at_again(
+    host: SigningHost, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    with host.agent() as agent:
+        job = replace(agent.job(DESTROY), source=source)
+        bad = replace(job, signatures=(host.key.sign(b"else", "felhom-op-v1"),))
+        assert agent.ready.jobs.submit(bad).state is JobState.REFUSED
+
+        def busy(*_: object) -> Examined:
+            raise VerifierFailed("other signatures are being checked")
+
+        monkeypatch.setattr(agent.ready.examiner, "examine", busy)
+        with pytest.raises(VerifierFailed):
+            agent.ready.jobs.submit(job)
+        monkeypatch.undo()
         assert agent.done(job).state is JobState.DONE
 
 
