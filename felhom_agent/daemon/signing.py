@@ -10,6 +10,7 @@ Threads: made before any thread runs; each part has its own rules.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -151,9 +152,18 @@ class Ready:
         for fault in faults:
             _log.error("no signature counts: %s", fault, extra=fields(AGENT_WARNED))
 
-    def keep(self) -> None:
-        """Remember the time, and warn of signers that end; to be called at each pass."""
+    @property
+    def has_files(self) -> bool:
+        """Whether root has put anything there: lists of signers, or a spool directory."""
+        listed = os.path.lexists(self._policy.signers)
+        return listed or (self.spool is not None and self.spool.is_there)
+
+    def tell_end(self) -> None:
+        """Warn of signers that end; to be called at each pass, where it may take its time."""
         self._expiry.tell(self._clock.latest())
+
+    def keep(self) -> None:
+        """Remember the time; to be called at each pass."""
         try:
             self._clock.keep()
         except JournalError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from felhom_agent.authz.jobs import JobState
 from felhom_agent.authz.refusals import GuestLocked
+from felhom_agent.authz.signers import SignerSet
 from felhom_agent.config.settings import Threshold
 from felhom_agent.devnode import Fault
 from felhom_agent.devnode.world.backups import Backup, BackupStorage
@@ -377,6 +379,22 @@ def test_an_audit_log_that_cannot_be_used_costs_signed_operations_alone(
         agent.running.look()
         assert host.site.world.config(100)["cores"] == 2
         assert "audit.jsonl: line" in agent.parts.signing.trouble
+
+
+def test_who_may_sign_is_looked_at_off_the_main_thread(
+    host: SigningHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with host.agent() as agent:
+        current, threads = agent.ready.trust.current, set[str]()
+
+        def looked() -> SignerSet:
+            threads.add(threading.current_thread().name)
+            return current()
+
+        monkeypatch.setattr(agent.ready._expiry, "_signers", looked)
+        agent.running.run_pass()
+        agent.running.hear(lambda: bool(threads))
+        assert threading.main_thread().name not in threads, "a chain may be checked there"
 
 
 def test_an_answer_that_is_lost_is_never_asked_for_again_and_its_task_is_found(
