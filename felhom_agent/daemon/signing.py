@@ -64,6 +64,12 @@ from felhom_agent.service.timesync import is_synchronised
 _log = logging.getLogger(__name__)
 
 
+_BEGUN_ANEW: Final = (
+    "%s: is gone with %d lines that the journal knows; a new one was begun, so if nobody moved it "
+    "away, find out who did"
+)
+
+
 @dataclass(frozen=True)
 class Signing:
     """All that signed operations need, or why they are not done (`trouble`)."""
@@ -284,10 +290,14 @@ def signing_for(
     """
     directory, now = config.journal.directory, operations.now()
     try:
+        facts, is_new = SignedFacts(log, records), not os.path.lexists(directory / AUDIT_NAME)
         audit = AuditLog.open(directory, now, disk)
         try:
+            if is_new and (known := len(facts.decisions())):
+                facts.audit_begun(now)
+                _log.error(_BEGUN_ANEW, directory / AUDIT_NAME, known, extra=fields(AGENT_WARNED))
             return Signing(ready=_ready(
-                config, node, SignedFacts(log, records), audit, operations, suspensions, holds, disk
+                config, node, facts, audit, operations, suspensions, holds, disk
             ))  # fmt: skip
         except BaseException:
             audit.close()

@@ -232,6 +232,7 @@ _SIGNED: Mapping[str, Mapping[str, _Check]] = {
     },
     "revoked": {"blob": _matches(_HASH), "at": is_time},
     "forgotten": {"blob": _matches(_HASH), "at": is_time},
+    "audit": {"at": is_time},
 }
 
 

@@ -10,6 +10,7 @@ Facts of their own in the journal. They outlive the process, a crash, and compac
     {"signed":"signers","version":2,"blob":"...","at":...}
     {"signed":"revoked","blob":"...","at":...}
     {"signed":"forgotten","blob":"...","at":...}
+    {"signed":"audit","at":...}
 
 * A *nonce* is burnt at most once: it is taken in memory first, so that of two who come at once one
   is refused; then the decision is made durable, then the nonce. It is free again only where the
@@ -23,7 +24,8 @@ Facts of their own in the journal. They outlive the process, a crash, and compac
   kept beside the journal, or the journal, were put back from an older copy. One of these jobs that
   is gone is *forgotten* once root has provisioned a higher version.
 * `entry` and `head` name the line of the audit log that the decision is in: who cuts that log off
-  behind it is found out (`audit.py`).
+  behind it is found out (`audit.py`). Where that log was begun anew (*audit*), those of nonces from
+  before are lines of the one that is gone.
 
 Threads: one lock guards the tables, for no longer than it takes to look; records are appended
 outside of it, since a sync takes its time. Nothing waits here but for the append.
@@ -112,6 +114,7 @@ class SignedFacts:
         challenges = map(_challenge, _of(found, "challenge"))
         self._challenges = {each.id: each for each in challenges if each.id not in used}
         self._highest = self._durable = highest_of(found)
+        self._decisions = list(_decisions(found))
         self._signers = known_signers_of(found)
         self._revoked = set(revocations_of(found))
 
@@ -192,6 +195,7 @@ class SignedFacts:
         self._log.append(_spent_record(done))
         with self._lock:
             self._spent[done.nonce] = done
+            self._decisions.append(done.decision)
             self._challenges.pop(done.challenge, None)
             self._highest = max(self._highest, done.at)
             self._durable = max(self._durable, done.at)
@@ -208,7 +212,15 @@ class SignedFacts:
     def decisions(self) -> tuple[Decision, ...]:
         """Return the lines of the audit log that must be there, in their order."""
         with self._lock:
-            return _in_order(self._spent.values())
+            return _in_order(self._decisions)
+
+    def audit_begun(self, at: float) -> None:
+        """Given the time, remember that the audit log was begun anew; return when it is durable.
+        Raise JournalError if it cannot be kept.
+        """
+        self._log.append({"signed": "audit", "at": at})
+        with self._lock:
+            self._decisions.clear()
 
     def signers(self) -> KnownSigners:
         """Return the set of signers that was in force last."""
@@ -307,7 +319,7 @@ def highest_of(records: Iterable[Record]) -> float:
 
 def decisions_of(records: Iterable[Record]) -> tuple[Decision, ...]:
     """Given a journal's records, return the lines of the audit log that must be there."""
-    return _in_order(map(_spent, _of(records, "nonce")))
+    return _in_order(_decisions(records))
 
 
 def revocations_of(records: Iterable[Record]) -> frozenset[str]:
@@ -327,7 +339,12 @@ def retain_signed(records: Iterable[Record]) -> list[Record]:
     found = [record for record in records if "signed" in record]
     highest = highest_of(found)
     horizon = highest - KEPT_AFTER
-    nonces = [r for r in _of(found, "nonce") if max(r["until"], r["at"]) >= horizon]
+    begun = _of(found, "audit")[-1:]
+    nonces = [
+        r
+        for r in found
+        if r in begun or (r["signed"] == "nonce" and max(r["until"], r["at"]) >= horizon)
+    ]
     used = {r["challenge"] for r in _of(found, "nonce")}
     challenges = {
         r["id"]: r
@@ -350,8 +367,19 @@ def _revoked(records: Iterable[Record]) -> dict[str, Record]:
     return found
 
 
-def _in_order(spent: Iterable[Spent]) -> tuple[Decision, ...]:
-    return tuple(sorted((s.decision for s in spent), key=lambda decision: decision.entry))
+def _in_order(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
+    return tuple(sorted(decisions, key=lambda decision: decision.entry))
+
+
+def _decisions(records: Iterable[Record]) -> list[Decision]:
+    """Given a journal's records, return the lines of the present audit log that they know."""
+    found: list[Decision] = []
+    for record in records:
+        if record.get("signed") == "audit":
+            found.clear()
+        elif record.get("signed") == "nonce":
+            found.append(_spent(record).decision)
+    return found
 
 
 def _of(records: Iterable[Record], kind: str) -> list[Record]:

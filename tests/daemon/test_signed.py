@@ -381,6 +381,25 @@ def test_an_audit_log_that_cannot_be_used_costs_signed_operations_alone(
         assert "audit.jsonl: line" in agent.parts.signing.trouble
 
 
+def test_an_audit_log_that_was_moved_away_as_the_log_says_lets_jobs_be_signed_again(
+    host: SigningHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    with host.agent() as agent:
+        agent.done(agent.job(DESTROY, 200))
+    path = host.config.journal.directory / "audit.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:1]))
+    with host.agent() as agent:
+        assert "(mv" in agent.parts.signing.trouble
+    path.rename(path.with_name("evidence"))
+    for act in ("force_stop", DESTROY):
+        with host.agent() as agent:
+            assert agent.done(agent.job(act)).state is JobState.DONE
+    assert caplog.text.count("a new one was begun") == 1
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    with host.agent() as agent:
+        assert "(mv" in agent.parts.signing.trouble, "the new one is watched as the old one was"
+
+
 def test_who_may_sign_is_looked_at_off_the_main_thread(
     host: SigningHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
