@@ -44,11 +44,14 @@ def of_signers(
     what their signatures are checked with. The file that tells of a clock that is right, and what
     runs ssh-keygen, are others in a test alone.
     """
-    found = look(config.path, config.authz, config.journal.directory).signers
+    seen = look(config.path, config.authz, config.journal.directory)
+    found = seen.signers
     if not found.present:
         yield note(f"{signerlist.none_yet(found)}; to let a key sign, as root:",
                    "felhom-agent signers init --key FILE.pub")  # fmt: skip
         return
+    if seen.unseen:
+        yield bad(f"what follows is of root's lists alone: {seen.unseen}")
     yield from _of_lists(found, service)
     if not found.problems:
         yield from _of_thresholds(found, config.authz)

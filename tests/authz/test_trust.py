@@ -399,6 +399,15 @@ class TestRevocation:
             do(host, host.revocation(ANNA), SAFE)
             refused(host, signed(host.thaw(), SAFE), TooFewSigners)
 
+    def test_of_many_none_is_passed_over(self, host: Host) -> None:
+        job = do(host, host.revocation(ANNA), SAFE)
+        where = host.kept.directory / "revoked"
+        for number in range(600):
+            (where / f"{number:064x}").mkdir()
+            (where / f"{number:064x}" / "job").write_bytes(b"{}")
+        assert len(host.kept.revocations()) == 601
+        assert host.trust.has(job.hash)
+
     def test_an_operational_key_takes_none_back(self, host: Host) -> None:
         refused(host, signed(host.revocation(SAFE), ANNA), WrongRole)
 

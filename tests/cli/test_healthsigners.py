@@ -207,3 +207,14 @@ def test_who_asks_is_a_person_more_and_a_key_that_must_be_touched_is_a_security_
     assert "operational" not in said
     allow(config, signer_line(key()))
     assert "must be signed" not in "\n".join(f.text for f in found(replace(config, authz=wanted)))
+
+
+def test_what_came_by_signature_and_cannot_be_read_is_told_and_not_passed_over(
+    config: Config,
+) -> None:
+    allow(config, signer_line(key()))
+    kept = config.path.parent / "kept"
+    kept.write_text("no directory")
+    config = replace(config, authz=replace(config.authz, kept=kept))
+    said = told(found(config), Level.BAD)
+    assert "root's lists alone: what came by signature cannot be read" in said
