@@ -78,9 +78,12 @@ class KeptSets:
         where = self.directory / name
         try:
             for each in reversed([where, *where.parents][: len(Path(name).parts) + 1]):
-                each.mkdir(mode=0o700, exist_ok=True)
+                is_new = not each.is_dir()
+                if is_new:
+                    each.mkdir(mode=0o700)
                 # Also where it is there: an agent may have ended between the two.
-                self._disk.sync_directory(each.parent)
+                if is_new or each != self.directory:
+                    self._disk.sync_directory(each.parent)
             self._clear(where)
             for file_name, text in texts.items():
                 write_in_place(self._disk, where / file_name, text.encode("utf-8"))
