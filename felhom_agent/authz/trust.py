@@ -88,9 +88,14 @@ class _Found:
     trouble: str = ""
 
 
+def _tell(text: str, what: object) -> None:
+    _log.warning(text, what, extra=fields(SIGNERS_CHANGED))
+
+
 class Trust:
     """The signers of this host. `root` reads root's set; `burnt` tells whether a job's nonce was
-    burnt, by the SHA-256 of its bytes; `now` tells seconds since the epoch.
+    burnt, by the SHA-256 of its bytes; `now` tells seconds since the epoch; `tell` logs what has
+    changed, by a text and what it is of.
     """
 
     def __init__(
@@ -102,7 +107,9 @@ class Trust:
         policy: AuthzConfig,
         now: Callable[[], float],
         burnt: Callable[[str], bool],
+        tell: Callable[[str, object], None] = _tell,
     ) -> None:
+        self._tell = tell
         self._root, self._kept, self._facts = root, kept, facts
         self._verifier, self._policy, self._now, self._burnt = verifier, policy, now, burnt
         self._lock = threading.Lock()
@@ -156,7 +163,7 @@ class Trust:
             self._facts.remember_signers(KnownSigners(new.version, job.hash, self._now()))
             with self._lock:
                 self._found = replace(self._found, root=root, rotated=new)
-        _tell("version %d of the signers is in force, by a signed rotation", new.version)
+        self._tell("version %d of the signers is in force, by a signed rotation", new.version)
 
     def revoke(self, job: SignedJob, operation: HostOperation) -> None:
         """Given an authorized revocation, take its keys back once that is durable. Raise
@@ -172,7 +179,7 @@ class Trust:
             # Last: what is kept counts at the next start, whether the journal takes this or not.
             self._facts.remember_revocation(job.hash, self._now())
         for key in keys:
-            _tell("key %s was taken back, by a signed revocation", key.fingerprint)
+            self._tell("key %s was taken back, by a signed revocation", key.fingerprint)
 
     def _in_force(self, root: SignerSet) -> SignerSet:
         """Return the set in force; `_changing` is held, and it was asked for just before. Raise
@@ -275,7 +282,7 @@ class Trust:
             raise WrongVersion(f"{count} that the journal knows {are} gone")
         for blob in missing:
             self._facts.forget_revocation(blob, self._now())
-        _tell("%s gone; take those keys back again", f"{count} that the journal knew {are}")
+        self._tell("%s gone; take those keys back again", f"{count} that the journal knew {are}")
 
     def _complete(self, rotated: SignerSet | None) -> None:
         """Remember a set that was kept, and whose agent ended before it was remembered."""
@@ -311,7 +318,7 @@ class Trust:
                 return ""  # another thread has told it
             self._facts.remember_signers(KnownSigners(root.version, "", self._now()))
         if root.version > FIRST_VERSION:
-            _tell("root has provisioned version %d of the signers", root.version)
+            self._tell("root has provisioned version %d of the signers", root.version)
         return ""
 
 
@@ -328,7 +335,3 @@ def _texts(operation: HostOperation, version: int) -> dict[str, str]:
     if revoked := text_in(operation, "revoked_keys"):
         texts[REVOKED] = revoked
     return texts
-
-
-def _tell(text: str, what: object) -> None:
-    _log.warning(text, what, extra=fields(SIGNERS_CHANGED))

@@ -308,6 +308,17 @@ def test_what_came_by_signature_is_shown_and_root_provisions_the_version_above_i
     assert "Set of version 3, by root" in out
 
 
+def test_who_only_looks_tells_no_change_that_the_agent_has_not_made(
+    felhom: Felhom, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = pub(tmp_path, key().public)
+    felhom("init", "--key", given)
+    for words in (("init", "--force", "--key", given), ()):
+        code, out, err = felhom(*words)
+        assert (code, err, "Set of version 2, by root" in out) == (0, "", True)
+    assert caplog.text == ""
+
+
 def test_root_who_is_cut_off_while_he_provisions_brings_no_older_list_back(
     felhom: Felhom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
