@@ -259,7 +259,7 @@ def _threshold(found: Progress) -> None:
     refuse_too_few(operation, able, keys, separate=separate)
     if isinstance(operation, HostOperation) and operation.act == ROTATION:
         new = set_of(operation)
-        refuse_lock_out(new, policy, found.means.clock.latest())
+        refuse_lock_out(new, signers.revoked, policy, found.means.clock.latest())
         for each in rehearsal_of(new, endorsements, found.strangers, keys):
             each.refuse_untouched(policy.touch_required)
             _verify(found, each, (*signers.revoked, *new.revoked))

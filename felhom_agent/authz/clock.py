@@ -6,8 +6,9 @@
   highest time ever seen here, or is not known to be synchronised: else a clock that is set back
   would make old signatures good again.
 * A job with this agent's own challenge is measured by the agent alone, from when it gave that out:
-  within one boot by CLOCK_BOOTTIME, which nobody sets; across boots by the wall clock, unless that
-  is behind. It is good for `CHALLENGE_SECONDS`, once, for the guest and the act it was given for.
+  within one boot by CLOCK_BOOTTIME, which nobody sets; across boots by the wall clock, and while
+  that is behind, the job waits. It is good for `CHALLENGE_SECONDS`, once, for the guest and the act
+  it was given for.
 
 What was refused as too late stays so: the time that was seen then is durable before it is said.
 """
@@ -25,7 +26,7 @@ from felhom_agent.authz.ledger import Ledger
 from felhom_agent.authz.operation import Operation
 from felhom_agent.authz.refusals import ClockUntrusted, OutsideTime, TooEarly
 from felhom_agent.errors import JournalError
-from felhom_agent.journal.signed import CHALLENGE_SECONDS, Challenge, age_of
+from felhom_agent.journal.signed import CHALLENGE_SECONDS, KEPT_AFTER, Challenge, age_of
 from felhom_agent.journal.suspensions import Moment
 from felhom_agent.printable import moment_text
 from felhom_agent.service.boot import boot_id, since_boot
@@ -121,7 +122,10 @@ class SignedClock:
         """Given a class and a guest (0: none), return a new challenge that need not be remembered;
         empty if there is no key for it.
         """
-        return self._key.token(self.moment(), act, vmid) if self._key else ""
+        if self._key is None:
+            return ""
+        # By the time that never goes back, as nonces are remembered.
+        return self._key.token(replace(self.moment(), wall=self.latest()), act, vmid)
 
     def _known(self, operation: Operation) -> Challenge | None:
         if is_remembered(operation.challenge):
@@ -141,12 +145,24 @@ class SignedClock:
             )
         if (known.vmid, known.act) != (operation.vmid, operation.act):
             raise OutsideTime("its challenge was given out for another guest, or another act")
-        now = self.moment()
+        now, highest = self.moment(), self._facts.highest()
         try:
-            age = age_of(known, now, self._facts.highest())
+            age = age_of(known, now, highest)
         except JournalError as error:
-            raise OutsideTime(f"the age of its challenge cannot be told: {error}") from None
-        if age > CHALLENGE_SECONDS:
+            raise ClockUntrusted(
+                f"it waits, since the age of its challenge cannot be told: {error}"
+            ) from None
+        if age > CHALLENGE_SECONDS or _may_be_forgotten(known, highest):
             hours = CHALLENGE_SECONDS / 3600
             raise OutsideTime(f"its challenge is older than {hours:.0f} h; make a new request")
-        return now.wall + CHALLENGE_SECONDS - age
+        # Not less than the other end by which it may be judged: so long its nonce is remembered.
+        return max(now.wall - age, known.at.wall) + CHALLENGE_SECONDS
+
+
+def _may_be_forgotten(known: Challenge, highest: float) -> bool:
+    """Return whether a nonce with this challenge may be forgotten by now (`retain_signed`). One
+    that is remembered goes with its nonce; a token stays good by the time since boot, though the
+    wall clock has jumped ahead.
+    """
+    is_token = not is_remembered(known.id)
+    return is_token and known.at.wall + CHALLENGE_SECONDS + KEPT_AFTER < highest

@@ -145,6 +145,8 @@ class Examiner:
         remembered = operation.challenge if is_remembered(operation.challenge) else ""
         spending = Spent(operation.nonce, job.hash, examined.until, now, remembered)
         entry = _entry(AUTHORIZED, found, now)
+        # A journal that is closed already, perhaps for a moment, costs no job its one try.
+        self._means.facts.check()
         try:
             spent = self._means.facts.burn(spending, lambda: self._audit.append(entry))
         except NonceTaken as error:

@@ -29,8 +29,6 @@ from felhom_agent.errors import JournalClosed
 
 JOB: Final = "job"
 REVOKED_DIRECTORY: Final = "revoked"
-MAX_KEPT: Final = 500
-"""How many versions, and how many revocations, are looked at."""
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,9}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -64,14 +62,14 @@ class KeptSets:
         cannot be read.
         """
         names = sorted(int(n) for n in self._names(self.directory) if _VERSION.fullmatch(n))
-        found = {version: self._read(self.path_of(version)) for version in names[-MAX_KEPT:]}
+        found = {version: self._read(self.path_of(version)) for version in names}
         return {version: job for version, job in found.items() if job is not None}
 
     def revocations(self) -> list[KeptTrust]:
         """Return the jobs that took keys back. Raise OSError if they cannot be read."""
         where = self.directory / REVOKED_DIRECTORY
         names = sorted(n for n in self._names(where) if _HASH.fullmatch(n))
-        return [job for name in names[:MAX_KEPT] if (job := self._read(where / name)) is not None]
+        return [job for name in names if (job := self._read(where / name)) is not None]
 
     def keep(self, name: str, job: KeptTrust, texts: dict[str, str]) -> None:
         """Given where below the directory, a job and what it says file by file, return when all of
@@ -80,8 +78,11 @@ class KeptSets:
         where = self.directory / name
         try:
             for each in reversed([where, *where.parents][: len(Path(name).parts) + 1]):
-                if not each.is_dir():
+                is_new = not each.is_dir()
+                if is_new:
                     each.mkdir(mode=0o700)
+                # Also where it is there: an agent may have ended between the two.
+                if is_new or each != self.directory:
                     self._disk.sync_directory(each.parent)
             self._clear(where)
             for file_name, text in texts.items():

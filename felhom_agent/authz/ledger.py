@@ -44,6 +44,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def check(self) -> None:
+        """Raise JournalError if nothing can be kept any more."""
+        ...
+
 
 class Audit(Protocol):
     """The log of decisions (see `journal.audit.AuditLog`)."""

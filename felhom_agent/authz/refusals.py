@@ -7,7 +7,7 @@
     |-- WrongNamespace       namespace: made for another purpose
     |-- UnknownKey           key: not on the list
     |   |-- NoSigners        ...since there is none: the normal first state
-    |   `-- SignersUnusable  ...since what is there is not as it must be
+    |   `-- SignersUnusable  ...since what is there is not as it must be     (temporary)
     |       `-- SignersUnreadable  ...or the disk does not give it now       (temporary)
     |-- RevokedKey           revocation: taken back by root
     |-- BadSignature         signature: not over these bytes, or not in this role
@@ -87,13 +87,15 @@ class NoSigners(UnknownKey):
 
 
 class SignersUnusable(UnknownKey):
-    """The list of signers, or of revoked keys, is not as it must be."""
+    """The list of signers, or of revoked keys, is not as it must be; nobody knows yet whose key it
+    is.
+    """
+
+    temporary = True
 
 
 class SignersUnreadable(SignersUnusable):
     """The disk does not give what is kept of signers."""
-
-    temporary = True
 
 
 class RevokedKey(OperationRefused):

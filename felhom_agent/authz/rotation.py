@@ -9,6 +9,7 @@ stolen key cannot jump ahead to a version that no honest set reaches.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,7 @@ from felhom_agent.authz.refusals import (
 from felhom_agent.authz.setfile import end_of
 from felhom_agent.authz.signerline import Role
 from felhom_agent.authz.signers import ALLOWED, REVOKED, SignerSet, judge, judge_revoked
-from felhom_agent.config.settings import SIGNED_ACTS, AuthzConfig
+from felhom_agent.config.settings import SIGNED_ACTS, AuthzConfig, KeyRole
 
 _RECOVERY_ACTS: Final = frozenset({ROTATION, "thaw"})
 
@@ -133,18 +134,23 @@ def _refuse_unrehearsed(new: SignerSet, found: Sequence[Endorsement], keys: int)
         )
 
 
-def refuse_lock_out(new: SignerSet, policy: AuthzConfig, now: float) -> None:
-    """Given a set, what this host wants of signers, and the time (seconds since the epoch), raise
-    WrongParameters if the set has too few keys for it, or has ended.
+def refuse_lock_out(
+    new: SignerSet, revoked: Sequence[PublicKey], policy: AuthzConfig, now: float
+) -> None:
+    """Given a set, the keys taken back by now, what this host wants of signers, and the time
+    (seconds since the epoch), raise WrongParameters if the set has too few keys for it, or has
+    ended.
     """
     if new.is_over(now):
         raise WrongParameters("the new set has ended already")
+    new = replace(new, revoked=(*new.revoked, *revoked))
     for role in Role:
         acts = [a for a in SIGNED_ACTS if (a in _RECOVERY_ACTS) is (role is Role.RECOVERY)]
         # Who asks is a signer, too, and is not counted.
         needed = max(map(policy.keys_for, acts)) + policy.separate_requester
-        if len(new.keys_of(role)) < needed:
+        able = new.keys_of(role, touched=KeyRole(role) in policy.touch_required)
+        if len(able) < needed:
             raise WrongParameters(
-                f"the new set would lock you out: it has {len(new.keys_of(role))} {role} keys, "
-                f"and {needed} must sign on this host"
+                f"the new set would lock you out: it has {len(able)} {role} keys that count, and "
+                f"{needed} must sign on this host"
             )

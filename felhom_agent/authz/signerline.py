@@ -87,9 +87,10 @@ class Signer:
         return act in _ACTS[self.role]
 
     def __str__(self) -> str:
+        since = f" from {self.valid_after}" if self.valid_after else ""
         until = f" until {self.valid_before}" if self.valid_before else ""
         named = f" {self.comment}" if self.comment else ""
-        return f"{self.role} {self.key.type} {self.key.fingerprint}{named}{until}"
+        return f"{self.role} {self.key.type} {self.key.fingerprint}{named}{since}{until}"
 
 
 def roles_for(act: str) -> tuple[Role, ...]:

@@ -79,11 +79,14 @@ class SignerSet:
         """Given the time (seconds since the epoch), return whether the set has ended."""
         return self.expires is not None and now >= self.expires
 
-    def keys_of(self, role: Role) -> frozenset[bytes]:
-        """Return the key material of a role that was not taken back, each once."""
+    def keys_of(self, role: Role, *, touched: bool = False) -> frozenset[bytes]:
+        """Return the key material of a role that was not taken back, each once; with `touched` of
+        security keys alone.
+        """
         taken = {key.material for key in self.revoked}
-        keys = (each.key.material for each in self.signers if each.role is role)
-        return frozenset(key for key in keys if key not in taken)
+        keys = (each.key for each in self.signers if each.role is role)
+        able = (key.material for key in keys if key.is_security_key or not touched)
+        return frozenset(key for key in able if key not in taken)
 
     def signer(self, key: PublicKey) -> Signer:
         """Given the key that signed, return its signer, by the key's bytes.
@@ -123,16 +126,29 @@ def load(directory: Path, owner: int = 0) -> SignerSet:
     that is wrong with it. Raises nothing.
     """
     allowed = directory / ALLOWED
-    if not os.path.lexists(directory):
+    if not _is_there(directory):
         return SignerSet(directory)
     if text := _why_untrusted(directory, owner):
         return SignerSet(directory, present=True, problems=(_problem(directory, 0, text),))
-    if not os.path.lexists(allowed):
-        orphan = os.path.lexists(directory / REVOKED)
+    if not _is_there(allowed):
+        orphan = _is_there(directory / REVOKED)
         text = f"there is a list of revoked keys, and no {ALLOWED}"
         problems = (_problem(allowed, 0, text),) if orphan else ()
         return SignerSet(directory, present=orphan, problems=problems)
     return _loaded(directory, owner)
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether something has a name. What the disk does not tell is there: reading it tells
+    why not, and a list of revoked keys is not passed over.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _loaded(directory: Path, owner: int) -> SignerSet:
@@ -140,10 +156,10 @@ def _loaded(directory: Path, owner: int) -> SignerSet:
     problems: list[Problem] = []
     signers = list(_signers(allowed, _read(allowed, owner, problems), problems))
     taken: list[PublicKey] = []
-    if os.path.lexists(revoked):
+    if _is_there(revoked):
         taken = list(_revoked(revoked, _read(revoked, owner, problems), problems))
     about = SetFile()
-    if os.path.lexists(directory / SET):
+    if _is_there(directory / SET):
         about = _about(directory / SET, _read(directory / SET, owner, problems), problems)
     return SignerSet(
         directory,

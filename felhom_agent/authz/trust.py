@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -71,6 +71,10 @@ class TrustFacts(Protocol):
         """Return when it is durable. Raise JournalError if it cannot be kept."""
         ...
 
+    def forget_revocation(self, blob: str, at: float) -> None:
+        """Return when that is durable. Raise JournalError if it cannot be kept."""
+        ...
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -84,9 +88,14 @@ class _Found:
     trouble: str = ""
 
 
+def _tell(text: str, what: object) -> None:
+    _log.warning(text, what, extra=fields(SIGNERS_CHANGED))
+
+
 class Trust:
     """The signers of this host. `root` reads root's set; `burnt` tells whether a job's nonce was
-    burnt, by the SHA-256 of its bytes; `now` tells seconds since the epoch.
+    burnt, by the SHA-256 of its bytes; `now` tells seconds since the epoch; `tell` logs what has
+    changed, by a text and what it is of.
     """
 
     def __init__(
@@ -98,7 +107,9 @@ class Trust:
         policy: AuthzConfig,
         now: Callable[[], float],
         burnt: Callable[[str], bool],
+        tell: Callable[[str, object], None] = _tell,
     ) -> None:
+        self._tell = tell
         self._root, self._kept, self._facts = root, kept, facts
         self._verifier, self._policy, self._now, self._burnt = verifier, policy, now, burnt
         self._lock = threading.Lock()
@@ -154,7 +165,7 @@ class Trust:
             self._facts.remember_signers(KnownSigners(new.version, job.hash, self._now()))
             with self._lock:
                 self._found = replace(self._found, root=root, rotated=new)
-        _tell("version %d of the signers is in force, by a signed rotation", new.version)
+        self._tell("version %d of the signers is in force, by a signed rotation", new.version)
 
     def revoke(self, job: SignedJob, operation: HostOperation) -> None:
         """Given an authorized revocation, take its keys back once that is durable. Raise
@@ -165,16 +176,21 @@ class Trust:
             kept = KeptTrust(job.blob, job.signatures)
             text = "".join(f"{line}\n" for line in lines_in(operation, "keys"))
             self._kept.keep(f"{REVOKED_DIRECTORY}/{job.hash}", kept, {REVOKED: text})
-            self._facts.remember_revocation(job.hash, self._now())
             with self._lock:
                 self._found = replace(self._found, revoked=(*self._found.revoked, *keys))
+            # Last: what is kept counts at the next start, whether the journal takes this or not.
+            self._facts.remember_revocation(job.hash, self._now())
         for key in keys:
-            _tell("key %s was taken back, by a signed revocation", key.fingerprint)
+            self._tell("key %s was taken back, by a signed revocation", key.fingerprint)
 
     def _in_force(self, root: SignerSet) -> SignerSet:
-        """Return the set in force; `_changing` is held, and it was asked for just before."""
+        """Return the set in force; `_changing` is held, and it was asked for just before. Raise
+        WrongVersion if root has changed it since.
+        """
         with self._lock:
-            rotated = self._found.rotated
+            known, rotated = self._found.root, self._found.rotated
+        if root.problems or not _is_same(known, root):
+            raise WrongVersion("root has changed the signers meanwhile; make a new request")
         return rotated if rotated is not None and rotated.version > root.version else root
 
     def _checked(self, root: SignerSet) -> _Found:
@@ -192,7 +208,7 @@ class Trust:
     def _check(self, root: SignerSet) -> _Found:
         rotated: SignerSet | None = None
         try:
-            revoked = self._taken_back()
+            revoked = self._taken_back(root)
             base = root
             for version, job in self._kept.versions().items():
                 if version > root.version:
@@ -237,19 +253,22 @@ class Trust:
             self._verifier.verify(job.blob, each.armor, lasting)
         return new
 
-    def _taken_back(self) -> tuple[PublicKey, ...]:
-        """Return the keys that signed jobs took back; complete what a crash has cut off."""
+    def _taken_back(self, root: SignerSet) -> tuple[PublicKey, ...]:
+        """Return the keys that signed jobs took back; complete what a crash has cut off. A higher
+        version of root's than was known ends what the journal and the kept jobs disagree on.
+        """
         kept = {job.hash: job for job in self._kept.revocations()}
         known = self._facts.revocations()
+        by_root = root.version > self._facts.signers().version
         if missing := known - kept.keys():
-            raise WrongVersion(f"{len(missing)} revocations that the journal knows are gone")
+            self._forget(missing, by_root=by_root)
         found: list[PublicKey] = []
         for hash_, job in kept.items():
             operation = parse(job.blob)
             if not isinstance(operation, HostOperation) or operation.act != REVOCATION:
                 raise WrongVersion(f"{REVOKED_DIRECTORY}/{hash_} is no revocation")
             if hash_ not in known:
-                if not self._burnt(hash_):
+                if not by_root and not self._burnt(hash_):
                     raise WrongVersion(
                         f"the journal does not know the revocation {hash_[:12]}: one of both was "
                         f"put back from a copy"
@@ -257,6 +276,18 @@ class Trust:
                 self._facts.remember_revocation(hash_, self._now())
             found.extend(keys_of(operation))
         return tuple(found)
+
+    def _forget(self, missing: Collection[str], *, by_root: bool) -> None:
+        """Given revocations that the journal knows and that are not kept, look for them no more if
+        root has provisioned since. Raise WrongVersion if not.
+        """
+        one = len(missing) == 1
+        count, are = ("1 revocation", "is") if one else (f"{len(missing)} revocations", "are")
+        if not by_root:
+            raise WrongVersion(f"{count} that the journal knows {are} gone")
+        for blob in missing:
+            self._facts.forget_revocation(blob, self._now())
+        self._tell("%s gone; take those keys back again", f"{count} that the journal knew {are}")
 
     def _complete(self, rotated: SignerSet | None) -> None:
         """Remember a set that was kept, and whose agent ended before it was remembered."""
@@ -292,7 +323,7 @@ class Trust:
                 return ""  # another thread has told it
             self._facts.remember_signers(KnownSigners(root.version, "", self._now()))
         if root.version > FIRST_VERSION:
-            _tell("root has provisioned version %d of the signers", root.version)
+            self._tell("root has provisioned version %d of the signers", root.version)
         return ""
 
 
@@ -309,7 +340,3 @@ def _texts(operation: HostOperation, version: int) -> dict[str, str]:
     if revoked := text_in(operation, "revoked_keys"):
         texts[REVOKED] = revoked
     return texts
-
-
-def _tell(text: str, what: object) -> None:
-    _log.warning(text, what, extra=fields(SIGNERS_CHANGED))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from felhom_agent.authz.setfile import SET
-from felhom_agent.authz.signerline import roles_for
+from felhom_agent.authz.signerline import Role, roles_for
 from felhom_agent.authz.signers import ALLOWED, REVOKED, SignerSet
 from felhom_agent.authz.sshkeygen import SshKeygen
 from felhom_agent.cli import healthfiles, signerlist
@@ -21,7 +21,7 @@ from felhom_agent.cli.access import READ
 from felhom_agent.cli.health import Finding, bad, good, note
 from felhom_agent.cli.serviceuser import Service
 from felhom_agent.cli.trustlook import look
-from felhom_agent.config.settings import AuthzConfig, ClockTrust, Config
+from felhom_agent.config.settings import SIGNED_ACTS, AuthzConfig, ClockTrust, Config, KeyRole
 from felhom_agent.daemon.reloaded import counted
 from felhom_agent.daemon.signersexpiry import WARNED_SECONDS
 from felhom_agent.model import Actual
@@ -44,11 +44,14 @@ def of_signers(
     what their signatures are checked with. The file that tells of a clock that is right, and what
     runs ssh-keygen, are others in a test alone.
     """
-    found = look(config.path, config.authz, config.journal.directory).signers
+    seen = look(config.path, config.authz, config.journal.directory)
+    found = seen.signers
     if not found.present:
         yield note(f"{signerlist.none_yet(found)}; to let a key sign, as root:",
                    "felhom-agent signers init --key FILE.pub")  # fmt: skip
         return
+    if seen.unseen:
+        yield bad(f"what follows is of root's lists alone: {seen.unseen}")
     yield from _of_lists(found, service)
     if not found.problems:
         yield from _of_thresholds(found, config.authz)
@@ -125,14 +128,21 @@ def _of_end(found: SignerSet, now: float) -> Iterator[Finding]:
 
 
 def _of_thresholds(found: SignerSet, wanted: AuthzConfig) -> Iterator[Finding]:
-    """Yield each class of acts that more people must sign than there are."""
-    for each in wanted.threshold:
-        needed = each.keys + wanted.separate_requester
-        for role in roles_for(each.act):
-            if (have := len(found.keys_of(role))) < needed:
-                yield bad(f"{each.act} must be signed by {needed} different {role} keys, and the "
-                          f"set has {have}: add keys, or lower it in [authz.threshold]",
-                          "felhom-agent signers")  # fmt: skip
+    """Yield the classes of acts that more people must sign than there are who can."""
+    said = {each.act for each in wanted.threshold}
+    short: dict[tuple[Role, int, int], list[str]] = {}
+    for act in SIGNED_ACTS:
+        needed = wanted.keys_for(act) + wanted.separate_requester
+        for role in roles_for(act):
+            have = len(found.keys_of(role, touched=KeyRole(role) in wanted.touch_required))
+            # That there is no key of a role is no fault where nobody asks for one.
+            if have < needed and (found.keys_of(role) or act in said):
+                short.setdefault((role, needed, have), []).append(act)
+    for (role, needed, have), acts in short.items():
+        touched = "touched " if KeyRole(role) in wanted.touch_required else ""
+        yield bad(f"{', '.join(acts)} must be signed by {needed} different {touched}{role} keys, "
+                  f"and the set has {have}: add keys, or change what [authz] wants",
+                  "felhom-agent signers")  # fmt: skip
 
 
 def _of_clock(config: Config, timesyncd: Path) -> Iterator[Finding]:

@@ -112,7 +112,8 @@ def _sign_too(arguments: argparse.Namespace, request: SignedRequest, key: Path) 
         raise FelhomError(f"{jobfiles.shown(job)} has {len(taken)} signatures, and no more count")
     if not _is_agreed(request, asks=not arguments.yes):
         return ERROR
-    made = _signed(jobfiles.read_file(job), key, None, free, arguments)
+    # Not read anew: meanwhile another may have been put in its place.
+    made = _signed(request.operation.encode(), key, None, free, arguments)
     _say_next(job, [*taken, free], made, request)
     return OK
 

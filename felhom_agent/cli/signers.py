@@ -166,11 +166,14 @@ def _init(arguments: argparse.Namespace, seen: TrustLook) -> int:
     if seen.unseen and path.exists():
         raise FelhomError(f"which version comes next cannot be told: {seen.unseen}")
     again = seen.next_version > FIRST_VERSION + 1 or path.exists()
+    files = {path: text.encode()}
     if again or arguments.expires:
-        # First: until the list is there, too, the one before it is this version's.
         version = seen.next_version if again else FIRST_VERSION
-        _write(directory / SET, set_text(version, arguments.expires).encode(), owner, force=True)
-    _write(path, text.encode(), owner, force=arguments.force)
+        files[directory / SET] = set_text(version, arguments.expires).encode()
+    # The version comes last where there is a list: the old one under it would count again. Until
+    # then, under a rotated set, nobody's signature counts.
+    for file in files if path.exists() else reversed(files):
+        _write(file, files[file], owner, force=arguments.force or file != path)
     say(f"Wrote {path}:")
     code = _show(_looked(arguments))
     if code == OK:

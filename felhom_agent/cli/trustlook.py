@@ -50,6 +50,9 @@ class JournaledSigners:
     def remember_revocation(self, blob: str, at: float) -> None:  # noqa: ARG002  # as asked
         self._revoked |= {blob}
 
+    def forget_revocation(self, blob: str, at: float) -> None:  # noqa: ARG002  # as asked
+        self._revoked -= {blob}
+
 
 @dataclass(frozen=True)
 class TrustLook:
@@ -75,8 +78,9 @@ def look(settings: Path, wanted: AuthzConfig, journal: Path) -> TrustLook:
         facts, burnt = JournaledSigners(records), burnt_blobs_of(records)
         known = facts.signers().version
         trust = Trust(
-            lambda: root, kept, facts, SshKeygen(), wanted, time.time, lambda blob: blob in burnt
-        )
+            lambda: root, kept, facts, SshKeygen(), wanted, time.time, lambda blob: blob in burnt,
+            lambda *_: None,  # what has changed is the agent's to tell
+        )  # fmt: skip
         found = trust.current()
     except (OSError, FelhomError) as error:
         why = (error.strerror if isinstance(error, OSError) else "") or str(error)

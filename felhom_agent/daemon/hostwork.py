@@ -74,15 +74,22 @@ class HostWork:
                 return _not_known(operation, error)
             end = SignedEnd(JobState.FAILED, str(error))
         except FelhomError as error:
-            end = SignedEnd(JobState.FAILED, str(error))
+            end = self._cut_off(job, str(error))
         except Exception as error:  # as above
-            end = SignedEnd(JobState.FAILED, _internal(error))
+            end = self._cut_off(job, _internal(error))
         try:
             self._examiner.settled(leave, str(end.state), why=end.why)
         except JournalError as error:
             text = "signed %s of this host is %s, and that could not be written down: %s"
             _log.error(text, operation.act, end.state, error)
         return end
+
+    def _cut_off(self, job: SignedJob, why: str) -> SignedEnd:
+        """Given a job that did not come to its end, and why, return how it stands."""
+        if not self._trust.has(job.hash):
+            return SignedEnd(JobState.FAILED, why)
+        text = f"{why}; it is kept, and counts from the agent's next start: felhom-agent signers"
+        return SignedEnd(JobState.UNKNOWN, text)
 
     def _do(self, job: SignedJob, operation: HostOperation) -> None:
         if operation.act == ROTATION:

@@ -61,6 +61,12 @@ class TooManyWait(FelhomError):
     temporary = True
 
 
+class BeingExamined(FelhomError):
+    """The same bytes are being examined with other signatures."""
+
+    temporary = True
+
+
 @dataclass(frozen=True)
 class DueJob:
     """A job that waits for its lane, and what it says."""
@@ -89,7 +95,7 @@ class SignedJobs:
         self._table: dict[str, JobStatus] = {}
         self._due: dict[str, DueJob] = {}
         self._handed: set[str] = set()
-        self._examining: set[str] = set()
+        self._examining: dict[str, tuple[bytes, ...]] = {}
         # Of each job and way the signatures that were examined last (None: an earlier process did),
         # and by the hub's names which job it is.
         self._brought: dict[tuple[str, str], tuple[bytes, ...] | None] = {}
@@ -130,8 +136,9 @@ class SignedJobs:
     def submit(self, job: SignedJob) -> JobStatus:
         """Given a job, examine it, keep it if it may be done, and return how it stands.
 
-        Raise TooManyWait if as many wait as may, TooManyJobs or VerifierFailed if it could not be
-        examined now, JournalError if nothing can be kept, Unchanged if PVE cannot be asked.
+        Raise TooManyWait if as many wait as may, BeingExamined, TooManyJobs or VerifierFailed if it
+        could not be examined now, JournalError if nothing can be kept, Unchanged if PVE cannot be
+        asked.
         """
         with self._lock:
             known = self._table.get(job.hash)
@@ -141,16 +148,22 @@ class SignedJobs:
             if known is not None and _is_over(known) and self._had_its_word(job, known):
                 return known
             if job.hash in self._examining:
+                if self._examining[job.hash] != job.signatures:
+                    # Those others may be bad: who is told that it waits brings it no more.
+                    raise BeingExamined("the same job is being examined; try again in a minute")
                 return known or JobStatus(job.hash, JobState.PENDING, self._now())
             if len(self._due) + len(self._examining) >= MAX_PENDING:
                 raise TooManyWait(f"{MAX_PENDING} signed jobs wait already; see `jobs`")
-            self._examining.add(job.hash)
-            self._note_brought((job.hash, _way(job)), job.signatures)
+            self._examining[job.hash] = job.signatures
         try:
-            return self._examined(job)
+            found = self._examined(job)
+            # One that could not be examined is not noted, and comes again.
+            with self._lock:
+                self._note_brought((job.hash, _way(job)), job.signatures)
+            return found
         finally:
             with self._lock:
-                self._examining.discard(job.hash)
+                del self._examining[job.hash]
 
     def status(self, hash_: str) -> JobStatus | None:
         """Given a job's hash, return how it stands; None if it is not known."""
@@ -182,6 +195,7 @@ class SignedJobs:
         return self._brought[which] in (None, job.signatures)
 
     def _note_brought(self, which: tuple[str, str], signatures: tuple[bytes, ...] | None) -> None:
+        """Note with which signatures a job was examined. `_lock` is held, or nobody asks yet."""
         self._brought.pop(which, None)
         self._brought[which] = signatures
         while len(self._brought) > MAX_LISTED:
@@ -211,12 +225,13 @@ class SignedJobs:
             _status(hash_, due.operation, self._now()), state=end.state, stage=end.stage,
             why=end.why, upid=end.upid,
         ))  # fmt: skip
+        if end.state is not JobState.PENDING:
+            # Before it may be brought again, which keeps it anew.
+            self._pending.drop(hash_)
         with self._lock:
             self._handed.discard(hash_)
-            if end.state is JobState.PENDING:
-                return
-            self._due.pop(hash_, None)
-        self._pending.drop(hash_)
+            if end.state is not JobState.PENDING:
+                self._due.pop(hash_, None)
 
     def heard(self, entry: AuditEntry) -> None:
         """Given the last word on a job, as recovery may find it out later, keep it."""

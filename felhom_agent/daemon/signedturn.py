@@ -1,10 +1,11 @@
 """The main loop's part in signed operations: at each pass, and when a job was taken in.
 
-It reads root's spool directory, on a lane of its own since an examination takes its time, and hands
-each job that waits to its guest's lane.
+It reads root's spool directory and looks whether the set of signers ends, on a lane of its own
+since an examination, or the check of a chain of sets, takes its time; and hands each job that waits
+to its guest's lane.
 
-Threads: belongs to the main thread, but for the reading of the spool: `_reading` is set by the main
-thread and cleared by the lane that read it.
+Threads: belongs to the main thread, but for that reading: `_reading` is set by the main thread and
+cleared by the lane that read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from felhom_agent.authz.jobs import JobState
 from felhom_agent.daemon.scheduler import Scheduler
 from felhom_agent.daemon.signedjobs import DueJob, SignedJobs
 from felhom_agent.daemon.signing import Ready, Signing
-from felhom_agent.daemon.spool import Spool
 from felhom_agent.errors import QueueClosed
 from felhom_agent.reconcile.engine import Engine
 from felhom_agent.reconcile.signedwork import SignedEnd
@@ -40,11 +40,10 @@ class SignedTurn:
         if self._ready is None:
             return
         self._ready.keep()
-        spool = self._ready.spool
-        if spool is not None and spool.is_there and not self._reading.is_set():
+        if self._ready.has_files and not self._reading.is_set():
             self._reading.set()
             try:
-                self._engine.aside(partial(self._read, spool, self._ready.jobs))
+                self._engine.aside(partial(self._read, self._ready))
             except (QueueClosed, RuntimeError):  # stopping, or the system gives no thread
                 self._reading.clear()
         self.hand_over()
@@ -69,9 +68,11 @@ class SignedTurn:
             failed.set_exception(error)
             return failed
 
-    def _read(self, spool: Spool, jobs: SignedJobs) -> None:
+    def _read(self, ready: Ready) -> None:
         try:
-            spool.read(jobs.submit)
+            ready.tell_end()
+            if ready.spool is not None:
+                ready.spool.read(ready.jobs.submit)
         finally:
             self._reading.clear()
 

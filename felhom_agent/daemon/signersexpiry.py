@@ -1,6 +1,6 @@
 """Warns of a set of signers that ends: from 30 days before, once a day, and once it has ended.
 
-Threads: belongs to the main thread, but for `end`, which is replaced as a whole.
+Threads: belongs to the lane that looks, but for `end`, which is replaced as a whole.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ Threads: made before any thread runs; each part has its own rules.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +20,7 @@ from felhom_agent.authz.challenge import HOST_CLASS, challenge_key, issue
 from felhom_agent.authz.check import Dependencies, SignedJob
 from felhom_agent.authz.clock import SignedClock
 from felhom_agent.authz.examiner import Examiner, StageReport
-from felhom_agent.authz.hostblob import HOST_ACTS, ROTATION
+from felhom_agent.authz.hostblob import HOST_ACTS, ROTATION, HostOperation
 from felhom_agent.authz.hostid import host_id, this_machine
 from felhom_agent.authz.keptsets import KeptSets
 from felhom_agent.authz.observed import ObservedGuest
@@ -61,6 +62,12 @@ from felhom_agent.service.logging import fields
 from felhom_agent.service.timesync import is_synchronised
 
 _log = logging.getLogger(__name__)
+
+
+_BEGUN_ANEW: Final = (
+    "%s: is gone with %d lines that the journal knows; a new one was begun, so if nobody moved it "
+    "away, find out who did"
+)
 
 
 @dataclass(frozen=True)
@@ -129,16 +136,18 @@ class Ready:
         self.spool = Spool(wanted.spool, owner) if wanted.spool else None
 
     def resume(self, entries: Iterable[AuditEntry], operations: Operations) -> None:
-        """Given the audit log's decisions, take up what earlier processes left."""
-        kept, problems = self._pending.load()
-        for problem in problems:
+        """Given the audit log's decisions, take up what earlier processes left. Raise JournalClosed
+        if that cannot be read.
+        """
+        kept = self._pending.load()
+        for problem in kept.problems:
             _log.warning("%s", problem)
         self._tell_faults()
-        found, waiting = tuple(entries), {each.hash for each in kept}
+        found, waiting = tuple(entries), kept.unread | {each.hash for each in kept.jobs}
         self.jobs.resume(found)
         # The last words come first: what has one does not wait any more.
         self.work.outcomes.resume(self._facts.burnt(), found, operations, waiting)
-        self.jobs.take_up(kept, self._facts)
+        self.jobs.take_up(kept.jobs, self._facts)
 
     def _tell_faults(self) -> None:
         """Log why nobody's signature counts, if it is so."""
@@ -149,9 +158,18 @@ class Ready:
         for fault in faults:
             _log.error("no signature counts: %s", fault, extra=fields(AGENT_WARNED))
 
-    def keep(self) -> None:
-        """Remember the time, and warn of signers that end; to be called at each pass."""
+    @property
+    def has_files(self) -> bool:
+        """Whether root has put anything there: lists of signers, or a spool directory."""
+        listed = os.path.lexists(self._policy.signers)
+        return listed or (self.spool is not None and self.spool.is_there)
+
+    def tell_end(self) -> None:
+        """Warn of signers that end; to be called at each pass, where it may take its time."""
         self._expiry.tell(self._clock.latest())
+
+    def keep(self) -> None:
+        """Remember the time; to be called at each pass."""
         try:
             self._clock.keep()
         except JournalError as error:
@@ -191,14 +209,20 @@ class Ready:
         """
         given = {k: tuple(v) if isinstance(v, list) else v for k, v in params.items()}
         if act == ROTATION:
-            given = {"revoked_keys": "", "expires": "", **given}
-            given["version"] = self.trust.current().version + 1
-        made = compose_for_host(act, given, self.host, self.host_challenge())
-        if act == ROTATION:
-            refuse_lock_out(set_of(made), self._policy, self._clock.latest())
+            made = self._rotation(given)
+        else:
+            made = compose_for_host(act, given, self.host, self.host_challenge())
         return SignedRequest(
             made, Circumstances(self._node.client.config.node, expires=self._end())
         )
+
+    def _rotation(self, params: Mapping[str, Any]) -> HostOperation:
+        """Return a rotation to the next version. Raise OperationRefused if it would be refused."""
+        signers = self.trust.current()
+        given = {"revoked_keys": "", "expires": "", **params, "version": signers.version + 1}
+        made = compose_for_host(ROTATION, given, self.host, self.host_challenge())
+        refuse_lock_out(set_of(made), signers.revoked, self._policy, self._clock.latest())
+        return made
 
     @property
     def accepted(self) -> Accepted:
@@ -271,10 +295,14 @@ def signing_for(
     """
     directory, now = config.journal.directory, operations.now()
     try:
+        facts, is_new = SignedFacts(log, records), not os.path.lexists(directory / AUDIT_NAME)
         audit = AuditLog.open(directory, now, disk)
         try:
+            if is_new and (known := len(facts.decisions())):
+                facts.audit_begun(now)
+                _log.error(_BEGUN_ANEW, directory / AUDIT_NAME, known, extra=fields(AGENT_WARNED))
             return Signing(ready=_ready(
-                config, node, SignedFacts(log, records), audit, operations, suspensions, holds, disk
+                config, node, facts, audit, operations, suspensions, holds, disk
             ))  # fmt: skip
         except BaseException:
             audit.close()

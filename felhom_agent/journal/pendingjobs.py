@@ -13,6 +13,7 @@ import base64
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -42,6 +43,17 @@ class KeptJob:
         return hashlib.sha256(self.blob).hexdigest()
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """The jobs that wait, what of the files cannot be used, in words, and the hashes of the jobs
+    whose files could not be read now.
+    """
+
+    jobs: list[KeptJob] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
+
+
 class PendingJobs:
     """The files of the jobs that wait, beside one journal whose lock the caller holds."""
 
@@ -49,25 +61,33 @@ class PendingJobs:
         self.path = journal / DIRECTORY
         self._disk = disk
 
-    def load(self) -> tuple[list[KeptJob], list[str]]:
-        """Return the jobs that wait, and what of the files cannot be used, in words. Raises
-        nothing.
-        """
-        jobs: list[KeptJob] = []
-        problems: list[str] = []
+    def load(self) -> Loaded:
+        """Return the jobs that wait. Raise JournalClosed if the directory cannot be listed."""
+        found = Loaded()
         try:
             names = sorted(each.name for each in self.path.iterdir())
-        except OSError:
-            return [], []
-        for name in names:
-            if not _NAME.fullmatch(name):
-                continue
-            job = self._read(self.path / name)
-            if job is None or f"{job.hash}.json" != name or len(jobs) == MAX_PENDING:
-                problems.append(f"{self.path / name}: is no job that was kept; remove it")
-            else:
-                jobs.append(job)
-        return jobs, problems
+        except FileNotFoundError:
+            return found
+        except OSError as error:
+            why = error.strerror or error
+            raise JournalClosed(f"{self.path}: cannot be read: {why}") from None
+        for name in filter(_NAME.fullmatch, names):
+            self._load(name, found)
+        return found
+
+    def _load(self, name: str, found: Loaded) -> None:
+        path = self.path / name
+        try:
+            job = self._read(path)
+        except OSError as error:
+            # Perhaps the next start can: so it is not lost by that it is not there now.
+            found.problems.append(f"{path}: cannot be read now: {error.strerror or error}")
+            found.unread.add(path.stem)
+            return
+        if job is None or job.hash != path.stem or len(found.jobs) == MAX_PENDING:
+            found.problems.append(f"{path}: is no job that was kept; remove it")
+        else:
+            found.jobs.append(job)
 
     def keep(self, job: KeptJob) -> None:
         """Given a job, return when it is durable. Raise JournalClosed if it cannot be kept."""
@@ -85,13 +105,16 @@ class PendingJobs:
 
     def drop(self, hash_: str) -> None:
         """Given a job's hash, keep it no more; that it cannot be removed harms nothing."""
-        (self.path / f"{hash_}.json").unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.path / f"{hash_}.json").unlink(missing_ok=True)
 
     def _read(self, path: Path) -> KeptJob | None:
+        """Return the job in a file; None if it is none. Raise OSError if it cannot be read."""
+        if path.stat().st_size > _MAX_FILE:
+            return None
+        data = self._disk.read(path)
         try:
-            if path.stat().st_size > _MAX_FILE:
-                return None
-            found = json.loads(self._disk.read(path))
+            found = json.loads(data)
             signatures = found["signatures"]
             if not isinstance(signatures, list):
                 return None
@@ -100,5 +123,5 @@ class PendingJobs:
                 tuple(base64.b64decode(each, validate=True) for each in signatures),
                 str(found["source"]),
             )
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None

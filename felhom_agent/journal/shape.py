@@ -231,6 +231,8 @@ _SIGNED: Mapping[str, Mapping[str, _Check]] = {
         "at": is_time,
     },
     "revoked": {"blob": _matches(_HASH), "at": is_time},
+    "forgotten": {"blob": _matches(_HASH), "at": is_time},
+    "audit": {"at": is_time},
 }
 
 

@@ -9,6 +9,8 @@ Facts of their own in the journal. They outlive the process, a crash, and compac
      "entry":12,"head":"..."}
     {"signed":"signers","version":2,"blob":"...","at":...}
     {"signed":"revoked","blob":"...","at":...}
+    {"signed":"forgotten","blob":"...","at":...}
+    {"signed":"audit","at":...}
 
 * A *nonce* is burnt at most once: it is taken in memory first, so that of two who come at once one
   is refused; then the decision is made durable, then the nonce. It is free again only where the
@@ -19,9 +21,11 @@ Facts of their own in the journal. They outlive the process, a crash, and compac
   is forgotten (`retain_signed`).
 * The version of the *signers* in force only rises; `blob` is the job that brought it (empty: root
   did). With the jobs by which keys were taken back (*revoked*) it tells whether the lists that are
-  kept beside the journal, or the journal, were put back from an older copy.
+  kept beside the journal, or the journal, were put back from an older copy. One of these jobs that
+  is gone is *forgotten* once root has provisioned a higher version.
 * `entry` and `head` name the line of the audit log that the decision is in: who cuts that log off
-  behind it is found out (`audit.py`).
+  behind it is found out (`audit.py`). Where that log was begun anew (*audit*), those of nonces from
+  before are lines of the one that is gone.
 
 Threads: one lock guards the tables, for no longer than it takes to look; records are appended
 outside of it, since a sync takes its time. Nothing waits here but for the append.
@@ -110,6 +114,7 @@ class SignedFacts:
         challenges = map(_challenge, _of(found, "challenge"))
         self._challenges = {each.id: each for each in challenges if each.id not in used}
         self._highest = self._durable = highest_of(found)
+        self._decisions = list(_decisions(found))
         self._signers = known_signers_of(found)
         self._revoked = set(revocations_of(found))
 
@@ -190,6 +195,7 @@ class SignedFacts:
         self._log.append(_spent_record(done))
         with self._lock:
             self._spent[done.nonce] = done
+            self._decisions.append(done.decision)
             self._challenges.pop(done.challenge, None)
             self._highest = max(self._highest, done.at)
             self._durable = max(self._durable, done.at)
@@ -206,7 +212,15 @@ class SignedFacts:
     def decisions(self) -> tuple[Decision, ...]:
         """Return the lines of the audit log that must be there, in their order."""
         with self._lock:
-            return _in_order(self._spent.values())
+            return _in_order(self._decisions)
+
+    def audit_begun(self, at: float) -> None:
+        """Given the time, remember that the audit log was begun anew; return when it is durable.
+        Raise JournalError if it cannot be kept.
+        """
+        self._log.append({"signed": "audit", "at": at})
+        with self._lock:
+            self._decisions.clear()
 
     def signers(self) -> KnownSigners:
         """Return the set of signers that was in force last."""
@@ -221,7 +235,7 @@ class SignedFacts:
             {"signed": "signers", "version": known.version, "blob": known.blob, "at": known.at}
         )
         with self._lock:
-            self._signers = max(self._signers, known, key=lambda each: each.version)
+            self._signers = _newest((self._signers, known))
 
     def revocations(self) -> frozenset[str]:
         """Return the SHA-256 of each job by which keys were taken back."""
@@ -235,6 +249,14 @@ class SignedFacts:
         self._log.append({"signed": "revoked", "blob": blob, "at": at})
         with self._lock:
             self._revoked.add(blob)
+
+    def forget_revocation(self, blob: str, at: float) -> None:
+        """Given the SHA-256 of a job that took keys back and is gone, and the time, look for it no
+        more; return when that is durable. Raise JournalError if it cannot be kept.
+        """
+        self._log.append({"signed": "forgotten", "blob": blob, "at": at})
+        with self._lock:
+            self._revoked.discard(blob)
 
     def check(self) -> None:
         """Raise JournalError if nothing can be kept any more."""
@@ -267,37 +289,42 @@ def age_of(challenge: Challenge, now: Moment, highest: float) -> float:
     """Given a challenge, the moment and the highest time ever seen, return how many seconds ago it
     was given out.
 
-    Within one boot CLOCK_BOOTTIME alone tells. Across boots there is but the wall clock; raise
-    JournalError where that one cannot tell, since it is behind what was seen before.
+    Within one boot CLOCK_BOOTTIME alone tells. Across boots there is but the wall clock; where that
+    one cannot tell, since it is behind what was seen before, it is older than this boot is. Raise
+    JournalError where that says too little: it may be good again once the clock is right.
     """
     if challenge.at.boot and challenge.at.boot == now.boot:
         return max(0.0, now.boottime - challenge.at.boottime)
     if now.wall < max(highest, challenge.at.wall):
+        if challenge.at.boot and now.boot and now.boottime > CHALLENGE_SECONDS:
+            return now.boottime
         raise JournalError("the host was booted since, and its clock is behind what it was before")
     return now.wall - challenge.at.wall
 
 
 def is_over(challenge: Challenge, now: Moment, highest: float) -> bool:
-    """Return whether a challenge is good no more; one whose age nobody can tell is not."""
+    """Return whether a challenge is surely good no more."""
     try:
         return age_of(challenge, now, highest) > CHALLENGE_SECONDS
     except JournalError:
-        return True
+        return False
 
 
 def highest_of(records: Iterable[Record]) -> float:
     """Given a journal's records, return the highest time ever seen; 0 if there is none."""
-    return max([0.0, *(float(r["at"]) for r in records if "signed" in r and "at" in r)])
+    # Of signers it stands there for people alone, by a clock that nobody vouches for.
+    seen = (r for r in records if r.get("signed") in ("time", "nonce"))
+    return max([0.0, *(float(r["at"]) for r in seen)])
 
 
 def decisions_of(records: Iterable[Record]) -> tuple[Decision, ...]:
     """Given a journal's records, return the lines of the audit log that must be there."""
-    return _in_order(map(_spent, _of(records, "nonce")))
+    return _in_order(_decisions(records))
 
 
 def revocations_of(records: Iterable[Record]) -> frozenset[str]:
     """Given a journal's records, return the SHA-256 of each job by which keys were taken back."""
-    return frozenset(str(record["blob"]) for record in _of(records, "revoked"))
+    return frozenset(_revoked(records))
 
 
 def burnt_blobs_of(records: Iterable[Record]) -> frozenset[str]:
@@ -312,7 +339,12 @@ def retain_signed(records: Iterable[Record]) -> list[Record]:
     found = [record for record in records if "signed" in record]
     highest = highest_of(found)
     horizon = highest - KEPT_AFTER
-    nonces = [r for r in _of(found, "nonce") if max(r["until"], r["at"]) >= horizon]
+    begun = _of(found, "audit")[-1:]
+    nonces = [
+        r
+        for r in found
+        if r in begun or (r["signed"] == "nonce" and max(r["until"], r["at"]) >= horizon)
+    ]
     used = {r["challenge"] for r in _of(found, "nonce")}
     challenges = {
         r["id"]: r
@@ -320,13 +352,34 @@ def retain_signed(records: Iterable[Record]) -> list[Record]:
         if r["id"] not in used and r["wall"] + CHALLENGE_SECONDS >= horizon
     }
     time = [{"signed": "time", "at": highest}] if highest else []
-    signers = sorted(_of(found, "signers"), key=lambda r: int(r["version"]))[-1:]
-    revoked = {str(r["blob"]): r for r in _of(found, "revoked")}
-    return [*time, *challenges.values(), *nonces, *signers, *revoked.values()]
+    signers = sorted(_of(found, "signers"), key=lambda r: int(r["version"]))[-1:]  # as `_newest`
+    return [*time, *challenges.values(), *nonces, *signers, *_revoked(found).values()]
 
 
-def _in_order(spent: Iterable[Spent]) -> tuple[Decision, ...]:
-    return tuple(sorted((s.decision for s in spent), key=lambda decision: decision.entry))
+def _revoked(records: Iterable[Record]) -> dict[str, Record]:
+    """Given a journal's records, return those on jobs by which keys were taken back, by the job."""
+    found: dict[str, Record] = {}
+    for record in records:
+        if record.get("signed") == "revoked":
+            found[str(record["blob"])] = record
+        elif record.get("signed") == "forgotten":
+            found.pop(str(record["blob"]), None)
+    return found
+
+
+def _in_order(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
+    return tuple(sorted(decisions, key=lambda decision: decision.entry))
+
+
+def _decisions(records: Iterable[Record]) -> list[Decision]:
+    """Given a journal's records, return the lines of the present audit log that they know."""
+    found: list[Decision] = []
+    for record in records:
+        if record.get("signed") == "audit":
+            found.clear()
+        elif record.get("signed") == "nonce":
+            found.append(_spent(record).decision)
+    return found
 
 
 def _of(records: Iterable[Record], kind: str) -> list[Record]:
@@ -337,7 +390,12 @@ def known_signers_of(records: Iterable[Record]) -> KnownSigners:
     """Given a journal's records, return the set of signers that was in force last."""
     found = [record for record in records if "signed" in record]
     known = [KnownSigners(r["version"], r["blob"], r["at"]) for r in _of(found, "signers")]
-    return max(known, key=lambda each: each.version, default=KnownSigners())
+    return _newest((KnownSigners(), *known))
+
+
+def _newest(known: Iterable[KnownSigners]) -> KnownSigners:
+    """Return the set of the highest version; of several the one that came last."""
+    return sorted(known, key=lambda each: each.version)[-1]
 
 
 def _challenge(record: Record) -> Challenge:

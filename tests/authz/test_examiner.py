@@ -20,8 +20,9 @@ from felhom_agent.authz.refusals import (
 )
 from felhom_agent.authz.words import with_words
 from felhom_agent.errors import JournalClosed
-from felhom_agent.journal.audit import AUDIT_NAME, verify_audit
+from felhom_agent.journal.audit import AUDIT_NAME, AuditEntry, verify_audit
 from felhom_agent.journal.retention import Limits, retain
+from felhom_agent.journal.signed import Decision
 from tests.authz.desk import GUEST, Host, at_once, key, needs_ssh_keygen, signed, signer_line
 
 pytestmark = needs_ssh_keygen
@@ -166,13 +167,33 @@ def test_a_decision_that_is_not_durable_is_no_decision(host: Host) -> None:
 def test_a_nonce_that_is_not_durable_is_no_authorization(host: Host) -> None:
     job = signed(host.timed())
     host.trust.current()  # which set is in force is remembered by then
-    host.log.close()
-    for _ in range(2):
-        with pytest.raises((JournalClosed, NonceSpent)):
-            host.authorize(job)
+    append = host.audit.append
+
+    def last_words(entry: AuditEntry) -> Decision:
+        decision = append(entry)
+        host.log.close()
+        return decision
+
+    host.audit.append = last_words  # type: ignore[method-assign]
+    with pytest.raises(JournalClosed):
+        host.authorize(job)
+    with pytest.raises(NonceSpent):
+        host.authorize(job)
     host.restart()
     words = [e.decision for e in verify_audit(host.audit.path).entries]
     assert words[:3] == ["begun", "authorized", "failed"]
+
+
+def test_a_journal_that_is_closed_already_costs_no_job_its_one_try(host: Host) -> None:
+    job = signed(host.timed())
+    host.trust.current()
+    host.log.close()
+    for _ in range(2):
+        with pytest.raises(JournalClosed):
+            host.authorize(job)
+    assert [e.decision for e in verify_audit(host.audit.path).entries] == ["begun"]
+    host.restart()
+    assert host.authorize(job)
 
 
 def test_every_decision_is_in_the_audit_log(host: Host) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from felhom_agent.authz.keymaterial import from_text
 from felhom_agent.authz.refusals import NoSigners, RevokedKey, SignersUnusable, UnknownKey
+from felhom_agent.authz.setfile import SET
 from felhom_agent.authz.signers import ALLOWED, MAX_SIGNERS, REVOKED, judge, load
 from tests.authz.desk import SignerFiles, key, needs_ssh_keygen, security_key, signer_line
 
@@ -119,6 +123,34 @@ def test_a_list_that_others_may_write_counts_for_nothing(files: SignerFiles) -> 
     path.chmod(0o644)
     files.directory.chmod(0o775)
     assert "write" in problems(files)[0]
+
+
+@pytest.mark.parametrize("name", [REVOKED, SET, ALLOWED, ""])
+def test_a_list_that_the_disk_does_not_give_is_a_fault_and_not_a_list_that_is_not_there(
+    files: SignerFiles, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.allow(signer_line(key()))
+    files.revoke(key().public)
+    files.about('expires = "20300101"\n')
+    broken, lstat, opened = files.directory / name, os.lstat, os.open
+
+    def failing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def ask(path: object, *more: Any, **named: Any) -> Any:
+            if str(path) == str(broken):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return call(path, *more, **named)
+
+        return ask
+
+    monkeypatch.setattr(os, "lstat", failing(lstat))
+    monkeypatch.setattr(os, "open", failing(opened))
+    monkeypatch.setattr(os, "stat", failing(os.stat))
+    found = files.load()
+    assert found.present
+    assert "Input/output error" in str(found.problems[0])
+    with pytest.raises(SignersUnusable) as refused:
+        found.signer(from_text(*key().line.split()))
+    assert refused.value.temporary, "what was taken in waits until it is mended"
 
 
 def test_a_list_that_is_not_root_s_counts_for_nothing(files: SignerFiles) -> None:

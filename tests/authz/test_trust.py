@@ -14,6 +14,7 @@ from felhom_agent.authz.hostblob import HostOperation
 from felhom_agent.authz.operation import Operation
 from felhom_agent.authz.refusals import (
     BadSignature,
+    ClockUntrusted,
     ForeignSignature,
     NonceSpent,
     OperationRefused,
@@ -29,10 +30,19 @@ from felhom_agent.authz.refusals import (
     WrongVersion,
 )
 from felhom_agent.authz.signerline import Role
-from felhom_agent.authz.words import with_words
-from felhom_agent.config.settings import AuthzConfig, Threshold
+from felhom_agent.authz.words import with_words, words_of
+from felhom_agent.config.settings import AuthzConfig, KeyRole, Threshold
 from felhom_agent.journal.signed import KnownSigners
-from tests.authz.desk import Host, Key, a_host, key, needs_ssh_keygen, signed, signer_line
+from tests.authz.desk import (
+    Host,
+    Key,
+    a_host,
+    key,
+    needs_ssh_keygen,
+    security_key,
+    signed,
+    signer_line,
+)
 
 pytestmark = needs_ssh_keygen
 
@@ -159,6 +169,34 @@ class TestRotation:
             job = signed(host.rotation(*NEW), SAFE, NEW_SAFE, BELA)
             assert "lock you out" in refused(host, job, WrongParameters)
 
+    def test_keys_that_cannot_sign_here_are_not_counted_as_those_that_must(
+        self, tmp_path: Path
+    ) -> None:
+        policy = AuthzConfig(threshold=(Threshold("guest_destroy", 2),))
+        lost = key(number=7)
+        old = [*OLD, signer_line(lost)]
+        with a_host(tmp_path, *old, policy=policy) as host:
+            do(host, host.revocation(lost), SAFE)
+            job = signed(host.rotation(*NEW, signer_line(lost)), SAFE, NEW_SAFE, BELA)
+            said = refused(host, job, WrongParameters)
+            assert "it has 1 operational keys that count" in said
+
+    def test_where_keys_must_be_touched_others_are_not_counted(self, tmp_path: Path) -> None:
+        policy = AuthzConfig(
+            threshold=(Threshold("force_stop", 2),), touch_required=(KeyRole.OPERATIONAL,)
+        )
+        token = security_key("ssh-ed25519")
+        with a_host(tmp_path, *OLD, policy=policy) as host:
+            lines = [*NEW, signer_line(token)]
+            job = signed(host.rotation(*lines), SAFE, NEW_SAFE, token)
+            assert "it has 1 operational keys" in refused(host, job, WrongParameters)
+
+    def test_a_key_of_it_that_begins_later_or_ends_is_shown_so(self, host: Host) -> None:
+        later = 'operational valid-after="20990101Z",valid-before="20991231Z" ' + ANNA.line
+        shown = words_of(host.rotation(*NEW, later))
+        (line,) = [line for line in shown if "20990101Z" in line]
+        assert line.endswith("from 20990101Z until 20991231Z")
+
     def test_a_set_that_has_ended_already_is_refused(self, host: Host) -> None:
         job = signed(host.rotation(*NEW, expires="20200101"), SAFE, NEW_SAFE, BELA)
         assert "ended already" in refused(host, job, WrongParameters)
@@ -271,6 +309,42 @@ class TestWhatWasPutBack:
         said = refused(host, signed(host.request(), ANNA), SignersUnusable)
         assert "gone" in said
 
+    def test_a_higher_version_of_roots_ends_what_a_revocation_that_is_gone_has_held(
+        self, host: Host, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        do(host, host.revocation(ANNA), SAFE)
+        host.end()
+        shutil.rmtree(host.kept.directory / "revoked")
+        host.begin()
+        refused(host, signed(host.request(), ANNA), SignersUnusable)
+        host.signers.allow(*NEW)
+        host.signers.about("version = 2\n")
+        assert may_sign(host, BELA)
+        assert "1 revocation that the journal knew is gone" in caplog.text
+        host.restart()
+        assert may_sign(host, BELA)
+
+    def test_a_higher_version_of_roots_takes_over_a_revocation_that_the_journal_has_lost(
+        self, host: Host
+    ) -> None:
+        host.authorize(signed(host.request()))
+        host.end()
+        copy = host.directory / "copy"
+        shutil.copytree(host.directory / "journal", copy)
+        host.begin()
+        do(host, host.revocation(ANNA), SAFE)
+        host.end()
+        shutil.rmtree(host.directory / "journal")
+        copy.rename(host.directory / "journal")
+        host.begin()
+        refused(host, signed(host.request(), ANNA), SignersUnusable)
+        host.signers.allow(*OLD, signer_line(BELA))
+        host.signers.about("version = 2\n")
+        assert may_sign(host, BELA)
+        host.restart()
+        assert may_sign(host, BELA)
+        refused(host, signed(host.request(), ANNA), RevokedKey)
+
     @pytest.mark.parametrize("name", ["job", "job.1.sig", "job.2.sig", "job.3.sig"])
     def test_a_kept_set_that_was_changed_is_not_used(self, host: Host, name: str) -> None:
         rotate(host)
@@ -324,6 +398,15 @@ class TestRevocation:
         with a_host(tmp_path, *OLD, policy=policy) as host:
             do(host, host.revocation(ANNA), SAFE)
             refused(host, signed(host.thaw(), SAFE), TooFewSigners)
+
+    def test_of_many_none_is_passed_over(self, host: Host) -> None:
+        job = do(host, host.revocation(ANNA), SAFE)
+        where = host.kept.directory / "revoked"
+        for number in range(600):
+            (where / f"{number:064x}").mkdir()
+            (where / f"{number:064x}" / "job").write_bytes(b"{}")
+        assert len(host.kept.revocations()) == 601
+        assert host.trust.has(job.hash)
 
     def test_an_operational_key_takes_none_back(self, host: Host) -> None:
         refused(host, signed(host.revocation(SAFE), ANNA), WrongRole)
@@ -399,12 +482,64 @@ class TestChallenge:
         host.reboot(off=3600)
         assert host.authorize(job)
 
-    def test_a_clock_that_was_set_back_over_a_boot_makes_it_void(
+    def test_behind_a_boot_it_waits_for_a_clock_that_begins_too_early(
         self, host: Host, job: SignedJob
     ) -> None:
         host.wall.pass_by(-3600)
         host.reboot()
+        assert "behind" in refused(host, job, ClockUntrusted)
+        host.request()  # which looks for challenges that are over
+        host.pass_by(3700)
+        assert host.authorize(job)
+
+    def test_so_does_one_that_is_remembered(self, host: Host) -> None:
+        job = signed(host.request())
+        host.wall.pass_by(-3600)
+        host.reboot()
+        refused(host, job, ClockUntrusted)
+        host.request()
+        host.pass_by(3700)
+        assert host.authorize(job)
+
+    def test_behind_a_clock_that_stays_behind_it_is_void_after_a_day(
+        self, host: Host, job: SignedJob
+    ) -> None:
+        host.wall.pass_by(-(10**7))
+        host.reboot()
+        host.pass_by(86_402)
         refused(host, job, OutsideTime)
+
+    def test_a_clock_that_jumps_ahead_and_a_restart_do_not_bring_a_done_job_back(
+        self, host: Host, job: SignedJob
+    ) -> None:
+        host.authorize(job)
+        host.wall.pass_by(30 * 86_400)
+        host.clock.keep()
+        host.restart()
+        host.restart()
+        assert host.facts.burnt() == (), "its nonce is forgotten"
+        refused(host, job, OutsideTime)
+        assert host.authorize(signed(host.thaw(), SAFE))
+
+    def test_nor_do_they_where_the_clock_was_ahead_already_when_it_was_given_out(
+        self, host: Host
+    ) -> None:
+        host.wall.pass_by(3 * 86_400)
+        job = signed(host.thaw(), SAFE)
+        host.wall.pass_by(-3 * 86_400)
+        host.authorize(job)
+        host.wall.pass_by(9 * 86_400)
+        host.clock.keep()
+        host.restart()
+        with pytest.raises(OperationRefused):
+            host.authorize(job)
+
+    def test_a_clock_that_was_ahead_once_makes_no_new_one_void(self, host: Host) -> None:
+        host.wall.pass_by(1000 * 86_400)
+        host.clock.keep()
+        host.wall.pass_by(-1000 * 86_400)
+        host.restart()
+        assert host.authorize(signed(host.thaw(), SAFE))
 
     def test_without_the_key_old_challenges_die(self, host: Host, job: SignedJob) -> None:
         (host.directory / "journal" / "challenge-key").unlink()

@@ -16,7 +16,7 @@ from felhom_agent.cli.healthsigners import of_signers
 from felhom_agent.cli.main import main
 from felhom_agent.cli.serviceuser import Service, User
 from felhom_agent.config.agentfile import load
-from felhom_agent.config.settings import ClockTrust, Config, Threshold
+from felhom_agent.config.settings import ClockTrust, Config, KeyRole, Threshold
 from tests.authz.desk import key, needs_ssh_keygen, signer_line
 from tests.cli.hosts import NOBODY, needs_root
 from tests.cli.test_privileges import ROLE
@@ -192,3 +192,29 @@ def test_an_act_that_more_people_must_sign_than_there_are_is_a_fault(config: Con
     said = told(found(replace(config, authz=wanted)), Level.BAD)
     assert "guest_destroy must be signed by 2 different operational keys, and the set has 1" in said
     assert "key_rotation" not in said
+
+
+def test_who_asks_is_a_person_more_and_a_key_that_must_be_touched_is_a_security_key(
+    config: Config,
+) -> None:
+    allow(config, signer_line(key()), f"recovery {key(number=1).line}")
+    wanted = replace(config.authz, separate_requester=True)
+    said = told(found(replace(config, authz=wanted)), Level.BAD)
+    assert "force_stop, disk_detach must be signed by 2 different operational keys" in said
+    wanted = replace(config.authz, touch_required=(KeyRole.RECOVERY,))
+    said = told(found(replace(config, authz=wanted)), Level.BAD)
+    assert "key_rotation, thaw must be signed by 1 different touched recovery keys" in said
+    assert "operational" not in said
+    allow(config, signer_line(key()))
+    assert "must be signed" not in "\n".join(f.text for f in found(replace(config, authz=wanted)))
+
+
+def test_what_came_by_signature_and_cannot_be_read_is_told_and_not_passed_over(
+    config: Config,
+) -> None:
+    allow(config, signer_line(key()))
+    kept = config.path.parent / "kept"
+    kept.write_text("no directory")
+    config = replace(config, authz=replace(config.authz, kept=kept))
+    said = told(found(config), Level.BAD)
+    assert "root's lists alone: what came by signature cannot be read" in said

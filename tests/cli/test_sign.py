@@ -15,6 +15,7 @@ from felhom_agent.authz.operation import parse
 from felhom_agent.authz.request import Circumstances, SignedRequest
 from felhom_agent.authz.signerline import parse_signer
 from felhom_agent.authz.sshkeygen import SshKeygen
+from felhom_agent.authz.words import with_words
 from tests.authz.desk import needs_ssh_keygen
 from tests.cli.agents import OnTerminal
 from tests.cli.test_jobfiles import REQUEST
@@ -264,6 +265,23 @@ class TestOnATerminal:
         finally:
             terminal.close()
         assert names(tmp_path) == ["web.request"]
+
+    def test_a_job_that_is_exchanged_while_a_person_reads_is_not_what_is_signed(
+        self, felhom: Felhom, request_file: Path, key: str, tmp_path: Path
+    ) -> None:
+        felhom(str(request_file), "--key", key, "--yes")
+        job, shown = tmp_path / "web.job", (tmp_path / "web.job").read_bytes()
+        terminal = OnTerminal(tmp_path / "none", "sign", str(job), "--key", key)
+        try:
+            terminal.wait_for(lambda seen: "Do this? [y/N]" in seen)
+            job.write_bytes(with_words(replace(REQUEST.operation, nonce="f" * 32)).encode())
+            terminal.press("y\n")
+            terminal.wait_for(lambda seen: "felhom-agent submit" in seen)
+            assert terminal.end() == 0
+        finally:
+            terminal.close()
+        signer = parse_signer(f"operational {Path(f'{key}.pub').read_text().strip()}")
+        SshKeygen().verify(shown, (tmp_path / "web.job.2.sig").read_bytes(), signer)
 
 
 class TestSeveralSigners:

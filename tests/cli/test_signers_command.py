@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.authz.keymaterial import PublicKey, from_text
+from felhom_agent.authz.refusals import OperationRefused
 from felhom_agent.authz.signerline import Role
 from felhom_agent.authz.signers import judge, load
+from felhom_agent.durable.disk import Disk
 from tests.authz.desk import (
     Key,
     a_host,
@@ -303,6 +306,47 @@ def test_what_came_by_signature_is_shown_and_root_provisions_the_version_above_i
     code, out, _ = felhom("init", "--force", "--key", pub(tmp_path, key(number=2).public))
     assert (code, load(signers, os.geteuid()).version) == (0, 3)
     assert "Set of version 3, by root" in out
+
+
+def test_who_only_looks_tells_no_change_that_the_agent_has_not_made(
+    felhom: Felhom, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = pub(tmp_path, key().public)
+    felhom("init", "--key", given)
+    for words in (("init", "--force", "--key", given), ()):
+        code, out, err = felhom(*words)
+        assert (code, err, "Set of version 2, by root" in out) == (0, "", True)
+    assert caplog.text == ""
+
+
+def test_root_who_is_cut_off_while_he_provisions_brings_no_older_list_back(
+    felhom: Felhom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    safe, newer = key(number=5), key(number=6)
+    lines = [signer_line(key()), signer_line(safe, Role.RECOVERY)]
+    with a_host(tmp_path, *lines) as host:
+        host.trust.current()
+        operation = host.rotation(
+            signer_line(key(number=1)), signer_line(newer, Role.RECOVERY), version=2
+        )
+        job = signed(operation, safe, newer, key(number=1))
+        host.authorize(job)
+        host.trust.rotate(job, operation)
+        renames, rename = iter([1]), Disk.rename
+
+        def cut_off(disk: Disk, old: Path, new: Path) -> None:
+            if next(renames, None) is None:
+                raise OSError(errno.EIO, "the power goes")
+            rename(disk, old, new)
+
+        monkeypatch.setattr(Disk, "rename", cut_off)
+        given = pub(tmp_path, key(number=2).public)
+        assert felhom("init", "--force", "--key", given)[0] == 1
+        monkeypatch.undo()
+        with pytest.raises(OperationRefused):
+            host.authorize(signed(host.request(), key()))
+        assert felhom("init", "--force", "--key", given)[0] == 0
+        assert host.authorize(signed(host.request(), key(number=2)))
 
 
 def test_a_list_for_a_rotation_is_written_where_it_is_asked_for_and_counts_for_nothing(

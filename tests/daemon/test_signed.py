@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from felhom_agent.authz.jobs import JobState
 from felhom_agent.authz.refusals import GuestLocked
+from felhom_agent.authz.signers import SignerSet
 from felhom_agent.config.settings import Threshold
 from felhom_agent.devnode import Fault
 from felhom_agent.devnode.world.backups import Backup, BackupStorage
+from felhom_agent.durable.disk import Disk
 from felhom_agent.errors import Unsigned
 from felhom_agent.irreversible import Destroy
 from felhom_agent.model import Kind, Mode
@@ -218,6 +224,24 @@ def test_a_key_that_is_taken_away_ends_its_jobs_though_nobody_can_look(host: Sig
     assert sent(host, "DELETE") == []
 
 
+def test_a_list_with_a_fault_lets_what_was_taken_in_wait_until_it_is_mended(
+    host: SigningHost,
+) -> None:
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        agent.parts.suspensions.freeze(None, "a reason", "root")
+        agent.ready.jobs.submit(job)
+        host.signers.allow()  # as an editor leaves it for a moment
+        agent.parts.suspensions.thaw("root")
+        found = agent.tried(job)
+        assert (found.state, "no key" in found.why) == (JobState.PENDING, True)
+        agent.tried(job)
+        assert agent.decisions().count("waits") == 1, "it is written down once"
+        host.allow(host.key)
+        assert agent.tried(job).state is JobState.DONE
+    assert len(sent(host, "DELETE")) == 1
+
+
 def test_a_request_names_the_latest_backup_if_the_token_may_see_it(host: SigningHost) -> None:
     world = host.site.world
     world.backup_storages["nas"] = BackupStorage(backups=[Backup("qemu", 100, 1_795_000_000)])
@@ -253,6 +277,24 @@ def test_a_job_that_waits_outlives_the_agent(host: SigningHost) -> None:
         agent.parts.suspensions.thaw("root")
         assert agent.tried(job).state is JobState.DONE
     assert len(sent(host, "DELETE")) == 1
+
+
+def test_a_job_whose_file_a_start_cannot_read_waits_for_the_next_one(host: SigningHost) -> None:
+    class Failing(Disk):
+        def read(self, path: Path) -> bytes:
+            if path.parent.name == "signed-jobs":
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(path)
+
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        agent.parts.suspensions.freeze(None, "a reason", "root")
+        agent.ready.jobs.submit(job)
+    with host.agent(disk=Failing()) as agent:
+        assert agent.tried(job).state is JobState.PENDING
+        agent.parts.suspensions.thaw("root")
+    with host.agent() as agent:
+        assert agent.tried(job).state is JobState.DONE
 
 
 @pytest.mark.parametrize("hold", ["pause", "observe"])
@@ -337,6 +379,41 @@ def test_an_audit_log_that_cannot_be_used_costs_signed_operations_alone(
         agent.running.look()
         assert host.site.world.config(100)["cores"] == 2
         assert "audit.jsonl: line" in agent.parts.signing.trouble
+
+
+def test_an_audit_log_that_was_moved_away_as_the_log_says_lets_jobs_be_signed_again(
+    host: SigningHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    with host.agent() as agent:
+        agent.done(agent.job(DESTROY, 200))
+    path = host.config.journal.directory / "audit.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:1]))
+    with host.agent() as agent:
+        assert "(mv" in agent.parts.signing.trouble
+    path.rename(path.with_name("evidence"))
+    for act in ("force_stop", DESTROY):
+        with host.agent() as agent:
+            assert agent.done(agent.job(act)).state is JobState.DONE
+    assert caplog.text.count("a new one was begun") == 1
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    with host.agent() as agent:
+        assert "(mv" in agent.parts.signing.trouble, "the new one is watched as the old one was"
+
+
+def test_who_may_sign_is_looked_at_off_the_main_thread(
+    host: SigningHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with host.agent() as agent:
+        current, threads = agent.ready.trust.current, set[str]()
+
+        def looked() -> SignerSet:
+            threads.add(threading.current_thread().name)
+            return current()
+
+        monkeypatch.setattr(agent.ready._expiry, "_signers", looked)
+        agent.running.run_pass()
+        agent.running.hear(lambda: bool(threads))
+        assert threading.main_thread().name not in threads, "a chain may be checked there"
 
 
 def test_an_answer_that_is_lost_is_never_asked_for_again_and_its_task_is_found(

@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
+from felhom_agent.authz.check import Observe, SignedJob
+from felhom_agent.authz.examiner import Examined
 from felhom_agent.authz.jobs import JobState, JobStatus
+from felhom_agent.authz.refusals import VerifierFailed
 from felhom_agent.authz.words import with_words
 from felhom_agent.devnode import Fault
 from felhom_agent.devnode.http.message import Answer
 from felhom_agent.devnode.http.request import Request
 from felhom_agent.devnode.world.access import AGENT_PRIVILEGES
+from felhom_agent.errors import FelhomError
 from tests.authz.desk import at_once, needs_ssh_keygen
 from tests.conftest import TOKEN_ID, Site
 from tests.daemon.running import asked
@@ -108,6 +112,46 @@ def test_one_job_brought_by_many_at_once_is_one_job(host: SigningHost) -> None:
         assert agent.ended(job).state is JobState.DONE
         assert agent.decisions() == ["accepted", "authorized", "done"]
     assert len(deleted(host)) == 1
+
+
+def test_the_same_bytes_with_a_bad_signature_at_the_same_time_keep_no_good_job_out(
+    host: SigningHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with host.agent() as agent:
+        job = agent.job(DESTROY)
+        bad = replace(job, signatures=(host.key.sign(b"else", "felhom-op-v1"),), source="hub:x")
+        examine, told = agent.ready.examiner.examine, list[object]()
+
+        def meanwhile(brought: SignedJob, observe: Observe) -> Examined:
+            if brought is bad:
+                with pytest.raises(FelhomError) as found:
+                    agent.ready.jobs.submit(job)
+                told.append(found.value.temporary)
+            return examine(brought, observe)
+
+        monkeypatch.setattr(agent.ready.examiner, "examine", meanwhile)
+        assert agent.ready.jobs.submit(bad).state is JobState.REFUSED
+        assert told == [True], "who is told that it was taken brings it no more"
+        assert agent.done(job).state is JobState.DONE
+
+
+@pytest.mark.parametrize("source", ["spool", "hub:x"])
+def test_a_better_signature_that_could_not_be_looked_at_once_is_looked_at_again(
+    host: SigningHost, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    with host.agent() as agent:
+        job = replace(agent.job(DESTROY), source=source)
+        bad = replace(job, signatures=(host.key.sign(b"else", "felhom-op-v1"),))
+        assert agent.ready.jobs.submit(bad).state is JobState.REFUSED
+
+        def busy(*_: object) -> Examined:
+            raise VerifierFailed("other signatures are being checked")
+
+        monkeypatch.setattr(agent.ready.examiner, "examine", busy)
+        with pytest.raises(VerifierFailed):
+            agent.ready.jobs.submit(job)
+        monkeypatch.undo()
+        assert agent.done(job).state is JobState.DONE
 
 
 @pytest.mark.parametrize("shared", ["nonce", "challenge"])

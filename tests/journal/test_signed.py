@@ -22,6 +22,7 @@ from felhom_agent.journal.signed import (
     MAX_CHALLENGES,
     Challenge,
     Decision,
+    KnownSigners,
     NonceTaken,
     SignedFacts,
     Spent,
@@ -159,6 +160,36 @@ def test_the_highest_time_only_rises_and_is_durable(log: JournalLog, facts: Sign
     assert again(log).highest() == NOW + 10
     facts.burn(replace(spent(), at=NOW + 20), lambda: DECISION)
     assert facts.highest() == again(log).highest() == NOW + 20
+
+
+def test_what_an_unknown_clock_says_of_signers_is_no_time_that_was_seen(
+    log: JournalLog, facts: SignedFacts
+) -> None:
+    facts.remember_signers(KnownSigners(1, "", NOW + 10**9))
+    facts.remember_revocation("c" * 64, NOW + 10**9)
+    assert facts.highest() == again(log).highest() == 0.0
+
+
+def test_of_an_audit_log_that_was_begun_anew_only_its_own_lines_are_known(
+    log: JournalLog, facts: SignedFacts
+) -> None:
+    facts.burn(spent(1), lambda: Decision(7, "a" * 64))
+    facts.audit_begun(NOW)
+    assert facts.decisions() == ()
+    facts.burn(spent(2), lambda: DECISION)
+    kept = retain_signed(read(log.path))
+    assert retain_signed(kept) == kept
+    for each in (facts, again(log), SignedFacts(log, kept)):
+        assert each.decisions() == (DECISION,)
+        assert len(each.burnt()) == 2, "no nonce is forgotten by that"
+    assert decisions_of(kept) == (DECISION,)
+
+
+def test_of_two_sets_of_one_version_the_later_is_known(log: JournalLog, facts: SignedFacts) -> None:
+    for blob in ("b" * 64, "c" * 64):
+        facts.remember_signers(KnownSigners(2, blob, NOW))
+    kept = SignedFacts(log, retain_signed(read(log.path)))
+    assert {f.signers().blob for f in (facts, again(log), kept)} == {"c" * 64}
 
 
 def test_what_is_written_is_in_shape_and_nothing_else_is(
