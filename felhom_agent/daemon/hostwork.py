@@ -69,14 +69,12 @@ class HostWork:
         end = SignedEnd(JobState.DONE)
         try:
             self._do(job, operation)
-        except JournalError as error:
-            if self._may_be_done(job, operation):
-                return _not_known(operation, error)
-            end = SignedEnd(JobState.FAILED, str(error))
         except FelhomError as error:
-            end = self._cut_off(job, str(error))
+            end = self._cut_off(job, operation, str(error))
         except Exception as error:  # as above
-            end = self._cut_off(job, _internal(error))
+            end = self._cut_off(job, operation, _internal(error))
+        if end.state is JobState.RUNNING:
+            return end
         try:
             self._examiner.settled(leave, str(end.state), why=end.why)
         except JournalError as error:
@@ -84,12 +82,15 @@ class HostWork:
             _log.error(text, operation.act, end.state, error)
         return end
 
-    def _cut_off(self, job: SignedJob, why: str) -> SignedEnd:
-        """Given a job that did not come to its end, and why, return how it stands."""
-        if not self._trust.has(job.hash):
+    def _cut_off(self, job: SignedJob, operation: HostOperation, why: str) -> SignedEnd:
+        """Given a job that did not come to its end, and why, return how it stands: it has failed,
+        or may be done all the same, which the next start finds out.
+        """
+        if not self._may_be_done(job, operation):
             return SignedEnd(JobState.FAILED, why)
-        text = f"{why}; it is kept, and counts from the agent's next start: felhom-agent signers"
-        return SignedEnd(JobState.UNKNOWN, text)
+        text = f"{why}; {NOT_KNOWN}"
+        _log.error("signed %s of this host: %s", operation.act, text, extra=fields(AGENT_WARNED))
+        return SignedEnd(JobState.RUNNING, text)
 
     def _do(self, job: SignedJob, operation: HostOperation) -> None:
         if operation.act == ROTATION:
@@ -116,12 +117,6 @@ class HostWork:
 def no_guest(_: Operation) -> ObservedGuest | None:
     """Return that there is no guest: what is done to the host concerns none."""
     return None
-
-
-def _not_known(operation: HostOperation, error: JournalError) -> SignedEnd:
-    why = f"{error}; {NOT_KNOWN}"
-    _log.error("signed %s of this host: %s", operation.act, why, extra=fields(AGENT_WARNED))
-    return SignedEnd(JobState.RUNNING, why)
 
 
 def _internal(error: Exception) -> str:

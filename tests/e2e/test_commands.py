@@ -97,8 +97,9 @@ def test_where_the_service_is_stopped_root_applies_and_leaves_nothing_of_its_own
     assert running.hands("running", 100)
     owners = machine.shell(f"stat -c %U {JOURNAL} {JOURNAL}/*").split()
     assert set(owners) == {"felhom-agent"}
-    # The directory of the hints is the package's.
-    left = "find /run -maxdepth 1 -name 'felhom-agent-*' ! -name felhom-agent-hints"
+    # The directories of the hints and of notifications are the package's.
+    packaged = "! -name felhom-agent-hints ! -name felhom-agent-notify"
+    left = f"find /run -maxdepth 1 -name 'felhom-agent-*' {packaged}"
     assert machine.shell(left) == ""
     running.start()
     running.wait_for("felhom-agent 0.1.0 keeps 1 guest")

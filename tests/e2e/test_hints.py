@@ -216,7 +216,8 @@ def test_the_agents_sandbox_hears_of_writes_and_of_guests_that_come_and_go(
     pve.write(100)
     host.wait_for("hints are back|True")
     pve.write(200)
-    host.wait_for("[200]|[]||True", times=2)
+    # With the write before it, if that came while the hints were away.
+    host.wait_for("200]|[]||True", times=2)
     assert "Traceback" not in " ".join(str(entry["MESSAGE"]) for entry in host.said())
 
 

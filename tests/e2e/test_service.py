@@ -303,6 +303,7 @@ class TestConfinement:
             "credentials",
             "felhom-agent",
             "felhom-agent-hints",
+            "felhom-agent-notify",
             "systemd",
         ]
         # `incoming` is systemd's own, for mounts that come later; it is empty.
@@ -343,7 +344,7 @@ class TestConfinement:
                 machine.run("systemctl", "status", AGENT, check=False).stdout,
                 machine.run("journalctl", "--no-pager", "-o", "json", "--all").stdout,
                 machine.shell(f"tr '\\0' '\\n' < /proc/{pid}/environ; cat /proc/{pid}/cmdline"),
-                machine.shell("find /var/lib/felhom-agent -type f -exec cat {} +"),
+                machine.shell("find /var/lib/felhom-agent -type f -exec cat -v {} +"),
             ]
         )
         assert len(token) > 20
