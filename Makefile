@@ -11,12 +11,13 @@ OLD := .venv-debian12
 .PHONY: help demo test lint types unit older chaos soak fuzz mutants bench e2e deb install uninstall
 .PHONY: format docs screenshots minutes
 .PHONY: test-debian12 clean demo-hub browser
-.PHONY: shell pages pythons repo release-check
+.PHONY: shell pages pythons repo release-check coverage
 
 help:
 	@echo "make demo           the agent at work on an embedded node (a quarter of a minute)"
 	@echo "make demo-hub       a hub, two agents, two nodes (two minutes; KEEP=yes: goes on until Ctrl-C)"
-	@echo "make test           format, lint, types, tests with coverage, client on old libraries"
+	@echo "make test           format, lint, types, tests, client on old libraries"
+	@echo "make coverage       the tests once more, and which branches none of them takes"
 	@echo "make chaos          kill the agent 1,000 times and see that nothing is lost (KILLS, SEED)"
 	@echo "make soak           twice ten minutes of drift on 200 guests (SECONDS, GUESTS, SEED)"
 	@echo "make fuzz           a million odd inputs to all that reads what others write (INPUTS, SEED)"
@@ -65,6 +66,10 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
+	$(BIN)/pytest -n auto --dist worksteal
+
+# Twice as long as the tests alone, so not each time: 97 % of the branches at least.
+coverage: $(READY)
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 
 # The client once more, on the libraries that Debian 12 ships.
