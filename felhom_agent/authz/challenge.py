@@ -74,7 +74,7 @@ class ChallengeKey:
         told = f"{int(now.wall):x}.{int(now.boottime):x}.{now.boot or 'none'}"
         return f"{told}.{self._mac(told, act, vmid)}"
 
-    def opened(self, token: str, act: str, vmid: int = 0) -> Challenge | None:
+    def opened(self, token: str, act: str, vmid: int) -> Challenge | None:
         """Given a token, and what it must be for, return when it was given out; None if it is not
         this agent's, or is for something else.
         """

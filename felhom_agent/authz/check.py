@@ -52,7 +52,7 @@ from felhom_agent.authz.rotation import (
     rehearsal_of,
     set_of,
 )
-from felhom_agent.authz.signerline import Signer, roles_for
+from felhom_agent.authz.signerline import Role, Signer, roles_for
 from felhom_agent.authz.signers import SignerSet
 from felhom_agent.authz.words import shown_hash
 from felhom_agent.config.settings import MAX_SIGNATURES, AuthzConfig
@@ -122,7 +122,8 @@ class Dependencies:
 class Progress:
     """What is known of a job by now, stage by stage; `proven` tells that the signatures are good.
     `strangers` are signatures by keys that are not on the list: a rotation brings keys that are
-    not yet. Belongs to the thread that examines it.
+    not yet, and `rehearsed` are those of its set that were found good. Belongs to the thread that
+    examines it.
     """
 
     job: SignedJob
@@ -132,6 +133,7 @@ class Progress:
     signers: SignerSet | None = None
     endorsements: tuple[Endorsement, ...] = ()
     strangers: tuple[tuple[SshSignature, bytes], ...] = ()
+    rehearsed: tuple[Endorsement, ...] = ()
     proven: bool = False
     operation: Operation | None = None
     guest: ObservedGuest | None = None
@@ -142,6 +144,15 @@ class Progress:
         if self.signers is None or not self.endorsements:
             raise BadSignature("its key was not looked for")
         return self.signers, self.endorsements
+
+    def whose(self) -> tuple[Role, str]:
+        """Return in which role it was signed, and by whose keys, once the signatures are good."""
+        _, endorsements = self.known()
+        able = [
+            each for each in endorsements if self.operation and each.signer.may(self.operation.act)
+        ]
+        keys = (each.signer.key.fingerprint for each in (*endorsements, *self.rehearsed))
+        return (able or endorsements)[0].signer.role, ",".join(dict.fromkeys(keys))
 
     def read(self) -> Operation:
         """Return the operation, once it was parsed."""
@@ -260,9 +271,11 @@ def _threshold(found: Progress) -> None:
     if isinstance(operation, HostOperation) and operation.act == ROTATION:
         new = set_of(operation)
         refuse_lock_out(new, signers.revoked, policy, found.means.clock.latest())
-        for each in rehearsal_of(new, endorsements, found.strangers, keys):
+        rehearsed = rehearsal_of(new, endorsements, found.strangers, keys)
+        for each in rehearsed:
             each.refuse_untouched(policy.touch_required)
             _verify(found, each, (*signers.revoked, *new.revoked))
+        found.rehearsed = rehearsed
     elif found.strangers:
         raise ForeignSignature.by(found.strangers[0][0].key)
 

@@ -50,7 +50,7 @@ def refuse_too_few(
     asking = {
         each.signer.key.material
         for each in endorsements
-        if operation.requester and each.signer.key.fingerprint == operation.requester
+        if each.signer.key.fingerprint == operation.requester
     }
     if operation.requester and not asking:
         raise TooFewSigners(

@@ -12,7 +12,7 @@ Threads: one lock guards the few decisions that were last written down of jobs t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -28,7 +28,6 @@ from felhom_agent.authz.check import (
     progress,
     refused_at,
 )
-from felhom_agent.authz.endorsement import Endorsement
 from felhom_agent.authz.ledger import Audit
 from felhom_agent.authz.observed import ObservedGuest
 from felhom_agent.authz.operation import Operation
@@ -83,11 +82,6 @@ class Authorization:
     def key(self) -> str:
         """The key of the one-shot job that carries it out."""
         return key_of(self.examined.operation.nonce)
-
-
-def _fingerprints(endorsements: Sequence[Endorsement]) -> str:
-    """Return whose keys have signed, each once."""
-    return ",".join(dict.fromkeys(each.signer.key.fingerprint for each in endorsements))
 
 
 def key_of(nonce: str) -> str:
@@ -205,12 +199,8 @@ class Examiner:
         except FelhomError:
             self._refuse_late(found)
             raise
-        _, endorsements = found.known()
-        job = found.job
-        return Examined(
-            found.read(), endorsements[0].signer.role, _fingerprints(endorsements), job.hash,
-            found.until, found.guest, job.source,
-        )  # fmt: skip
+        (role, keys), job = found.whose(), found.job
+        return Examined(found.read(), role, keys, job.hash, found.until, found.guest, job.source)
 
     def _refuse_late(self, found: Progress) -> None:
         """Given a job whose guest cannot be looked at, raise OutsideTime if it has ended."""
@@ -259,9 +249,9 @@ def _entry(decision: str, found: Progress, now: float, why: str = "") -> AuditEn
     says counts before its signature was found good.
     """
     entry = AuditEntry(now, decision, "", why, blob=found.job.hash, source=found.job.source)
-    if found.endorsements and found.proven:
-        known = found.endorsements
-        entry = replace(entry, role=known[0].signer.role, fingerprint=_fingerprints(known))
+    if found.proven:
+        role, keys = found.whose()
+        entry = replace(entry, role=role, fingerprint=keys)
     operation = found.operation
     if operation is None:
         return entry

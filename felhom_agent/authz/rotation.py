@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from felhom_agent.authz.armor import SshSignature
 from felhom_agent.authz.endorsement import Endorsement
 from felhom_agent.authz.form import hash_of
 from felhom_agent.authz.hostblob import (
-    ROTATION,
     HostOperation,
     lines_in,
     number_in,
@@ -31,11 +29,9 @@ from felhom_agent.authz.refusals import (
     WrongVersion,
 )
 from felhom_agent.authz.setfile import end_of
-from felhom_agent.authz.signerline import Role
+from felhom_agent.authz.signerline import Role, roles_for
 from felhom_agent.authz.signers import ALLOWED, REVOKED, SignerSet, judge, judge_revoked
 from felhom_agent.config.settings import SIGNED_ACTS, AuthzConfig, KeyRole
-
-_RECOVERY_ACTS: Final = frozenset({ROTATION, "thaw"})
 
 
 def set_of(operation: HostOperation, directory: Path = Path()) -> SignerSet:
@@ -145,7 +141,7 @@ def refuse_lock_out(
         raise WrongParameters("the new set has ended already")
     new = replace(new, revoked=(*new.revoked, *revoked))
     for role in Role:
-        acts = [a for a in SIGNED_ACTS if (a in _RECOVERY_ACTS) is (role is Role.RECOVERY)]
+        acts = [act for act in SIGNED_ACTS if role in roles_for(act)]
         # Who asks is a signer, too, and is not counted.
         needed = max(map(policy.keys_for, acts)) + policy.separate_requester
         able = new.keys_of(role, touched=KeyRole(role) in policy.touch_required)

@@ -68,22 +68,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "what", nargs="?", metavar="WHAT", help="the snapshot's name, or the disk's key (scsi1)"
     )
-    parser.add_argument(
-        "--signers", type=Path, metavar="FILE",
-        help="of rotate-signers: the new list, as allowed_signers has it",
-    )  # fmt: skip
-    parser.add_argument(
-        "--revoked", type=Path, metavar="FILE",
-        help="of rotate-signers: the new list of keys taken back (default: none)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--until", default="", metavar="DATE",
-        help="of rotate-signers: when the set ends, in UTC: YYYYMMDD or YYYYMMDDHHMMSS",
-    )  # fmt: skip
-    parser.add_argument(
-        "--key", action="append", default=[], type=Path, metavar="FILE.pub",
-        help="of revoke-key: the public key that is taken back; repeatable",
-    )  # fmt: skip
+    requesthost.add_options(parser)
     parser.add_argument(
         "-o", dest="out", type=Path, required=True, metavar="FILE",
         help="where to write it",

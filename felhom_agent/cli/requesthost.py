@@ -11,6 +11,26 @@ from felhom_agent.cli import jobfiles
 from felhom_agent.errors import FelhomError
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Let the command take what acts on the host are told."""
+    parser.add_argument(
+        "--signers", type=Path, metavar="FILE",
+        help="of rotate-signers: the new list, as allowed_signers has it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--revoked", type=Path, metavar="FILE",
+        help="of rotate-signers: the new list of keys taken back (default: none)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--until", default="", metavar="DATE",
+        help="of rotate-signers: when the set ends, in UTC: YYYYMMDD or YYYYMMDDHHMMSS",
+    )  # fmt: skip
+    parser.add_argument(
+        "--key", action="append", default=[], type=Path, metavar="FILE.pub",
+        help="of revoke-key: the public key that is taken back; repeatable",
+    )  # fmt: skip
+
+
 def params_of(act: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Given an act on the host and the words of the command, return the act's parameters. Raise
     SystemExit if the words do not fit it, FelhomError if a file cannot be read.

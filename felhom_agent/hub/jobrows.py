@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from felhom_agent.authz.armor import MAX_ARMOR
 from felhom_agent.authz.canonical import MAX_BYTES, is_integer
+from felhom_agent.config.settings import MAX_SIGNATURES
 from felhom_agent.errors import FelhomError
 from felhom_agent.hub.report import plain
 
@@ -28,7 +29,6 @@ MAX_ROWS: Final = 100
 """How many rows of a list are looked at."""
 MAX_ID: Final = 200
 """How many characters a job_id may have."""
-MAX_SIGNATURES: Final = 8
 NO_ID: Final = "(none)"
 """What a row is called that has no job_id."""
 

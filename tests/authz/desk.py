@@ -30,9 +30,11 @@ from felhom_agent.authz.examiner import Authorization, Examiner
 from felhom_agent.authz.form import NAMESPACE
 from felhom_agent.authz.hostblob import REVOCATION, ROTATION, THAW, HostOperation, HostParam
 from felhom_agent.authz.keptsets import KeptSets
+from felhom_agent.authz.keymaterial import from_text
 from felhom_agent.authz.observed import ObservedGuest
 from felhom_agent.authz.operation import Operation
 from felhom_agent.authz.rate import Rate
+from felhom_agent.authz.refusals import OperationRefused
 from felhom_agent.authz.request import compose, compose_for_host, with_times
 from felhom_agent.authz.setfile import SET
 from felhom_agent.authz.signerline import Role
@@ -319,6 +321,27 @@ def raw(blob: bytes, *signers: Key, namespace: str = NAMESPACE) -> SignedJob:
     """Sign bytes, whatever they are."""
     signatures = (each.sign(blob, namespace) for each in signers or (key(),))
     return SignedJob(blob, tuple(signatures), "socket")
+
+
+def refused(host: Host, job: SignedJob, kind: type[OperationRefused]) -> OperationRefused:
+    """See that a job is refused in that way, on arrival and before the act, and burns nothing."""
+    before = host.facts.burnt()
+    with pytest.raises(OperationRefused) as on_arrival:
+        host.examiner.examine(job, host.observe)
+    with pytest.raises(OperationRefused) as before_the_act:
+        host.authorize(job)
+    assert type(on_arrival.value) is type(before_the_act.value) is kind
+    assert host.facts.burnt() == before
+    text = str(on_arrival.value)
+    assert text
+    assert text.isprintable()
+    assert len(text) <= 400
+    return on_arrival.value
+
+
+def fingerprint(signer: Key) -> str:
+    """Return what ssh-keygen calls a key."""
+    return from_text(*signer.line.split()).fingerprint
 
 
 def at_once(*calls: Callable[[], object]) -> list[object]:

@@ -21,7 +21,6 @@ from felhom_agent.authz.refusals import (
     NoSigners,
     NotCanonical,
     NotSupported,
-    OperationRefused,
     OtherIdentity,
     OutOfBounds,
     OutsideTime,
@@ -49,6 +48,7 @@ from tests.authz.desk import (
     key,
     needs_ssh_keygen,
     raw,
+    refused,
     security_key,
     signed,
     signer_line,
@@ -67,21 +67,6 @@ KINDS: list[Callable[[], Key]] = [
     lambda: security_key("ecdsa-sha2-nistp256"),
 ]
 NAMES = ["ed25519", "nistp256", "nistp384", "nistp521", "rsa", "sk-ed25519", "sk-nistp256"]
-
-
-def refused(host: Host, job: SignedJob, kind: type[OperationRefused]) -> OperationRefused:
-    """See that a job is refused in that way, on arrival and before the act, and burns nothing."""
-    with pytest.raises(OperationRefused) as on_arrival:
-        host.examiner.examine(job, host.observe)
-    with pytest.raises(OperationRefused) as before_the_act:
-        host.authorize(job)
-    assert type(on_arrival.value) is type(before_the_act.value) is kind
-    assert host.facts.decisions() == ()
-    text = str(on_arrival.value)
-    assert text
-    assert text.isprintable()
-    assert len(text) <= 400
-    return on_arrival.value
 
 
 @pytest.mark.parametrize("maker", KINDS, ids=NAMES)

@@ -29,20 +29,24 @@ from felhom_agent.authz.refusals import (
     WrongRole,
     WrongVersion,
 )
+from felhom_agent.authz.rotation import refuse_lock_out, set_of
 from felhom_agent.authz.signerline import Role
 from felhom_agent.authz.words import with_words, words_of
 from felhom_agent.config.settings import AuthzConfig, KeyRole, Threshold
+from felhom_agent.journal.audit import verify_audit
 from felhom_agent.journal.signed import KnownSigners
 from tests.authz.desk import (
     Host,
     Key,
     a_host,
+    fingerprint,
     key,
     needs_ssh_keygen,
     security_key,
     signed,
     signer_line,
 )
+from tests.authz.desk import refused as refusal
 
 pytestmark = needs_ssh_keygen
 
@@ -59,12 +63,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 
 def refused(host: Host, job: SignedJob, kind: type[OperationRefused]) -> str:
-    before = host.facts.burnt()
-    with pytest.raises(kind) as found:
-        host.authorize(job)
-    assert type(found.value) is kind
-    assert host.facts.burnt() == before
-    return str(found.value)
+    return str(refusal(host, job, kind))
 
 
 def do(host: Host, operation: HostOperation, *signers: Key) -> SignedJob:
@@ -142,6 +141,17 @@ class TestRotation:
         mixed = replace(job, signatures=(*job.signatures[:2], *other.signatures))
         refused(host, mixed, BadSignature)
 
+    def test_the_audit_log_has_the_role_that_signs_it_and_the_keys_of_both_sets(
+        self, host: Host
+    ) -> None:
+        keeps = [signer_line(ANNA), *NEW]
+        leave = host.authorize(signed(host.rotation(*keeps), ANNA, SAFE, NEW_SAFE))
+        assert leave.examined.role is Role.RECOVERY
+        last = verify_audit(host.audit.path).entries[-1]
+        assert last.role == "recovery"
+        named = {fingerprint(each) for each in (ANNA, SAFE, NEW_SAFE)}
+        assert set(last.fingerprint.split(",")) == named
+
     def test_a_key_of_neither_set_signs_nothing(self, host: Host) -> None:
         job = signed(host.rotation(*NEW), SAFE, NEW_SAFE, BELA, key(number=9))
         refused(host, job, ForeignSignature)
@@ -196,6 +206,33 @@ class TestRotation:
         shown = words_of(host.rotation(*NEW, later))
         (line,) = [line for line in shown if "20990101Z" in line]
         assert line.endswith("from 20990101Z until 20991231Z")
+
+    def test_who_asks_is_a_signer_more_that_the_set_must_have(self, host: Host) -> None:
+        policy = AuthzConfig(separate_requester=True)
+        with pytest.raises(WrongParameters, match="2 must sign on this host"):
+            refuse_lock_out(set_of(host.rotation(*NEW)), (), policy, host.wall())
+        two_each = [*NEW, *OLD]
+        refuse_lock_out(set_of(host.rotation(*two_each)), (), policy, host.wall())
+
+    def test_the_keys_that_it_takes_back_are_taken_back_with_it(self, host: Host) -> None:
+        operation = host.rotation(signer_line(ANNA), *NEW, revoked=f"{ANNA.line}\n")
+        do(host, operation, SAFE, NEW_SAFE, BELA)
+        for _ in range(2):
+            refused(host, signed(host.request(), ANNA), RevokedKey)
+            host.restart()
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"revoked": "nonsense\n"}, {"revoked": "# nobody\n"}, {"revoked": "ssh-ed25519 AAAA"},
+            {"expires": "soon"}, {"expires": "20301301"}, {"expires": "2030-01-01"},
+        ],
+    )  # fmt: skip
+    def test_a_fault_in_what_it_brings_besides_is_not_even_asked_for(
+        self, host: Host, given: dict[str, str]
+    ) -> None:
+        with pytest.raises(WrongParameters, match="the new set cannot be used"):
+            host.rotation(*NEW, **given)  # type: ignore[arg-type]
 
     def test_a_set_that_has_ended_already_is_refused(self, host: Host) -> None:
         job = signed(host.rotation(*NEW, expires="20200101"), SAFE, NEW_SAFE, BELA)
@@ -267,6 +304,13 @@ class TestProvisioning:
     ) -> None:
         host.signers.about(text)
         assert "set.toml" in refused(host, signed(host.request()), SignersUnusable)
+
+    def test_a_wrong_word_in_roots_list_makes_no_signature_count_whatever_was_rotated(
+        self, host: Host
+    ) -> None:
+        rotate(host)
+        host.signers.about("versoin = 1\n")
+        assert "set.toml" in refused(host, signed(host.request(), BELA), SignersUnusable)
 
 
 class TestWhatWasPutBack:
@@ -352,6 +396,15 @@ class TestWhatWasPutBack:
         path.write_bytes(path.read_bytes().replace(b"A", b"B", 1))
         host.restart()
         refused(host, signed(host.request(), BELA), SignersUnusable)
+
+    def test_a_kept_set_under_the_number_of_another_version_is_not_used(self, host: Host) -> None:
+        rotate(host)
+        host.end()
+        kept = host.kept.directory
+        (kept / "2").rename(kept / "3")
+        host.begin()
+        said = refused(host, signed(host.request(), BELA), SignersUnusable)
+        assert "what is kept as version 3 is version 2" in said
 
     def test_a_set_that_nobody_signed_is_not_used(self, host: Host) -> None:
         rotate(host)

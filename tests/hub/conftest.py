@@ -24,6 +24,7 @@ from felhom_agent.hub.report import AgentFacts
 from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.nodereport import Reporter
 from tests.conftest import Clock, Site
+from tests.hub.client import Client
 
 KEY = "the-hubs-own-key-for-this-host"
 NAMED = (range(100, 300),)
@@ -152,6 +153,18 @@ def begin(site: Site, tmp_path: Path) -> Iterator[Begin]:
 def hub() -> Iterator[DevHub]:
     with DevHub(Store()) as hub:
         yield hub
+
+
+@pytest.fixture
+def host(hub: DevHub) -> Client:
+    """Call the hub as its one host."""
+    return Client(hub, hub.store.enroll("pve1"))
+
+
+@pytest.fixture
+def operator(hub: DevHub) -> Client:
+    """Call the hub as its operator."""
+    return Client(hub, hub.operator_key)
 
 
 class Scripted:

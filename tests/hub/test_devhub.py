@@ -23,16 +23,6 @@ def hub(clock: Clock) -> Iterator[DevHub]:
         yield hub
 
 
-@pytest.fixture
-def host(hub: DevHub) -> Client:
-    return Client(hub, hub.store.enroll("pve1"))
-
-
-@pytest.fixture
-def operator(hub: DevHub) -> Client:
-    return Client(hub, hub.operator_key)
-
-
 def test_a_report_is_answered_with_the_envelope(host: Client, hub: DevHub) -> None:
     answer = host("POST", f"{API}/host-report", json={"host_id": "pve1", "schema": 1})
     assert answer.json() == {

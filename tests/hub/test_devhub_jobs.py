@@ -29,16 +29,6 @@ def hub(clock: Clock) -> Iterator[DevHub]:
         yield hub
 
 
-@pytest.fixture
-def host(hub: DevHub) -> Client:
-    return Client(hub, hub.store.enroll("pve1"))
-
-
-@pytest.fixture
-def operator(hub: DevHub) -> Client:
-    return Client(hub, hub.operator_key)
-
-
 class TestWhatIsDelivered:
     @pytest.mark.parametrize(
         "envelope",

@@ -24,16 +24,6 @@ def hub(clock: Clock) -> Iterator[DevHub]:
         yield hub
 
 
-@pytest.fixture
-def host(hub: DevHub) -> Client:
-    return Client(hub, hub.store.enroll("pve1"))
-
-
-@pytest.fixture
-def operator(hub: DevHub) -> Client:
-    return Client(hub, hub.operator_key)
-
-
 def rows(page: str, table: str = "joblist") -> dict[str, list[str]]:
     """Return the cells of a table of the page as a person reads them, by the first of each row."""
     found = re.search(rf'<table id="{table}">(.*?)</table>', page, re.DOTALL)
