@@ -25,7 +25,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,6 +33,8 @@ MAX_BYTES = 64 * 1024
 """How large a message may be."""
 PATIENCE = 60.0
 """Seconds that a command may take."""
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_ANY_STARTS = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
 def main(words: list[str]) -> int:
@@ -111,11 +113,18 @@ def _hand_over(message: bytes, configuration: Path) -> None:
     with tempfile.NamedTemporaryFile(prefix="event-", suffix=".json") as file:
         file.write(message)
         file.flush()
-        for command in _commands(configuration):
-            _start(command, file.name, message)
+        groups = {os.getegid(), *os.getgroups()}
+        for command, status in commands(configuration):
+            if why := why_not(status, os.geteuid(), groups):
+                _say(f"{command}: is not started: {why}")
+            else:
+                _start(command, file.name, message)
 
 
-def _commands(configuration: Path) -> Iterator[Path]:
+def commands(configuration: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Given the directory of the configuration, yield each file that is meant to be a command, and
+    how it is, in the order in which they are started.
+    """
     directory = configuration / "notify.d"
     found: list[Path] = []
     with suppress(FileNotFoundError, NotADirectoryError):
@@ -125,11 +134,23 @@ def _commands(configuration: Path) -> Iterator[Path]:
             status = path.stat()
         except OSError:
             continue
-        if stat.S_ISREG(status.st_mode) and os.access(path, os.X_OK):
-            if status.st_uid not in (0, os.geteuid()) or status.st_mode & stat.S_IWOTH:
-                _say(f"{path}: is not started: others may write it; as root: chown root; chmod o-w")
-            else:
-                yield path
+        if stat.S_ISREG(status.st_mode) and status.st_mode & _ANY_STARTS:
+            yield path, status
+
+
+def why_not(status: os.stat_result, user: int, groups: Collection[int]) -> str:
+    """Given how a command's file is, and who starts commands, return why this one is not started,
+    and what to do; nothing if it is.
+    """
+    if status.st_uid not in (0, user) or status.st_mode & _OTHERS_WRITE:
+        return "others may write it; as root: chown root; chmod go-w"
+    if status.st_uid == user:
+        needed = stat.S_IXUSR
+    else:
+        needed = stat.S_IXGRP if status.st_gid in groups else stat.S_IXOTH
+    if not status.st_mode & needed:
+        return "the user of the commands may not start it; as root: chmod a+rx"
+    return ""
 
 
 def _is_left_over(name: str) -> bool:
@@ -154,8 +175,11 @@ def _start(command: Path, argument: str, message: bytes) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        return
     if process.returncode > 0:
         _say(f"{command}: ended with exit code {process.returncode}")
+    elif process.returncode < 0:
+        _say(f"{command}: was ended by signal {-process.returncode}")
 
 
 def _say(text: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from felhom_agent import notifyhelper
 from felhom_agent.notify.commandspool import CommandSpool
-from felhom_agent.notifyhelper import MAX_BYTES
+from felhom_agent.notifyhelper import MAX_BYTES, why_not
 from tests.notify.receiver import notice
 from tests.process import SOON, wait_until
 
@@ -82,6 +82,15 @@ def test_a_command_that_fails_costs_itself_and_is_one_line(place: Place) -> None
     assert len(place.lines()) == 1
 
 
+def test_a_command_that_a_signal_ends_is_one_line_too(place: Place) -> None:
+    place.command("10-bad", "kill -SEGV $$")
+    place.command("20-good")
+    CommandSpool(place.spool).put(notice())
+    done = place.run()
+    assert done.stderr == f"{place.commands / '10-bad'}: was ended by signal 11\n"
+    assert len(place.lines()) == 1
+
+
 def test_a_command_that_hangs_is_killed_with_all_that_it_has_started(
     place: Place, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,7 +100,8 @@ def test_a_command_that_hangs_is_killed_with_all_that_it_has_started(
     place.command("20-good")
     CommandSpool(place.spool).put(notice())
     assert notifyhelper.main([str(place.spool), str(place.configuration)]) == 0
-    assert "was killed: it took longer than 0.2 s" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert said == f"{place.commands / '10-hangs'}: was killed: it took longer than 0.2 s\n"
     assert len(place.lines()) == 1
     child = Path("/proc") / started.read_text().strip() / "stat"
     wait_until(lambda: not child.exists() or child.read_text().split()[2] == "Z")
@@ -126,9 +136,39 @@ def test_a_message_is_gone_before_a_command_sees_it(place: Place) -> None:
     assert place.lines() == ["0"]
 
 
-def test_what_others_may_write_and_what_an_editor_left_is_not_started(place: Place) -> None:
+@pytest.mark.parametrize("mode", [0o777, 0o757, 0o775])
+def test_what_others_may_write_is_not_started(place: Place, mode: int) -> None:
     open_to_all = place.command("10-open")
-    open_to_all.chmod(0o777)
+    open_to_all.chmod(mode)
+    CommandSpool(place.spool).put(notice())
+    done = place.run()
+    assert place.lines() == []
+    assert done.stderr.startswith(f"{open_to_all}: is not started: others may write it")
+    assert len(done.stderr.splitlines()) == 1
+
+
+ROOT, US, STRANGER = 0, 4711, 4712
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "why"),
+    [(0o755, ROOT, ROOT, ""), (0o755, US, US, ""), (0o750, ROOT, US, ""), (0o700, US, ROOT, ""),
+     (0o755, STRANGER, ROOT, "others may write it"), (0o700, STRANGER, US, "others may write it"),
+     (0o775, ROOT, US, "others may write it"), (0o757, US, US, "others may write it"),
+     (0o700, ROOT, ROOT, "may not start it"), (0o750, ROOT, ROOT, "may not start it"),
+     (0o701, ROOT, US, "may not start it"), (0o075, US, US, "others may write it"),
+     (0o055, US, US, "may not start it")],
+)  # fmt: skip
+def test_whether_a_command_is_started_is_told_by_its_owner_and_mode(
+    mode: int, owner: int, group: int, why: str
+) -> None:
+    status = os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, group, 0, 0, 0, 0))
+    said = why_not(status, US, {US})
+    assert why in said
+    assert bool(said) == bool(why)
+
+
+def test_what_an_editor_left_and_what_is_no_program_is_not_started(place: Place) -> None:
     place.command("20-edited~")
     place.command(".30-hidden")
     place.command("40-conf.dpkg-old")
@@ -136,8 +176,7 @@ def test_what_others_may_write_and_what_an_editor_left_is_not_started(place: Pla
     CommandSpool(place.spool).put(notice())
     done = place.run()
     assert place.lines() == []
-    assert f"{open_to_all}: is not started: others may write it" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr == ""
 
 
 def test_what_cannot_be_removed_is_not_handed_over_without_end(place: Place) -> None:

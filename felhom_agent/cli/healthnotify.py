@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import pwd
 import socket
-import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -20,10 +20,14 @@ from felhom_agent.cli.serviceuser import SECONDS, Service
 from felhom_agent.config.secret import read_notify_token
 from felhom_agent.config.settings import Config, NotifyConfig
 from felhom_agent.notify.webhook import Undelivered, Webhook
+from felhom_agent.notifyhelper import commands, why_not
 from felhom_agent.printable import printable
 
 PATH_UNIT: Final = "felhom-agent-notify.path"
-COMMANDS: Final = (Path("/etc/felhom-agent/notify.d"), Path("/etc/felhom-agent/notify"))
+CONFIGURATION: Final = Path("/etc/felhom-agent")
+"""Where the commands are (`felhom_agent/notifyhelper.py`)."""
+USER: Final = "felhom-notify"
+"""Who starts them."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -108,22 +112,33 @@ def _of_commands(notify: NotifyConfig, service: Service) -> Iterator[Finding]:
             f"systemctl enable --now {PATH_UNIT}",
         )
         return
-    count = sum(1 for _ in _executables())
+    try:
+        found = list(commands(CONFIGURATION))
+    except OSError as error:
+        yield bad(f"{CONFIGURATION}: its commands cannot be listed: {error.strerror or error}")
+        return
+    user, groups = _who_starts()
+    faults = [(path, why) for path, status in found if (why := why_not(status, user, groups))]
+    for path, why in faults:
+        yield bad(f"{printable(str(path), 200)} gets no notification: {why}")
+    count = len(found) - len(faults)
     if count:
         yield good(f"notifications are handed to {count} command{'' if count == 1 else 's'}")
-    else:
-        yield note(f"[notify] command is set, and {COMMANDS[0]} has no command that can be run")
+    elif not faults:
+        yield note(
+            f"[notify] command is set, and {CONFIGURATION}/notify.d has no command that can be run"
+        )
 
 
-def _executables() -> Iterator[Path]:
-    directory, single = COMMANDS
-    paths = [single]
-    with suppress(OSError):
-        paths += directory.iterdir()
-    for path in paths:
-        with suppress(OSError):
-            if stat.S_ISREG(path.stat().st_mode) and os.access(path, os.X_OK):
-                yield path
+def _who_starts() -> tuple[int, frozenset[int]]:
+    """Return the user and the groups that commands are started by; our own where the unit is not
+    installed.
+    """
+    try:
+        user = pwd.getpwnam(USER)
+    except KeyError:
+        return os.geteuid(), frozenset({os.getegid(), *os.getgroups()})
+    return user.pw_uid, frozenset(os.getgrouplist(USER, user.pw_gid))
 
 
 def _state_of(unit: str) -> str:

@@ -97,18 +97,33 @@ def test_commands_that_there_are_are_counted(
 ) -> None:
     directory = tmp_path / "notify.d"
     directory.mkdir()
-    places = (directory, tmp_path / "notify")
-    monkeypatch.setattr(healthnotify, "COMMANDS", places)
+    monkeypatch.setattr(healthnotify, "CONFIGURATION", tmp_path)
     text = f'command = true\nspool = "{tmp_path}"\n'
     (none,) = found(site, text)
     assert none.level is Level.NOTE
     (directory / "mail").write_text("#!/bin/sh\n")
     (directory / "mail").chmod(0o755)
     (directory / "README").write_text("no command\n")
+    (directory / "mail~").write_text("#!/bin/sh\n")
+    (directory / "mail~").chmod(0o755)
     (finding,) = found(site, text)
     assert (finding.level, finding.text) == (
         Level.GOOD, "notifications are handed to 1 command",
     )  # fmt: skip
+
+
+def test_a_command_that_will_not_be_started_is_a_fault(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(healthnotify, "CONFIGURATION", tmp_path)
+    (tmp_path / "notify").write_text("#!/bin/sh\n")
+    (tmp_path / "notify").chmod(0o775)
+    (fault,) = found(site, f'command = true\nspool = "{tmp_path}"\n')
+    assert fault.level is Level.BAD
+    assert fault.text == (
+        f"{tmp_path / 'notify'} gets no notification: others may write it; as root: chown root; "
+        "chmod go-w"
+    )
 
 
 def test_a_path_unit_that_does_not_run_is_a_fault(site: Site, tmp_path: Path) -> None:
