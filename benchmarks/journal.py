@@ -55,7 +55,8 @@ def _run(threads: int, seconds: float, append: Callable[[], None]) -> tuple[int,
     done = [0] * threads
 
     def go_on(who: int) -> None:
-        while time.monotonic() < begun + seconds:
+        # One at least: a disk may be slower than a short run is long.
+        while not done[who] or time.monotonic() < begun + seconds:
             append()
             done[who] += 1
 

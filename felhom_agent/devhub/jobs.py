@@ -141,10 +141,10 @@ def acknowledge(db: sqlite3.Connection, host_id: str, job_id: str, now: float) -
         (now, host_id, job_id),
     )
     db.execute(
-        "DELETE FROM job WHERE host_id = ?1 AND acknowledged IS NOT NULL AND rowid NOT IN ("
-        "SELECT rowid FROM job WHERE host_id = ?1 AND acknowledged IS NOT NULL "
-        "ORDER BY acknowledged DESC, rowid DESC LIMIT ?2)",
-        (host_id, MAX_ACKNOWLEDGED),
+        "DELETE FROM job WHERE host_id = :host AND acknowledged IS NOT NULL AND rowid NOT IN ("
+        "SELECT rowid FROM job WHERE host_id = :host AND acknowledged IS NOT NULL "
+        "ORDER BY acknowledged DESC, rowid DESC LIMIT :kept)",
+        {"host": host_id, "kept": MAX_ACKNOWLEDGED},
     )
 
 

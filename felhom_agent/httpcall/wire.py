@@ -105,8 +105,12 @@ class _Reader:
         self.read1 = buffered.read1
         self.readline = buffered.readline
         self.readinto = buffered.readinto
-        self.flush = buffered.flush
         self.closed = False
 
     def close(self) -> None:
         """Stay open: the next answer's head may be in here already."""
+
+    def flush(self) -> None:
+        """Do nothing: nobody writes to it, and an answer that is let go of late flushes it once
+        more, when what is below may be closed.
+        """
