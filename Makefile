@@ -7,9 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLD := .venv-debian12
+SITE := .venv-docs
 
 .PHONY: help demo test lint types unit older chaos soak fuzz mutants bench e2e deb install uninstall
-.PHONY: format docs screenshots minutes
+.PHONY: format docs docs-site screenshots minutes
 .PHONY: test-debian12 clean demo-hub browser
 .PHONY: shell pages pythons repo release-check coverage
 
@@ -31,6 +32,7 @@ help:
 	@echo "make install        put it in place without the package (DESTDIR, PREFIX); make uninstall"
 	@echo "make bench          what all of it costs, beside other tools (a quarter of an hour; PARTS)"
 	@echo "make docs           rewrite what docs/ takes from the code"
+	@echo "make docs-site      a site of all pages, under build/site"
 	@echo "make screenshots    the pictures of the README, as SVG"
 	@echo "make format         put the code in shape"
 	@echo "make test-debian12  the tests on the libraries that Debian 12 ships"
@@ -157,6 +159,9 @@ uninstall:
 docs: $(READY)
 	$(BIN)/python -m tools.docs
 
+docs-site: $(SITE)/ready
+	@$(SITE)/bin/python -m tools.site build/site
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -199,11 +204,19 @@ $(OLD)/ready: requirements-debian12.txt pyproject.toml
 	@$(OLD)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+# Sphinx alone: no page needs what the agent needs.
+$(SITE)/ready: requirements-docs.txt
+	$(need_venv)
+	@echo "Setting up $(SITE) ..."
+	@$(PYTHON) -m venv $(SITE)
+	@$(SITE)/bin/pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	@touch $@
+
 test-debian12: $(OLD)/ready
 	$(OLD)/bin/pytest -p no:cacheprovider
 
 clean:
-	rm -rf $(VENV) $(OLD) .venv-python* build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf $(VENV) $(OLD) $(SITE) .venv-python* build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
 		.hypothesis ./*.egg-info
 
 # The pictures of the README: what a person sees on a terminal.

@@ -292,7 +292,7 @@ class TestRepository:
         line = ran(
             ROOT / "packaging" / "make-repo", DIST=str(dist), KEY=key, GNUPGHOME=str(gpg)
         ).strip()
-        # As the README tells, but for where the key is put.
+        # As CONTRIBUTING.md tells, but for where the key is put.
         keyring = dist / "repo" / "felhom-agent.gpg"
         apt.use(line.replace("/etc/apt/keyrings/felhom-agent.gpg", str(keyring)))
         assert f"Candidate: {__version__}" in apt.ran("apt-cache", "policy", NAMES[1])

@@ -3,7 +3,7 @@ are current.
 
 `docs/agent.toml.md` comes from the settings' own docstrings, `docs/equality.md` from the option
 table, `docs/privileges.md` from that and the rules on values, `docs/metrics.md` from the table of
-families.
+families, `docs/commands.md`, `docs/events.md` and `docs/json.md` from commands, events and schemas.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from felhom_agent.options.rules import rules_of
 from felhom_agent.options.since import FIRST
 from felhom_agent.options.types import Choice, Number
 from felhom_agent.planning.defaults import DECIDED_BY
+from tools import referencepages
 from tools.manual import files
 from tools.metricspage import page as metrics
 from tools.privilegespage import page as privileges
@@ -68,6 +69,9 @@ def pages() -> dict[Path, str]:
         DOCS / "agent.toml.md": "\n".join([_SETTINGS, *_settings()]) + "\n",
         DOCS / "exit-codes.md": _CODES + "\n".join(_codes()) + "\n",
         DOCS / "metrics.md": metrics(),
+        DOCS / "commands.md": referencepages.commands(),
+        DOCS / "events.md": referencepages.events(),
+        DOCS / "json.md": referencepages.forms(),
         DOCS / "privileges.md": privileges(),
         DOCS / "equality.md": "\n".join([_EQUALITY, KINDS.read_text(), *_options()]) + "\n",
     }

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import re
 import textwrap
 from collections.abc import Iterator
@@ -162,7 +163,8 @@ def _page_5() -> Iterator[str]:
     yield from _section("DESCRIPTION", _roff(_SETTINGS))
     for section, cls in config.SECTIONS.items():
         yield f".SH [{section}]"
-        yield _roff(str(cls.__doc__))
+        # Python 3.13 takes the indent away by itself.
+        yield _roff(inspect.cleandoc(str(cls.__doc__)))
         for setting in dataclasses.fields(cls):
             text = f"{texts_of(cls)[setting.name]} Default: {default_of(setting)}"
             yield from _item(setting.name, text)

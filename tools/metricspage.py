@@ -23,19 +23,24 @@ control socket answers `GET /v1/metrics` with it ([control.md](control.md)). Bot
 node_exporter reads files, so the agent writes one: after each pass, whenever it has worked on a
 guest, and once a minute at least. As root, on a host that has `prometheus-node-exporter`:
 
-```
+```sh
 apt install {PACKAGE} acl
 setfacl -m u:felhom-agent:rwx /var/lib/prometheus/node-exporter
 ```
 
 and in `/etc/felhom-agent/agent.toml`:
 
-```
+```toml
 [metrics]
 textfile = "/var/lib/prometheus/node-exporter/felhom-agent.prom"
 ```
 
-Then `systemctl restart felhom-agent` and `felhom-agent check`, which tells what is still missing.
+Then
+```sh
+systemctl restart felhom-agent
+felhom-agent check
+```
+which tells what is still missing.
 For another directory the unit needs a drop-in with `ReadWritePaths=`. A file that cannot be written
 is one warning in the log, and nothing else. The file stays when the agent ends: that its times grow
 old is how that is seen.

@@ -115,11 +115,11 @@ class SignedPart:
 
     def _prepare(self) -> None:
         from felhom_agent.devnode.demo.world import TOKEN
-        from felhom_agent.devnode.world.access import AGENT_PRIVILEGES, README_PRIVILEGES
+        from felhom_agent.devnode.world.access import AGENT_PRIVILEGES, FIRST_PRIVILEGES
 
         self.node.world.add("qemu", VMID, _MACHINE)
         given = (*AGENT_PRIVILEGES, *SIGNED_NEEDS["guest_destroy"])
-        self.node.world.grant(TOKEN, {**README_PRIVILEGES, f"/vms/{VMID}": given})
+        self.node.world.grant(TOKEN, {**FIRST_PRIVILEGES, f"/vms/{VMID}": given})
 
     def _forge(self, job: bytes, signature: str) -> None:
         """Deliver what a hub that is stolen would make of a job."""

@@ -101,11 +101,11 @@ def show(node: DevNode, config: Config, client: Client, keygen: Path = SSH_KEYGE
 def _prepare(node: DevNode) -> None:
     """Let the node have the guest, and the token the privilege to destroy it and no other."""
     from felhom_agent.devnode.demo.world import TOKEN
-    from felhom_agent.devnode.world.access import AGENT_PRIVILEGES, README_PRIVILEGES
+    from felhom_agent.devnode.world.access import AGENT_PRIVILEGES, FIRST_PRIVILEGES
 
     node.world.add("qemu", VMID, _MACHINE)
     given = (*AGENT_PRIVILEGES, *SIGNED_NEEDS["guest_destroy"])
-    node.world.grant(TOKEN, {**README_PRIVILEGES, f"/vms/{VMID}": given})
+    node.world.grant(TOKEN, {**FIRST_PRIVILEGES, f"/vms/{VMID}": given})
 
 
 def _sign(stage: _Stage) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import shlex
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from felhom_agent.cli.main import parsed_words, parsers
+from tests.cli.pty_of import with_yes
 from tests.process import SOON, Process
 
 MAN = Path(__file__).parent.parent.parent / "packaging" / "man"
@@ -100,34 +98,7 @@ class Desk:
         said. With `until_said` it is interrupted once it has said something.
         """
         command = [sys.executable, "-m", "felhom_agent", "--config", str(self.config)]
-        master, slave = pty.openpty()
-        process = subprocess.Popen(
-            [*command, *shlex.split(words)], stdin=slave, stdout=slave, stderr=slave
-        )
-        os.close(slave)
-        deadline = threading.Timer(2 * SOON, process.kill)
-        deadline.start()
-        said = b""
-        try:
-            if not until_said:
-                os.write(master, b"y\n")
-            while part := _read(master):
-                if until_said and not said:
-                    process.send_signal(signal.SIGINT)
-                said += part
-            return process.wait(SOON), said.decode()
-        finally:
-            deadline.cancel()
-            process.kill()
-            os.close(master)
-
-
-def _read(master: int) -> bytes:
-    """Return what comes next from a terminal; nothing once nobody writes to it any more."""
-    try:
-        return os.read(master, 65536)
-    except OSError:
-        return b""
+        return with_yes([*command, *shlex.split(words)], os.environ, until_said=until_said)
 
 
 @pytest.fixture

@@ -1,22 +1,22 @@
-"""The roles of the README's first steps are enough for what the README says."""
+"""The roles of the first steps are enough for what docs/install.md says."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import pytest
 
 from felhom_agent.cli.main import main
 from felhom_agent.daemon.assembly import assembled
-from felhom_agent.devnode.world.access import README_PRIVILEGES
+from felhom_agent.devnode.world.access import FIRST_PRIVILEGES
 from felhom_agent.model import Converged, DeclaredValue, DesiredGuest
 from tests.conftest import Site
+from tests.pages import commands
 from tests.reconcile.test_reconciliation import turn
 
-README = (Path(__file__).parent.parent.parent / "README.md").read_text()
+PAGE = "docs/install.md"
 MAC = "BC:24:11:00:00:01"
 VM: Mapping[str, DeclaredValue] = {
     "name": "shop", "description": "Shop front", "tags": "dns;prod", "onboot": 1, "agent": "1",
@@ -34,9 +34,8 @@ CT: Mapping[str, DeclaredValue] = {
 
 
 def given(who: str) -> dict[str, list[str]]:
-    """Return what the README's commands give to the user or the token, by path."""
-    steps = README.partition("## First steps")[2].partition("\n2. ")[0]
-    lines = [shlex.split(line) for line in steps.splitlines() if line.strip().startswith("pveum")]
+    """Return what the page's commands give to the user or the token, by path."""
+    lines = [shlex.split(line) for line in commands(PAGE) if line.startswith("pveum")]
     roles = {
         words[3]: re.split(r"[ ,]+", words[5]) for words in lines if words[1:3] == ["role", "add"]
     }
@@ -49,7 +48,7 @@ def test_user_and_token_get_the_same() -> None:
 
 
 def test_the_embedded_node_gives_its_tokens_the_same() -> None:
-    known = {path: sorted(names) for path, names in README_PRIVILEGES.items()}
+    known = {path: sorted(names) for path, names in FIRST_PRIVILEGES.items()}
     assert {path: sorted(names) for path, names in given("--tokens").items()} == known
 
 
@@ -82,8 +81,8 @@ def test_check_says_that_the_roles_are_enough_for_the_first_guest(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(site.write_config())
-    (line,) = re.findall(r"(?m)^ +felhom-agent (adopt 101 .*)$", README)
-    assert main(["--config", path, *line.split()]) == 0
+    (line,) = (line for line in commands(PAGE) if line.startswith("felhom-agent adopt 101 "))
+    assert main(["--config", path, *line.split()[1:]]) == 0
     capsys.readouterr()
     assert main(["--config", path, "check"]) == 0
     assert "the token has every privilege that is needed (1 guest)" in capsys.readouterr().out

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import shlex
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +17,10 @@ from felhom_agent.authz.check import STAGES
 from felhom_agent.authz.hostblob import HOST_ACTS
 from felhom_agent.cli.codes import DIFFERS, ERROR, OK
 from felhom_agent.cli.request import ACTS
-from felhom_agent.devnode.world.access import AGENT_PRIVILEGES, README_PRIVILEGES
+from felhom_agent.devnode.world.access import AGENT_PRIVILEGES, FIRST_PRIVILEGES
 from felhom_agent.planning.signedneeds import SIGNED_NEEDS, opt_in
 from tests.authz.desk import needs_ssh_keygen
+from tests.cli.pty_of import with_yes
 from tests.commands import QUICK
 from tests.conftest import Site
 from tests.process import SOON, Process, wait_until
@@ -103,33 +102,10 @@ class Desk:
             "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
-        ours, its = pty.openpty()
-        process = subprocess.Popen(
-            ["/bin/bash", "-c", line.replace(SPOOL, str(self.spool))],
-            stdin=its, stdout=its, stderr=its, cwd=self.directory, env=environment,
-        )  # fmt: skip
-        os.close(its)
-        deadline = threading.Timer(2 * SOON, process.kill)
-        deadline.start()
-        said = b""
-        try:
-            os.write(ours, b"y\n")
-            while part := _read(ours):
-                said += part
-            ended = process.wait(SOON)
-        finally:
-            deadline.cancel()
-            process.kill()
-            os.close(ours)
-        assert ended == code, f"{line}\n{said.decode()}"
-        return said.decode()
-
-
-def _read(master: int) -> bytes:
-    try:
-        return os.read(master, 65536)
-    except OSError:  # Linux says EIO where the other end was closed
-        return b""
+        typed = ["/bin/bash", "-c", line.replace(SPOOL, str(self.spool))]
+        ended, said = with_yes(typed, environment, self.directory)
+        assert ended == code, f"{line}\n{said}"
+        return said
 
 
 @pytest.fixture
@@ -143,7 +119,7 @@ def a_desk(make_site: Callable[..., Site], settings: str = "") -> Iterator[Desk]
     """Hold the page's host: its token may what the page says, of the page's guests."""
     site = make_site(
         privileges={
-            **README_PRIVILEGES,
+            **FIRST_PRIVILEGES,
             "/vms/101": [*AGENT_PRIVILEGES, *SIGNED_NEEDS["guest_destroy"]],
             "/vms/102": [*AGENT_PRIVILEGES, SIGNED_NEEDS["snapshot_rollback"][0]],
         }
@@ -275,7 +251,7 @@ def test_a_freeze_is_ended_by_a_recovery_key(desk: Desk) -> None:
 
 def test_the_page_gives_the_token_what_check_would_name() -> None:
     role, *given = opt_in("guest_destroy", "101", "felhom-agent@pve!agent")
-    lines = commands("What the token needs", "")
+    lines = commands("What the token needs")
     assert lines == [role.partition(" || ")[0], *given]
 
 

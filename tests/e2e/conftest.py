@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.machine import Machine, why_not
+from tests.e2e.pveum import CLIENT
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -63,17 +64,32 @@ class Host:
         )
         return json.loads(self.machine.run("python3", "-c", script, given=line + "\n").stdout)
 
-    def begin_node(self, *words: str) -> None:
+    def begin_node(self, *words: str, python_path: str = "") -> None:
         """Let the node listen on port 8006; "old-ca": with a CA from before pve-cluster 9.1.2."""
         program = " ".join(["/mnt/e2e/node.py", SITE, *words])
         self.machine.shell(
             f"mkdir -p {SITE}; rm -f {SITE}/hands; systemd-run --quiet --unit=node --collect "
-            f"--setenv=PYTHONDONTWRITEBYTECODE=1 python3 {program}"
+            f"--setenv=PYTHONDONTWRITEBYTECODE=1 --setenv=PYTHONPATH={python_path} "
+            f"python3 {program}"
         )
         self.machine.wait_until(
             lambda: self.machine.run("test", "-S", f"{SITE}/hands", check=False).returncode == 0,
             "the node listens",
         )
+
+    def play_pve(self) -> None:
+        """Be a PVE host on which nothing of the agent was installed yet: the node, `pveum`, the
+        node's CA, and the package in root's home.
+        """
+        # The node comes from the checkout, since its package would bring the agent along.
+        self.machine.shell(
+            "apt-get -q install python3-trustme python3-tomli python3-proxmoxer python3-requests; "
+            "cp /mnt/deb/felhom-agent_*.deb /root/"
+        )
+        self.begin_node(python_path="/mnt/source")
+        self.trust()
+        client = CLIENT.format(python="/usr/bin/python3", path=f"{SITE}/hands", before=["pveum"])
+        self.machine.write("/usr/sbin/pveum", client, "755")
 
     def write_demo(self, agent_toml: str = AGENT_TOML, guests: str = GUEST) -> None:
         """Do what an administrator does after the installation, up to starting the service."""

@@ -1,6 +1,6 @@
 """Plays `pveum`: users, tokens, roles and the access list, as the embedded node has them.
 
-As strict as PVE's own where `init` and the README use it: what is there already, or is not known,
+As strict as PVE's own where `init` and the pages use it: what is there already, or is not known,
 is an error. A separated token may do what both its user and itself may. PVE: pve-access-control
 CLI/pveum.pm, API2/{Role,User,ACL}.pm.
 """

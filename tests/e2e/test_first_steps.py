@@ -1,83 +1,81 @@
-"""The README's first steps, as they stand there, from the package to the first healed guest."""
+"""The first steps of docs/install.md, from the package to the first healed guest."""
 
 from __future__ import annotations
 
-import re
+import json
 import time
 
 import pytest
 
-from tests.e2e.conftest import ROOT, SITE, Host
-from tests.e2e.pveum import CLIENT
+from tests.e2e.conftest import Host
+from tests.pages import blocks, commands
 
 pytestmark = pytest.mark.e2e
 
+PAGE = "docs/install.md"
 
-def steps() -> list[str]:
-    """Return the commands of the README's first steps, in order, each with what it reads."""
-    text = (ROOT / "README.md").read_text()
-    section = text.partition("## First steps on a Proxmox VE host")[2].partition("\n## ")[0]
-    blocks = re.findall(r"^   ```sh\n(.*?)^   ```$", section, re.MULTILINE | re.DOTALL)
-    commands: list[str] = []
-    for line in re.sub(r"^   ", "", "".join(blocks), flags=re.MULTILINE).splitlines():
-        if commands and "<<'END'" in commands[-1] and not commands[-1].endswith("\nEND"):
-            commands[-1] += f"\n{line}"
-        else:
-            commands.append(line)
-    return commands
+
+def under(*headings: str) -> list[str]:
+    """Return the commands under these headings of the page, in their order."""
+    found = [b for b in blocks(PAGE) if b.language == "sh" and b.heading in headings]
+    return [line for block in found for line in block.lines]
+
+
+BY_HAND = under("By hand")
+IN_A_MINUTE = under("In a minute")
+HINTS = under("Hints: hear of each change at once")
+
+
+def test_these_are_all_commands_of_the_page() -> None:
+    assert commands(PAGE) == [*IN_A_MINUTE, *BY_HAND, *HINTS]
 
 
 def test_the_first_steps_lead_from_the_package_to_a_healed_guest(bare: Host) -> None:
-    machine = bare.machine
-    machine.shell("cp /mnt/deb/*.deb /root/")
-    printed = {}
-    for command in steps():
-        if command.startswith("install -m 600"):
-            # What plays Proxmox VE is in a package that needs this one, so it is begun only now.
-            machine.shell("apt-get -q install /mnt/deb/felhom-agent-dev_*.deb")
-            bare.begin_node()
-            bare.trust()
-        token = machine.run("cat", f"{SITE}/token", check=False).stdout
+    bare.play_pve()
+    printed: dict[str, str] = {}
+    token = ""
+    for command in [*BY_HAND, *HINTS]:
         # `plan` tells by 2 that there is something to do.
         wanted = 2 if command == "felhom-agent plan 101" else 0
         if command.startswith("felhom-agent status"):
             bare.wait_for("guest 101 dns: done: set cores: 1 -> 2")
-            machine.wait_until(
-                lambda: machine.run("felhom-agent", "status", check=False).returncode == 0,
+            bare.machine.wait_until(
+                lambda: bare.machine.run("felhom-agent", "status", check=False).returncode == 0,
                 "all is as declared",
             )
-        done = machine.run("sh", "-c", f"cd /root; {command}", given=token, check=False)
+        done = bare.machine.run("sh", "-c", f"cd /root; {command}", given=token, check=False)
         assert done.returncode == wanted, f"{command}: {done.stdout}{done.stderr}"
         printed[command] = done.stdout
+        if command.startswith("pveum user token add"):
+            token = json.loads(done.stdout)["value"] + "\n"
     assert bare.hands("config", 101)["cores"] == 2
     assert "1 as declared" in printed["felhom-agent plan"]
     assert "  ~ cores  1 -> 2" in printed["felhom-agent plan 101"]
     assert "1 as declared" in printed["felhom-agent status"]
     assert "guest 101 dns: done: set cores" in printed["journalctl -u felhom-agent VMID=101"]
     assert "set cores: 1 -> 2" in printed["felhom-agent history 101"]
+    assert bare.machine.show("felhom-agent-hints", "ActiveState")["ActiveState"] == "active"
 
 
 def test_init_leads_from_the_package_to_a_watched_host(bare: Host) -> None:
+    bare.play_pve()
     machine = bare.machine
-    machine.shell("apt-get -q install /mnt/deb/*.deb")
-    bare.begin_node()
-    bare.trust()
-    client = CLIENT.format(python="/usr/bin/python3", path=f"{SITE}/hands", before=["pveum"])
-    machine.write("/usr/sbin/pveum", client, "755")
     before = [bare.hands("config", vmid) for vmid in (100, 101)]
 
     def typed(line: str, code: int = 0) -> str:
         began = time.monotonic()
-        done = machine.run("sh", "-c", line, check=False)
+        done = machine.run("sh", "-c", f"cd /root; {line}", check=False)
         print(f"{time.monotonic() - began:6.2f} s  {line}")
         assert done.returncode == code, f"{line}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    shown = typed("felhom-agent init --yes --state")
+    install, init, status = IN_A_MINUTE
+    typed(install)
+    shown = typed(f"{init} --yes --state")
     assert "pveum user token add felhom-agent@pve agent --privsep 1" in shown
     assert "all 2 as declared" in shown
     assert machine.shell("stat -c '%a %U' /etc/felhom-agent/token") == "600 root\n"
-    assert "2 as declared" in typed("felhom-agent status")
+    assert "2 as declared" in typed(status)
     typed("felhom-agent check")
     typed("felhom-agent plan")
     assert [bare.hands("config", vmid) for vmid in (100, 101)] == before

@@ -28,11 +28,11 @@ AGENT_PRIVILEGES = (
     "Sys.Audit",
 )
 
-README_PRIVILEGES: Mapping[str, tuple[str, ...]] = {
+FIRST_PRIVILEGES: Mapping[str, tuple[str, ...]] = {
     "/": AGENT_PRIVILEGES,
     "/sdn/zones/localnetwork": ("SDN.Use",),
 }
-"""What the README's first steps give to a token."""
+"""What the first steps of docs/install.md give to a token."""
 
 # The paths PVE always shows, besides those of the access list. FACTS 12.5
 _FIXED_PATHS = (
@@ -79,8 +79,8 @@ class Tokens:
     def create(
         self, name: str, privileges: Mapping[str, Iterable[str]] | None, secret: str = ""
     ) -> str:
-        """Given a token's name and privileges (None: the README's), return its secret."""
-        given = README_PRIVILEGES if privileges is None else privileges
+        """Given a token's name and privileges (None: the first steps'), return its secret."""
+        given = FIRST_PRIVILEGES if privileges is None else privileges
         secret = secret or str(uuid.uuid4())
         self._known[name] = (secret, Caller(name, {p: tuple(v) for p, v in given.items()}))
         return secret
