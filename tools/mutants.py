@@ -5,8 +5,9 @@
 The tests run once as they are, and it is noted which lines each of them runs. Then each mutation
 (`tools.mutations`) is put into a copy of the tree, and the tests that run its lines are run there
 until the first failure: those that failed for other mutations of the module first, then the quick
-ones. What no test minds survives. `tools/survivors.toml` has those that are known, with the
-reason; any other is listed, and either a test is missing or a reason is.
+ones. What no test minds is shown to mypy, which is a part of `make test`, too. What neither minds
+survives. `tools/survivors.toml` has those that are known, with the reason; any other is listed, and
+either a test is missing or a reason is.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class Tree:
         shutil.copytree(ROOT, root, ignore=_IGNORED, dirs_exist_ok=True)
 
     def killer(self, path: str, source: bytes, tests: Sequence[str], deadline: float) -> str | None:
-        """Given a module's path, another source for it and tests, return the test that failed, or
-        None if all passed. Tests that take longer than `deadline` seconds count as failed.
+        """Given a module's path, another source for it and tests, return the test that failed,
+        "mypy" if that did, or None. Tests that take longer than `deadline` seconds count as failed.
         """
         target = self.root / path
         before = target.read_bytes()
@@ -56,10 +57,19 @@ class Tree:
         chosen.write_text(json.dumps(tests))
         files = sorted({test.partition("::")[0] for test in tests})
         try:
-            passed = self._run(["-x", *files], deadline, ONLYTHESE_TESTS=str(chosen))
+            passed = not tests or self._run(["-x", *files], deadline, ONLYTHESE_TESTS=str(chosen))
+            if not passed:
+                return next((test for test, ok, _ in self._noted() if not ok), "no test")
+            return None if self._typed(path) else "mypy"
         finally:
             target.write_bytes(before)
-        return None if passed else next((t for t, ok, _ in self._noted() if not ok), "no test")
+
+    def _typed(self, path: str) -> bool:
+        words = [sys.executable, "-m", "mypy", "--no-error-summary", path]
+        run = subprocess.run(  # noqa: S603 - mypy, on a copy of this very tree
+            words, cwd=self.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+        )
+        return run.returncode == 0
 
     def first(self, tests: Sequence[str]) -> tuple[dict[str, float], CoverageData]:
         """Given what pytest is to run, return how many seconds each test took, and which test runs
@@ -132,6 +142,10 @@ class Tests:
         return 60.0 + 4.0 * sum(self.took[test] for test in tests)
 
 
+def _line(word: str, path: str, mutation: Mutation) -> str:
+    return f"{word:8}  {path}:{mutation.line}  {mutation.change}"
+
+
 def survivors(
     path: str, tests: Tests, trees: Sequence[Tree], chosen: Sequence[Mutation]
 ) -> list[Mutation]:
@@ -152,16 +166,14 @@ def survivors(
             except queue.Empty:
                 return
             shown = tests.of(path, mutation)
-            killer = None
-            if shown:
-                killer = tree.killer(path, mutation.of(source), shown, tests.seconds(shown))
+            killer = tree.killer(path, mutation.of(source), shown, tests.seconds(shown))
             if killer is None:
                 found.append(mutation)
                 word = "known" if of(path, mutation) in known else "SURVIVED"
             else:
                 tests.killers[killer] += 1
                 word = "killed"
-            print(f"{word:8}  {path}:{mutation.line}  {mutation.change}", flush=True)
+            print(_line(word, path, mutation), flush=True)
 
     threads = [threading.Thread(target=try_all, args=(tree,)) for tree in trees]
     for thread in threads:
@@ -177,12 +189,15 @@ def main() -> int:
     table: list[tuple[str, int, int, int]] = []
     left: list[str] = []
     known = explained()
+    again = frozenset(wanted.again.read_text().splitlines()) if wanted.again else frozenset()
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
         trees = [Tree(Path(directory) / str(number)) for number in range(wanted.jobs)]
         tests = Tests(*trees[0].first(wanted.tests), trees[0].root)
         print(f"{len(tests.took)} tests pass without any mutation", flush=True)
         for path in wanted.modules:
             chosen = mutations((ROOT / path).read_bytes())
+            if wanted.again:
+                chosen = [m for m in chosen if _line("SURVIVED", path, m) in again]
             if 0 < wanted.sample < len(chosen):
                 chosen = random.Random(wanted.seed).sample(chosen, wanted.sample)  # noqa: S311
             found = survivors(path, tests, trees, chosen)
@@ -202,6 +217,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tests", nargs="+", required=True, help="what pytest is to run")
     parser.add_argument("--sample", type=int, default=0, help="only so many mutations per module")
     parser.add_argument("--seed", type=int, default=0, help="which ones are drawn")
+    parser.add_argument("--again", type=Path, help="what an earlier run printed: its survivors")
     parser.add_argument("--jobs", type=int, default=1, help="how many run at the same time")
     return parser.parse_args()
 

@@ -25,7 +25,6 @@ from typing import Final
 from felhom_agent.irreversible import DeleteSnapshot, Destroy, PullPlug, Rollback
 from felhom_agent.model import (
     ABSENT,
-    EMPTY,
     Action,
     Change,
     Kind,
@@ -139,21 +138,21 @@ def _odd(action: SetConfig) -> Iterator[str]:
 def _lost(action: SetConfig, present: Mapping[str, object] | None) -> Iterator[str]:
     """Yield what each change would take away."""
     for change in action.changes:
-        held = dict.fromkeys(_held(action.kind, change, present))
+        held = dict.fromkeys(_held(change, present))
         yield from (lost for text in held if (lost := _loss(action.kind, change, text)))
 
 
-def _held(kind: Kind, change: Change, present: Mapping[str, object] | None) -> Iterator[str]:
+def _held(change: Change, present: Mapping[str, object] | None) -> Iterator[str]:
     """Yield what a change's key holds, by the change and by what PVE has."""
     if change.before is not ABSENT:
         yield str(change.before)
     # PVE: qemu-server API2/Qemu.pm update_vm_api: `cdrom` writes and deletes ide2
-    alias = kind is Kind.QEMU and change.key == "cdrom"
+    alias = change.key == "cdrom"
     if alias and present is None:
         yield "(whatever ide2 holds)"
     key = "ide2" if alias else change.key
-    if key in (present or EMPTY):
-        yield str((present or EMPTY)[key])
+    if present is not None and key in present:
+        yield str(present[key])
 
 
 def _loss(kind: Kind, change: Change, text: str) -> str:
@@ -167,7 +166,7 @@ def _loss(kind: Kind, change: Change, text: str) -> str:
         return ""
     have, want = _parts(option, text), _parts(option, change.after)
     volume = have.get(_volume_key(option), "")
-    if _can_be_made_again(kind, option, volume, have):
+    if _can_be_made_again(option, volume, have):
         return ""
     instead = want.get(_volume_key(option), "")
     if instead != volume or not volume or Volume(instead).is_request:
@@ -179,9 +178,9 @@ def _loss(kind: Kind, change: Change, text: str) -> str:
     return ""
 
 
-def _can_be_made_again(kind: Kind, option: Option, volume: str, have: Mapping[str, str]) -> bool:
+def _can_be_made_again(option: Option, volume: str, have: Mapping[str, str]) -> bool:
     """Return whether a key holds nothing that would be missed."""
-    if kind is not Kind.QEMU or option.family not in _DRIVES:
+    if option.family not in _DRIVES:
         return False
     held = Volume(volume)
     return volume in {"none", "cdrom"} or held.is_cloudinit or (held.is_iso and _is_cd(have))
@@ -192,7 +191,7 @@ def _is_cd(parts: Mapping[str, str]) -> bool:
 
 
 def _has_volume(option: Option) -> bool:
-    return isinstance(option.type, PropertyString) and bool(_volume_key(option))
+    return bool(_volume_key(option))
 
 
 def _volume_key(option: Option) -> str:

@@ -94,18 +94,18 @@ def _against_declared(declared: str, guest: ActualGuest, known: Known, history: 
     if agree and not differ:
         return ""
     # Its volume was moved since, if it is the one that was known here by the same cards.
-    same_cards = meant.get("mac") and bool(meant["mac"] & present.get("mac", frozenset()))
-    known_here = bool(
-        _parse(known.identity).get("mac", frozenset()) & meant.get("mac", frozenset())
-    )
-    if guest.kind is Kind.LXC and same_cards and known_here and known.born is not None:
+    # A VM has no such witness.
+    cards = meant.get("mac", frozenset())
+    same_cards = cards & present.get("mac", frozenset())
+    known_here = cards & _parse(known.identity).get("mac", frozenset())
+    if same_cards and known_here and known.born is not None:
         return _by_the_list(guest, known, history, must_tell=True)
     return _other(guest, declared)
 
 
 def _has_volume_alone(known: Witnesses, present: Witnesses) -> bool:
     """Return whether a container's root volume is all that can be compared."""
-    return [n for n in known if known[n] and present.get(n)] == ["rootfs"]
+    return _in_both(known, present) == ["rootfs"]
 
 
 def _by_the_list(guest: ActualGuest, known: Known, history: History, *, must_tell: bool) -> str:
@@ -177,6 +177,9 @@ def _parse(text: str) -> Witnesses:
 
 def _compare(known: Witnesses, present: Witnesses) -> tuple[bool, bool]:
     """Return whether a witness agrees, and whether one differs; one that is absent does neither."""
-    both = [name for name in known if known[name] and present.get(name)]
-    agrees = [bool(known[name] & present[name]) for name in both]
+    agrees = [bool(known[name] & present[name]) for name in _in_both(known, present)]
     return any(agrees), not all(agrees)
+
+
+def _in_both(known: Witnesses, present: Witnesses) -> list[str]:
+    return [name for name in known if known[name] and present.get(name)]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from felhom_agent.devnode import World
 from felhom_agent.errors import PveError
+from felhom_agent.irreversible import DeleteSnapshot, Destroy, PullPlug, Rollback
 from felhom_agent.model import (
     ABSENT,
     Change,
@@ -319,6 +320,41 @@ class Wipe:
 def test_an_action_of_an_unknown_kind_is_destructive(action: object) -> None:
     found = classify(action, source=LOCAL)
     assert (found.name, found.reversible) == (UNKNOWN, False)
+
+
+@pytest.mark.parametrize(
+    ("action", "name"),
+    [
+        (Destroy(101, QEMU), "guest_destroy"),
+        (Rollback(101, QEMU, "before"), "snapshot_rollback"),
+        (DeleteSnapshot(101, QEMU, "before"), "snapshot_delete"),
+        (PullPlug(101, QEMU), "force_stop"),
+    ],
+)
+def test_what_a_signature_is_for_is_destructive_whatever_the_file_allows(
+    action: object, name: str
+) -> None:
+    found = classify(action, source=LOCAL, stop=StopPolicy.POWER_OFF)
+    assert (found.name, found.vmid, found.reversible) == (name, 101, False)
+
+
+def test_of_what_is_not_known_the_guest_is_told_if_it_has_one_and_the_key_within_bounds() -> None:
+    assert [classify(odd, source=LOCAL).vmid for odd in (Wipe(), None)] == [100, 0]
+    (told,) = classified(QEMU, "x" * 61, ABSENT, "1").lost
+    assert told == f"what writing {'x' * 60!r} does is not known"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (f"{OLD},size=1G", ABSENT, f"scsi0 would lose {OLD}"),
+        (f"{OLD},size=1G", NEW, f"scsi0 would lose {OLD} to {NEW}"),
+        # It cannot be taken apart, so all of it is told.
+        ("size=1G", ABSENT, "scsi0 would lose size=1G"),
+    ],
+)
+def test_what_would_be_lost_is_told_by_its_volume(before: str, after: object, told: str) -> None:
+    assert classified(QEMU, "scsi0", before, after).lost == (told,)
 
 
 def test_the_classes_are_two_and_what_is_in_neither_is_destructive() -> None:

@@ -76,6 +76,10 @@ SAME, OTHER_GUEST, A_PERSON_MUST = "", "was given to another guest", "cannot tel
         (ct(VOLUME), ct(OTHER_VOLUME), 5, 9, False, OTHER_GUEST),
         (ct(VOLUME), ct(OTHER_VOLUME), 5, None, False, OTHER_GUEST),
         (ct(VOLUME), ct(OTHER_VOLUME), None, 5, False, OTHER_GUEST),
+        # Its card came or went while its volume was moved: again the volume is all there is.
+        (ct(VOLUME, CARD), ct(OTHER_VOLUME), 5, 5, False, SAME),
+        (ct(VOLUME, CARD), ct(OTHER_VOLUME), 5, None, False, OTHER_GUEST),
+        (ct(VOLUME), ct(OTHER_VOLUME, CARD), 5, 5, False, SAME),
         (vm(), vm(OTHER, 1), 5, 5, False, SAME),
         (vm(), vm(OTHER, 1), 5, 9, False, OTHER_GUEST),
         (vm(), vm(UUID, 2), 5, None, False, A_PERSON_MUST),
@@ -329,6 +333,20 @@ def test_a_confirmed_container_whose_root_volume_was_moved_is_still_the_same(
         confirmed, ct(OTHER_VOLUME, CARD), Known(identity_of(known), 5), listed(born)
     )
     assert (verdict in why) if verdict else why == ""
+
+
+def test_a_confirmed_container_has_other_cards_and_another_volume_and_is_another() -> None:
+    confirmed = DesiredGuest(101, identity=identity_of(ct(VOLUME, CARD)))
+    known = Known(identity_of(ct(VOLUME, CARD)), 5)
+    why = identity_mismatch(confirmed, ct(OTHER_VOLUME, OTHER_CARD), known, listed(5))
+    assert OTHER_GUEST in why
+
+
+def test_a_confirmed_container_is_told_by_its_cards_alone_only_where_its_birth_was_known() -> None:
+    confirmed = DesiredGuest(101, identity=identity_of(ct(VOLUME, CARD)))
+    known = Known(identity_of(ct(VOLUME, CARD)), None)
+    why = identity_mismatch(confirmed, ct(OTHER_VOLUME, CARD), known, listed(None))
+    assert OTHER_GUEST in why
 
 
 def test_a_confirmed_container_that_nobody_knew_by_its_cards_is_not_taken_for_moved() -> None:
