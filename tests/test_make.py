@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import names
+
 ROOT = Path(__file__).parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z][\w-]*):", MAKEFILE, re.MULTILINE))
 PYTHONS = (re.findall(r"^PYTHONS := (.+)$", MAKEFILE, re.MULTILINE) or [""])[0].split()
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", ".ci/run")]
+PAGES = [ROOT / name for name in (*names(), ".ci/run")]
+TELLING = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", ".ci/run")]
 HOOKS = ROOT / ".pre-commit-config.yaml"
 DEADLINE = 60
 
@@ -23,7 +26,7 @@ DEADLINE = 60
 def test_every_target_that_a_page_names_is_there(page: Path) -> None:
     text = page.read_text()
     named = re.findall(r"(?:`|^|entry: )make ([a-z][\w -]*)", text, re.MULTILINE)
-    assert named
+    assert named or page not in TELLING
     assert {w for words in named for w in words.split() if w.islower()} <= TARGETS
 
 
