@@ -20,9 +20,9 @@ from felhom_agent.options import Invalid, Option, PropertyString, lookup
 from felhom_agent.options.types import truth
 from felhom_agent.planning.context import Context
 
-_WINDOWS_5: Final = frozenset({"wxp", "w2k", "w2k3"})
-_WINDOWS_6: Final = frozenset({"w2k8", "wvista"})
-_HOST_PCIS: Final = tuple(f"hostpci{n}" for n in range(16))
+# PVE: qemu-server Helpers.pm windows_version: those of version 5, and all
+_OLD_WINDOWS: Final = frozenset({"wxp", "w2k", "w2k3"})
+_WINDOWS: Final = re.compile(r"wxp|w2k|w2k3|w2k8|wvista|win\d+")
 
 
 def with_default(option: Option, context: Context) -> Option:
@@ -41,10 +41,11 @@ def _parts(context: Context, key: str) -> Mapping[str, str]:
     if context.config.get(key) is None:
         return {}
     option = lookup("qemu", key)
-    if option is None or not isinstance(option.type, PropertyString):
+    kind = None if option is None else option.type
+    if not isinstance(kind, PropertyString):
         return {}
     try:
-        return option.type.split(_text(context, key))
+        return kind.split(_text(context, key))
     except Invalid:
         return {}
 
@@ -58,14 +59,8 @@ def _arch(context: Context) -> str:
     return _text(context, "arch", context.arch)
 
 
-def _windows(context: Context) -> int:
-    """Return PVE's number of the guest's Windows; 0 if it is none."""
-    # PVE: qemu-server Helpers.pm windows_version
-    ostype = _text(context, "ostype")
-    if ostype in _WINDOWS_5:
-        return 5
-    match = re.fullmatch(r"win(\d+)", ostype)
-    return 6 if ostype in _WINDOWS_6 else int(match[1]) if match else 0
+def _is_windows(context: Context) -> bool:
+    return _WINDOWS.fullmatch(_text(context, "ostype")) is not None
 
 
 def _machine_version(context: Context) -> tuple[int, int, int] | None:
@@ -97,15 +92,17 @@ def _display(context: Context) -> str:
     # PVE: QemuServer.pm get_vga_properties
     if _arch(context) == "aarch64":
         return "virtio"
-    windows, version = _windows(context), _machine_version(context)
-    if version is not None and version < (2, 9, 0):
-        return "std" if windows >= 6 else "cirrus"
-    return "std" if windows == 0 or windows >= 6 else "cirrus"
+    if _text(context, "ostype") in _OLD_WINDOWS:
+        return "cirrus"
+    version = _machine_version(context)
+    old = version is not None and version < (2, 9, 0)
+    return "cirrus" if old and not _is_windows(context) else "std"
 
 
 def _is_passed(context: Context) -> bool:
     """Return whether a host's display is passed to the guest."""
-    return any(truth(_parts(context, key).get("x-vga", "0")) for key in _HOST_PCIS)
+    passed = (key for key in context.config if key.startswith("hostpci"))
+    return any(truth(_parts(context, key).get("x-vga", "0")) for key in passed)
 
 
 def _vga(option: Option, context: Context) -> Option:
@@ -116,7 +113,8 @@ def _vga(option: Option, context: Context) -> Option:
 
 
 def _tablet(context: Context) -> str:
-    kind = _parts(context, "vga").get("type", "") or _display(context)
+    # What PVE takes for an absent type is none of these.
+    kind = _parts(context, "vga").get("type", "")
     return "0" if re.fullmatch(r"qxl[234]?|serial\d+", kind) else "1"
 
 
@@ -147,17 +145,17 @@ def _machine(option: Option, context: Context) -> Option:
 
 def _citype(context: Context) -> str:
     # PVE: QemuServer/Cloudinit.pm get_cloudinit_format
-    return "configdrive2" if _windows(context) else "nocloud"
+    return "configdrive2" if _is_windows(context) else "nocloud"
 
 
 def _localtime(context: Context) -> str:
     # PVE: QemuServer/Cfg2Cmd/Timer.pm
-    return "1" if _windows(context) else "0"
+    return "1" if _is_windows(context) else "0"
 
 
 def _tdf(context: Context) -> str:
     # PVE: QemuServer/Cfg2Cmd/Timer.pm
-    return "1" if _windows(context) and _is_on(context, "acpi", "1") else "0"
+    return "1" if _is_windows(context) and _is_on(context, "acpi", "1") else "0"
 
 
 def _vcpus(context: Context) -> str | None:
