@@ -100,7 +100,7 @@ def compare_unset(
     if actual is ABSENT or actual is None:
         return EQUAL
     option, text = in_context(option, context), _text(actual)
-    if _is_default(option, text) or _is_default(option, _lasting(option, text)[1]):
+    if _is_default(option, _lasting(option, text)[1]):
         return EQUAL
     if why := _why_keep(option, kind, key, text, context):
         return Comparison(Verdict.FORBIDDEN, why)
@@ -235,7 +235,7 @@ def _lasting(option: Option, text: str) -> tuple[str, str]:
     kind = option.type
     if isinstance(kind, Tags):
         return kind.carried("", text), text
-    if not isinstance(kind, PropertyString) or not any(s.lasting for s in kind.keys.values()):
+    if not isinstance(kind, PropertyString):
         return "", text
     try:
         parts = kind.split(text)

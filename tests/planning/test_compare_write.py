@@ -9,10 +9,12 @@ from felhom_agent.options import Invalid
 from felhom_agent.planning.compare import (
     Context,
     Verdict,
+    blank_is_absence,
     compare,
     compare_unset,
     is_written,
     to_wire,
+    unset_wire,
 )
 
 MAC = "BC:24:11:AA:BB:CC"
@@ -146,3 +148,37 @@ def test_what_was_sent_is_known_again_with_the_parts_that_it_carried() -> None:
     assert not is_written("qemu", "net0", sent, f"virtio={MAC},tag=1,newpart=8")
     assert not is_written("qemu", "net0", sent, f"virtio={MAC},tag=1")
     assert not is_written("qemu", "nosuchkey", "1", "1")
+
+
+def test_a_key_that_shall_not_be_set_and_of_which_nothing_was_read_is_as_declared() -> None:
+    assert compare_unset("qemu", "onboot", None).verdict is Verdict.EQUAL
+
+
+def test_of_a_key_that_shall_not_be_set_what_lasts_stays_beside_a_part_of_a_newer_pve() -> None:
+    value = "uuid=6f6b1d0e-7b6c-4b6b-8f62-1d4f8a1c0100,serial=YQ==,base64=1,newpart=7"
+    assert compare_unset("qemu", "smbios1", value).verdict is Verdict.DRIFT
+    assert unset_wire("qemu", "smbios1", value) == "uuid=6f6b1d0e-7b6c-4b6b-8f62-1d4f8a1c0100"
+
+
+def test_a_mask_asks_for_some_password_and_what_is_no_mask_does_not_answer_that() -> None:
+    mask = "**********"
+    assert compare("qemu", "cipassword", mask, mask).verdict is Verdict.EQUAL
+    assert compare("qemu", "cipassword", mask, "plain").verdict is Verdict.INCOMPARABLE
+
+
+@pytest.mark.parametrize("key", ["nosuch", "net99"])
+def test_what_is_no_option_is_neither_written_nor_blank_nor_kept(key: str) -> None:
+    assert not is_written("qemu", key, "1", "1")
+    assert not blank_is_absence("qemu", key, "")
+    assert unset_wire("qemu", key, "1") == ""
+    assert compare_unset("qemu", key, "1").verdict is Verdict.REJECT
+
+
+def test_a_key_of_pves_own_cannot_be_unset() -> None:
+    comparison = compare_unset("qemu", "meta", "creation-qemu=9.0.2")
+    assert comparison.verdict is Verdict.REJECT
+    assert "belongs to PVE" in comparison.why
+
+
+def test_unset_keeps_nothing_of_a_key_that_is_not_there() -> None:
+    assert unset_wire("qemu", "smbios1", ABSENT) == ""
