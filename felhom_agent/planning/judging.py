@@ -148,9 +148,9 @@ _CARD_HELD = ("model", "macaddr", "queues", "mtu")
 
 def card(case: Case) -> Judgement:
     changed = changed_parts(case.kind, case.key, case.before, case.after)
-    kept = case.before is not None and case.after is not None
+    # A card that comes or goes has no bridge on one side.
     bridges = (parts_of(case.kind, case.key, v).get("bridge") for v in (case.before, case.after))
-    if kept and all(bridges) and not changed & frozenset(_CARD_HELD):
+    if all(bridges) and not changed & frozenset(_CARD_HELD):
         return NOW
     if "network" not in case.plugs:
         return _needs("network")
