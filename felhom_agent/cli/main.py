@@ -92,7 +92,8 @@ def _parser() -> tuple[Parser, LazyCommands]:
         description="Keeps the guests of a Proxmox VE host as their operator declared them.",
         epilog="Example: felhom-agent plan 101",
     )
-    top.add_argument("--version", action="version", version=f"felhom-agent {__version__}")
+    words = f"felhom-agent {__version__}"
+    top.add_argument("--version", action="version", version=words, help="print the version")
     add_global(top, "config", str(DEFAULT_PATH))
     commands = top.add_subparsers(
         metavar="COMMAND",
