@@ -12,6 +12,7 @@ the same afterwards.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Final
@@ -25,6 +26,9 @@ _HIDDEN_RANGES: Final = (range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE
 _HIDDEN: Final = frozenset(
     {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0}.union(*_HIDDEN_RANGES)
 )
+# Visible each by itself and beside any other: ASCII, and the letters of Latin scripts but for the
+# soft hyphen. Nearly every text is made of these, and need not be looked at letter by letter.
+_PLAIN: Final = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff]*")
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MAX_MARKS: Final = 4
 """How many combining marks may stand on one letter; more of them grow over the lines around."""
@@ -37,11 +41,12 @@ def printable(text: str, max_length: int) -> str:
     """Given a text, return it with every character that cannot be seen as an escape, in at most
     `max_length` characters (3 at least); what was cut ends in `MARK`.
     """
-    head = text[: max_length + 1]
-    shown = head if head.isascii() and head.isprintable() else "".join(_pieces(head))
+    head, room = text[: max_length + 1], max_length - len(MARK)
+    plain = _PLAIN.fullmatch(head) is not None
+    shown = head if plain else "".join(_pieces(head))
     if len(shown) <= max_length and len(head) == len(text):
         return shown
-    return _cut(head, max_length - len(MARK)) + MARK
+    return (head[:room] if plain else _cut(head, room)) + MARK
 
 
 def one_line(text: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from felhom_agent.printable import MARK, encodable, moment_text, one_line, printable
+from felhom_agent.printable import MARK, _pieces, encodable, moment_text, one_line, printable
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
@@ -93,3 +93,9 @@ def test_lines_of_nothing_but_blanks_cost_what_they_are_long() -> None:
     """Blanks without a line's end once cost the square of their number: hours for this text."""
     assert one_line("a" + "\f" * 2_000_000 + "b") == "a" + "\f" * 2_000_000 + "b"
     assert one_line("\n \f\n" * 1000 + "a\n\n\n \nb") == "a; b"
+
+
+def test_what_is_taken_without_a_look_at_each_letter_is_what_such_a_look_lets_pass() -> None:
+    for code in range(0x400):
+        text = chr(code) * 6
+        assert printable(text, 100) == "".join(_pieces(text)), hex(code)
