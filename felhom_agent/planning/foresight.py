@@ -149,9 +149,7 @@ def in_effect(guest: ActualGuest) -> Mapping[str, str]:
     for a restart.
     """
     merged: dict[str, object] = {**(guest.config or EMPTY), **guest.pending}
-    return {
-        k: str(v) for k, v in merged.items() if v is not None and isinstance(v, str | int | float)
-    }
+    return {k: str(v) for k, v in merged.items() if isinstance(v, str | int | float)}
 
 
 def _why_no_restart(desired: DesiredGuest, guest: ActualGuest) -> str:

@@ -476,3 +476,50 @@ def test_of_a_guest_that_is_not_here_nothing_is_foreseen() -> None:
     plan = plan_guest(declared(), Actual("pve1", {}))
     found = foresee(declared(), None, plan, Facts())
     assert found.waiting() == "waits: there is no such guest; create it, or take it out of its file"
+
+
+def test_what_is_not_foreseen_is_not_told() -> None:
+    desired = declared(cores=2)
+    away = foresee(desired, None, GuestPlan(100, withheld="it is not here"), Facts())
+    unread = foresee(desired, there(), GuestPlan(100, unread="it could not be read"), Facts())
+    for found in (away, unread):
+        told = (found.restarts, found.may_restart, found.stops, found.starts, found.may_power_off)
+        assert told == (False, False, False, False, False)
+        assert (found.changes, found.waits, found.no_restart, found.then) == ((), (), "", ())
+    assert (away.withheld, unread.withheld) == ("it is not here", "")
+    assert (away.waiting(), unread.waiting()) == ("waits: not here", "")
+
+
+def test_of_a_guest_that_could_not_be_read_nothing_comes_after() -> None:
+    plan = GuestPlan(100, unread="no", withheld="it is locked", then=(Start(100, Kind.QEMU),))
+    assert foresee(declared(), there(STOPPED), plan, Facts()) == Foresight(withheld="it is locked")
+
+
+def test_why_it_is_not_restarted_is_told_only_where_something_waits() -> None:
+    at_once = seen(declared(description="x"), there())
+    assert (at_once.no_restart, at_once.waits) == ("", ())
+    waits = seen(declared(cores=2), there())
+    assert waits.waits
+    assert waits.no_restart
+
+
+def test_a_start_that_comes_after_a_wait_is_told_as_a_start() -> None:
+    plan = GuestPlan(100, withheld="it is locked", then=(Start(100, Kind.QEMU),))
+    assert foresee(declared(), there(STOPPED), plan, Facts()).then == ("start",)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(5, "1, 2, 3, 4, 5"), (6, "1, 2, 3, 4, 5 and 1 more"), (7, "1, 2, 3, 4, 5 and 2 more")],
+)
+def test_of_many_things_that_come_after_five_are_told_and_how_many_more(
+    words: int, told: str
+) -> None:
+    then = tuple(str(n + 1) for n in range(words))
+    assert Foresight(withheld="it is locked", then=then).waiting() == f"waits: locked; then {told}"
+
+
+def test_in_effect_is_what_pve_answered_as_text_and_not_what_is_none() -> None:
+    guest = replace(there(cores=2, name="web", odd=["a"]), pending={"cores": 1, "gone": None})
+    assert in_effect(guest) == {"cores": "1", "name": "web"}
+    assert in_effect(replace(guest, config=None, pending={})) == {}
