@@ -19,7 +19,7 @@ _SUMS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
     ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
 }  # fmt: skip
-_DROPPED = (ast.Expr, ast.Assign, ast.AugAssign, ast.Raise, ast.Return, ast.Delete)
+_DROPPED = (ast.Expr, ast.Assign, ast.AugAssign, ast.Raise, ast.Delete)
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,11 @@ class _Finder(ast.NodeVisitor):
             self.visit(node.value)
 
     def generic_visit(self, node: ast.AST) -> None:
-        if isinstance(node, _DROPPED) and not _is_logging(node):
-            self._replace(node, "return None" if isinstance(node, ast.Return) else "pass")
+        if isinstance(node, ast.Return):
+            if node.value is not None:
+                self._replace(node, "return None")
+        elif isinstance(node, _DROPPED) and not _is_logging(node):
+            self._replace(node, "pass")
         if isinstance(node, ast.If | ast.While | ast.IfExp):
             self._replace(node.test, f"(not ({ast.unparse(node.test)}))")
         if isinstance(node, ast.expr | ast.stmt):
