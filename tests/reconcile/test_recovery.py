@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -10,6 +11,9 @@ import pytest
 
 from felhom_agent.daemon.assembly import Parts
 from felhom_agent.devnode import Behaviour, Fault
+from felhom_agent.devnode.http.message import Answer
+from felhom_agent.devnode.http.request import Request
+from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.errors import OutcomeUnknown, StillRunning, Unchanged
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.log import JournalLog
@@ -316,6 +320,9 @@ def test_a_task_that_runs_is_waited_for_whatever_the_clocks_say(
     it.clock.pass_by(-jump)
     it.passed.pass_by(1000.0)
     assert it.settle() == WAITS
+    # What is waited for is known by then, so that it is found again however it ends.
+    (operation,) = it.operations.in_flight()
+    assert bool(operation.upid) is not isinstance(action, SetConfig)
     it.pass_by(1000.0)
     assert it.settle() == State.SUCCEEDED
 
@@ -481,3 +488,68 @@ def test_of_several_tasks_that_run_the_first_is_the_operations(lost: Make, actio
     it.pass_by(30.0)
     assert it.world.running(it.vmid)
     assert it.settle() == State.FAILED
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "level"),
+    [
+        ("reset-after", State.SUCCEEDED, logging.INFO),
+        ("reset-before", State.UNKNOWN, logging.WARNING),
+    ],
+)
+def test_what_was_found_out_is_one_line_and_a_warning_where_it_stays_unknown(
+    lost: Make, caplog: pytest.LogCaptureFixture, fault: str, state: State, level: int
+) -> None:
+    it = lost(START)
+    it.lose(fault)
+    with caplog.at_level(logging.INFO, "felhom_agent.reconcile.recovery"):
+        assert it.settle_twice()[1] == state
+    (told,) = caplog.records
+    assert told.levelno == level
+    assert f"guest 100: found out: start: {state}" in told.getMessage()
+    assert told.getMessage().endswith(f" ({it.why})" if it.why else str(state))
+
+
+@changes
+@pytest.mark.parametrize("done", [True, False])
+def test_a_change_that_pve_is_done_with_is_judged_by_what_shows(
+    lost: Make, action: Action, *, done: bool
+) -> None:
+    it = lost(action)
+    operation = it.lose("reset-after" if done else "reset-before")
+    settled = it.recovery.settle_ended(operation, "no space left")
+    assert settled.state is (State.SUCCEEDED if done else State.FAILED)
+    assert settled.why == ("" if done else "no space left")
+    assert not it.operations.in_flight()
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+@pytest.mark.parametrize("runs", [True, False], ids=["it runs", "it has ended"])
+def test_a_request_that_begins_while_it_is_looked_for_is_found(
+    lost: Make, monkeypatch: pytest.MonkeyPatch, looks: int, *, runs: bool
+) -> None:
+    it = lost(START)
+    it.world.behave(100, Behaviour(start_seconds=300 if runs else 0))
+    it.lose("reset-before")
+    it.pass_by(60.0)
+    real, seen = it.site.devnode.answer, 0
+
+    def answer(heard: Request, raw: Mapping[str, Raw], authorization: str) -> Answer:
+        nonlocal seen
+        answered = real(heard, raw, authorization)
+        seen += heard.path.endswith("/tasks")
+        if seen == looks:
+            seen += 1000
+            assert it.ask()
+        return answered
+
+    monkeypatch.setattr(it.site.devnode, "answer", answer)
+    (operation,) = it.operations.in_flight()
+    if runs:
+        with pytest.raises(StillRunning):
+            it.recovery.settle(operation, 0.2)
+        (operation,) = it.operations.in_flight()
+        assert operation.upid
+        it.pass_by(301.0)
+    assert it.recovery.settle(operation, 0.2).state is State.SUCCEEDED
+    assert seen > 1000
