@@ -41,6 +41,7 @@ def judged(
         ("vcpus", "1", "2", {**ALL, "cores": "2"}, NOW, ""),
         ("vcpus", "1", "3", {**ALL, "cores": "2"}, RESTART, "only 2 processors"),
         ("vcpus", "2", "1", {**ALL, "cores": "2"}, UNSURE, "lets go of a processor"),
+        ("vcpus", None, "2", {**ALL, "cores": "2"}, NOW, ""),
         ("vcpus", None, "1", {**ALL, "cores": "2"}, UNSURE, "lets go of a processor"),
         ("vcpus", "1", None, {**ALL, "cores": "2"}, NOW, ""),
         ("vcpus", "1", "2", {"cores": "2"}, RESTART, '"cpu" is not in hotplug'),
@@ -51,6 +52,7 @@ def judged(
         ("memory", "2048", "1024", {**ALL, "hugepages": "1024", "sockets": "2"}, RESTART, "2048"),
         ("memory", "4096", "2048", {**ALL, "hugepages": "1024", "sockets": "2"}, UNSURE, ""),
         ("memory", "2048", "1024", {**ALL, "hugepages": "2", "sockets": "2"}, UNSURE, ""),
+        ("memory", None, "512", ALL, NOW, ""),
         ("memory", "2048", "512", ALL, RESTART, "at least 1024 MiB"),
         # A card that comes, goes, or keeps what it cannot change.
         ("net0", CARD, f"{CARD},tag=7", NONE, NOW, ""),

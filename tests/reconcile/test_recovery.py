@@ -553,3 +553,28 @@ def test_a_request_that_begins_while_it_is_looked_for_is_found(
         it.pass_by(301.0)
     assert it.recovery.settle(operation, 0.2).state is State.SUCCEEDED
     assert seen > 1000
+
+
+@pytest.mark.parametrize(
+    ("action", "words", "untouched"),
+    [
+        # What PVE only says before it writes anything.
+        (SET, "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout", True),
+        (SET, "VM is locked (backup)", True),
+        # What may come in the middle.
+        (SET, "no space", False),
+        # A start is never said to have done nothing: what it did before it failed is not known.
+        (START, "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout", False),
+    ],
+)
+def test_a_task_that_failed_proves_that_nothing_was_done_only_of_a_change_and_by_its_words(
+    lost: Make, action: Action, words: str, *, untouched: bool
+) -> None:
+    it = lost(action)
+    it.world.behave(100, Behaviour(config_error=words, config_seconds=3, start_error=words))
+    operation = it.operations.begin(action)
+    it.operations.task(operation, it.ask())
+    it.pass_by(10.0)
+    (operation,) = it.operations.in_flight()
+    settled = it.recovery.settle(operation, 0.2)
+    assert (settled.state, settled.why, settled.untouched) == (State.FAILED, words, untouched)
