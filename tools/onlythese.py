@@ -30,5 +30,5 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note a test, and with it a failure before or after it."""
     if report.when == "call" or report.failed:
         with Path(os.environ["ONLYTHESE_NOTES"]).open("a") as notes:
-            line = {"test": report.nodeid, "took": report.duration, "passed": report.passed}
+            line = {"test": report.nodeid, "took": report.duration, "passed": not report.failed}
             notes.write(json.dumps(line) + "\n")

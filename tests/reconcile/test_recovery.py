@@ -15,6 +15,7 @@ from felhom_agent.devnode.http.message import Answer
 from felhom_agent.devnode.http.request import Request
 from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.errors import OutcomeUnknown, StillRunning, Unchanged
+from felhom_agent.irreversible import Act, DeleteSnapshot, Destroy, Rollback
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.log import JournalLog
 from felhom_agent.journal.operation import Operation, State, replay
@@ -578,3 +579,100 @@ def test_a_task_that_failed_proves_that_nothing_was_done_only_of_a_change_and_by
     (operation,) = it.operations.in_flight()
     settled = it.recovery.settle(operation, 0.2)
     assert (settled.state, settled.why, settled.untouched) == (State.FAILED, words, untouched)
+
+
+@power
+def test_once_pves_time_is_over_to_the_second_nothing_is_waited_for(
+    lost: Make, action: Action
+) -> None:
+    it = lost(action)
+    it.lose("reset-before")
+    it.passed.pass_by(10.0)  # write_timeout is 5, and 5 are for clocks that differ
+    assert it.settle() == State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "found"),
+    [
+        # Seconds from the request to two tasks that nobody owns.
+        (10.0, 30.0, State.SUCCEEDED),
+        (11.0, 30.0, State.UNKNOWN),
+        (-5.0, 30.0, State.SUCCEEDED),
+        (-6.0, 30.0, State.SUCCEEDED),  # there is one alone that can be meant
+        (-6.0, 10.0, State.SUCCEEDED),
+    ],
+)
+def test_of_several_tasks_the_one_that_began_when_pve_could_begin_ours_is_ours(
+    lost: Make, earlier: float, later: float, found: State
+) -> None:
+    it = lost(START)
+    began = it.site.clock.now
+    for when in (earlier, later):
+        it.site.clock.now = began + when
+        assert it.ask()
+        it.world.stop(100)
+    it.world.start(100)
+    it.site.clock.now = began
+    it.lose("reset-before")
+    it.pass_by(60.0)
+    assert it.settle() == found
+
+
+def test_a_task_of_the_second_in_which_an_earlier_one_began_may_be_ours(lost: Make) -> None:
+    it = lost(START)
+    operation = it.operations.begin(START)
+    it.operations.succeeded(it.operations.task(operation, it.ask()))
+    it.world.stop(100)
+    it.lose("reset-after")
+    assert it.settle() == State.SUCCEEDED
+
+
+def test_a_password_that_is_not_there_was_not_written_whatever_its_task_says(lost: Make) -> None:
+    password = SetConfig(100, Kind.QEMU, (Change("cipassword", ABSENT, "hunter22", secret=True),))
+    it = lost(password)
+    it.operations.task(it.operations.begin(password), it.ask())
+    it.pass_by(10.0)
+    it.world.edit(100, {"cipassword": None})
+    assert it.settle() == State.UNKNOWN
+
+
+# What a signature is for: whether it was done is told by what PVE shows, too.
+
+
+def in_flight(it: Lost, action: Act) -> Operation:
+    """Return an operation of which no more is known than that it was begun, long ago."""
+    operation = it.operations.begin(action)
+    it.pass_by(60.0)
+    return operation
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_rollback_shows_by_the_snapshot_that_the_guest_comes_from(lost: Make, kind: Kind) -> None:
+    vmid = 100 if kind is Kind.QEMU else 200
+    it = lost(START)
+    it.world.snapshot(vmid, "before")
+    it.world.snapshot(vmid, "after")
+    shown = it.recovery._shows(in_flight(it, Rollback(vmid, kind, "after")))
+    assert (shown, it.recovery._shows(in_flight(it, Rollback(vmid, kind, "before")))) == (
+        True, False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_snapshot_is_deleted_once_it_is_not_listed(lost: Make, kind: Kind) -> None:
+    vmid = 100 if kind is Kind.QEMU else 200
+    it = lost(START)
+    it.world.snapshot(vmid, "before")
+    assert not it.recovery._shows(in_flight(it, DeleteSnapshot(vmid, kind, "before")))
+    assert it.recovery._shows(in_flight(it, DeleteSnapshot(vmid, kind, "other")))
+
+
+@pytest.mark.parametrize("said_ok", [False, True])
+def test_a_guest_is_destroyed_once_it_is_nowhere_and_not_merely_hidden(
+    lost: Make, *, said_ok: bool
+) -> None:
+    it = lost(START)
+    operation = in_flight(it, Destroy(100, Kind.QEMU))
+    assert not it.recovery._shows(operation, said_ok=said_ok)
+    it.world.remove(100)
+    assert it.recovery._shows(operation, said_ok=said_ok)
