@@ -73,6 +73,13 @@ def test_a_restart_is_ended_under_a_hold_that_is_not_absolute() -> None:
         gate.ask(proposal)
 
 
+def test_a_start_that_says_nothing_of_a_restart_is_held_like_any_other() -> None:
+    holds = Holds()
+    holds.register("test", lambda _: "held by a test")
+    with pytest.raises(Held, match="held by a test; would start"):
+        Gate(holds, brake()).ask(Proposal(START, "start"))
+
+
 @pytest.mark.parametrize("stop", [None, *StopPolicy])
 def test_a_hard_stop_needs_the_local_files_word(stop: StopPolicy | None) -> None:
     action = Stop(100, Kind.QEMU, StopPolicy.POWER_OFF)
