@@ -207,7 +207,7 @@ def container_card(case: Case) -> Judgement:
 
 
 def added_only(case: Case) -> Judgement:
-    if case.before is None and case.after is not None:
+    if case.before is None:
         return NOW
     return restart(f"PVE adds it to a running {case.kind.noun}, and changes or removes none")
 
