@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from felhom_agent.config.settings import LimitsConfig
 from felhom_agent.daemon.assembly import Parts
 from felhom_agent.daemon.loop import Daemon
-from felhom_agent.errors import Changed, Held, Interrupted, Unsigned
+from felhom_agent.errors import Changed, FelhomError, Held, Interrupted, NotShown, Unsigned
 from felhom_agent.irreversible import Act
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import State, replay
@@ -27,10 +28,14 @@ from felhom_agent.model import (
     Stop,
     StopPolicy,
 )
+from felhom_agent.planning.acts import prints_of
 from felhom_agent.proxmox.permit import Permit, PermitError
+from felhom_agent.reconcile.applies import Applies
 from felhom_agent.reconcile.brake import Brake
 from felhom_agent.reconcile.gate import Gate, Proposal
 from felhom_agent.reconcile.holds import Holds
+from felhom_agent.service.counters import Counters
+from felhom_agent.service.families import GATE
 from tests.conftest import Open, Site
 
 SOON = 30.0
@@ -78,6 +83,38 @@ def test_a_start_that_says_nothing_of_a_restart_is_held_like_any_other() -> None
     holds.register("test", lambda _: "held by a test")
     with pytest.raises(Held, match="held by a test; would start"):
         Gate(holds, brake()).ask(Proposal(START, "start"))
+
+
+def test_under_an_apply_only_what_was_shown_is_done_but_our_own_restart_is_ended() -> None:
+    applies = Applies()
+    applies.begin({100: prints_of([Stop(100, Kind.QEMU)])}, "root", 0.0)
+    gate = Gate(Holds(), brake(), applies)
+    assert gate.ask(Proposal(Stop(100, Kind.QEMU), "shut down"))
+    with pytest.raises(NotShown, match="would start"):
+        gate.ask(Proposal(START, "start"))
+    assert gate.ask(Proposal(START, "start", ends_restart=True))
+
+
+def test_each_decision_is_counted_by_the_act_and_what_came_of_it() -> None:
+    counters, holds, applies = Counters(), Holds(), Applies()
+    gate = Gate(holds, brake(), applies, counters)
+
+    def asked(proposal: Proposal) -> None:
+        with suppress(FelhomError):
+            gate.ask(proposal)
+
+    asked(Proposal(START, "start"))
+    asked(Proposal(DETACH, "set scsi0"))
+    asked(Proposal(START, "start", is_in_force=lambda: False))
+    applies.begin({100: frozenset()}, "root", 0.0)
+    asked(Proposal(START, "start"))
+    holds.register("test", lambda _: "held by a test")
+    asked(Proposal(START, "start"))
+    holds.close()
+    asked(Proposal(START, "start"))
+    words = ("permitted", "withdrawn", "not_shown", "held", "interrupted")
+    expected = {("Start", word): 1 for word in words} | {("SetConfig", "unsigned"): 1}
+    assert counters.snapshot().counters[GATE] == expected
 
 
 @pytest.mark.parametrize("stop", [None, *StopPolicy])
