@@ -50,12 +50,13 @@ def test_an_action_is_a_declaration_too() -> None:
     assert as_desired(STOP) == DesiredGuest(100, QEMU, RunState.STOPPED)
     found = as_desired(BOTH)
     assert (found.vmid, found.kind, found.state) == (100, QEMU, None)
-    assert (dict(found.config), found.unset) == ({"cores": "2"}, {"name"})
+    assert dict(found.config) == {"cores": "2"}
+    assert found.unset == frozenset({"name"})
     assert [describe(action) for action in (START, STOP)] == ["start", "shut down"]
 
 
 def test_acts_that_differ_in_anything_that_is_done_have_different_fingerprints() -> None:
-    acts = [
+    acts: list[Action] = [
         START, Start(101, QEMU), STOP, RESTART, Stop(100, QEMU, StopPolicy.POWER_OFF), SET, BOTH,
         SetConfig(100, QEMU, (Change("cores", "1", "3"),)),
         SetConfig(100, QEMU, (Change("cores", "1", ABSENT),)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from felhom_agent.model import Facts
-from felhom_agent.planning.granting import commands, role_command
+from felhom_agent.planning.granting import commands, commands_in_role, role_command
 from felhom_agent.planning.privileges import Required, required
 
 TOKEN = "felhom-agent@pve!agent"
@@ -101,3 +101,39 @@ def test_a_role_that_is_handed_down_stays_so_beside_one_that_is_not() -> None:
 def test_a_path_cannot_add_a_command() -> None:
     lines = commands([need("/storage/a;reboot", "Datastore.Audit")], TOKEN)
     assert "'/storage/a;reboot'" in lines[1]
+
+
+def test_where_the_role_is_given_already_its_privileges_are_one_line_and_the_rest_its_own() -> None:
+    needs = [
+        need("/vms/101", "VM.PowerMgmt"),
+        need("/vms/102", "VM.Audit"),
+        need("/vms/102", "VM.Audit"),
+        need("/vms/101", "VM.Allocate"),
+        need("/nodes/pve1", "Sys.Audit"),
+    ]
+    first, *others = commands_in_role(needs, TOKEN)
+    assert first == "pveum role modify FelhomAgent --append 1 --privs VM.Audit,VM.PowerMgmt"
+    assert tuple(others) == commands(needs[3:], TOKEN)
+    assert commands_in_role(needs[3:], TOKEN) == commands(needs[3:], TOKEN)
+    assert commands_in_role([], TOKEN) == ()
+
+
+def test_of_several_privileges_that_would_do_the_first_is_given() -> None:
+    either = Required("/vms/101", ("VM.Config.Cloudinit", "VM.Config.Network"))
+    (line,) = commands_in_role([either], TOKEN)
+    assert line.endswith("--privs VM.Config.Cloudinit")
+
+
+@pytest.mark.parametrize(
+    ("path", "ends"),
+    [
+        # What is given on a bridge, or on /, must not come down to all below it.
+        ("/sdn/zones/localnetwork/vmbr0", True),
+        ("/sdn/zones/localnetwork/vmbr0/7", False),
+        ("/sdn/zones/localnetwork", False),
+        ("/storage/local/a/b", False),
+    ],
+)
+def test_what_is_given_on_a_bridge_is_not_given_on_its_vlans(path: str, *, ends: bool) -> None:
+    _, user, token = commands([need(path, "SDN.Use")], TOKEN)
+    assert user.endswith(" --propagate 0") is token.endswith(" --propagate 0") is ends

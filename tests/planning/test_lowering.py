@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
 
 from felhom_agent.model import (
+    ABSENT,
+    Action,
     Actual,
     ActualGuest,
     Change,
@@ -16,7 +19,9 @@ from felhom_agent.model import (
     RunState,
     SetConfig,
     Source,
+    Start,
 )
+from felhom_agent.planning.lowering import only_while_stopped, why_not_lowered
 from felhom_agent.planning.plan import plan_guest
 
 RUNNING, STOPPED = RunState.RUNNING, RunState.STOPPED
@@ -76,3 +81,45 @@ def test_what_is_in_effect_counts_and_not_what_waits() -> None:
 def test_where_pve_names_no_limit_its_default_counts() -> None:
     assert "memory" not in changed(planned(256))
     assert "memory" in changed(planned(1024))
+
+
+@pytest.mark.parametrize(
+    ("present", "pending", "after", "lowered"),
+    [
+        # What is in effect counts, and not what waits; 512 where nothing is named.
+        (512, {}, 512, False),
+        (512, {"memory": 1024}, 1023, True),
+        (1024, {"memory": 512}, 513, False),
+        (1024, {"memory": None}, 511, True),
+        (1024, {"memory": None}, 513, False),
+        (None, {}, 511, True),
+        (None, {}, 513, False),
+    ],
+)
+def test_what_is_in_effect_is_not_lowered(
+    present: int | None, pending: dict[str, object], after: int, *, lowered: bool
+) -> None:
+    guest = ActualGuest(
+        200, Kind.LXC, "pve1", RUNNING, pending=pending,
+        config={} if present is None else {"memory": present},
+    )  # fmt: skip
+    change = Change("memory", ABSENT, str(after))
+    desired = DesiredGuest(200, source=Source.HUB)
+    assert bool(why_not_lowered(desired, guest, change)) is lowered
+    assert not why_not_lowered(desired, replace(guest, config=None, pending={}), change) or lowered
+
+
+@pytest.mark.parametrize(
+    ("source", "action", "only"),
+    [
+        (Source.HUB, SetConfig(200, Kind.LXC, (Change("memory", "2", "1"),)), True),
+        (Source.HUB, SetConfig(200, Kind.LXC, (Change("swap", "2", "1"),)), False),
+        (Source.HUB, SetConfig(200, Kind.QEMU, (Change("memory", "2", "1"),)), False),
+        (Source.FILE, SetConfig(200, Kind.LXC, (Change("memory", "2", "1"),)), False),
+        (Source.HUB, Start(200, Kind.LXC), False),
+    ],
+)
+def test_which_actions_of_a_hub_are_done_only_while_the_guest_is_stopped(
+    source: Source, action: Action, *, only: bool
+) -> None:
+    assert only_while_stopped(DesiredGuest(200, source=source), action) is only
