@@ -558,3 +558,144 @@ def test_a_part_that_is_newer_than_the_nodes_pve_is_refused(facts: Facts, told: 
     assert (told in found.refused) if told else found.actions
     new = there(net0="virtio=BC:24:11:00:00:01,host-tunnel=1")
     assert not plan_guest(wish, Actual("pve1", {100: new}, facts=facts)).drifted
+
+
+ALLOWED = RestartPolicy.ALLOWED
+PAUSED = "felhom-pause;web"
+
+
+def test_a_restart_of_ours_is_ended_though_a_person_has_paused_the_guest_in_between() -> None:
+    desired, guest = declared(RUNNING, cores=2), there(STOPPED, cores=1, tags=PAUSED)
+    actual = Actual("pve1", {100: guest})
+    other = replace(desired, vmid=101)
+    all_desired = Desired({100: desired, 101: other})
+    actual = replace(actual, guests={100: guest, 101: replace(guest, vmid=101)})
+    plans = plan(all_desired, actual, open_restarts=frozenset({100}))
+    assert plans[100].actions == (Start(100, Kind.QEMU),)
+    assert plans[101].actions == ()
+    assert plans[101].withheld.startswith("paused by the tag felhom-pause")
+    assert plan_guest(desired, actual).actions == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "wish"),
+    [
+        ({"state": RUNNING}, {}),
+        ({}, {"state": STOPPED}),
+        ({}, {"state": None}),
+        ({"lock": "backup"}, {}),
+        ({}, {"mode": Mode.OBSERVE}),
+    ],
+)
+def test_nothing_but_that_start_is_done_to_a_guest_that_is_paused_by_its_tag(
+    change: dict[str, object], wish: dict[str, object]
+) -> None:
+    desired = replace(declared(RUNNING, cores=2), **wish)  # type: ignore[arg-type]
+    guest = replace(there(STOPPED, cores=1, tags=PAUSED), **change)  # type: ignore[arg-type]
+    found = plan_guest(desired, Actual("pve1", {100: guest}), ends_restart=True)
+    assert found.actions == ()
+    assert "paused by the tag" in found.withheld
+
+
+class Odd:
+    """A value of which nothing can be made."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("of no use")
+
+
+def test_a_bug_of_ours_is_told_of_the_guest_that_it_cost_its_plan() -> None:
+    guests = {100: there(cores=Odd()), 101: replace(there(cores=1), vmid=101)}
+    wishes = {100: declared(cores=2), 101: replace(declared(cores=2), vmid=101)}
+    plans = plan(Desired(wishes), Actual("pve1", guests))
+    assert plans[100].withheld.startswith("internal error (RuntimeError")
+    assert plans[100].withheld.endswith("please report it")
+    assert plans[101].actions
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"config": None}, "it could not be read: PVE gave no configuration"),
+        ({"config": None, "unread": "500"}, "it could not be read: 500"),
+        ({"unread": "it is not JSON"}, "it could not be read: it is not JSON"),
+    ],
+)
+def test_a_guest_that_could_not_be_read_is_told_with_the_reason(
+    change: dict[str, object], why: str
+) -> None:
+    found = planned(declared(cores=2), replace(there(cores=1), **change))  # type: ignore[arg-type]
+    assert (found.unread, found.actions, found.name) == (why, (), "web")
+
+
+def waiting(desired: DesiredGuest, **change: object) -> GuestPlan:
+    """Plan a running guest whose memory is written and waits for a restart."""
+    guest = replace(there(RUNNING, memory="2048"), pending={"memory": "1024"}, **change)  # type: ignore[arg-type]
+    return planned(desired, guest)
+
+
+@pytest.mark.parametrize(
+    ("wish", "change", "told"),
+    [
+        ({"state": RUNNING}, {}, '; restart it, or set restart = "allowed" in its file'),
+        ({}, {}, "; restart it"),
+        ({"state": RUNNING, "restart": ALLOWED}, {"ha_state": "started"},
+         "; HA manages it (state started), so restart it there"),
+        ({"state": RUNNING}, {"ha_state": "started"},
+         '; restart it, or set restart = "allowed" in its file'),
+    ],
+)  # fmt: skip
+def test_why_a_restart_is_left_to_a_person(
+    wish: dict[str, object], change: dict[str, object], told: str
+) -> None:
+    found = waiting(replace(declared(memory="2048"), **wish), **change)  # type: ignore[arg-type]
+    assert found.actions == ()
+    assert notes_of(found) == f"needs a restart: memory 1024 -> 2048{told}"
+
+
+def test_a_restart_that_is_planned_is_no_note() -> None:
+    found = waiting(replace(declared(RUNNING, memory="2048"), restart=ALLOWED))
+    assert found.actions == (Stop(100, Kind.QEMU, restart=True), Start(100, Kind.QEMU))
+    assert found.notes == ()
+
+
+def test_a_guest_that_is_stopped_is_not_stopped_again() -> None:
+    assert planned(declared(STOPPED), there(STOPPED)).actions == ()
+
+
+@pytest.mark.parametrize(("state", "notes"), [(RUNNING, 1), (None, 1), (STOPPED, 0)])
+def test_a_guest_that_hangs_is_told_unless_it_shall_be_stopped(
+    state: RunState | None, notes: int
+) -> None:
+    found = planned(declared(state), replace(there(RUNNING), hung="no answer"))
+    assert len(found.notes) == notes
+
+
+def test_a_key_that_takes_effect_at_once_and_waits_all_the_same_is_written_again() -> None:
+    guest = replace(there(RUNNING, description="new"), pending={"description": "old"})
+    (action,) = planned(declared(description="new"), guest).actions
+    assert action == SetConfig(100, Kind.QEMU, (Change("description", "old", "new"),))
+    # A container's worker leaves nothing of that kind behind.
+    container = replace(guest, kind=Kind.LXC)
+    assert planned(declared(description="new"), container).actions == ()
+    assert "needs a restart" in notes_of(planned(declared(description="new"), container))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "reverts"),
+    [
+        # What only waits is taken back; PVE would not drop it from a container by a deletion.
+        (Kind.LXC, {"cpulimit": "2"}, True),
+        (Kind.QEMU, {"cpulimit": "2"}, False),
+    ],
+)
+def test_a_value_that_waits_and_shall_go_is_taken_back(
+    kind: Kind, config: dict[str, object], *, reverts: bool
+) -> None:
+    guest = replace(there(RUNNING, kind, **config), pending={"cpulimit": None})
+    desired = replace(declared(), unset=frozenset({"cpulimit"}))
+    (action,) = planned(desired, guest).actions
+    assert isinstance(action, SetConfig)
+    assert [c.reverts for c in action.changes] == [reverts]
+    plain = planned(desired, there(RUNNING, kind, **config)).actions
+    assert [c.reverts for a in plain if isinstance(a, SetConfig) for c in a.changes] == [False]
