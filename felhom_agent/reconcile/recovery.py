@@ -200,7 +200,8 @@ class Recovery:
         owned = [upid.start for upid in tasks if self._operations.owns(upid.text)]
         last = max(owned, default=0)
         nobodys = [u for u in tasks if u.start >= last and not self._operations.owns(u.text)]
-        return sorted(nobodys, key=_moment), bool(owned)
+        # PVE lists the newest first, which tells where two have the same moment.
+        return sorted(nobodys[::-1], key=_moment), bool(owned)
 
     def _settle_by_looking(self, operation: Operation, why: str) -> Operation:
         if not self._shows(operation):

@@ -676,3 +676,18 @@ def test_a_guest_is_destroyed_once_it_is_nowhere_and_not_merely_hidden(
     assert not it.recovery._shows(operation, said_ok=said_ok)
     it.world.remove(100)
     assert it.recovery._shows(operation, said_ok=said_ok)
+
+
+@power
+@pytest.mark.parametrize("apart", [0.0, 0.05], ids=["at once", "within a second"])
+def test_of_two_tasks_of_one_second_the_first_is_the_operations(
+    lost: Make, action: Action, apart: float
+) -> None:
+    it = lost(action)
+    it.world.behave(it.vmid, Behaviour(start_error="no bridge", stop_error="no bridge"))
+    it.lose("reset-after")
+    it.site.clock.pass_by(apart)
+    it.world.behave(it.vmid, Behaviour())
+    assert it.ask()  # somebody else's, which is done
+    assert it.settle() == State.FAILED
+    assert it.why == "no bridge"
