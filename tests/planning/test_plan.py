@@ -23,6 +23,7 @@ from felhom_agent.model import (
     Known,
     Mode,
     RestartPolicy,
+    Rights,
     RunState,
     SetConfig,
     Start,
@@ -699,3 +700,50 @@ def test_a_value_that_waits_and_shall_go_is_taken_back(
     assert [c.reverts for c in action.changes] == [reverts]
     plain = planned(desired, there(RUNNING, kind, **config)).actions
     assert [c.reverts for a in plain if isinstance(a, SetConfig) for c in a.changes] == [False]
+
+
+def test_a_restart_is_for_a_guest_that_shall_run_and_one_that_is_down_is_only_started() -> None:
+    anyhow = waiting(replace(declared(memory="2048"), restart=ALLOWED))
+    assert (anyhow.actions, notes_of(anyhow)) == (
+        (), "needs a restart: memory 1024 -> 2048; restart it",
+    )  # fmt: skip
+    down = waiting(replace(declared(RUNNING, memory="2048"), restart=ALLOWED), state=STOPPED)
+    assert down.actions == (Start(100, Kind.QEMU),)
+
+
+def test_what_is_refused_is_told_once_and_as_refused() -> None:
+    found = planned(declared(cores="many", memory="512"), there(memory="512"))
+    assert found.refused.startswith("cores must be a whole number")
+    assert found.notes == ()
+
+
+def lacking(*privileges: str) -> Facts:
+    """Return a node's facts for a token that may only do this."""
+    return Facts(rights=Rights({"/": dict.fromkeys(privileges, True)}))
+
+
+def test_of_what_the_token_may_not_the_last_line_tells_how_to_grant_it() -> None:
+    guest = there(STOPPED, cores=1, memory="512", description="a")
+    desired = declared(RUNNING, cores=2, memory="1024", description="b")
+    found = plan_guest(
+        desired, Actual("pve1", {100: guest}, facts=lacking("VM.Audit", "VM.Config.Options"))
+    )
+    assert [c.key for a in found.actions if isinstance(a, SetConfig) for c in a.changes] == [
+        "description"
+    ]
+    assert [note.partition(":")[0] for note in found.notes] == ["cores", "memory", "start"]
+    how = "felhom-agent check tells how to grant it"
+    assert [how in note for note in found.notes] == [False, False, True]
+    assert found.refused == ""
+
+
+def test_a_restart_that_the_token_may_not_do_is_told_with_what_it_lacks() -> None:
+    guest = replace(there(RUNNING, memory="2048"), pending={"memory": "1024"})
+    desired = replace(declared(RUNNING, memory="2048"), restart=ALLOWED)
+    facts = lacking("VM.Audit", "VM.Config.Memory")
+    found = plan_guest(desired, Actual("pve1", {100: guest}, facts=facts))
+    assert found.actions == ()
+    assert "needs a restart: memory 1024 -> 2048; the token lacks VM.PowerMgmt" in notes_of(found)
+    never = replace(desired, restart=RestartPolicy.NEVER)
+    told = notes_of(plan_guest(never, Actual("pve1", {100: guest}, facts=facts)))
+    assert 'restart it, or set restart = "allowed" in its file' in told
