@@ -18,7 +18,7 @@ from felhom_agent.config.settings import Threshold
 from felhom_agent.devnode import Fault
 from felhom_agent.devnode.world.backups import Backup, BackupStorage
 from felhom_agent.durable.disk import Disk
-from felhom_agent.errors import Unsigned
+from felhom_agent.errors import Held, Interrupted, Unsigned
 from felhom_agent.irreversible import Destroy
 from felhom_agent.model import Kind, Mode
 from felhom_agent.reconcile.gate import Proposal
@@ -162,6 +162,22 @@ def test_what_was_not_signed_is_not_done_by_anothers_leave(host: SigningHost) ->
             with pytest.raises(Unsigned, match="pending signature: guest_destroy"):
                 gate.ask(Proposal(act, "x"))
         gate.ask(Proposal(Destroy(100, Kind.QEMU), "x", leave=leave))
+
+
+def test_what_was_signed_waits_for_a_hold_at_the_very_last_moment(host: SigningHost) -> None:
+    with host.agent() as agent:
+        ready = agent.ready
+        leave = ready.examiner.authorize(agent.job(DESTROY), ready.view.observe)
+        gate = agent.parts.engine._executor._gate
+        proposal = Proposal(Destroy(100, Kind.QEMU), "destroy", leave=leave)
+        agent.parts.suspensions.freeze(None, "a test", "root")
+        with pytest.raises(Held, match="frozen by root: a test.*; would destroy"):
+            gate.ask(proposal)
+        agent.parts.suspensions.thaw("root")
+        gate.ask(proposal)
+        agent.parts.holds.close()
+        with pytest.raises(Interrupted):
+            gate.ask(proposal)
 
 
 @pytest.mark.parametrize("change", ["config", "snapshot", "recycled", "key"])

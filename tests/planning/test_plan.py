@@ -747,3 +747,32 @@ def test_a_restart_that_the_token_may_not_do_is_told_with_what_it_lacks() -> Non
     never = replace(desired, restart=RestartPolicy.NEVER)
     told = notes_of(plan_guest(never, Actual("pve1", {100: guest}, facts=facts)))
     assert 'restart it, or set restart = "allowed" in its file' in told
+
+
+def test_what_the_token_may_not_set_is_told_with_how_to_grant_it() -> None:
+    guest = there(RUNNING, cores=1, memory="512")
+    desired = declared(cores=2, memory="1024")
+    found = plan_guest(desired, Actual("pve1", {100: guest}, facts=lacking("VM.Audit")))
+    assert [note.partition(":")[0] for note in found.notes] == ["cores", "memory"]
+    how = "felhom-agent check tells how to grant it"
+    assert [how in note for note in found.notes] == [False, True]
+
+
+def test_what_shall_go_is_deleted_though_another_value_of_it_waits() -> None:
+    guest = replace(there(RUNNING, cpulimit="2"), pending={"cpulimit": "3"})
+    (action,) = planned(replace(declared(), unset=frozenset({"cpulimit"})), guest).actions
+    assert isinstance(action, SetConfig)
+    assert [(c.key, c.after) for c in action.changes] == [("cpulimit", ABSENT)]
+
+
+def test_of_a_value_that_waits_all_is_told_as_it_is() -> None:
+    guest = replace(there(RUNNING, Kind.LXC, description="z: w"), pending={"description": "x: y"})
+    told = notes_of(planned(declared(description="z: w"), guest))
+    assert told.startswith("needs a restart: description 'x: y' -> 'z: w'")
+
+
+def test_a_value_that_is_written_over_one_that_waits_takes_nothing_back() -> None:
+    guest = replace(there(RUNNING, Kind.LXC, cpulimit="2"), pending={"cpulimit": "1"})
+    (action,) = planned(declared(cpulimit=3), guest).actions
+    assert isinstance(action, SetConfig)
+    assert [(c.after, c.reverts) for c in action.changes] == [("3", False)]

@@ -95,6 +95,19 @@ def test_under_an_apply_only_what_was_shown_is_done_but_our_own_restart_is_ended
     assert gate.ask(Proposal(START, "start", ends_restart=True))
 
 
+def test_a_guests_configuration_is_in_no_repr() -> None:
+    assert "secret" not in repr(Proposal(START, "start", present={"description": "secret"}))
+
+
+def test_what_is_too_much_at_once_is_held_with_what_it_would_do() -> None:
+    one_an_hour = Brake(LimitsConfig(stopped=1), lambda: 0.0)
+    gate = Gate(Holds(), one_an_hour)
+    stop, other = Stop(100, Kind.QEMU), Stop(101, Kind.QEMU)
+    assert gate.ask(Proposal(stop, "shut down", DesiredGuest(100)))
+    with pytest.raises(Held, match="; would shut down"):
+        gate.ask(Proposal(other, "shut down", DesiredGuest(101)))
+
+
 def test_each_decision_is_counted_by_the_act_and_what_came_of_it() -> None:
     counters, holds, applies = Counters(), Holds(), Applies()
     gate = Gate(holds, brake(), applies, counters)

@@ -184,3 +184,25 @@ def test_a_task_that_takes_its_time_is_waited_for_and_is_no_failure() -> None:
     assert isinstance(outcome, Retry)
     assert outcome.delay > 0
     assert outcomes.of_error(StillRunning("soon", retry_after=65.0)) == Retry(65.0, "soon")
+
+
+@pytest.mark.parametrize(
+    ("error", "doing", "outcome"),
+    [
+        (StillRunning("still"), START, Retry(5.0, "still")),
+        (StillRunning("still", retry_after=7.5), START, Retry(7.5, "still")),
+        (Busy(LOCKED), START, Retry(10.0, f"another task holds the guest: {LOCKED}")),
+        (Rejected("no", status=500), START, Retry(0.0, "PVE refuses the start: no")),
+        (Rejected("no", status=500), None, Retry(0.0, "PVE refuses it: no")),
+        (NotSent("no connection"), START, Retry(0.0, "no connection")),
+        (OutcomeUnknown("596"), None, Retry(0.0, "596")),
+        (OutcomeUnknown("596"), START,
+         Retry(0.0, "the answer to the start was lost, and it is looked up: 596")),
+        (OutcomeUnknown("no space", ended=True), CHANGE,
+         Retry(0.0, "the change failed, and a part of it may be done: no space")),
+    ],
+)  # fmt: skip
+def test_when_it_is_tried_again_and_in_which_words(
+    error: FelhomError, doing: Action | None, outcome: Outcome
+) -> None:
+    assert outcomes.of_error(error, doing) == outcome
