@@ -58,11 +58,11 @@ class Hold:
 
     name: str
     ask: Question
-    absolute: bool = False
-    by: str = "the agent"
-    each: Callable[[], Iterable[InForce]] | None = None
-    observes: bool = False
-    yields: bool = False
+    absolute: bool
+    by: str
+    each: Callable[[], Iterable[InForce]] | None
+    observes: bool
+    yields: bool
 
 
 class Holds:

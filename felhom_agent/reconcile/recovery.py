@@ -199,9 +199,10 @@ class Recovery:
         tasks = self._node.tasks.find(operation.vmid, task_type, 0.0)
         owned = [upid.start for upid in tasks if self._operations.owns(upid.text)]
         last = max(owned, default=0)
-        nobodys = [u for u in tasks if u.start >= last and not self._operations.owns(u.text)]
         # PVE lists the newest first, which tells where two have the same moment.
-        return sorted(nobodys[::-1], key=_moment), bool(owned)
+        later = [upid for upid in reversed(tasks) if upid.start >= last]
+        nobodys = [upid for upid in later if not self._operations.owns(upid.text)]
+        return sorted(nobodys, key=_moment), bool(owned)
 
     def _settle_by_looking(self, operation: Operation, why: str) -> Operation:
         if not self._shows(operation):

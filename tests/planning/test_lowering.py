@@ -88,6 +88,7 @@ def test_where_pve_names_no_limit_its_default_counts() -> None:
     [
         # What is in effect counts, and not what waits; 512 where nothing is named.
         (512, {}, 512, False),
+        (1024, {}, 600, True),
         (512, {"memory": 1024}, 1023, True),
         (1024, {"memory": 512}, 513, False),
         (1024, {"memory": None}, 511, True),

@@ -77,7 +77,14 @@ def test_what_shall_be_absent_needs_what_its_deletion_needs() -> None:
 
 
 def test_what_pve_did_not_tell_counts_as_absent() -> None:
-    assert needed(cores=2, present={"cores": None}) == needed(cores=2)
+    for wish in ({"cores": 2}, {"ide2": "local:iso/a.iso,media=cdrom"}, {"cpu": "host"}):
+        nothing = dict.fromkeys(wish)
+        assert needed(present=nothing, **wish) == needed(**wish)
+
+
+def test_a_value_that_is_there_needs_what_setting_it_anew_would_need() -> None:
+    found = needed(cpu="custom-fast", present={"cpu": "custom-fast"})
+    assert ("cpu", "Mapping.Use on /mapping/cpu/fast") in found
 
 
 def test_what_no_token_may_write_needs_nothing() -> None:
