@@ -115,7 +115,7 @@ def _foresee(
         restarts=restarts,
         may_restart=may_restart,
         waits=() if restarts else tuple(str(foreseen) for foreseen in waiting),
-        no_restart=no_restart if waiting and not restarts else "",
+        no_restart=no_restart if waiting else "",
         stops=stops,
         starts=not restarts and any(isinstance(a, Start) for a in actions),
         may_power_off=shut_down and desired.stop is StopPolicy.POWER_OFF,

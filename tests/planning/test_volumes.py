@@ -51,6 +51,7 @@ def test_which_actions_change_one() -> None:
         ("local:32", f"{ISO},size=4M", NEVER, ""),
         ("local:32", "none", NEVER, "asks for a new volume"),
         ("local:32", "none,media=cdrom", NEVER, "asks for a new volume"),
+        ("local:4", CLOUDINIT, NEVER, "asks for a new volume"),
         ("local:cloudinit", CLOUDINIT, EQUAL, ""),
         ("local:cloudinit", f"{DISK},size=32G", NEVER, "would put the volume"),
         ("local:cloudinit", f"{ISO},media=cdrom", DRIFT, ""),
