@@ -98,8 +98,7 @@ def _by_rules(coming: Case, going: Case, *, deletes: bool) -> Iterator[Required]
         if _is_newer(rule.since, coming.facts):
             continue
         cases = (
-            (going, rule.gone and deletes),
-            (going, rule.old and not deletes),
+            (going, rule.gone if deletes else rule.old),
             (coming, rule.new and not deletes),
         )
         for case, holds in cases:

@@ -359,3 +359,31 @@ def test_a_restart_that_the_token_may_not_do_is_told_with_what_waits_for_it() ->
     assert found.notes == (
         "needs a restart: cores 1 -> 2; the token lacks VM.PowerMgmt on /vms/101",
     )
+
+
+@pytest.mark.parametrize(
+    ("needs", "told_of"),
+    [(2, "1 on / and 2 on /"), (3, "1 on / and 2 on / and 3 on /"),
+     (4, "1 on / and 2 on / and 3 on / and 1 more")],
+)  # fmt: skip
+def test_no_more_are_counted_than_are_left_out(needs: int, told_of: str) -> None:
+    lacks = tuple(Required("/", (str(n + 1),)) for n in range(needs))
+    assert told(lacks) == f"the token lacks {told_of}"
+
+
+def test_a_deletion_needs_nothing_that_only_a_new_value_needs() -> None:
+    deleted = required("qemu", "vmstatestorage", ABSENT, "local", 100, Facts())
+    assert not any("Datastore" in str(need) for need in deleted)
+    put = required("qemu", "vmstatestorage", "local", ABSENT, 100, Facts())
+    assert "Datastore.AllocateSpace on /storage/local" in map(str, put)
+
+
+@pytest.mark.parametrize(
+    ("installed", "asked"), [("9.1.11", False), ("9.1.12", True), ("9.1.13", True), ("9.2.0", True)]
+)
+def test_a_rule_counts_from_the_very_version_that_brought_it(
+    installed: str, *, asked: bool
+) -> None:
+    facts = Facts((9, 1), packages={"qemu-server": installed})
+    needs = required("qemu", "cpu", "custom-fast", "host", 100, facts)
+    assert ("Mapping.Use on /mapping/cpu/fast" in map(str, needs)) is asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from felhom_agent.model import ABSENT, Change, Kind, SetConfig, Start
-from felhom_agent.planning.compare import Context, Verdict, compare, is_written
+from felhom_agent.planning.compare import Context, Verdict, compare, is_written, to_wire
 from felhom_agent.planning.volumes import changes_volume, is_volume
 
 EQUAL, DRIFT, NEVER = Verdict.EQUAL, Verdict.DRIFT, Verdict.FORBIDDEN
@@ -85,3 +85,8 @@ def test_a_volume_that_was_attached_is_known_again_whatever_was_there_before() -
     # What was asked for anew must not have made another volume.
     assert is_written("qemu", "scsi0", "local:1", f"{DISK},size=1G", after)
     assert not is_written("qemu", "scsi0", "local:1", f"{OTHER},size=1G", after)
+
+
+def test_a_mount_point_of_a_container_is_never_made_a_cd_drive() -> None:
+    assert to_wire("lxc", "mp0", "none,mp=/a", ABSENT) == "none,mp=/a"
+    assert to_wire("qemu", "ide2", "none", ABSENT) == "none,media=cdrom"
