@@ -55,9 +55,7 @@ def features_wire(option: Option, wire: str, actual: str) -> str:
     wanted, present = option.type.split(wire), option.type.split(actual)
     meant, means = option.type.parts(wire), option.type.parts(actual)
     kept = {key: text for key, text in present.items() if meant.get(key) == means.get(key)}
-    new = {
-        key: text for key, text in wanted.items() if key in kept or meant.get(key) != means.get(key)
-    }
+    new = {key: text for key, text in wanted.items() if meant.get(key) != means.get(key)}
     return option.type.print(new | kept)
 
 

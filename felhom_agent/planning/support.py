@@ -36,7 +36,7 @@ def _unsupported_part(option: Option, key: str, wire: str, actual: str, facts: F
 def _unsupported_word(kind: PropertyString, key: str, wire: str, actual: str, facts: Facts) -> str:
     """Return which word of a value the node cannot take yet: a CPU model, or a flag of it."""
     for part, spec in kind.keys.items():
-        new = spec.words_since and _words(kind, part, wire) - _words(kind, part, actual)
+        new = _words(kind, part, wire) - _words(kind, part, actual)
         for word in sorted(new):
             if why := _lacks(spec.words_since.get(word), facts):
                 return f"{key}.{part}: {word} {why}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -387,3 +388,25 @@ def test_a_rule_counts_from_the_very_version_that_brought_it(
     facts = Facts((9, 1), packages={"qemu-server": installed})
     needs = required("qemu", "cpu", "custom-fast", "host", 100, facts)
     assert ("Mapping.Use on /mapping/cpu/fast" in map(str, needs)) is asked
+
+
+@pytest.mark.parametrize(
+    ("path", "zones", "lacks"),
+    [
+        # A bridge of the host may be a network of the zone that is ours, unless it is known.
+        ("/sdn/zones/localnetwork/web", {}, False),
+        ("/sdn/zones/localnetwork/web/7", {}, False),
+        ("/sdn/zones/localnetwork/web", {"web": "lab"}, True),
+        ("/sdn/zones/localnetwork/web/7", {"web": "lab"}, True),
+        ("/sdn/zones/localnetwork/web", {"7": "lab"}, False),
+        # Another zone is another zone, and a whole zone is no bridge.
+        ("/sdn/zones/lab/web", {}, True),
+        ("/sdn/zones/localnetwork", {}, True),
+    ],
+)
+def test_what_may_be_a_network_of_a_zone_that_is_ours(
+    path: str, zones: dict[str, str], *, lacks: bool
+) -> None:
+    facts = holding(**{"/sdn/zones/dmz": ["SDN.Use"]})
+    facts = replace(facts, zones=MappingProxyType(zones))
+    assert bool(lacking((Required(path, ("SDN.Use",)),), facts)) is lacks
