@@ -43,3 +43,19 @@ def test_tags_have_their_case_where_the_datacenter_says_so(
 ) -> None:
     context = Context(case_sensitive_tags=sensitive)
     assert compare("qemu", "tags", ("Web",), "web", context).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "declared", "actual", "verdict"),
+    [
+        (2, 0, 1, DRIFT),
+        (2, 0, 0, EQUAL),
+        (1, 500_000, 600_000, EQUAL),
+        (1, 499_999, 600_000, DRIFT),
+    ],
+)
+def test_a_containers_weight_goes_to_the_very_bounds(
+    cgroup: int, declared: int, actual: int, verdict: Verdict
+) -> None:
+    found = compare("lxc", "cpuunits", declared, actual, Context(cgroup=cgroup))
+    assert found.verdict is verdict, found.why
