@@ -183,3 +183,21 @@ def test_when_usb_is_plugged(present: Mapping[str, str], takes: bool) -> None:
 )
 def test_which_devices_a_vm_boots_from(present: Mapping[str, str], disks: set[str]) -> None:
     assert boot_disks(present) == disks
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "effect"),
+    [
+        (Kind.QEMU, None, NOW),
+        (Kind.QEMU, "other", NOW),
+        (Kind.LXC, "debian", NOW),
+        # A container keeps what waits where its absence is wished for.
+        (Kind.LXC, None, RESTART),
+    ],
+)
+def test_what_is_in_effect_already_takes_back_what_waits(
+    kind: Kind, value: str | None, effect: Effect
+) -> None:
+    found, why = judged("ostype", value, value, {}, kind=kind)
+    assert found is effect
+    assert why.startswith("it takes back a change" if effect is NOW else "PVE does not change it")
