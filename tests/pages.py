@@ -49,12 +49,18 @@ class Block:
         return [line for line in joined.splitlines() if line.strip()]
 
 
-def names() -> list[str]:
-    """Return the path of every page that git has, or would take."""
+def written() -> list[str]:
+    """Return the path of every page that git has, or would take; the parts of pages in tools/ count
+    where the page is that is made of them.
+    """
     words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"]
-    found = subprocess.check_output(words, cwd=ROOT, text=True).split("\0")
-    shown = (name for name in found if name and not name.startswith(("tools/", "tests/", ".")))
-    return sorted(name for name in set(shown) if (ROOT / name).exists())
+    found = set(subprocess.check_output(words, cwd=ROOT, text=True).split("\0")) - {""}
+    return sorted(n for n in found if not n.startswith("tools/") and (ROOT / n).exists())
+
+
+def names() -> list[str]:
+    """Return the path of every page that is for readers of the project."""
+    return [name for name in written() if not name.startswith(("tests/", "."))]
 
 
 def blocks(name: str) -> list[Block]:

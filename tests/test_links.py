@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,23 +10,14 @@ from urllib.parse import unquote
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.pages import ROOT, written
+
 _FENCED = re.compile(r"^([ \t]*)(```|~~~).*?^\1\2[ \t]*$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"(`+)(?!`).*?\1", re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 _DEFINED = re.compile(r"^ {0,3}\[[^\]]+\]:\s*<?(\S+?)>?\s*$", re.MULTILINE)
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
-
-
-def pages(root: Path) -> list[Path]:
-    """Return every page that git has of a tree, or would take; the parts of pages in tools/ count
-    where the page is that is made of them.
-    """
-    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"]
-    names = subprocess.check_output(words, cwd=root, text=True).split("\0")
-    found = [name for name in sorted(set(names)) if name and not name.startswith("tools/")]
-    return [root / name for name in found if (root / name).exists()]
 
 
 def links(text: str) -> list[str]:
@@ -64,9 +54,9 @@ def broken(page: Path, root: Path) -> Iterator[str]:
             yield f"{link}: there is no such heading"
 
 
-@pytest.mark.parametrize("page", pages(ROOT), ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_of_a_page_leads_to_a_file_and_a_heading_that_are_there(page: Path) -> None:
-    assert list(broken(page, ROOT)) == []
+@pytest.mark.parametrize("page", written())
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading_that_are_there(page: str) -> None:
+    assert list(broken(ROOT / page, ROOT)) == []
 
 
 def test_a_link_that_leads_nowhere_is_named_and_what_is_code_is_no_link(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.commands import QUICK, Start, typed
 from tests.conftest import Site
 from tests.control import valid
 from tests.e2e.pveum import Pveum
-from tests.pages import commands
+from tests.pages import ROOT, commands
 from tests.process import SOON, Process, wait_until
 
 HERE = "/tmp/site"  # noqa: S108 - what the page says; it is replaced
@@ -94,7 +94,7 @@ def test_the_tutorial_leads_from_a_node_to_a_guest_that_is_kept(desk: Desk) -> N
     follow("export PATH=")
     with desk.node(next(lines)) as (edit, stop):
         shown = follow(f"{FELHOM} plan", WOULD_CHANGE)
-        page = Path("docs/tutorial.md").read_text()
+        page = (ROOT / "docs/tutorial.md").read_text()
         for part in ("~ memory  8192 -> 4096", "! power-off if it ignores the shutdown for 3 s"):
             assert part in shown
             assert part in page

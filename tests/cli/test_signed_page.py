@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,9 +23,13 @@ from tests.authz.desk import needs_ssh_keygen
 from tests.cli.pty_of import with_yes
 from tests.commands import QUICK
 from tests.conftest import Site
+from tests.e2e.pveum import Pveum
+from tests.pages import ROOT, blocks
+from tests.pages import commands as all_commands
 from tests.process import SOON, Process, wait_until
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "signed-operations.md").read_text()
+NAME = "docs/signed-operations.md"
+PAGE = (ROOT / NAME).read_text()
 SPOOL = "/var/spool/felhom-agent"
 WEB = {
     "name": "web",
@@ -54,8 +58,9 @@ def section(heading: str) -> str:
 
 def commands(heading: str, language: str = "sh") -> list[str]:
     """Return the lines of the code under a heading."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", section(heading), re.DOTALL)
-    return [line for block in blocks for line in block.splitlines()]
+    found = [b for b in blocks(NAME) if (b.heading, b.language) == (heading, language)]
+    assert found, f"there is no {language} under {heading!r}"
+    return [line for block in found for line in block.lines]
 
 
 class Desk:
@@ -253,6 +258,27 @@ def test_the_page_gives_the_token_what_check_would_name() -> None:
     role, *given = opt_in("guest_destroy", "101", "felhom-agent@pve!agent")
     lines = commands("What the token needs")
     assert lines == [role.partition(" || ")[0], *given]
+
+
+def test_what_the_page_gives_the_token_is_the_act_on_that_guest_beside_what_it_had() -> None:
+    granted: dict[str, Mapping[str, Sequence[str]]] = {}
+
+    def give(name: str, rights: Mapping[str, Sequence[str]], secret: str) -> None:
+        granted[name] = rights
+
+    pveum = Pveum(give, lambda pool: [])
+    first = [line for line in all_commands("docs/install.md") if line.startswith("pveum")]
+    for line in (*first, *commands("What the token needs")):
+        pveum.run(shlex.split(line)[1:])
+    rights = granted["felhom-agent@pve!agent"]
+    assert set(rights["/vms/101"]) == {*rights["/"], "VM.Allocate"}
+    assert "VM.Allocate" not in rights["/"]
+
+
+def test_every_part_of_the_page_with_commands_is_typed_by_a_test_here() -> None:
+    typed = Path(__file__).read_text()
+    parts = {block.heading for block in blocks(NAME) if block.language == "sh"}
+    assert [part for part in sorted(parts) if f'"{part}"' not in typed] == []
 
 
 @pytest.mark.parametrize(("word", "act"), [a for a in ACTS.items() if a[1] not in HOST_ACTS])

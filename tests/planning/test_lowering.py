@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -107,7 +106,6 @@ def test_what_is_in_effect_is_not_lowered(
     change = Change("memory", ABSENT, str(after))
     desired = DesiredGuest(200, source=Source.HUB)
     assert bool(why_not_lowered(desired, guest, change)) is lowered
-    assert not why_not_lowered(desired, replace(guest, config=None, pending={}), change) or lowered
 
 
 @pytest.mark.parametrize(
@@ -124,3 +122,11 @@ def test_which_actions_of_a_hub_are_done_only_while_the_guest_is_stopped(
     source: Source, action: Action, *, only: bool
 ) -> None:
     assert only_while_stopped(DesiredGuest(200, source=source), action) is only
+
+
+@pytest.mark.parametrize(("after", "lowered"), [(511, True), (512, False)])
+def test_of_a_guest_that_was_not_read_pves_default_counts(after: int, *, lowered: bool) -> None:
+    guest = ActualGuest(200, Kind.LXC, "pve1", RUNNING)
+    change = Change("memory", ABSENT, str(after))
+    assert guest.config is None
+    assert bool(why_not_lowered(DesiredGuest(200, source=Source.HUB), guest, change)) is lowered
