@@ -42,9 +42,10 @@ _FORMS = """\
 # JSON forms
 
 Generated from the schemas in `docs/json/` and `docs/control/`; `make docs` rewrites it. Each is a
-JSON Schema (draft 2020-12), and the tests validate every answer against it. Members are added at
-any time. None is taken away or changes its meaning while the number `schema` of an answer stays;
-what that promises over versions is in [versions.md](versions.md).
+JSON Schema (draft 2020-12), and the tests validate every answer against it. A member is always
+there unless its type says otherwise. Members are added at any time. None is taken away or changes
+its meaning while the number `schema` of an answer stays; what that promises over versions is in
+[versions.md](versions.md).
 """
 
 
@@ -123,13 +124,13 @@ def _form(path: Path, schema: Mapping[str, Any]) -> Iterator[str]:
         yield _inline(text)
     if members:
         yield ""
-        yield "| member | type | always there | meaning |"
-        yield "|---|---|---|---|"
+        yield "| member | type | meaning |"
+        yield "|---|---|---|"
     required = schema.get("required", ())
     for name, member in members.items():
-        there = "yes" if name in required else ""
+        kind = _type(member) + ("" if name in required else ", or not there")
         text = _cell(_inline(str(member.get("description", ""))))
-        yield f"| `{name}` | {_cell(_type(member))} | {there} | {text} |"
+        yield f"| `{name}` | {_cell(kind)} | {text} |"
 
 
 def _type(member: Mapping[str, Any]) -> str:
