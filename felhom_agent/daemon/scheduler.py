@@ -25,7 +25,6 @@ inbox; `statuses` and `activity` may be read from any thread.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
@@ -79,8 +78,6 @@ from felhom_agent.service.families import (
     RECONCILE_SECONDS,
 )
 from felhom_agent.service.names import Names
-
-_log = logging.getLogger(__name__)
 
 _LINES = (Need.CHANGE, Need.POWER)
 # Seconds by which what the host tells of our own act may come after it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntEnum
+from enum import IntEnum, auto
 from types import MappingProxyType
 
 from felhom_agent.irreversible import Act
@@ -21,11 +21,11 @@ from felhom_agent.model import (
 class Need(IntEnum):
     """What a guest's place must allow; each includes the ones before."""
 
-    CHANGE = 1
+    CHANGE = auto()
     """To write its configuration."""
-    POWER = 2
+    POWER = auto()
     """To start it, or to shut it down."""
-    RESTART = 3
+    RESTART = auto()
     """To shut it down and start it again."""
 
 

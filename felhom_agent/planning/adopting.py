@@ -39,7 +39,6 @@ from felhom_agent.planning.volumes import has_volume
 
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _DECIMAL: Final = re.compile(r"(?:0|[1-9][0-9]{0,8})\.[0-9]{1,6}")
-_PARTS: Final = re.compile(r"([a-z._-]*[a-z])([0-9]*)")
 
 
 class Why(StrEnum):
@@ -103,10 +102,11 @@ def _present(guest: ActualGuest) -> Mapping[str, object]:
     return config | {key: ABSENT for key in guest.pending if key not in config}
 
 
-def _order(key: str) -> tuple[str, int]:
-    found = _PARTS.fullmatch(key)
-    # A family in the order of its numbers; a key that is no word of PVE's comes as it is.
-    return (found[1], int(found[2][:9] or -1)) if found else (key, -1)
+def _order(key: str) -> tuple[str, int, str]:
+    """Return by what keys are sorted: a family in the order of its numbers."""
+    family = key.rstrip("0123456789")
+    number = key.removeprefix(family)
+    return family, len(number), number
 
 
 def _is_named(guest: ActualGuest, key: str, only: Collection[str]) -> bool:
@@ -117,11 +117,11 @@ def _is_named(guest: ActualGuest, key: str, only: Collection[str]) -> bool:
 
 def _entry(guest: ActualGuest, key: str, value: object, *, named: bool) -> Entry:
     option = lookup(guest.kind, key)
-    text = "" if value is ABSENT or value is None else _text(value)
     if option is not None and option.secret:
         return _not(key, Why.SECRET, "a secret; it is never written into a file by this command")
     if value is ABSENT:
         return _not(key, Why.WAITS, "goes at the next restart", _text(guest.pending[key]))
+    text = _text(value)
     if option is None:
         return _not(key, Why.OTHER, "this version of felhom-agent does not know it", text)
     if option.read_only:
@@ -129,8 +129,9 @@ def _entry(guest: ActualGuest, key: str, value: object, *, named: bool) -> Entry
     if reason := _pves_own(option):
         return _not(key, Why.PVES, reason, None if key == "digest" else text)
     if key in guest.pending:
-        present = _text(guest.pending[key] or "").strip()
-        now = f"{present} is in effect" if present else "it is not in effect"
+        present = guest.pending[key]
+        nothing = present in (None, "")
+        now = "it is not in effect" if nothing else f"{_text(present)} is in effect"
         return _not(key, Why.WAITS, f"waits for a restart; {now}", text)
     try:
         return _declarable(guest, option, key, text, named=named)
@@ -153,7 +154,7 @@ def _declarable(guest: ActualGuest, option: Option, key: str, text: str, *, name
     kept, remarks = _without_pves(option, text)
     forms = tuple(_forms(option.type, kept))
     context = Context(vmid=guest.vmid, config=guest.config or EMPTY)
-    shown = forms[0] if forms else text
+    shown = forms[0]
     if why := roots_alone(option, key, text, "", context):
         return Entry(key, shown=shown, remarks=(Remark(Why.ROOT, why), *remarks))
     if option.also.endswith(" on /"):
@@ -164,7 +165,7 @@ def _declarable(guest: ActualGuest, option: Option, key: str, text: str, *, name
         reason = "its volume is moved and exchanged by hand"
         remark = Remark(Why.VOLUME, f"{reason}; {said}" if said else reason)
         return Entry(key, shown=shown, remarks=(remark,))
-    if not kept and text.strip() and remarks:
+    if remarks and not kept:
         return Entry(key, remarks=remarks)
     return Entry(key, forms, shown, remarks)
 

@@ -21,6 +21,6 @@ def is_paused_by_tag(guest: ActualGuest, facts: Facts) -> bool:
     """Given a guest as PVE answered, return whether it carries the tag, in the case that counts by
     the datacenter's tag-style.
     """
-    text = str((guest.config or EMPTY).get("tags") or "")
+    text = str((guest.config or EMPTY).get("tags", ""))
     tags = _SEPARATORS.split(text if facts.case_sensitive_tags else text.lower())
     return PAUSE_TAG in tags

@@ -28,7 +28,7 @@ def features(hotplug: str | None) -> frozenset[str]:
     if hotplug == "0":
         return frozenset()
     text = _DEFAULT if hotplug in (None, "1") else hotplug
-    return frozenset(filter(None, _SEPARATORS.split(text or "")))
+    return frozenset(filter(None, _SEPARATORS.split(text)))
 
 
 def takes_usb(present: Mapping[str, str]) -> bool:

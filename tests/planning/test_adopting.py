@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from felhom_agent.model import ActualGuest, DeclaredValue, Kind, RunState
-from felhom_agent.planning.adopting import Why, entries_of, is_known_name
+from felhom_agent.planning.adopting import Entry, Remark, Why, entries_of, is_known_name
+
+NOT_KNOWN = "stays: this version of felhom-agent does not know it"
+VOLUME = "its volume is moved and exchanged by hand"
+DUPLICATE = "invalid format - duplicate key in comma-separated list property"
+BY_HAND = "by hand in the container's configuration file"
 
 
 def guest(kind: str, **config: object) -> ActualGuest:
@@ -13,8 +20,9 @@ def guest(kind: str, **config: object) -> ActualGuest:
 
 
 def test_keys_come_in_the_order_of_their_names_and_numbers() -> None:
-    there = guest("qemu", net10="e1000", net2="e1000", cores=1, agent="0", net0="e1000")
-    assert [e.key for e in entries_of(there)] == ["agent", "cores", "net0", "net2", "net10"]
+    there = guest("qemu", net10="e1000", net2="e1000", net="", cores=1, agent="0", net0="e1000")
+    keys = ["agent", "cores", "net", "net0", "net2", "net10"]
+    assert [entry.key for entry in entries_of(there)] == keys
 
 
 @pytest.mark.parametrize(
@@ -95,3 +103,119 @@ def test_names_and_families_of_either_kind_are_known(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "net32", "net[n]", "corse", "lxc.", "LXC"])
 def test_other_names_are_not(name: str) -> None:
     assert not is_known_name(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "text", "entry"),
+    [
+        ("qemu", "digest", "d1", Entry("digest", remarks=(Remark(Why.PVES, "PVE's own"),))),
+        ("qemu", "unused0", "local:a",
+         Entry("unused0", (), "local:a", (Remark(Why.PVES, "PVE's own"),))),
+        ("lxc", "unprivileged", 1,
+         Entry("unprivileged", (), "1", (Remark(Why.PVES, "fixed when the guest was made"),))),
+        ("qemu", "cipassword", "x",
+         Entry("cipassword", (), None,
+               (Remark(Why.SECRET, "a secret; it is never written into a file by this command"),))),
+        ("qemu", "newest", "1",
+         Entry("newest", (), "1",
+               (Remark(Why.OTHER, "this version of felhom-agent does not know it"),))),
+        ("qemu", "net0", "e1000,e1000",
+         Entry("net0", (), "e1000,e1000", (Remark(Why.OTHER, f"{DUPLICATE}: model"),))),
+        ("qemu", "startup", "order=1",
+         Entry("startup", (), "order=1",
+               (Remark(Why.ROOT, "needs Sys.Modify on / besides; better set by hand"),))),
+        # what PVE fills in by itself, and what a newer PVE knows
+        ("qemu", "net0", "virtio=BC:24:11:00:00:01,bridge=vmbr0",
+         Entry("net0", ("virtio,bridge=vmbr0",), "virtio,bridge=vmbr0",
+               (Remark(Why.MAC, "MAC BC:24:11:00:00:01, PVE's own"),))),
+        ("lxc", "net0", "name=eth0,hwaddr=BC:24:11:00:00:01,type=veth",
+         Entry("net0", ("name=eth0",), "name=eth0",
+               (Remark(Why.MAC, "MAC BC:24:11:00:00:01, PVE's own"),))),
+        ("qemu", "net0", "virtio,newest=1,another=2",
+         Entry("net0", ("virtio",), "virtio",
+               (Remark(Why.OTHER, f"another=2 {NOT_KNOWN}"),
+                Remark(Why.OTHER, f"newest=1 {NOT_KNOWN}")))),
+        ("qemu", "smbios1", "uuid=a-b",
+         Entry("smbios1", (), None, (Remark(Why.PVES, "uuid a-b, PVE's own"),))),
+        ("qemu", "tags", "felhom-pause;web",
+         Entry("tags", (("web",), "web"), ("web",),
+               (Remark(Why.PVES, "felhom-pause: set in PVE, and never declared"),))),
+        ("qemu", "tags", "felhom-pause",
+         Entry("tags", (), None,
+               (Remark(Why.PVES, "felhom-pause: set in PVE, and never declared"),))),
+        # volumes
+        ("lxc", "mp0", "local:100/a.raw,mp=/srv",
+         Entry("mp0", (), "local:100/a.raw,mp=/srv", (Remark(Why.VOLUME, VOLUME),))),
+        ("lxc", "mp0", "local:100/a.raw,mp=/srv,size=8G,newest=1",
+         Entry("mp0", (), "local:100/a.raw,mp=/srv",
+               (Remark(Why.VOLUME, f"{VOLUME}; size 8G, PVE's own; newest=1 {NOT_KNOWN}"),))),
+        # what is empty is declared so
+        ("qemu", "tags", "", Entry("tags", ("",), "")),
+        ("qemu", "description", "a", Entry("description", ("a",), "a")),
+        ("qemu", "name", "a\n", Entry("name", ("a\n",), "a\n")),
+        ("qemu", "description", "a\n\n", Entry("description", ("a", "a\n\n"), "a")),
+        ("qemu", "boot", "order=scsi0;net0,legacy=cdn",
+         Entry("boot", ("order=scsi0;net0,legacy=cdn",), "order=scsi0;net0,legacy=cdn")),
+        ("qemu", "boot", "legacy=cdn", Entry("boot", ("legacy=cdn",), "legacy=cdn")),
+        ("qemu", "onboot", True, Entry("onboot", (True, "1"), True)),
+    ],
+)  # fmt: skip
+def test_an_entry_has_the_value_and_what_is_told_of_it(
+    kind: str, key: str, text: object, entry: Entry
+) -> None:
+    assert list(entries_of(guest(kind, **{key: text}))) == [entry]
+
+
+def test_a_volume_may_be_declared_where_it_is_named() -> None:
+    there = guest("lxc", mp0="local:100/a.raw,mp=/srv,size=8G", rootfs="local:100/b.raw")
+    value = "local:100/a.raw,mp=/srv"
+    entry = Entry("mp0", (value,), value, (Remark(Why.PVES, "size 8G, PVE's own"),))
+    assert list(entries_of(there, {"mp"})) == [entry]
+
+
+def test_lines_of_lxc_itself_are_shown_key_by_key() -> None:
+    pairs = [["lxc.cap.drop", "mac_admin"], ["lxc.apparmor.profile", "x"], ["lxc.cap.drop", "b"]]
+    assert list(entries_of(guest("lxc", cores=1, lxc=pairs), {"lxc"})) == [
+        Entry(key, (), shown, (Remark(Why.ROOT, f"only root can set '{key}', {BY_HAND}"),))
+        for key, shown in (("lxc.apparmor.profile", ("x",)), ("lxc.cap.drop", ("mac_admin", "b")))
+    ]
+    assert list(entries_of(guest("lxc", lxc=[]))) == []
+
+
+@pytest.mark.parametrize(("unprivileged", "forms"), [(1, ("nesting=1",)), (0, ())])
+def test_what_root_alone_may_set_depends_on_the_guest(
+    unprivileged: int, forms: tuple[str, ...]
+) -> None:
+    there = guest("lxc", features="nesting=1", unprivileged=unprivileged)
+    (entry,) = entries_of(there, {"features"})
+    assert entry.forms == forms
+
+
+@pytest.mark.parametrize(
+    ("now", "pending", "entry"),
+    [
+        ({}, "2", Entry("cores", (), "2", (Remark(Why.WAITS, "goes at the next restart"),))),
+        ({"cores": "4"}, 2,
+         Entry("cores", (), "4", (Remark(Why.WAITS, "waits for a restart; 2 is in effect"),))),
+        ({"cores": "4"}, 0,
+         Entry("cores", (), "4", (Remark(Why.WAITS, "waits for a restart; 0 is in effect"),))),
+        ({"cores": "4"}, None,
+         Entry("cores", (), "4", (Remark(Why.WAITS, "waits for a restart; it is not in effect"),))),
+        ({"cores": "4"}, "",
+         Entry("cores", (), "4", (Remark(Why.WAITS, "waits for a restart; it is not in effect"),))),
+    ],
+)  # fmt: skip
+def test_what_waits_for_a_restart_is_shown_with_what_is_in_effect(
+    now: dict[str, object], pending: object, entry: Entry
+) -> None:
+    there = replace(guest("qemu", **now), pending={"cores": pending})
+    assert list(entries_of(there)) == [entry]
+
+
+def test_a_secret_that_goes_at_the_next_restart_is_not_shown_either() -> None:
+    (entry,) = entries_of(replace(guest("qemu"), pending={"cipassword": "x"}))
+    assert (entry.shown, entry.remarks[0].why) == (None, Why.SECRET)
+
+
+def test_of_a_guest_that_was_not_read_there_is_nothing() -> None:
+    assert list(entries_of(replace(guest("qemu"), config=None))) == []

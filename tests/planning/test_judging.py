@@ -8,7 +8,6 @@ import pytest
 
 from felhom_agent.model import ABSENT, Change, Facts, Kind
 from felhom_agent.planning.effects import Effect, effect_of
-from felhom_agent.planning.plugging import boot_disks, features, takes_usb
 
 NOW, RESTART, UNSURE = Effect.NOW, Effect.RESTART, Effect.UNSURE
 ALL = {"hotplug": "network,disk,usb,cpu,memory,cloudinit"}
@@ -130,59 +129,6 @@ def test_what_a_change_does_to_a_running_container(
 ) -> None:
     found, words = judged(key, before, after, {}, kind=Kind.LXC, version=version)
     assert (found, bool(words)) == (effect, effect is RESTART), words
-
-
-@pytest.mark.parametrize(
-    ("hotplug", "plugged"),
-    [
-        (None, {"network", "disk", "usb"}),
-        ("1", {"network", "disk", "usb"}),
-        ("0", set()),
-        ("", set()),
-        ("disk", {"disk"}),
-        ("disk,;cpu usb\0memory", {"disk", "cpu", "usb", "memory"}),
-    ],
-)
-def test_what_may_be_plugged(hotplug: str | None, plugged: set[str]) -> None:
-    assert features(hotplug) == plugged
-
-
-@pytest.mark.parametrize(
-    ("present", "takes"),
-    [
-        ({"ostype": "l26"}, True),
-        ({}, False),
-        ({"ostype": "l24"}, False),
-        ({"ostype": "win7"}, False),
-        ({"ostype": "win8"}, True),
-        ({"ostype": "win11"}, True),
-        ({"ostype": "l26", "machine": "q35"}, True),
-        ({"ostype": "l26", "machine": "pc-i440fx-7.1"}, True),
-        ({"ostype": "l26", "machine": "pc-i440fx-7.0"}, False),
-        ({"ostype": "l26", "machine": "pc-q35-10.0"}, True),
-        ({"ostype": "l26", "machine": "pc-q35-6.2"}, False),
-        ({"ostype": "l26", "machine": "virt-8.1"}, True),
-        ({"ostype": "l26", "machine": "pc-7.0"}, False),
-    ],
-)
-def test_when_usb_is_plugged(present: Mapping[str, str], takes: bool) -> None:
-    assert takes_usb(present) is takes
-
-
-@pytest.mark.parametrize(
-    ("present", "disks"),
-    [
-        ({}, set()),
-        ({"bootdisk": "scsi0"}, {"scsi0"}),
-        ({"boot": "order=scsi1;net0"}, {"scsi1", "net0"}),
-        ({"boot": "order=scsi1", "bootdisk": "scsi0"}, {"scsi1"}),
-        ({"boot": "cdn", "bootdisk": "scsi0"}, {"scsi0"}),
-        ({"boot": "cdn"}, set()),
-        ({"boot": "order="}, set()),
-    ],
-)
-def test_which_devices_a_vm_boots_from(present: Mapping[str, str], disks: set[str]) -> None:
-    assert boot_disks(present) == disks
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ def change(kind: Kind = Kind.QEMU, **after: str | None) -> SetConfig:
         (change(balloon=None, memory=None), {"balloon": 1024, "memory": "2048"}, None),
         (change(memory=None, balloon="400"), {"memory": "1024"}, None),
         (change(memory="512"), {"balloon": 1024, "memory": "2048"}, None),
+        (change(balloon=None, memory="1024"), {"balloon": 1024, "memory": "2048"}, None),
+        (change(balloon=None, cores="2"), {"balloon": 1024, "memory": "2048"}, None),
         (change(balloon=None, memory="512"), {}, None),
         (change(balloon=None, memory="512"), {"balloon": "odd", "memory": "2048"}, None),
         (change(Kind.LXC, balloon=None, memory="512"), {"balloon": 1024}, None),
