@@ -104,9 +104,9 @@ class Scheduler:
         names: Names,
         *,
         parallel: int,
-        applies: Applies | None = None,
-        quiet_until: Callable[[int], float] = lambda _: -math.inf,
-        counters: Counters | None = None,
+        applies: Applies,
+        quiet_until: Callable[[int], float],
+        counters: Counters,
     ) -> None:
         """`clock` tells monotonic seconds, `now` those since the epoch; `names` are what guests are
         called in the log. At most `parallel` guests are started or stopped at a time (0: as many as
@@ -115,9 +115,9 @@ class Scheduler:
         `counters` count what waits and what comes of it.
         """
         self._names = names
-        self._applies = applies or Applies()
+        self._applies = applies
         self._quiet_until = quiet_until
-        self._counters = counters or Counters()
+        self._counters = counters
         self._engine = engine
         self._operations = operations
         self._holds = holds
@@ -222,10 +222,8 @@ class Scheduler:
         which that pass could say nothing, since their lanes ran.
         """
         for vmid in self._applies.open_guests() & self._records.keys():
-            record = self._records[vmid]
-            waits = record.queued or record.run is not None or vmid in self._retries
-            if not waits and not self._applies.awaits(vmid, begun):
-                self._enqueue(record)
+            if vmid not in self._retries and not self._applies.awaits(vmid, begun):
+                self._enqueue(self._records[vmid])
         self.dispatch()
 
     def failed_to_look(self, why: str, begun: float) -> None:
@@ -283,7 +281,7 @@ class Scheduler:
             del self._retries[vmid]
             record = self._records[vmid]
             # Under a hold the next pass says what would be done.
-            if record.run is None and not self._may_not(vmid) and not self._is_left_alone(vmid):
+            if not self._may_not(vmid):
                 record.seen = None
                 record.need = min(record.need, Need.POWER)
                 self._enqueue(record)

@@ -17,6 +17,7 @@ from felhom_agent.options.since import FIRST, Since, qemu_server
 _Paths = Callable[["Case"], Iterator[str]]
 
 _ISO: Final = re.compile(r":(?:iso|vztmpl|import)/")
+_TRUNK: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _MAX_TAG: Final = 4094
 
 
@@ -81,8 +82,7 @@ def _guest(case: Case) -> Iterator[str]:
     yield f"/vms/{case.vmid}"
 
 
-def _root(case: Case) -> Iterator[str]:
-    del case
+def _root(_: Case) -> Iterator[str]:
     yield "/"
 
 
@@ -108,10 +108,10 @@ def _new_bridges(case: Case) -> Iterator[str]:
 
 
 def _trunks(text: str) -> Iterator[int]:
-    for part in filter(None, text.split(";")):
-        first, _, last = part.partition("-")
-        if first.isdecimal() and (not last or last.isdecimal()) and len(part) < 12:
-            yield from range(int(first), min(int(last or first), _MAX_TAG) + 1)
+    for part in text.split(";"):
+        if found := _TRUNK.fullmatch(part):
+            first, last = found[1], found[2] or found[1]
+            yield from range(int(first), min(int(last), _MAX_TAG) + 1)
 
 
 def _zone(bridge: str, facts: Facts) -> str:

@@ -23,6 +23,7 @@ from felhom_agent.model import (
     Kind,
     Mode,
     Outcome,
+    Refused,
     Retry,
     SetConfig,
     Start,
@@ -37,7 +38,9 @@ from felhom_agent.reconcile.applies import (
     Applies,
     TooManyApplies,
 )
+from felhom_agent.reconcile.reconciliation import IN_VAIN
 from tests.conftest import Clock, Site
+from tests.daemon.pending import kept_pending
 from tests.daemon.running import Begin, Running, add, asked, declare_restarted, declare_running
 
 START = Start(100, Kind.QEMU)
@@ -221,6 +224,7 @@ def test_a_node_that_cannot_be_observed_ends_the_apply_with_the_reason(
     observing.look()
     found = outcome(observing, name)
     assert isinstance(found, Retry)
+    assert not found.delay
     assert "could not be observed" in found.why
 
 
@@ -237,6 +241,58 @@ def test_a_try_that_failed_ends_the_part_and_is_not_made_again_in_observe_mode(
     observing.later(100.0)
     observing.look()
     assert asked(site, "start") == [100]
+
+
+def test_a_guest_that_the_pass_could_say_nothing_of_is_looked_at_by_its_own_lane(
+    site: Site, observing: Running
+) -> None:
+    site.world.add("qemu", 100, {"cores": 1})
+    site.declare("[guest.100.config]\ncores = 2\n")
+    observing.look()
+    name = tell(observing, {100: [CORES]})
+    observing.scheduler.look_at_applied(observing.monotonic.now - 1)
+    assert observing.scheduler.idle, "the pass began before the word was given"
+    observing.scheduler.look_at_applied(observing.monotonic.now)
+    observing.hear(lambda: observing.scheduler.idle)
+    assert outcome(observing, name) == Converged()
+    assert asked(site, "config") == [100]
+
+
+def test_a_restart_that_was_in_vain_is_made_again_where_a_person_applies_it(
+    site: Site, begin: Begin
+) -> None:
+    """PVE keeps some changes pending through a restart (recorded: 100-snapshots-qemu/238)."""
+    (vmid,) = add(site, 1, running=True)
+    declare_restarted(site, [vmid])
+    agent = begin()
+    with kept_pending(site, "cores", 1, 2):
+        agent.look()
+        agent.look()
+        assert agent.outcome(vmid) == Refused(IN_VAIN)
+        assert asked(site, "shutdown") == [vmid]
+        name = tell(agent, restarts([vmid]))
+        agent.look()
+        assert outcome(agent, name, vmid) == Refused(IN_VAIN)
+    assert asked(site, "shutdown") == [vmid, vmid]
+
+
+def test_a_part_that_waits_for_somebody_elses_task_stays_open_and_is_tried_in_its_time(
+    site: Site, observing: Running
+) -> None:
+    site.world.add("qemu", 100, {"cores": 1})
+    site.declare("[guest.100.config]\ncores = 2\n")
+    site.world.hold_lock(100)
+    name = tell(observing, {100: [CORES]})
+    observing.look()
+    tried = len(asked(site, "config"))
+    assert tried
+    assert outcome(observing, name) is None
+    observing.look()
+    assert len(asked(site, "config")) == tried, "its time has not come"
+    site.world.release_lock(100)
+    observing.later(10)
+    assert len(asked(site, "config")) == tried + 1
+    assert outcome(observing, name) == Converged()
 
 
 def test_what_failed_and_waits_for_its_back_off_is_tried_at_once(site: Site, begin: Begin) -> None:

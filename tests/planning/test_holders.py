@@ -28,7 +28,7 @@ def guest(vmid: int, config: Mapping[str, object] | None) -> ActualGuest:
         ("scsi1", DISK, {"cores": 2, "scsi2": DISK.text}, "scsi2 of this guest"),
         ("scsi1", DISK, {"unused0": DISK.text}, ""),
         ("scsi1", DISK, {"scsi0": "local-lvm:vm-105-disk-1"}, ""),
-        ("scsi1", DISK, {"scsi0": "not a drive,at=all", "scsi2": DISK.text}, "scsi2 of this guest"),
+        ("scsi1", DISK, {"scsi0": "nfs:x,nfs:y", "scsi2": DISK.text}, "scsi2 of this guest"),
         ("scsi1", Volume("local-lvm:vm-106-disk-0"), {}, "guest 106"),
         ("ide3", Volume("local:iso/a.iso"), {"ide2": "local:iso/a.iso,media=cdrom"}, ""),
         # one cloud-init drive for each guest

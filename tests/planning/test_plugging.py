@@ -129,6 +129,8 @@ def test_a_value_that_nobody_can_take_apart_has_no_parts(
         ("machine", "q35", "q35,viommu=virtio", {"viommu"}),
         ("machine", "q35,viommu=a", "q35,viommu=a", set()),
         ("machine", "q35,viommu=a", "q35,viommu=b", {"viommu"}),
+        ("net0", "virtio,queues=a", "virtio,queues=a", set()),
+        ("net0", "virtio,queues=a", "virtio,queues=b", {"queues"}),
         ("net0", "virtio=BC:24:11:00:00:01", "virtio=bc:24:11:00:00:01", set()),
         ("cores", "1", "2", set()),
         ("no-such-key", "1", "2", set()),

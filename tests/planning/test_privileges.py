@@ -225,6 +225,110 @@ def test_a_change_needs_what_its_new_and_its_old_value_need(
     assert texts(required(kind, key, after, before, 101, PVE)) == needs
 
 
+_DISK, _CD, _INIT = (f"VM.Config.{word} on /vms/101" for word in ("Disk", "CDROM", "Cloudinit"))
+_HW, _NET = "VM.Config.HWType on /vms/101", "VM.Config.Network on /vms/101"
+_BRIDGE = "SDN.Use on /sdn/zones/localnetwork/vmbr0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "before", "needs"),
+    [
+        ("qemu", "net0", "virtio,bridge=vmbr0", [_NET, _BRIDGE]),
+        ("lxc", "net0", "name=eth0,bridge=vmbr0", [_NET, _BRIDGE]),
+        ("qemu", "usb0", "mapping=key", [_HW, "Mapping.Use on /mapping/usb/key"]),
+        ("qemu", "hostpci0", "mapping=gpu", [_HW, "Mapping.Use on /mapping/pci/gpu"]),
+        ("qemu", "virtiofs0", "share", [_DISK, "Mapping.Use on /mapping/dir/share"]),
+        ("qemu", "rng0", "source=/dev/hwrng", [_HW, "Mapping.Use on /mapping/hwrng"]),
+        ("qemu", "cpu", "custom-big", ["VM.Config.CPU on /vms/101"]),
+        ("qemu", "scsi1", "local:101/vm-101-disk-0.raw", [_DISK]),
+        ("qemu", "ide2", "none,media=cdrom", [_CD]),
+        ("qemu", "ide2", "store:iso/debian.iso,media=cdrom", [_CD]),
+        ("qemu", "ide2", "local:101/vm-101-cloudinit.qcow2", [_CD, _INIT]),
+        ("qemu", "vmstatestorage", "slow", [_DISK]),
+        ("lxc", "mp0", "local:102/vm-102-disk-0.raw,mp=/a", [_DISK]),
+        (
+            "lxc",
+            "features",
+            "nesting=1",
+            ["VM.Config.Options on /vms/101", "VM.Allocate on /vms/101"],
+        ),
+    ],
+)
+def test_a_deletion_needs_what_the_value_needs_that_goes(
+    kind: str, key: str, before: str, needs: list[str]
+) -> None:
+    assert texts(required(kind, key, ABSENT, before, 101, PVE)) == needs
+
+
+def test_a_deletion_of_guarded_tags_needs_a_right_on_the_whole() -> None:
+    facts = Facts(registered_tags=frozenset({"a"}))
+    needs = ["VM.Config.Options on /vms/101", "Sys.Modify on /"]
+    assert texts(required("qemu", "tags", ABSENT, "a;b", 101, facts)) == needs
+
+
+@pytest.mark.parametrize(
+    ("key", "after", "before", "needs"),
+    [
+        (
+            "hostpci0",
+            "mapping=new",
+            "mapping=old",
+            [_HW, "Mapping.Use on /mapping/pci/old", "Mapping.Use on /mapping/pci/new"],
+        ),
+        (
+            "virtiofs0",
+            "new",
+            "old",
+            [_DISK, "Mapping.Use on /mapping/dir/old", "Mapping.Use on /mapping/dir/new"],
+        ),
+        ("rng0", "source=/dev/hwrng", ABSENT, [_HW, "Mapping.Use on /mapping/hwrng"]),
+        ("rng0", "source=/dev/urandom", ABSENT, [_HW]),
+        ("cpu", "host", "kvm64", ["VM.Config.CPU on /vms/101"]),
+        ("ide2", "none", ABSENT, [_CD]),
+        ("ide2", "none,media=cdrom", "local:101/vm-101-cloudinit.qcow2", [_CD, _INIT]),
+        ("ide2", "local:101/vm-101-cloudinit.qcow2", "none,media=cdrom", [_CD, _INIT]),
+        ("ide2", "local:101/vm-101-disk-0.raw", "none,media=cdrom", [_DISK, _CD]),
+        ("scsi1", "local:4", ABSENT, [_DISK, "Datastore.AllocateSpace on /storage/local"]),
+        ("scsi1", "local:4,media=cdrom", ABSENT, [_CD]),
+        ("scsi1", "/dev/vg/vm-102-disk-0", ABSENT, [_DISK]),
+        ("ide2", "local:102/vm-102-cloudinit.qcow2", ABSENT, [_CD, _INIT]),
+    ],
+)
+def test_a_value_of_a_vm_needs_what_it_and_the_one_before_it_need(
+    key: str, after: str, before: Any, needs: list[str]
+) -> None:
+    assert sorted(texts(required("qemu", key, after, before, 101, PVE))) == sorted(needs)
+
+
+def test_the_first_card_of_a_container_needs_its_bridge() -> None:
+    needs = required("lxc", "net0", "name=eth0,bridge=vmbr0", ABSENT, 101, PVE)
+    assert texts(needs) == [_NET, _BRIDGE]
+
+
+@pytest.mark.parametrize(
+    ("trunks", "tags"),
+    [
+        ("4093-9999", ["4093", "4094"]),
+        ("4095", []),
+        ("7-5", []),
+        ("5;5-6", ["5", "6"]),
+        ("a;5;6-b;-7;8-;;9-9", ["5", "9"]),
+        ("9" * 5000, []),
+    ],
+)
+def test_each_tag_of_a_trunk_is_asked_for(trunks: str, tags: list[str]) -> None:
+    needs = required("qemu", "net0", f"virtio,bridge=vmbr0,trunks={trunks}", ABSENT, 101, PVE)
+    wanted = [f"{_BRIDGE}/{tag}" for tag in tags] or [_BRIDGE]
+    assert texts(needs) == [_NET, *wanted]
+
+
+def test_the_network_of_another_bridge_tells_no_zone() -> None:
+    for path in ("/sdn/zones/lab/other", "/sdn/zones/lab"):
+        facts = holding(**{path: ["SDN.Use"]})
+        (_, need) = required("qemu", "net0", "virtio,bridge=web", ABSENT, 101, facts)
+        assert need.path == "/sdn/zones/localnetwork/web"
+
+
 def test_a_custom_model_takes_no_right_of_its_own_before_the_version_that_asks_for_it() -> None:
     old = Facts(version=(9, 1), packages=MappingProxyType({"qemu-server": "9.1.6"}))
     assert texts(required("qemu", "cpu", "custom-big", "host", 101, old)) == [
