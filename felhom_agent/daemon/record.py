@@ -66,7 +66,6 @@ class GuestRecord:
     seen: Seen | None = None
     acted: float = -math.inf
     end: int = 0
-    run: Run | None = None
 
     def declare(self, declared: DesiredGuest | None) -> None:
         """Take another declaration; what failed under the one before counts no more."""

@@ -213,7 +213,7 @@ class Scheduler:
         """
         for vmid, plan in plans.items():
             record = self._records[vmid]
-            if record.run is None:
+            if vmid not in self._runs:
                 self._consider(record, plan, seen.get(vmid), looked, in_flight=vmid in busy)
         self.dispatch()
 
@@ -229,8 +229,7 @@ class Scheduler:
     def failed_to_look(self, why: str, begun: float) -> None:
         """Given why a pass failed, and when it began, end what is applied and waits for it."""
         for vmid in self._applies.open_guests():
-            record = self._records.get(vmid)
-            if record is None or record.run is None:
+            if vmid not in self._runs:
                 self._applies.settle(vmid, Retry(0.0, why), begun)
 
     def apply(self, vmids: Collection[int]) -> None:
@@ -332,7 +331,7 @@ class Scheduler:
         run = self._runs.pop(end.vmid, None)
         record = self._records.get(end.vmid)
         if record is not None:
-            record.run, record.acted, record.end = None, self._clock(), self.ends
+            record.acted, record.end = self._clock(), self.ends
             if record.declared is None:
                 self._withdraw(record)
             elif end.vmid in self._held:
@@ -354,10 +353,7 @@ class Scheduler:
         if word.scheduler is not self or run is None:
             return
         self._start_order.started(run.startup, self._clock())
-        run = replace(run, need=Need.CHANGE, startup=None)
-        self._runs[word.vmid] = run
-        if record := self._records.get(word.vmid):
-            record.run = run
+        self._runs[word.vmid] = replace(run, need=Need.CHANGE, startup=None)
         self.dispatch()
 
     def publish(self) -> None:
@@ -419,7 +415,7 @@ class Scheduler:
                 self._applies.settle(record.vmid, outcome, looked)
                 self._drop(record)
                 return
-        if plan.actions and self._is_left_alone(record.vmid):
+        if self._is_left_alone(record.vmid):
             self._leave_alone(record)
             return
         if record.is_due(plan.actions, self._clock()):
@@ -454,7 +450,7 @@ class Scheduler:
     def _need(self, record: GuestRecord, actions: tuple[Action, ...], seen: Seen | None) -> None:
         """Note what a guest's place must allow, given what would be done."""
         need = need_of(actions) if actions else Need.POWER
-        if record.queued and need is not record.need:
+        if need is not record.need:
             self._waiting.drop(record.vmid)
             record.queued = False
         starts = need is Need.POWER and any(isinstance(action, Start) for action in actions)
@@ -464,19 +460,15 @@ class Scheduler:
 
     def _may_not(self, vmid: int) -> str:
         """Return why a guest must not be changed now; empty if it may be."""
-        why = self._holds.may_change(vmid)
-        if why and self._operations.has_open_restart(vmid):
-            return self._holds.may_change(vmid, ends_restart=True)
-        return why
+        ends_restart = self._operations.has_open_restart(vmid)
+        return self._holds.may_change(vmid, ends_restart=ends_restart)
 
     def _record(self, vmid: int) -> GuestRecord:
-        """Return the record of a guest; a new one knows of a job that runs already."""
-        if vmid not in self._records:
-            self._records[vmid] = GuestRecord(vmid, run=self._runs.get(vmid))
-        return self._records[vmid]
+        """Return the record of a guest, a new one if there is none."""
+        return self._records.setdefault(vmid, GuestRecord(vmid))
 
     def _enqueue(self, record: GuestRecord) -> None:
-        if not record.queued and record.run is None:
+        if not record.queued and record.vmid not in self._runs:
             record.queued, record.queued_at = True, self._clock()
             self._counters.add(QUEUE_ADDS)
             self._retries.pop(record.vmid, None)
@@ -492,7 +484,7 @@ class Scheduler:
     def _withdraw(self, record: GuestRecord) -> None:
         record.declare(None)
         self._drop(record)
-        if record.run is None:
+        if record.vmid not in self._runs:
             del self._records[record.vmid]
         self._changed = True
 
@@ -540,7 +532,7 @@ class Scheduler:
             self._give_up(record, Retry(0.0, why))
             return True
         record.queued = False
-        record.seen, record.run = None, run
+        record.seen = None
         self._runs[vmid] = run
         self._counters.observe(QUEUE_WAIT, run.began - record.queued_at)
         future.add_done_callback(partial(self._lane_ended, vmid, run.began))
@@ -554,13 +546,12 @@ class Scheduler:
 
     def _is_its_turn(self, record: GuestRecord) -> bool:
         """Return whether no other guest goes before one for which there is a place."""
-        runs = self._runs.values()
         if record.need is Need.RESTART:
-            return may_restart(runs)
+            return may_restart(self._runs.values())
         if record.startup is None:
             return True
         if self._turn is None:  # one look at all records, not one for each that waits
-            self._turn = self._start_order.turn(self._records.values(), runs, self._dispatched)
+            self._turn = self._start_order.turn(self._records, self._runs, self._dispatched)
         return record.startup.order <= self._turn
 
     def _down_by_us(self, vmid: int) -> str:
@@ -569,7 +560,7 @@ class Scheduler:
         """
         for other in sorted(self._operations.open_restarts() - {vmid}):
             record = self._records.get(other)
-            if record is None or record.declared is None:
+            if record is None:  # it is not declared any more
                 continue
             # One that is as declared is to stay down.
             if record.status is None or not isinstance(record.status.outcome, Converged):
@@ -590,11 +581,7 @@ class Scheduler:
         except (QueueClosed, RuntimeError) as error:
             job.future.set_exception(error)
             return True
-        record = self._records.get(job.vmid)
-        run = Run(self._clock(), job.need)
-        if record is not None:
-            record.run = run
-        self._runs[job.vmid] = run
+        self._runs[job.vmid] = Run(self._clock(), job.need)
         future.add_done_callback(partial(self._job_ended, job))
         return True
 

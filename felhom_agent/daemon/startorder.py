@@ -13,7 +13,7 @@ Belongs to the main thread; times are the scheduler's clock.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from felhom_agent.daemon.places import HANDOVER
 from felhom_agent.daemon.record import GuestRecord, Run
@@ -32,20 +32,28 @@ class StartOrder:
         if startup is not None:
             self.rests_until = max(self.rests_until, now + startup.up)
 
-    def turn(self, records: Iterable[GuestRecord], runs: Iterable[Run], now: float) -> float:
-        """Given all records and what runs, return the highest order of which a guest may be
-        started now; -infinity if none may.
+    def turn(
+        self, records: Mapping[int, GuestRecord], runs: Mapping[int, Run], now: float
+    ) -> float:
+        """Given all records and what runs, by guest, return the highest order of which a guest may
+        be started now; -infinity if none may.
         """
         if now < self.rests_until:
             return -math.inf
-        waiting = (r.startup.order for r in records if r.startup and _waits_for_start(r))
-        starting = (r.startup.order for r in runs if r.startup and now < r.began + HANDOVER)
-        return min(min(waiting, default=math.inf), min(starting, default=math.inf))
+        # One of which a job runs may wait for long.
+        waiting = (
+            record.startup.order for vmid, record in records.items()
+            if record.startup and _waits_for_start(record) and vmid not in runs
+        )  # fmt: skip
+        starting = (
+            run.startup.order for run in runs.values()
+            if run.startup and now < run.began + HANDOVER
+        )  # fmt: skip
+        return min((*waiting, *starting), default=math.inf)
 
 
 def _waits_for_start(record: GuestRecord) -> bool:
-    """Return whether a guest waits for nothing but its place to be started.
-
-    One that turned out to need a restart, or of which a job runs, may wait for long.
+    """Return whether a guest waits for nothing but its place to be started. One that turned out to
+    need a restart may wait for long.
     """
-    return record.queued and record.need is Need.POWER and record.run is None
+    return record.queued and record.need is Need.POWER

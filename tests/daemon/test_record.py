@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from felhom_agent.daemon.record import GuestRecord, Run
+from felhom_agent.daemon.record import GuestRecord
 from felhom_agent.model import (
     Action,
     Actual,
@@ -38,7 +38,6 @@ def worn() -> GuestRecord:
         startup=StartRank(order=1),
         seen=Seen(DesiredGuest(100), Actual("pve1", {}), GuestPlan(100), 1.0),
         acted=5.0,
-        run=Run(4.0, Need.RESTART),
     )
 
 
@@ -47,7 +46,7 @@ def test_a_new_record_is_due_and_nothing_runs_or_waits() -> None:
     assert record.is_due((), 0.0)
     assert record.is_due(START, 0.0)
     assert (record.failures, record.restart_in_vain) == (0, False)
-    assert (record.queued, record.need, record.run) == (False, Need.POWER, None)
+    assert (record.queued, record.need) == (False, Need.POWER)
     assert record.acted < 0.0
 
 

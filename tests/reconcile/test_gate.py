@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from felhom_agent.authz.acts import acts_of
 from felhom_agent.config.settings import LimitsConfig
 from felhom_agent.daemon.assembly import Parts
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.errors import Changed, FelhomError, Held, Interrupted, NotShown, Unsigned
-from felhom_agent.irreversible import Act
+from felhom_agent.irreversible import Act, Destroy
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import State, replay
 from felhom_agent.model import (
@@ -36,6 +38,7 @@ from felhom_agent.reconcile.gate import Gate, Proposal
 from felhom_agent.reconcile.holds import Holds
 from felhom_agent.service.counters import Counters
 from felhom_agent.service.families import GATE
+from tests.authz.desk import a_host, signed
 from tests.conftest import Open, Site
 
 SOON = 30.0
@@ -93,6 +96,34 @@ def test_under_an_apply_only_what_was_shown_is_done_but_our_own_restart_is_ended
     with pytest.raises(NotShown, match="would start"):
         gate.ask(Proposal(START, "start"))
     assert gate.ask(Proposal(START, "start", ends_restart=True))
+
+
+def test_a_start_that_says_nothing_of_a_restart_is_no_part_of_one_under_an_apply() -> None:
+    applies = Applies()
+    applies.begin({100: frozenset()}, "root", 0.0)
+    with pytest.raises(NotShown):
+        Gate(Holds(), brake(), applies).ask(Proposal(START, "start"))
+
+
+def test_by_a_signature_is_done_what_was_signed_and_nothing_else(tmp_path: Path) -> None:
+    with a_host(tmp_path) as host:
+        leave = host.authorize(signed(host.request("force_stop")))
+    operation, _ = leave.examined.on_guest()
+    (act,) = acts_of(operation)
+    holds = Holds()
+    gate = Gate(holds, brake())
+    assert gate.ask(Proposal(act, "pull the plug", leave=leave)).action is act
+    for other in (Destroy(act.vmid, act.kind), replace(act, vmid=act.vmid + 1)):
+        with pytest.raises(Unsigned, match="none of what was signed"):
+            gate.ask(Proposal(other, "something else", leave=leave))
+    holds.register("pause", lambda _: "paused", yields=True)
+    assert gate.ask(Proposal(act, "pull the plug", leave=leave)).action is act
+    holds.register("hub", lambda _: "the hub says no")
+    with pytest.raises(Held, match="the hub says no; would pull the plug"):
+        gate.ask(Proposal(act, "pull the plug", leave=leave))
+    holds.close()
+    with pytest.raises(Interrupted):
+        gate.ask(Proposal(act, "pull the plug", leave=leave))
 
 
 def test_a_guests_configuration_is_in_no_repr() -> None:

@@ -317,6 +317,42 @@ def test_every_reason_is_told_and_a_later_question_replaces_one_of_the_same_name
     assert holds.may_change(200, ends_restart=True) == ""
 
 
+def test_what_a_person_has_signed_is_held_by_all_that_does_not_yield_to_it() -> None:
+    holds = Holds()
+    assert holds.may_do_signed(100) == ""
+    holds.register("pause", lambda _: "paused", yields=True)
+    assert holds.may_do_signed(100) == ""
+    holds.register("hub", lambda vmid: "the hub says no" if vmid == 100 else "")
+    assert (holds.may_do_signed(100), holds.may_do_signed(101)) == ("the hub says no", "")
+    holds.close()
+    assert holds.may_do_signed(100) == "the hub says no; the agent is stopping"
+    assert holds.may_do_signed(101) == "the agent is stopping"
+
+
+def test_a_guest_is_only_observed_if_nothing_else_holds_it() -> None:
+    holds = Holds()
+    assert not holds.only_observes(100)
+    holds.register("mode", lambda vmid: "observe" if vmid != 102 else "", observes=True)
+    assert holds.only_observes(100)
+    assert not holds.only_observes(102)
+    holds.register("hub", lambda vmid: "the hub says no" if vmid == 101 else "")
+    assert holds.only_observes(100)
+    assert not holds.only_observes(101)
+    holds.close()
+    assert not holds.only_observes(100)
+
+
+def test_what_holds_one_guest_alone_is_not_listed_for_the_host() -> None:
+    clock = Clock()
+    holds = Holds(clock)
+    holds.register("one", lambda vmid: "one" if vmid == 1 else "")
+    holds.register("all", lambda vmid: "all" if vmid != 1 else "")
+    began = clock.now
+    holds.review()
+    clock.pass_by(60)
+    assert holds.listed() == (InForce("all", "all", began, "the agent"),)
+
+
 def test_what_holds_is_listed_with_since_when_and_by_whom() -> None:
     clock, hub = Clock(), [""]
     holds = Holds(clock)

@@ -40,7 +40,7 @@ from felhom_agent.model import (
 )
 from felhom_agent.reconcile.recovery import Recovery
 from felhom_agent.service.names import Names
-from tests.conftest import Clock, Open, Site
+from tests.conftest import TOKEN_ID, Clock, Open, Site
 from tests.permits import ask
 
 SOON = 30.0
@@ -319,7 +319,6 @@ def test_a_task_that_runs_is_waited_for_whatever_the_clocks_say(
     it.clock.pass_by(jump)
     it.lose("reset-after")
     it.clock.pass_by(-jump)
-    it.passed.pass_by(1000.0)
     assert it.settle() == WAITS
     # What is waited for is known by then, so that it is found again however it ends.
     (operation,) = it.operations.in_flight()
@@ -525,13 +524,19 @@ def test_a_change_that_pve_is_done_with_is_judged_by_what_shows(
 
 
 @pytest.mark.parametrize("looks", [1, 2])
-@pytest.mark.parametrize("runs", [True, False], ids=["it runs", "it has ended"])
+@pytest.mark.parametrize(
+    ("runs", "jump"),
+    [(True, 0.0), (True, 3600.0), (False, 0.0)],
+    ids=["it runs", "it runs, and our clock was wrong", "it has ended"],
+)
 def test_a_request_that_begins_while_it_is_looked_for_is_found(
-    lost: Make, monkeypatch: pytest.MonkeyPatch, looks: int, *, runs: bool
+    lost: Make, monkeypatch: pytest.MonkeyPatch, looks: int, jump: float, *, runs: bool
 ) -> None:
     it = lost(START)
     it.world.behave(100, Behaviour(start_seconds=300 if runs else 0))
+    it.clock.pass_by(jump)
     it.lose("reset-before")
+    it.clock.pass_by(-jump)
     it.pass_by(60.0)
     real, seen = it.site.devnode.answer, 0
 
@@ -618,6 +623,24 @@ def test_of_several_tasks_the_one_that_began_when_pve_could_begin_ours_is_ours(
     assert it.settle() == found
 
 
+@pytest.mark.parametrize(("before", "found"), [(5.0, State.FAILED), (6.0, State.SUCCEEDED)])
+def test_a_task_may_be_ours_that_began_a_little_before_the_request_by_pves_clock(
+    lost: Make, before: float, found: State
+) -> None:
+    it = lost(START)
+    asked = it.site.clock.now
+    it.world.behave(100, Behaviour(start_error="no bridge"))
+    it.site.clock.now = asked - before
+    assert it.ask()
+    it.world.behave(100, Behaviour())
+    it.site.clock.now = asked + 1.0
+    assert it.ask()
+    it.site.clock.now = asked
+    it.lose("reset-before")
+    it.pass_by(60.0)
+    assert it.settle() == found
+
+
 def test_a_task_of_the_second_in_which_an_earlier_one_began_may_be_ours(lost: Make) -> None:
     it = lost(START)
     operation = it.operations.begin(START)
@@ -630,10 +653,12 @@ def test_a_task_of_the_second_in_which_an_earlier_one_began_may_be_ours(lost: Ma
 def test_a_password_that_is_not_there_was_not_written_whatever_its_task_says(lost: Make) -> None:
     password = SetConfig(100, Kind.QEMU, (Change("cipassword", ABSENT, "hunter22", secret=True),))
     it = lost(password)
+    it.world.behave(100, Behaviour(config_seconds=3))
     it.operations.task(it.operations.begin(password), it.ask())
     it.pass_by(10.0)
-    it.world.edit(100, {"cipassword": None})
+    it.world.edit(100, {}, delete=["cipassword"])
     assert it.settle() == State.UNKNOWN
+    assert it.why == "PVE said OK, but it does not show"
 
 
 # What a signature is for: whether it was done is told by what PVE shows, too.
@@ -676,6 +701,26 @@ def test_a_guest_is_destroyed_once_it_is_nowhere_and_not_merely_hidden(
     assert not it.recovery._shows(operation, said_ok=said_ok)
     it.world.remove(100)
     assert it.recovery._shows(operation, said_ok=said_ok)
+
+
+@pytest.mark.parametrize("said_ok", [False, True])
+def test_a_guest_that_has_moved_is_not_destroyed(lost: Make, *, said_ok: bool) -> None:
+    it = lost(START)
+    operation = in_flight(it, Destroy(100, Kind.QEMU))
+    it.world.move(100, "pve2")
+    assert not it.recovery._shows(operation, said_ok=said_ok)
+
+
+@pytest.mark.parametrize("said_ok", [False, True])
+def test_a_guest_that_is_hidden_is_destroyed_only_if_its_task_ended_well(
+    lost: Make, *, said_ok: bool
+) -> None:
+    """recorded: 110-destroy-qemu/045-069: PVE takes the rights on the guest along with it."""
+    it = lost(START)
+    operation = in_flight(it, Destroy(100, Kind.QEMU))
+    it.world.remove(100)
+    it.world.grant(TOKEN_ID, {"/vms/200": ["VM.Audit"]})
+    assert it.recovery._shows(operation, said_ok=said_ok) is said_ok
 
 
 @power
