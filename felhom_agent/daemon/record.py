@@ -46,10 +46,10 @@ class GuestRecord:
 
     `declared` is None once the guest is no longer declared. `not_before` is when it may be tried
     again, infinity if only a change can help. `attempted` is what was last tried, so that a
-    different plan is tried at once. `queued` tells that it waits for a place, `queued_at` since
-    when, and `need` what that place must allow; `startup` is its place among those that start, if
-    it is to be started. `seen` is what the latest pass saw of it. `acted` is when its lane last
-    ended, `end` which one that was of all ends.
+    different plan is tried at once. `queued_at` is since when it waits for a place (None: it does
+    not), `need` what that place must allow; `startup` is its place among those that start, if it is
+    to be started. `seen` is what the latest pass saw of it. `acted` is when its lane last ended,
+    `end` which one that was of all ends.
     """
 
     vmid: int
@@ -59,13 +59,17 @@ class GuestRecord:
     failures: int = 0
     restart_in_vain: bool = False
     attempted: tuple[Action, ...] = ()
-    queued: bool = False
-    queued_at: float = -math.inf
+    queued_at: float | None = None
     need: Need = Need.POWER
     startup: StartRank | None = None
     seen: Seen | None = None
     acted: float = -math.inf
     end: int = 0
+
+    @property
+    def queued(self) -> bool:
+        """Whether it waits for a place."""
+        return self.queued_at is not None
 
     def declare(self, declared: DesiredGuest | None) -> None:
         """Take another declaration; what failed under the one before counts no more."""
@@ -111,8 +115,8 @@ class GuestRecord:
         """
         before = self.status.outcome if self.status else None
         news = _is_news(before, outcome)
-        same = self.status is not None and not news and type(before) is type(outcome)
-        self.status = GuestStatus(outcome, self.status.since if same and self.status else now)
+        same = None if news else self.status
+        self.status = GuestStatus(outcome, same.since if same else now)
         return news
 
 

@@ -452,7 +452,7 @@ class Scheduler:
         need = need_of(actions) if actions else Need.POWER
         if need is not record.need:
             self._waiting.drop(record.vmid)
-            record.queued = False
+            record.queued_at = None
         starts = need is Need.POWER and any(isinstance(action, Start) for action in actions)
         guest = seen.actual.guests.get(record.vmid) if seen else None
         record.need = need
@@ -469,7 +469,7 @@ class Scheduler:
 
     def _enqueue(self, record: GuestRecord) -> None:
         if not record.queued and record.vmid not in self._runs:
-            record.queued, record.queued_at = True, self._clock()
+            record.queued_at = self._clock()
             self._counters.add(QUEUE_ADDS)
             self._retries.pop(record.vmid, None)
             self._waiting.add(record.vmid, record.need)
@@ -478,7 +478,7 @@ class Scheduler:
         """Let a guest wait for nothing any more."""
         if record.queued:
             self._waiting.drop(record.vmid)
-        record.queued = False
+        record.queued_at = None
         self._retries.pop(record.vmid, None)
 
     def _withdraw(self, record: GuestRecord) -> None:
@@ -502,13 +502,13 @@ class Scheduler:
     def _start(self, vmid: int) -> bool:
         """Submit a guest that waits; return whether its entry is used up."""
         record = self._records.get(vmid)
-        if record is None or not record.queued:
+        if record is None or record.queued_at is None:
             return True
         if vmid in self._runs or not self._is_its_turn(record):
             return False
         if self._is_left_alone(vmid):
             # It is looked at once it has settled.
-            record.queued = False
+            record.queued_at = None
             return True
         restarts = record.need is Need.RESTART
         if restarts and (down := self._down_by_us(vmid)):
@@ -531,16 +531,15 @@ class Scheduler:
             why = f"no thread could be had for it ({error}); raise TasksMax of the service"
             self._give_up(record, Retry(0.0, why))
             return True
-        record.queued = False
-        record.seen = None
-        self._runs[vmid] = run
         self._counters.observe(QUEUE_WAIT, run.began - record.queued_at)
+        record.queued_at = record.seen = None
+        self._runs[vmid] = run
         future.add_done_callback(partial(self._lane_ended, vmid, run.began))
         return True
 
     def _give_up(self, record: GuestRecord, outcome: Outcome) -> None:
         """Given why a guest cannot begin now, let it wait no more until the next pass."""
-        record.queued = False
+        record.queued_at = None
         self._keep(record, outcome)
         self._applies.settle(record.vmid, outcome, self._clock())
 

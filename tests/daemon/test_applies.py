@@ -162,6 +162,7 @@ def test_a_pause_and_a_freeze_hold_what_is_applied(
     assert isinstance(found, Blocked)
     assert "disk swap" in found.why
     assert not site.devnode.mutations
+    assert not observing.scheduler.ends, "no lane had to look again"
 
 
 def test_the_brake_lets_pass_what_a_person_applies_and_counts_it(site: Site) -> None:
@@ -188,6 +189,7 @@ def test_a_guest_that_is_as_declared_ends_its_part_at_once(site: Site, observing
     name = tell(observing, {100: [CORES]})
     observing.look()
     assert outcome(observing, name) == Converged()
+    assert not observing.scheduler.ends, "no lane had to look again"
 
 
 def test_a_guest_that_nobody_declares_ends_its_part_and_says_so(
@@ -253,6 +255,7 @@ def test_a_guest_that_the_pass_could_say_nothing_of_is_looked_at_by_its_own_lane
     observing.scheduler.look_at_applied(observing.monotonic.now - 1)
     assert observing.scheduler.idle, "the pass began before the word was given"
     observing.scheduler.look_at_applied(observing.monotonic.now)
+    assert observing.scheduler.running == 1
     observing.hear(lambda: observing.scheduler.idle)
     assert outcome(observing, name) == Converged()
     assert asked(site, "config") == [100]

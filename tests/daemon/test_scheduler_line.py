@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import pytest
 
@@ -22,6 +23,14 @@ from felhom_agent.model import (
     Retry,
     SetConfig,
     Start,
+)
+from felhom_agent.service.families import (
+    INTERNAL_ERRORS,
+    QUEUE_ADDS,
+    QUEUE_RETRIES,
+    QUEUE_WAIT,
+    RECONCILE,
+    RECONCILE_SECONDS,
 )
 from tests.conftest import Site
 from tests.daemon.running import Begin, Running, add, asked, declare_restarted, declare_running
@@ -356,6 +365,68 @@ def test_a_lock_is_in_the_way_of_a_guest_that_is_only_observed_too(
     agent = begin(mode=Mode.OBSERVE)
     agent.look()
     assert agent.outcome() == Blocked("locked (backup)", observed=False)
+
+
+def test_what_waits_runs_and_comes_of_it_is_counted(site: Site, begin: Begin) -> None:
+    agent = in_line(site, begin)
+    agent.monotonic.pass_by(7)
+    finish(agent)
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    site.declare('[guest.100]\nstate = "running"\n', "other.toml")
+    agent.look()
+    found = agent.daemon._parts.counters.snapshot()
+    assert found.counters[QUEUE_ADDS] == {(): 3}
+    assert found.counters[QUEUE_RETRIES] == {(): 1}
+    assert found.counters[INTERNAL_ERRORS] == {(): 0}
+    counted = found.counters[RECONCILE]
+    assert (counted["converged",], counted["retry",]) == (2, 1)
+    assert found.distributions[QUEUE_WAIT][()].total == 7, "301 waited, the others did not"
+    assert found.distributions[RECONCILE_SECONDS][()].total == 7, "300 ran for so long"
+
+
+def test_a_restart_says_that_it_waits_only_while_another_guest_restarts(
+    site: Site, begin: Begin, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second, third = add(site, 3, running=True, shutdown_seconds=40)
+    site.world.stop(third)
+    declare_restarted(site, [first])
+    agent = begin(parallel=4)
+    agent.run_pass()
+    agent.hear(lambda: asked(site, "shutdown") == [first])
+    waits = "it waits until the restart of another guest has ended"
+    assert waits not in caplog.text
+    change = "[guest.{}.config]\ncores = 2\n"
+    text = f'[guest.{third}]\nstate = "running"\n{change.format(third)}'
+    site.declare(text, "third.toml")
+    agent.run_pass()
+    agent.hear(lambda: not agent.scheduler.runs(third))
+    assert waits not in caplog.text, "to be started is no restart"
+    declare_restarted(site, [first, second])
+    agent.run_pass()
+    agent.hear(lambda: not agent.scheduler.runs(second))
+    assert agent.outcome(second) == Retry(0.0, waits)
+    finish(agent)
+
+
+def test_a_guest_that_a_hold_stopped_on_its_lane_is_tried_at_once_when_that_is_gone(
+    site: Site, begin: Begin
+) -> None:
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    site.declare('[guest.100]\nstate = "running"\n[guest.100.config]\ncores = 1\n')
+    agent = begin(backoff_first=3600.0, backoff_cap=3600.0)
+    agent.look()
+    site.world.behave(100, Behaviour())
+    site.world.edit(100, {"cores": 3})
+    holds = agent.daemon._parts.holds
+
+    def on_a_lane(_: int) -> str:
+        return "held" if threading.current_thread().name.startswith("lane-") else ""
+
+    holds.register("test", on_a_lane)
+    agent.look()
+    assert isinstance(agent.outcome(), Blocked)
+    holds.register("test", lambda _: "")
+    assert agent.look()
 
 
 # What may be tried.

@@ -169,6 +169,31 @@ def test_a_guest_whose_declaration_is_the_same_waits_on(site: Site, begin: Begin
 # Another try.
 
 
+def test_a_lane_goes_by_what_the_pass_has_just_seen(site: Site, begin: Begin) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n")
+    agent = begin()
+    assert agent.look()
+    asked_of = [r.method for r in site.devnode.requests if r.path.endswith("100/config")]
+    assert asked_of == ["GET", "POST", "GET"]
+
+
+def test_another_try_writes_nothing_that_a_pass_saw_to_differ_and_that_does_so_no_more(
+    site: Site, begin: Begin
+) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n")
+    site.world.hold_lock(100)
+    agent = begin()
+    agent.look()
+    written = len(asked(site, "config"))
+    agent.monotonic.pass_by(1)
+    agent.look()
+    site.world.release_lock(100)
+    site.world.edit(100, {"cores": 2})
+    agent.later(10)
+    assert agent.outcome() == Converged()
+    assert len(asked(site, "config")) == written
+
+
 def test_another_try_looks_afresh_and_not_at_what_a_pass_has_seen(site: Site, begin: Begin) -> None:
     agent = failing(site, begin)
     agent.monotonic.pass_by(1)
