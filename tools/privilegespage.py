@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from felhom_agent.options import Option, keys, lookup
 from felhom_agent.options.since import FIRST
-from felhom_agent.planning.privilegerules import ValueRule
+from felhom_agent.planning.privilegerules import BY_VALUE, ValueRule
 from felhom_agent.planning.privileges import rules_of
 
 _HEAD = """\
@@ -48,7 +48,7 @@ def _options() -> Iterator[str]:
 def _needs(kind: str, option: Option) -> str:
     if option.token_never:
         return "none will do: root alone sets it"
-    if any(rule.instead for rule in rules_of(kind, option)):
+    if (kind, option.name) in BY_VALUE:
         return "by the value, see below"
     return " or ".join(f"`{name}`" for name in option.privileges)
 

@@ -51,7 +51,6 @@ class ValueRule:
     * `paths`: given a value, yields the paths, or nothing.
     * `new`, `old`, `gone`: whether it holds for the value that comes, for the one that it replaces,
       and for one that is deleted.
-    * `instead`: whether it stands for what the option table says, not besides it.
     * `since`: which version brought it.
     """
 
@@ -65,7 +64,6 @@ class ValueRule:
     new: bool = True
     old: bool = False
     gone: bool = False
-    instead: bool = False
     since: Since = FIRST
 
 
@@ -216,6 +214,9 @@ _DRIVES: Final = (
     "cdrom", "efidisk0", "ide[n]", "sata[n]", "scsi[n]", "tpmstate0", "virtio[n]",
 )  # fmt: skip
 _VOLUMES: Final = ("mp[n]", "rootfs")
+BY_VALUE: Final = frozenset({("lxc", "features"), *(("qemu", name) for name in _DRIVES)})
+"""Options, by kind and name, of which the rules tell all that is needed: they stand for what the
+option table says, and not besides it."""
 _QEMU: Final = ("qemu",)
 _LXC: Final = ("lxc",)
 _BOTH: Final = ("qemu", "lxc")
@@ -248,14 +249,14 @@ RULES: Final[tuple[ValueRule, ...]] = (
          _cpu_model, f"{_API} check_cpu_model_access", since=qemu_server("9.1.12", "9.2")),
     ValueRule(_QEMU, _DRIVES, "a disk", ("VM.Config.Disk",), "the guest", _disk,
          f"{_API} check_drive_perms; recorded: 9.2 200b/001-006",
-         old=True, gone=True, instead=True),
+         old=True, gone=True),
     ValueRule(_QEMU, _DRIVES, "`media=cdrom`, `none`", ("VM.Config.CDROM",), "the guest", _cd_drive,
          f"{_API} check_drive_perms; recorded: 9.2 200b/015-020",
-         old=True, gone=True, instead=True),
+         old=True, gone=True),
     ValueRule(_QEMU, _DRIVES, "a cloud-init drive, besides VM.Config.CDROM",
          ("VM.Config.Cloudinit",),
          "the guest", _cloudinit_drive, f"{_API} check_drive_perms; recorded: 9.2 200b/021-026",
-         old=True, gone=True, instead=True),
+         old=True, gone=True),
     ValueRule(_QEMU, _DRIVES, "`STORAGE:SIZE`", ("Datastore.AllocateSpace",), _STORAGE, _new_volume,
          f"{_API} check_storage_access; recorded: 9.2 200b/013"),
     ValueRule(_BOTH, (*_DRIVES, *_VOLUMES), "an ISO image",
@@ -271,8 +272,7 @@ RULES: Final[tuple[ValueRule, ...]] = (
     ValueRule(_QEMU, ("vmstatestorage",), "any", ("Datastore.AllocateSpace",), _STORAGE, _storage,
          f"{_API} check_storage_access"),
     ValueRule(_LXC, ("features",), "another `nesting`; all else is root's", ("VM.Allocate",),
-         "the guest", _nesting, f"{_CT}; recorded: 11-lxc-roundtrip/124-129", gone=True,
-         instead=True),
+         "the guest", _nesting, f"{_CT}; recorded: 11-lxc-roundtrip/124-129", gone=True),
     ValueRule(_BOTH, ("tags",),
          "a tag comes or goes that `registered-tags` or `user-tag-access` guard",
          ("Sys.Modify",), "`/`", _guarded_tags,

@@ -13,7 +13,7 @@ from typing import Final
 from felhom_agent.model import ABSENT, Facts, TypeOfAbsent
 from felhom_agent.options import Option, lookup
 from felhom_agent.options.since import Since, numbers
-from felhom_agent.planning.privilegerules import RULES, Case, ValueRule
+from felhom_agent.planning.privilegerules import BY_VALUE, RULES, Case, ValueRule
 
 Value = str | TypeOfAbsent
 
@@ -57,7 +57,7 @@ def required(
     going = Case(option, key, old, new, vmid, facts, kind)
     found = dict.fromkeys(_by_rules(coming, going, deletes=after is ABSENT))
     guest = f"/vms/{vmid}"
-    if option.privileges and not _is_instead(kind, option):
+    if option.privileges and (kind, option.name) not in BY_VALUE:
         found = {Required(guest, option.privileges): None, **found}
     writers = WRITERS[kind]
     if not any(need.path == guest and set(need.any_of) <= set(writers) for need in found):
@@ -109,10 +109,6 @@ def _by_rules(coming: Case, going: Case, *, deletes: bool) -> Iterator[Required]
 def rules_of(kind: str, option: Option) -> Iterator[ValueRule]:
     """Given an option, yield the rules on its values."""
     yield from (r for r in RULES if kind in r.kinds and option.name in r.options)
-
-
-def _is_instead(kind: str, option: Option) -> bool:
-    return any(rule.instead for rule in rules_of(kind, option))
 
 
 def _is_newer(since: Since, facts: Facts) -> bool:

@@ -300,6 +300,14 @@ def test_a_value_of_a_vm_needs_what_it_and_the_one_before_it_need(
     assert sorted(texts(required("qemu", key, after, before, 101, PVE))) == sorted(needs)
 
 
+def test_any_right_to_write_goes_with_the_one_that_nesting_needs() -> None:
+    facts = holding(**{"/vms": ["VM.Config.CPU", "VM.Allocate"]})
+    needs = required("lxc", "features", "nesting=1", ABSENT, 101, facts)
+    assert lacking(needs, facts) == ()
+    needs = required("lxc", "onboot", "1", ABSENT, 101, facts)
+    assert texts(lacking(needs, facts)) == ["VM.Config.Options on /vms/101"]
+
+
 def test_the_first_card_of_a_container_needs_its_bridge() -> None:
     needs = required("lxc", "net0", "name=eth0,bridge=vmbr0", ABSENT, 101, PVE)
     assert texts(needs) == [_NET, _BRIDGE]
