@@ -10,6 +10,9 @@ from tools.mutants import ROOT, Shown, Tree
 from tools.mutations import Mutation, mutations
 
 DOOR = """\
+KEYS = 7
+
+
 def opens(key: int, night: bool) -> bool:
     if night:
         return key == 1
@@ -20,7 +23,7 @@ def called() -> str:
     return "door"
 """
 TESTS = """\
-from felhom_agent.door import opens
+from felhom_agent.door import KEYS, opens
 
 
 def test_a_wrong_key_opens_nothing_at_night():
@@ -29,6 +32,10 @@ def test_a_wrong_key_opens_nothing_at_night():
 
 def test_the_key_opens_at_night():
     assert opens(1, True)
+
+
+def test_there_are_seven_keys():
+    assert KEYS == 7
 """
 MODULE = "felhom_agent/door.py"
 FILE = "tests/test_door.py"
@@ -64,6 +71,12 @@ def killer(tree: Tree, tests: list[str], change: str) -> str | None:
 def test_the_tests_that_run_a_line_are_shown_its_mutations_and_no_other(shown: Shown) -> None:
     assert len(shown.of(MODULE, mutation("key == 1  ->  (key != 1)"))) == 2
     assert shown.of(MODULE, mutation("key >= 0  ->  (key > 0)")) == []
+
+
+def test_what_is_made_at_import_is_shown_to_tests_that_run_no_line_of_the_module(
+    shown: Shown,
+) -> None:
+    assert f"{FILE}::test_there_are_seven_keys" in shown.of(MODULE, mutation("7  ->  8"))
 
 
 @pytest.mark.parametrize(

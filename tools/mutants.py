@@ -126,16 +126,21 @@ class Shown:
         self.killers: Counter[str] = Counter()
 
     def of(self, path: str, mutation: Mutation) -> list[str]:
-        """Return the tests that run a line of the mutation, in order; those of the whole module
-        for a line that runs when it is imported.
+        """Return the tests that run a line of the mutation, in order. For a line that runs when the
+        module is imported these are all tests of each file of which one runs a line of the module:
+        what such a line makes (a default, a table) is also used without running another.
         """
         by_line = self._lines.contexts_by_lineno(str(self._root / path))
         here: set[str] = set()
         for line in range(mutation.line, mutation.last + 1):
             here.update(by_line.get(line, ()))
+        tests = {context.rpartition("|")[0] for context in here}
         if "" in here or not mutation.where:
-            here.update(*by_line.values())
-        tests = {context.rpartition("|")[0] for context in here} & self.took.keys()
+            of_module = {
+                context.partition("::")[0] for found in by_line.values() for context in found
+            }
+            tests = {test for test in self.took if test.partition("::")[0] in of_module}
+        tests &= self.took.keys()
         return sorted(tests, key=lambda test: (-self.killers[test], self.took[test]))
 
     def seconds(self, tests: Sequence[str]) -> float:

@@ -512,8 +512,7 @@ class Scheduler:
             return True
         restarts = record.need is Need.RESTART
         if restarts and (down := self._down_by_us(vmid)):
-            self._give_up(record, Retry(0.0, down))
-            return True
+            return self._give_up(record, Retry(0.0, down))
         run = Run(self._clock(), record.need, record.declared, record.startup)
         seen = record.seen if record.seen and record.acted < record.seen.begun else None
         try:
@@ -529,19 +528,21 @@ class Scheduler:
             return False
         except RuntimeError as error:  # the system gives us no thread
             why = f"no thread could be had for it ({error}); raise TasksMax of the service"
-            self._give_up(record, Retry(0.0, why))
-            return True
+            return self._give_up(record, Retry(0.0, why))
         self._counters.observe(QUEUE_WAIT, run.began - record.queued_at)
         record.queued_at = record.seen = None
         self._runs[vmid] = run
         future.add_done_callback(partial(self._lane_ended, vmid, run.began))
         return True
 
-    def _give_up(self, record: GuestRecord, outcome: Outcome) -> None:
-        """Given why a guest cannot begin now, let it wait no more until the next pass."""
+    def _give_up(self, record: GuestRecord, outcome: Outcome) -> bool:
+        """Given why a guest cannot begin now, let it wait no more until the next pass: its entry is
+        used up.
+        """
         record.queued_at = None
         self._keep(record, outcome)
         self._applies.settle(record.vmid, outcome, self._clock())
+        return True
 
     def _is_its_turn(self, record: GuestRecord) -> bool:
         """Return whether no other guest goes before one for which there is a place."""

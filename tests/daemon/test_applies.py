@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from types import MappingProxyType
@@ -190,6 +191,17 @@ def test_a_guest_that_is_as_declared_ends_its_part_at_once(site: Site, observing
     observing.look()
     assert outcome(observing, name) == Converged()
     assert not observing.scheduler.ends, "no lane had to look again"
+
+
+def test_a_guest_that_somebody_else_has_just_changed_is_applied_all_the_same(
+    site: Site, observing: Running
+) -> None:
+    site.world.add("qemu", 100, {"cores": 1})
+    site.declare("[guest.100.config]\ncores = 2\n")
+    observing.scheduler._quiet_until = lambda _: math.inf
+    name = tell(observing, {100: [CORES]})
+    observing.look()
+    assert outcome(observing, name) == Converged()
 
 
 def test_a_guest_that_nobody_declares_ends_its_part_and_says_so(

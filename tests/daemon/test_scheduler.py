@@ -483,7 +483,10 @@ def test_a_guest_for_which_no_thread_can_be_had_is_not_as_declared(
             lambda self: no_thread(self) if self.name.startswith("lane-") else real(self),
         )
         assert not agent.look()
-        assert "no thread could be had" in str(agent.outcome())
+        outcome = agent.outcome()
+        assert isinstance(outcome, Retry)
+        assert not outcome.delay
+        assert "no thread could be had" in outcome.why
     assert agent.look()
 
 

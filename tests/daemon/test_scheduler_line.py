@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -11,8 +12,12 @@ from felhom_agent.daemon.ended import Released
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.daemon.places import HANDOVER
 from felhom_agent.devnode import Behaviour, Fault
+from felhom_agent.devnode.http.message import Answer
+from felhom_agent.devnode.http.request import Request
 from felhom_agent.errors import QueueClosed
+from felhom_agent.journal.operation import State
 from felhom_agent.model import (
+    ABSENT,
     Blocked,
     Change,
     Converged,
@@ -34,6 +39,7 @@ from felhom_agent.service.families import (
 )
 from tests.conftest import Site
 from tests.daemon.running import Begin, Running, add, asked, declare_restarted, declare_running
+from tests.daemon.test_scheduler_races import heard
 from tests.process import SOON, wait_until
 
 
@@ -216,6 +222,7 @@ def test_a_guest_that_needs_less_by_now_does_not_wait_for_more(site: Site, begin
     site.declare("[guest.301.config]\ncores = 2\n", "other.toml")
     agent.run_pass()
     assert agent.scheduler.runs(301), "to write a configuration needs no place for a start"
+    assert waiting(agent) == set()
     agent.hear(lambda: not agent.scheduler.runs(301))
     assert (agent.outcome(301), asked(site, "start")) == (Converged(), [300])
     finish(agent)
@@ -235,8 +242,10 @@ def test_a_restart_holds_up_no_start_of_a_higher_order(site: Site, begin: Begin)
     site.world.edit(second, {"startup": "order=2"})
     site.world.start(first)
     site.world.behave(first, Behaviour(shutdown_seconds=50))
-    declare_restarted(site, [first])
+    site.declare(f'[guest.{first}]\nstate = "running"\n[guest.{first}.config]\ncores = 2\n')
     agent = begin(parallel=4)
+    agent.look()  # it is written, and waits for a restart
+    declare_restarted(site, [first])
     agent.pace = 1.0
     agent.run_pass()
     agent.hear(lambda: asked(site, "shutdown") == [first])
@@ -357,6 +366,17 @@ def test_what_cannot_be_done_of_a_guest_that_is_only_observed_waits_for_nobody(
     assert outcome.observed is (mode is Mode.OBSERVE)
 
 
+def test_a_guest_that_its_own_file_wants_to_be_observed_only_waits_for_nobody(
+    site: Site, begin: Begin
+) -> None:
+    site.declare('[guest.100]\nmode = "observe"\n[guest.100.config]\ncores = 2\n')
+    agent = begin()
+    agent.look()
+    outcome = agent.outcome()
+    assert isinstance(outcome, Blocked)
+    assert outcome.observed
+
+
 def test_a_lock_is_in_the_way_of_a_guest_that_is_only_observed_too(
     site: Site, begin: Begin
 ) -> None:
@@ -388,18 +408,23 @@ def test_a_restart_says_that_it_waits_only_while_another_guest_restarts(
     site: Site, begin: Begin, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second, third = add(site, 3, running=True, shutdown_seconds=40)
-    site.world.stop(third)
     declare_restarted(site, [first])
     agent = begin(parallel=4)
     agent.run_pass()
     agent.hear(lambda: asked(site, "shutdown") == [first])
     waits = "it waits until the restart of another guest has ended"
     assert waits not in caplog.text
-    change = "[guest.{}.config]\ncores = 2\n"
-    text = f'[guest.{third}]\nstate = "running"\n{change.format(third)}'
+    text = f'[guest.{third}]\nstate = "running"\n[guest.{third}.config]\nonboot = true\n'
     site.declare(text, "third.toml")
-    agent.run_pass()
-    agent.hear(lambda: not agent.scheduler.runs(third))
+
+    def stopped_meanwhile(request: Request, answer: Callable[[], Answer]) -> Answer:
+        if request.method == "POST" and request.path.endswith(f"{third}/config"):
+            site.world.stop(third)
+        return answer()
+
+    with heard(site, stopped_meanwhile):
+        agent.run_pass()
+        agent.hear(lambda: asked(site, "start") == [third])
     assert waits not in caplog.text, "to be started is no restart"
     declare_restarted(site, [first, second])
     agent.run_pass()
@@ -495,6 +520,17 @@ def test_every_guest_that_our_restarts_left_down_holds_up_the_others(
     agent.look()
     assert f"guest {second} was stopped for its restart" in str(agent.outcome(third))
     assert asked(site, "shutdown") == [first, second]
+
+
+def test_a_job_of_a_guest_whose_lane_runs_is_done_after_it(site: Site, begin: Begin) -> None:
+    agent = in_line(site, begin, count=1)
+    digest = str(site.world.config(300)["digest"])
+    change = SetConfig(300, Kind.QEMU, (Change("onboot", ABSENT, "1"),), digest)
+    job = agent.scheduler.run_once("job-1", change)
+    assert not job.done()
+    agent.hear(job.done)
+    assert job.result(SOON).state is State.SUCCEEDED
+    assert str(site.world.config(300)["onboot"]) == "1"
 
 
 def test_a_job_that_cannot_begin_says_so_and_waits_no_more(site: Site, begin: Begin) -> None:
