@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import Final
 
 from felhom_agent.options.drivesettling import drive_settles
-from felhom_agent.options.formats import Invalid, split_list
+from felhom_agent.options.formats import Invalid, split_list, volume_id
 from felhom_agent.options.propstring import PropertyString
 from felhom_agent.options.table import Option
 from felhom_agent.options.types import Number
@@ -150,6 +150,20 @@ def _path_settles(parts: Mapping[str, str]) -> str:
 
 
 def _mount_settles(parts: Mapping[str, str]) -> str:
+    return _is_mounted(parts.get("volume", "")) or _ids_mapped_twice(parts)
+
+
+def _is_mounted(volume: str) -> str:
+    # PVE: pve-container LXC/Config.pm update_pct_config, classify_mountpoint
+    if not volume.startswith("/"):
+        try:
+            volume_id(volume)
+        except Invalid:
+            return "a mount point's volume must be STORAGE:VOLUME, STORAGE:SIZE or a path"
+    return ""
+
+
+def _ids_mapped_twice(parts: Mapping[str, str]) -> str:
     """Return the first of a volume's id mappings that maps an id twice, in PVE's words."""
     # PVE: pve-container LXC.pm validate_id_maps
     words = [entry.split(":") for entry in parts.get("idmap", "").split(";") if ":" in entry]

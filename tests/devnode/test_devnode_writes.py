@@ -193,6 +193,13 @@ def test_a_volume_that_is_not_there_is_refused(call: Caller) -> None:
     assert reply.reason == "volume 'local:100/vm-100-disk-9.raw' does not exist"
 
 
+@pytest.mark.parametrize("volume", ["none", "cdrom", "local"])
+def test_a_mount_point_without_a_volume_is_refused(call: Caller, volume: str) -> None:
+    """PVE: pve-container LXC/Config.pm update_pct_config, pve-storage parse_volume_id."""
+    reply = call("PUT", CT, {"mp0": f"{volume},mp=/a"})
+    assert (reply.status, reply.reason) == (500, f"unable to parse volume ID '{volume}'")
+
+
 def test_a_disk_that_is_deleted_becomes_unused_and_leaves_the_boot_order(
     world: World, call: Caller
 ) -> None:
