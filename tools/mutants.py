@@ -203,7 +203,7 @@ def main() -> int:
         if not tests.took or not trees[0].is_typed():
             print("no test passes as it is, or mypy does not: nothing could be told", flush=True)
             return 1
-        for path in wanted.modules:
+        for path in (str(each.resolve().relative_to(ROOT)) for each in wanted.modules):
             chosen = mutations((ROOT / path).read_bytes())
             if wanted.again:
                 chosen = [m for m in chosen if _line("SURVIVED", path, m) in again]
@@ -222,7 +222,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Breaks modules, and sees whether tests mind.")
-    parser.add_argument("modules", nargs="+", metavar="MODULE", help="path of a module")
+    parser.add_argument("modules", nargs="+", type=Path, metavar="MODULE", help="path of one")
     parser.add_argument("--tests", nargs="+", required=True, help="what pytest is to run")
     parser.add_argument("--sample", type=int, default=0, help="only so many mutations per module")
     parser.add_argument("--seed", type=int, default=0, help="which ones are drawn")
