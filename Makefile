@@ -104,7 +104,7 @@ fuzz: $(READY)
 # Which faults the tests would not see (hours for all; FILES, TESTS, SAMPLE for less).
 FILES := $(wildcard felhom_agent/planning/[a-z]*.py) \
 	$(addprefix felhom_agent/reconcile/,gate.py holds.py recovery.py outcomes.py backoff.py) \
-	$(addprefix felhom_agent/daemon/,scheduler.py record.py places.py)
+	$(addprefix felhom_agent/daemon/,scheduler.py record.py places.py waiting.py startorder.py)
 TESTS := $(addprefix tests/,planning reconcile desired options scenarios daemon cli/test_plan.py \
 	cli/test_apply.py cli/test_explain.py authz/test_check.py)
 SAMPLE := 0
