@@ -149,10 +149,6 @@ def test_what_nobody_can_have_is_refused(
         ("qemu", "cicustom", "user=st:snippets/a "),
         ("qemu", "boot", ()),
         ("lxc", "net0", "name=a,bridge=b,host-managed=1,ip6=auto,link_down=1"),
-        ("lxc", "mp1", "none,mp=/a", "volume must be STORAGE:VOLUME"),
-        ("lxc", "mp1", "cdrom,mp=/a", "volume must be STORAGE:VOLUME"),
-        ("lxc", "mp1", "local,mp=/a", "volume must be STORAGE:VOLUME"),
-        ("lxc", "rootfs", ":x", "volume must be STORAGE:VOLUME"),
         ("lxc", "mp1", "st:v,mp=/a,idmap=u:0:9:5;g:0:9:5;u:5:14:1"),
     ],
 )

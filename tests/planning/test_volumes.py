@@ -88,5 +88,5 @@ def test_a_volume_that_was_attached_is_known_again_whatever_was_there_before() -
 
 
 def test_a_mount_point_of_a_container_is_never_made_a_cd_drive() -> None:
-    assert to_wire("lxc", "mp0", "none,mp=/a", ABSENT) == "none,mp=/a"
+    assert to_wire("lxc", "mp0", "local:cloudinit,mp=/a", ABSENT) == "local:cloudinit,mp=/a"
     assert to_wire("qemu", "ide2", "none", ABSENT) == "none,media=cdrom"

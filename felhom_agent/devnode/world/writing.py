@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from felhom_agent.devnode.world.change import ConfigWrite
 from felhom_agent.devnode.world.guest import Guest
 from felhom_agent.devnode.world.hotplug import at_once
-from felhom_agent.devnode.world.readback import DISK, Printer, TagStyle, split
+from felhom_agent.devnode.world.readback import DISK, Printer, TagStyle, split, split_drive
 from felhom_agent.devnode.world.refusal import busy, died
 from felhom_agent.devnode.world.unwritable import unwritable
 from felhom_agent.devnode.world.update import May, Update
@@ -29,6 +29,7 @@ _DIGEST_TEXT = {
 
 BRIDGE_MTU = 1500
 _GOING = r"(?:unused|mp)\d+"
+_VOLUME_ID = re.compile(r"[a-z][a-z0-9\-_.]*[a-z0-9]:.+", re.IGNORECASE)
 
 
 def _anything(key: str, value: str | None) -> None:
@@ -82,6 +83,7 @@ def apply(guest: Guest, change: ConfigWrite, tools: Tools) -> None:
             raise died(words)
     _mtu(change)
     _protected(guest, change)
+    _no_volume(change)
     _apply_lxc(guest, change, printer)
 
 
@@ -100,6 +102,15 @@ def _apply_lxc(guest: Guest, change: ConfigWrite, printer: Printer) -> None:
         else:
             _set(guest, key, printed, was)
     drop_used(guest)
+
+
+def _no_volume(change: ConfigWrite) -> None:
+    # PVE: LXC/Config.pm update_pct_config, classify_mountpoint; pve-storage Storage.pm
+    # parse_volume_id
+    for key, value in sorted(change.sets.items()):
+        volume, _ = split_drive(value) if DISK.fullmatch(key) else ("/", {})
+        if not volume.startswith("/") and not _VOLUME_ID.fullmatch(volume):
+            raise died(f"unable to parse volume ID '{volume}'")
 
 
 def _protected(guest: Guest, change: ConfigWrite) -> None:
