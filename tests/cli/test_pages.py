@@ -47,10 +47,12 @@ class Desk:
         """Return a line of a page as it is typed at this desk."""
         return line.replace(HERE, str(self.site))
 
-    def type(self, line: str, code: int = OK) -> str:
-        """Type a line, and yes to what is asked; return what was said. It must end with `code`."""
+    def type(self, line: str, *codes: int) -> str:
+        """Type a line, and yes to what is asked; return what was said. It must end with one of
+        `codes`, well if there are none.
+        """
         ended, said = with_yes(["/bin/bash", "-c", self.here(line)], self.environment)
-        assert ended == code, f"{line}\n{said}"
+        assert ended in (codes or (OK,)), f"{line}\n{said}"
         return said
 
     def status(self) -> str:
@@ -85,10 +87,10 @@ def desk(tmp_path: Path) -> Desk:
 def test_the_tutorial_leads_from_a_node_to_a_guest_that_is_kept(desk: Desk) -> None:
     lines = iter(commands("docs/tutorial.md"))
 
-    def follow(wanted: str, code: int = OK) -> str:
+    def follow(wanted: str, *codes: int) -> str:
         line = next(lines)
         assert line.startswith(wanted), line
-        return desk.type(line, code)
+        return desk.type(line, *codes)
 
     assert next(lines) == "make demo"  # the checks of a change run it
     follow("export PATH=")
@@ -122,7 +124,9 @@ def test_the_tutorial_leads_from_a_node_to_a_guest_that_is_kept(desk: Desk) -> N
             follow(f"{FELHOM} resume 200")
             agent.wait_for("guest 200 dns: done: start", times=2)
             follow("sed -i")
-            assert "memory  4096 -> 6144" in follow(f"{FELHOM} plan 102", WOULD_CHANGE)
+            # Whether the agent has followed by then depends on how fast the desk is.
+            shown = follow(f"{FELHOM} plan 102", WOULD_CHANGE, DIFFERS)
+            assert "memory 4096 -> 6144" in " ".join(shown.split())
             agent.wait_for("set memory: 4096 -> 6144")
         finally:
             agent.end()
