@@ -69,7 +69,7 @@ def forms() -> str:
     for title, directory in (("Commands with `--json`", "json"), ("Control socket", "control")):
         lines.append(f"## {title}")
         for path in sorted((DOCS / directory).glob("*.json")):
-            lines += [*_form(path, json.loads(path.read_text())), ""]
+            lines += [*form(path, json.loads(path.read_text())), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -114,7 +114,8 @@ def _options(command: argparse.ArgumentParser, name: str) -> Iterator[str]:
         yield from rows
 
 
-def _form(path: Path, schema: Mapping[str, Any]) -> Iterator[str]:
+def form(path: Path, schema: Mapping[str, Any]) -> Iterator[str]:
+    """Given a schema and its path, yield the lines of its part of the page on JSON forms."""
     yield f"### {path.parent.name}/{path.name}"
     yield f"[The schema]({path.parent.name}/{path.name}): {_inline(schema['title'])}."
     members = schema.get("properties") or {}

@@ -159,7 +159,7 @@ def _is_mounted(volume: str) -> str:
         try:
             volume_id(volume)
         except Invalid:
-            return "a mount point's volume must be STORAGE:VOLUME, STORAGE:SIZE or a path"
+            return "the volume must be STORAGE:VOLUME, STORAGE:SIZE or a path"
     return ""
 
 

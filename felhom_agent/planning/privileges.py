@@ -97,10 +97,7 @@ def _by_rules(coming: Case, going: Case, *, deletes: bool) -> Iterator[Required]
     for rule in rules_of(coming.kind, coming.option):
         if _is_newer(rule.since, coming.facts):
             continue
-        cases = (
-            (going, rule.gone if deletes else rule.old),
-            (coming, rule.new and not deletes),
-        )
+        cases = [(going, rule.gone)] if deletes else [(going, rule.old), (coming, rule.new)]
         for case, holds in cases:
             if holds:
                 yield from (Required(path, rule.any_of) for path in rule.paths(case))

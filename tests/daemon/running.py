@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.daemon.scheduler import Scheduler
-from felhom_agent.devnode import Behaviour
+from felhom_agent.devnode import Behaviour, Fault
+from felhom_agent.devnode.http.message import Answer
+from felhom_agent.devnode.http.request import Request
+from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.model import Outcome
 from tests.conftest import Clock, Site
+from tests.process import wait_until
 
 Begin = Callable[..., "Running"]
 
@@ -50,7 +56,20 @@ class Running:
         """Let time go by, and do what is due by then."""
         self.monotonic.pass_by(seconds)
         self.scheduler.retry()
+        self.finish()
+
+    def finish(self) -> None:
+        """Take in what lanes report until nobody runs or waits for a place."""
         self.hear(lambda: self.scheduler.idle)
+
+    def waiting(self) -> set[int]:
+        """Return the guests that wait for a place."""
+        self.scheduler.publish()
+        return set(self.scheduler.activity.queued)
+
+    def leave_alone(self, vmid: int, until: float) -> None:
+        """Let a guest be one that somebody else has just changed."""
+        self.scheduler._quiet_until = lambda other: until if other == vmid else -math.inf
 
     def outcome(self, vmid: int = 100) -> Outcome:
         self.scheduler.publish()
@@ -83,3 +102,43 @@ def declare_restarted(site: Site, vmids: list[int]) -> None:
             for v in vmids
         )
     )
+
+
+def in_line(site: Site, begin: Begin, count: int = 2) -> Running:
+    """Return an agent that starts guest 300, which takes its time, and has one place; 301 and the
+    next ones wait for it.
+    """
+    vmids = add(site, count, start_seconds=40)
+    declare_running(site, vmids)
+    agent = begin(parallel=1)
+    agent.run_pass()
+    wait_until(lambda: asked(site, "start") == [300])
+    assert agent.waiting() == set(vmids[1:])
+    return agent
+
+
+def refuse_start(site: Site, vmid: int | str = "") -> None:
+    """Let the node refuse the next start, of one guest or of any: it has no memory for a worker."""
+    site.devnode.faults.add(
+        Fault("POST", f"{vmid}/status/start", "refuse:got no worker upid - no memory")
+    )
+
+
+def lose_start(site: Site) -> None:
+    """Let the node do the next start, and its answer be lost."""
+    site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
+
+
+@contextmanager
+def heard(site: Site, hear: Callable[[Request, Callable[[], Answer]], Answer]) -> Iterator[None]:
+    """Let `hear` answer what the node is asked, for the length of a block."""
+    real = site.devnode.answer
+
+    def answer(request: Request, raw: Mapping[str, Raw], authorization: str) -> Answer:
+        return hear(request, lambda: real(request, raw, authorization))
+
+    site.devnode.answer = answer  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        site.devnode.answer = real  # type: ignore[method-assign]

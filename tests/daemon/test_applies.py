@@ -268,7 +268,7 @@ def test_a_guest_that_the_pass_could_say_nothing_of_is_looked_at_by_its_own_lane
     assert observing.scheduler.idle, "the pass began before the word was given"
     observing.scheduler.look_at_applied(observing.monotonic.now)
     assert observing.scheduler.running == 1
-    observing.hear(lambda: observing.scheduler.idle)
+    observing.finish()
     assert outcome(observing, name) == Converged()
     assert asked(site, "config") == [100]
 

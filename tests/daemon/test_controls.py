@@ -125,7 +125,7 @@ class TestStatus:
         assert [guest["activity"] for guest in found["guests"]] == ["running", "queued"]
         assert (found["counts"]["running"], found["counts"]["queued"]) == (1, 1)
         agent.pace = 1000.0
-        agent.hear(lambda: agent.scheduler.idle)
+        agent.finish()
         found = status_of(agent.daemon.access())
         assert [guest["activity"] for guest in found["guests"]] == ["idle", "idle"]
 
@@ -155,7 +155,7 @@ class TestWhatAPersonAsks:
         agent.run_pass()
         first = seen_by(agent)
         assert first["guests"][0]["state"] == "stopped"
-        agent.hear(lambda: agent.scheduler.idle)
+        agent.finish()
         site.clock.pass_by(60)
         web, missing = seen_by(agent)["guests"]
         assert (web["vmid"], web["name"], web["state"]) == (100, "web", "running")
@@ -185,7 +185,7 @@ class TestWhatAPersonAsks:
         agent.scheduler.retry()
         agent.scheduler.publish()
         assert seen_by(agent)["guests"][0]["next"] is None
-        agent.hear(lambda: agent.scheduler.idle)
+        agent.finish()
 
     def test_who_waits_for_no_time_is_tried_at_no_time(self, site: Site, begin: Begin) -> None:
         site.declare(RUNNING + "[guest.300]\n")

@@ -10,8 +10,7 @@ from felhom_agent.devnode.http.request import Request
 from felhom_agent.model import Converged
 from felhom_agent.proxmox.observer import BATCH
 from tests.conftest import Site
-from tests.daemon.running import Begin, add, asked
-from tests.daemon.test_scheduler_races import heard
+from tests.daemon.running import Begin, add, asked, heard
 from tests.process import wait_until
 
 
@@ -51,7 +50,7 @@ def test_what_is_to_be_started_waits_for_the_end_of_the_pass(site: Site, begin: 
     site.declare(f'[guest.{last}]\nstate = "running"\n', "last.toml")
     agent = begin(parallel=4)
     agent.run_pass()
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert asked(site, "start") == [last, first]
 
 

@@ -15,7 +15,14 @@ from felhom_agent.model import Blocked, Converged, Kind, Refused, Retry, Start
 from felhom_agent.reconcile.reconciliation import IN_VAIN
 from tests.conftest import Site
 from tests.daemon.pending import kept_pending
-from tests.daemon.running import Begin, add, asked, declare_restarted, declare_running
+from tests.daemon.running import (
+    Begin,
+    add,
+    asked,
+    declare_restarted,
+    declare_running,
+    lose_start,
+)
 from tests.process import SOON, wait_until
 
 # Waits and failures.
@@ -205,14 +212,14 @@ def test_a_guest_that_pve_blocks_is_tried_after_the_longest_wait(site: Site, beg
     site.declare('[guest.100]\nstate = "stopped"\n')
     agent = begin(stop_timeout=5.0, backoff_cap=600.0)
     agent.run_pass()
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert isinstance(agent.outcome(), Blocked)
     agent.monotonic.pass_by(599)
     agent.look()
     assert len(asked(site, "shutdown")) == 1
     agent.monotonic.pass_by(2)
     agent.run_pass()
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert len(asked(site, "shutdown")) == 2
 
 
@@ -243,12 +250,12 @@ def test_a_retry_is_said_once_as_long_as_its_reason_is_the_same(
     agent = begin(start_timeout=1.0, backoff_first=5.0)
     agent.run_pass()
     for _ in range(5):
-        agent.hear(lambda: agent.scheduler.idle)
+        agent.finish()
         outcome = agent.outcome()
         assert isinstance(outcome, Retry)
         agent.monotonic.pass_by(700)
         agent.scheduler.retry()
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     said = [r.getMessage() for r in caplog.records if "; again in " in r.getMessage()]
     assert len(said) == 1
 
@@ -287,7 +294,7 @@ def test_no_more_guests_are_changed_at_once_than_allowed_and_in_order(
     wait_until(lambda: len(asked(site, "start")) == 2)
     assert sorted(asked(site, "start")) == vmids[:2]
     assert agent.scheduler.running == 2
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert len(asked(site, "start")) == 5
     assert sorted(asked(site, "start")[:4]) == vmids[:4]
     assert asked(site, "start")[4] == vmids[4]
@@ -338,7 +345,7 @@ def test_a_guest_whose_lane_runs_is_not_submitted_again(site: Site, begin: Begin
     agent.run_pass()
     agent.scheduler.retry()
     assert agent.scheduler.running == 1
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert asked(site, "start") == [100]
 
 
@@ -353,7 +360,7 @@ def test_a_pass_says_nothing_of_a_guest_whose_lane_runs(site: Site, begin: Begin
     agent.run_pass()
     agent.scheduler.publish()
     assert 100 not in agent.scheduler.statuses
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert agent.outcome() == Converged()
 
 
@@ -367,7 +374,7 @@ def test_a_guest_that_was_withdrawn_while_it_waited_is_not_touched(
     wait_until(lambda: len(asked(site, "start")) == 1)
     declare_running(site, vmids[:1])
     agent.run_pass()
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert asked(site, "start") == vmids[:1]
     assert list(agent.scheduler.statuses) == vmids[:1]
 
@@ -384,7 +391,7 @@ def test_guests_restart_one_at_a_time_and_wait_without_asking(site: Site, begin:
             assert "waits" in str(agent.outcome(vmid))
     agent.daemon._wait(0.01)
     assert [r.path for r in site.devnode.requests if "/tasks" not in r.path] == before
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert agent.daemon.run_pass()
     assert sorted(asked(site, "shutdown")) == vmids
     assert len(asked(site, "start")) == 4
@@ -415,7 +422,7 @@ def test_a_restart_that_ha_would_fight_says_so(site: Site, begin: Begin) -> None
 def test_what_another_process_left_in_flight_is_settled_before_the_first_pass(
     site: Site, begin: Begin
 ) -> None:
-    site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
+    lose_start(site)
     declare_running(site, [100])
     with assembled(site.config(), site.clock) as parts:
         Daemon(site.config(), parts).run_pass()
@@ -424,7 +431,7 @@ def test_what_another_process_left_in_flight_is_settled_before_the_first_pass(
     agent = begin()
     agent.daemon.begin()
     assert agent.scheduler.running == 1
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert agent.outcome() == Converged()
 
 
@@ -504,7 +511,7 @@ def test_a_held_guest_is_due_as_soon_as_the_hold_is_gone(site: Site, begin: Begi
 def test_under_a_hold_a_guest_is_submitted_only_for_what_is_in_flight(
     site: Site, begin: Begin
 ) -> None:
-    site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
+    lose_start(site)
     declare_running(site, [100])
     site.declare("[guest.200.config]\ncores = 1\n", "other.toml")
     agent = begin()
@@ -516,7 +523,7 @@ def test_under_a_hold_a_guest_is_submitted_only_for_what_is_in_flight(
     agent.monotonic.pass_by(60)
     agent.run_pass()
     assert list(agent.scheduler._runs) == [100]
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert agent.daemon._parts.operations.in_flight() == ()
 
 

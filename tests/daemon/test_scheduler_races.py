@@ -4,50 +4,31 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
 from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import Daemon
 from felhom_agent.daemon.places import HANDOVER
-from felhom_agent.devnode import Behaviour, Fault
+from felhom_agent.devnode import Behaviour
 from felhom_agent.devnode.http.message import Answer
 from felhom_agent.devnode.http.request import Request
-from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.model import Blocked, Converged, Kind, Retry, Start
 from tests.conftest import Site, TickingClock
 from tests.daemon.running import (
     Begin,
-    Running,
     add,
     asked,
     declare_restarted,
     declare_running,
+    heard,
+    lose_start,
+    refuse_start,
 )
 from tests.process import SOON, wait_until
 
 TWO_CORES = "[guest.100.config]\ncores = 2\n"
-
-
-@contextmanager
-def heard(site: Site, hear: Callable[[Request, Callable[[], Answer]], Answer]) -> Iterator[None]:
-    """Let `hear` answer what the node is asked, for the length of a block."""
-    real = site.devnode.answer
-
-    def answer(request: Request, raw: Mapping[str, Raw], authorization: str) -> Answer:
-        return hear(request, lambda: real(request, raw, authorization))
-
-    site.devnode.answer = answer  # type: ignore[method-assign,assignment]
-    try:
-        yield
-    finally:
-        site.devnode.answer = real  # type: ignore[method-assign]
-
-
-def settled(agent: Running) -> None:
-    agent.hear(lambda: agent.scheduler.idle)
 
 
 # One-shot jobs beside the guest's own reconciling.
@@ -65,7 +46,7 @@ def test_a_guest_that_gets_its_place_while_a_job_of_it_runs_is_reconciled_after_
     job = agent.scheduler.run_once("job-1", Start(100, Kind.QEMU))
     site.declare("[guest.100]\nrestart = 'allowed'\nstate = 'running'\n" + TWO_CORES, "other.toml")
     agent.run_pass()
-    settled(agent)
+    agent.finish()
     assert job.done()
     assert agent.look()
     assert site.world.config(100)["cores"] == 2
@@ -80,7 +61,7 @@ def test_a_guest_that_is_declared_while_a_job_of_it_runs_is_not_submitted_beside
     site.declare("[guest.200.config]\ncores = 2\n")
     agent.run_pass()
     assert not agent.daemon._parts.engine._queue._lanes[200].work
-    settled(agent)
+    agent.finish()
     assert job.done()
     assert asked(site, "config") == []
     assert agent.look()
@@ -96,7 +77,7 @@ def test_a_job_whose_future_is_cancelled_while_it_waits_is_never_begun(
     agent.run_pass()
     job = agent.scheduler.run_once("job-1", Start(100, Kind.QEMU))
     assert job.cancel()
-    settled(agent)
+    agent.finish()
     assert asked(site, "start") == vmids
 
 
@@ -127,7 +108,7 @@ def test_a_lane_that_ends_in_whatever_way_gives_its_place_back(site: Site, begin
 
     holds.register("test", exits)
     agent.run_pass()
-    settled(agent)
+    agent.finish()
     assert "internal error: SystemExit" in str(agent.outcome())
     holds.register("test", lambda _: "")
     agent.later(5)
@@ -147,7 +128,7 @@ def test_a_restart_for_one_declaration_is_not_in_vain_for_the_next(
         '[guest.100]\nstate = "running"\nrestart = "allowed"\n[guest.100.config]\ncores = 3\n'
     )
     agent.run_pass()
-    settled(agent)
+    agent.finish()
     assert agent.outcome() == Converged()
     assert site.world.config(100)["cores"] == 3
     assert len(asked(site, "shutdown")) == 2
@@ -168,7 +149,7 @@ def test_a_guest_declared_anew_while_its_lane_runs_is_reconciled_as_it_is_declar
     wait_until(lambda: not agent.daemon._inbox.empty())
     site.declare(TWO_CORES + '[guest.100]\nstate = "running"\nrestart = "allowed"\n')
     agent.run_pass()
-    settled(agent)
+    agent.finish()
     assert agent.outcome() == Converged()
     assert site.world.config(100)["cores"] == 2
 
@@ -176,7 +157,7 @@ def test_a_guest_declared_anew_while_its_lane_runs_is_reconciled_as_it_is_declar
 def test_a_held_guest_stays_blocked_after_what_was_in_flight_is_settled(
     site: Site, begin: Begin
 ) -> None:
-    site.devnode.faults.add(Fault("POST", "start$", "reset-after"))
+    lose_start(site)
     declare_running(site, [100])
     with assembled(site.config(), site.clock) as parts:
         Daemon(site.config(), parts).run_pass()
@@ -218,9 +199,7 @@ def test_a_pass_that_saw_a_guest_before_it_was_shut_down_does_not_end_our_restar
 ) -> None:
     site.world.start(100)
     site.world.behave(100, Behaviour(shutdown_seconds=50))
-    site.devnode.faults.add(
-        Fault("POST", "100/status/start", "refuse:got no worker upid - no memory")
-    )
+    refuse_start(site, 100)
     declare_restarted(site, [100])
     agent = begin()
     parts = agent.daemon._parts
@@ -236,7 +215,7 @@ def test_a_pass_that_saw_a_guest_before_it_was_shut_down_does_not_end_our_restar
 
     with heard(site, late):
         agent.run_pass()
-    settled(agent)
+    agent.finish()
     assert not site.world.running(100)
     assert parts.operations.has_open_restart(100)
     parts.holds.register("test", lambda _: "held by a test")
@@ -271,7 +250,7 @@ def test_a_pass_that_saw_a_guest_before_its_identity_was_changed_does_not_rememb
     with heard(site, ordered):
         agent.run_pass()
         agent.run_pass()
-    settled(agent)
+    agent.finish()
     assert read.is_set()
     assert known().endswith("02")
 
@@ -289,7 +268,7 @@ def test_the_record_of_a_guest_is_forgotten_once_it_is_undeclared_and_nothing_of
         (site.guests_directory / name).unlink()
     agent.run_pass()
     assert list(agent.scheduler._records) == [100]
-    settled(agent)
+    agent.finish()
     assert agent.scheduler._records == {}
 
 
@@ -299,7 +278,7 @@ def test_while_a_guest_is_down_by_a_restart_of_ours_no_other_one_is_restarted(
     """Two halves of a service must not be down together because the first one does not start."""
     vmids = add(site, 3, running=True)
     declare_restarted(site, vmids)
-    site.devnode.faults.add(Fault("POST", "status/start", "refuse:got no worker upid - no memory"))
+    refuse_start(site)
     agent = begin(parallel=4)
     assert not agent.look()
     (down,) = asked(site, "shutdown")
@@ -321,7 +300,7 @@ def test_a_guest_that_is_to_stay_down_after_our_restart_holds_up_no_other(
 ) -> None:
     vmids = add(site, 2, running=True)
     declare_restarted(site, vmids[:1])
-    site.devnode.faults.add(Fault("POST", "status/start", "refuse:got no worker upid - no memory"))
+    refuse_start(site)
     agent = begin()
     assert not agent.look()
     declare_restarted(site, vmids[1:])
@@ -443,7 +422,7 @@ def test_before_the_first_pass_no_volume_is_attached(site: Site, begin: Begin) -
     agent = begin()
     agent.scheduler.declare(agent.daemon._intent.load())
     agent.scheduler.settle_first({first})
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert asked(site, "config") == []
     assert "the other guests were not observed yet" in str(agent.outcome(first))
     agent.look()

@@ -9,10 +9,37 @@ from types import MappingProxyType
 import pytest
 
 from felhom_agent.daemon.waiting import Activity
-from felhom_agent.devnode import Behaviour
-from felhom_agent.model import Blocked, Converged, Desired, DesiredGuest, Kind, Retry, RunState
+from felhom_agent.devnode import Behaviour, Fault
+from felhom_agent.model import (
+    Blocked,
+    Converged,
+    Desired,
+    DesiredGuest,
+    GuestPlan,
+    Kind,
+    Mode,
+    Refused,
+    Retry,
+    RunState,
+)
+from felhom_agent.service.families import (
+    INTERNAL_ERRORS,
+    QUEUE_ADDS,
+    QUEUE_RETRIES,
+    QUEUE_WAIT,
+    RECONCILE,
+    RECONCILE_SECONDS,
+)
 from tests.conftest import Site
-from tests.daemon.running import Begin, Running, add, asked, declare_restarted, declare_running
+from tests.daemon.running import (
+    Begin,
+    Running,
+    add,
+    asked,
+    declare_restarted,
+    declare_running,
+    in_line,
+)
 
 
 def failing(site: Site, begin: Begin) -> Running:
@@ -73,7 +100,7 @@ def test_it_is_settled_once_every_guest_is_as_declared(site: Site, begin: Begin)
     declare_running(site, [100])
     agent.run_pass()
     told.append(agent.scheduler.settled)  # a lane is at work
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     told.append(agent.scheduler.settled)
     assert told == [True, False, True]
 
@@ -116,6 +143,115 @@ def test_what_is_heard_of_a_guest_just_after_its_lane_ended_is_of_our_doing(
     assert not agent.scheduler.is_at_work(200)
 
 
+def test_only_what_is_to_be_done_and_was_not_refused_may_be_tried(site: Site, begin: Begin) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n")
+    site.devnode.faults.add(Fault("POST", "config$", "status:400"))
+    agent = begin()
+    agent.look()
+    assert isinstance(agent.outcome(), Refused)
+    plan = agent.daemon._passes.latest.plans[100]
+    assert plan.actions
+    assert not agent.scheduler.may_try(plan)
+    agent.scheduler.adopt(agent.scheduler.backoff, 1)
+    assert agent.scheduler.may_try(plan)
+    assert not agent.scheduler.may_try(GuestPlan(100))
+    agent.daemon._parts.holds.register("test", lambda _: "held by a test")
+    assert not agent.scheduler.may_try(plan)
+
+
+def test_while_its_lane_is_at_work_what_is_heard_of_a_guest_is_of_our_doing(
+    site: Site, begin: Begin
+) -> None:
+    agent = in_line(site, begin)
+    told = [agent.scheduler.is_at_work(300), agent.scheduler.is_at_work(301)]
+    agent.monotonic.pass_by(10)
+    assert [*told, agent.scheduler.is_at_work(300)] == [True, False, True]
+    agent.finish()
+
+
+def test_times_are_told_in_seconds_since_the_epoch(site: Site, begin: Begin) -> None:
+    agent = in_line(site, begin)
+    began = site.clock.now
+    agent.monotonic.pass_by(7)
+    site.clock.pass_by(7)
+    agent.scheduler.publish()
+    assert agent.scheduler.activity.since == pytest.approx(began)
+    agent.finish()
+    assert agent.scheduler.activity.since is None
+
+
+def test_when_a_guest_is_tried_again_is_told_in_seconds_since_the_epoch(
+    site: Site, begin: Begin
+) -> None:
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    declare_running(site, [100])
+    agent = begin(backoff_first=5.0)
+    agent.look()
+    agent.scheduler.publish()
+    assert agent.scheduler.activity.due == {100: pytest.approx(site.clock.now + 5)}
+
+
+def test_a_snapshot_stays_as_long_as_nothing_has_changed(site: Site, begin: Begin) -> None:
+    declare_running(site, [100])
+    agent = begin()
+    agent.look()
+    agent.scheduler.publish()
+    before = agent.scheduler.statuses
+    agent.scheduler.publish()
+    assert agent.scheduler.statuses is before
+
+
+def test_what_waits_runs_and_comes_of_it_is_counted(site: Site, begin: Begin) -> None:
+    agent = in_line(site, begin)
+    agent.monotonic.pass_by(7)
+    agent.finish()
+    site.world.behave(100, Behaviour(start_error="no such storage"))
+    site.declare('[guest.100]\nstate = "running"\n', "other.toml")
+    agent.look()
+    found = agent.daemon._parts.counters.snapshot()
+    assert found.counters[QUEUE_ADDS] == {(): 3}
+    assert found.counters[QUEUE_RETRIES] == {(): 1}
+    assert found.counters[INTERNAL_ERRORS] == {(): 0}
+    counted = found.counters[RECONCILE]
+    assert (counted["converged",], counted["retry",]) == (2, 1)
+    assert found.distributions[QUEUE_WAIT][()].total == 7, "301 waited, the others did not"
+    assert found.distributions[RECONCILE_SECONDS][()].total == 7, "300 ran for so long"
+
+
+@pytest.mark.parametrize("mode", [Mode.ENFORCE, Mode.OBSERVE])
+def test_what_cannot_be_done_of_a_guest_that_is_only_observed_waits_for_nobody(
+    site: Site, begin: Begin, mode: Mode
+) -> None:
+    site.world.add("qemu", 100, {"cores": 1, "scsi0": "local:100/a.raw,size=4G"})
+    site.declare('[guest.100.config]\nscsi0 = "local:100/a.raw,size=2G"\n')
+    agent = begin(mode=mode)
+    agent.look()
+    outcome = agent.outcome()
+    assert isinstance(outcome, Blocked)
+    assert outcome.observed is (mode is Mode.OBSERVE)
+
+
+def test_a_guest_that_its_own_file_wants_to_be_observed_only_waits_for_nobody(
+    site: Site, begin: Begin
+) -> None:
+    site.declare('[guest.100]\nmode = "observe"\n[guest.100.config]\ncores = 2\n')
+    agent = begin()
+    agent.look()
+    outcome = agent.outcome()
+    assert isinstance(outcome, Blocked)
+    assert outcome.observed
+
+
+def test_a_lock_is_in_the_way_of_a_guest_that_is_only_observed_too(
+    site: Site, begin: Begin
+) -> None:
+    site.world.lock(100, "backup")
+    site.declare("[guest.100.config]\ncores = 2\n")
+    agent = begin(mode=Mode.OBSERVE)
+    agent.look()
+    assert agent.outcome() == Blocked("locked (backup)", observed=False)
+
+
 # What a reload, or another declaration, changes.
 
 
@@ -147,7 +283,7 @@ def test_after_a_reload_as_many_are_started_at_a_time_as_the_new_settings_say(
     agent.scheduler.adopt(agent.scheduler.backoff, 2)
     agent.run_pass()
     assert agent.scheduler.running == 2
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
 
 
 def test_what_failed_under_another_declaration_is_not_tried_again_by_the_clock(
@@ -226,4 +362,4 @@ def test_another_try_of_a_restart_begins_although_the_place_for_restarts_is_take
     agent.hear(lambda: not agent.scheduler.runs(first))
     assert agent.outcome(first) == Converged()
     assert agent.scheduler.runs(second)
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()

@@ -10,8 +10,7 @@ from felhom_agent.devnode.http.message import Answer
 from felhom_agent.devnode.http.request import Request
 from felhom_agent.model import Kind, Start
 from tests.conftest import Site
-from tests.daemon.running import Begin, add, asked, declare_restarted, declare_running
-from tests.daemon.test_scheduler_races import heard
+from tests.daemon.running import Begin, add, asked, declare_restarted, declare_running, heard
 from tests.process import wait_until
 
 
@@ -31,7 +30,7 @@ def test_guests_of_a_lower_order_are_started_first_and_those_without_one_last(
     agent = begin(parallel=4)
     agent.run_pass()
     assert sorted(starts(site, 2)) == vmids[2:]
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert asked(site, "start")[2:] == [vmids[1], vmids[0]]
 
 
@@ -63,7 +62,7 @@ def test_what_is_declared_of_the_order_counts_before_it_is_written(
     site.declare(text, "second.toml")
     agent = begin(parallel=1)
     agent.run_pass()
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
     assert asked(site, "start") == [second, first]
 
 
@@ -175,7 +174,7 @@ def test_the_next_guest_is_started_while_the_one_before_is_only_read_back(
     site.devnode.faults.add(Fault("GET", f"/{first}/status/current", "hang"))
     agent.hear(lambda: asked(site, "start") == [first, second])
     assert agent.scheduler.running == 2
-    agent.hear(lambda: agent.scheduler.idle)
+    agent.finish()
 
 
 def test_a_guest_that_turns_out_to_need_a_restart_holds_up_no_start(

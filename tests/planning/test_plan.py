@@ -257,6 +257,12 @@ def test_a_key_whose_removal_waits_for_a_restart_is_told_too() -> None:
     assert found.notes == ("needs a restart: balloon 512 -> (absent); restart it",)
 
 
+def test_a_key_that_shall_go_is_deleted_though_another_value_of_it_waits_for_a_restart() -> None:
+    guest = replace(there(RUNNING, vga="virtio"), pending={"vga": "qxl"})
+    found = planned(DesiredGuest(100, unset=frozenset({"vga"})), guest)
+    assert found.actions == (SetConfig(100, Kind.QEMU, (Change("vga", "virtio", ABSENT),), "d1"),)
+
+
 def test_a_key_that_is_new_waits_from_absence() -> None:
     guest = replace(there(RUNNING, vga="virtio"), pending={"vga": None})
     assert planned(declared(vga="virtio"), guest).notes == (

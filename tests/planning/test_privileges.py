@@ -33,6 +33,9 @@ RECORDED = [
     for line in (Path(__file__).parent.parent / "data" / "rights.jsonl").read_text().splitlines()
 ]
 PVE = Facts(version=(9, 2))
+_DISK, _CD, _INIT = (f"VM.Config.{word} on /vms/101" for word in ("Disk", "CDROM", "Cloudinit"))
+_HW, _NET = "VM.Config.HWType on /vms/101", "VM.Config.Network on /vms/101"
+_BRIDGE = "SDN.Use on /sdn/zones/localnetwork/vmbr0"
 
 
 def holding(**held: tuple[str, ...] | list[str]) -> Facts:
@@ -223,11 +226,6 @@ def test_a_change_needs_what_its_new_and_its_old_value_need(
     kind: str, key: str, after: Any, before: Any, needs: list[str]
 ) -> None:
     assert texts(required(kind, key, after, before, 101, PVE)) == needs
-
-
-_DISK, _CD, _INIT = (f"VM.Config.{word} on /vms/101" for word in ("Disk", "CDROM", "Cloudinit"))
-_HW, _NET = "VM.Config.HWType on /vms/101", "VM.Config.Network on /vms/101"
-_BRIDGE = "SDN.Use on /sdn/zones/localnetwork/vmbr0"
 
 
 @pytest.mark.parametrize(
