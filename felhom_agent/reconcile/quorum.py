@@ -7,9 +7,10 @@ each pass.
 
 GET /cluster/ha/status/current tells it at once; GET /cluster/status may say otherwise for long
 (recorded: calls-9.2/201-quorum/033, 054). A node of its own has quorum (recorded: 141-ha-running).
-A token without Sys.Audit on / may not ask. Then only PVE's refusals tell: at each pass what it
-refuses by itself is tried again, and no restart is begun before something has worked that takes
-quorum.
+A token without Sys.Audit on / may not ask. Then only PVE's refusals tell: after one, what PVE
+refuses by itself is tried again at each pass, and nothing is stopped before something has worked
+that takes quorum. Only a denial means that PVE does not tell; where the question fails otherwise,
+nothing is stopped, either.
 
 Threads: `_holds` and `_doubted` are plain attributes, set by lanes and by the main thread by what
 PVE said last, and read by all. What is set too late is mended by PVE's next answer.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import logging
 
-from felhom_agent.errors import PveError
+from felhom_agent.errors import Denied, PveError, Unanswered
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.hastatus import ha_status_of
 from felhom_agent.service.events import QUORUM_BACK, QUORUM_LOST
@@ -29,6 +30,9 @@ _log = logging.getLogger(__name__)
 
 REASON = "nothing is changed while the cluster has no quorum"
 NO_RESTART = "no restart is begun before the cluster is known to have quorum"
+NO_STOP = "nothing is stopped before the cluster is known to have quorum"
+NO_SIGNED = "nothing that was signed is done before the cluster is known to have quorum"
+_UNTOLD = "PVE does not tell whether the cluster has quorum"
 
 
 class Quorum:
@@ -63,34 +67,62 @@ class Quorum:
         """Ask PVE whether a quorum that was lost is back; if nobody tells, let lanes try."""
         if not self._doubted:
             return
-        quorate = self._told()
+        try:
+            quorate = self._told()
+        except PveError as error:
+            _log.debug("the quorum cannot be asked for: %s", error)
+            quorate = None
         if quorate:
             self.note_back()
         self._holds = quorate is False
 
     def why_no_restart(self) -> str:
-        """Ask PVE; return why a guest must not be shut down to be started again; else empty."""
-        quorate = self._asked()
-        lacks = self._doubted if quorate is None else not quorate
-        return NO_RESTART if lacks else ""
+        """Ask PVE; return why a guest must not be shut down to be started again; else empty.
+
+        Raise Unanswered if PVE cannot be asked.
+        """
+        return self._lacking(NO_RESTART, NO_RESTART)
 
     def why_no_stop(self) -> str:
         """Ask PVE; return why a guest must not be shut down to stay down: nobody could start it
-        again. Empty if it may be, and where PVE does not tell.
+        again. Empty if it may be. Raise as `why_no_restart`.
         """
-        return REASON if self._asked() is False else ""
+        return self._lacking(REASON, NO_STOP)
 
-    def _asked(self) -> bool | None:
+    def why_no_signed(self) -> str:
+        """Ask PVE; return why what was signed must not be done: PVE would stop the guest for it,
+        and do no more. Empty if it may be. Raise as `why_no_restart`.
+        """
+        return self._lacking(REASON, NO_SIGNED)
+
+    def _lacking(self, known: str, doubted: str) -> str:
+        """Return what of the two stands in the way: a known lack of quorum, or one that was heard
+        of and of which PVE does not tell; else empty.
+        """
         quorate = self._told()
         if quorate is False:
             self.note_lost()
-        return quorate
+            return known
+        return doubted if quorate is None and self._doubted else ""
 
     def _told(self) -> bool | None:
-        """Return whether PVE says that there is quorum; None if it does not tell."""
+        """Return whether there is quorum; None if the token may not ask. Raise Unanswered if PVE
+        cannot be asked, or makes no sense.
+        """
+        path = ("cluster", "ha", "status", "current")
         try:
-            rows = self._client.get("cluster", "ha", "status", "current")
-        except PveError as error:
-            _log.debug("the quorum cannot be asked for: %s", error)
+            quorate = ha_status_of(self._client.get(*path)).quorate
+        except Denied:
             return None
-        return ha_status_of(rows).quorate
+        except PveError as error:
+            raise Unanswered(
+                f"{_UNTOLD}: {error.text}",
+                call=error.call,
+                status=error.status,
+                timed_out=error.timed_out,
+                cut_off=error.cut_off,
+            ) from error
+        if quorate is None:
+            text = f"{_UNTOLD}: unexpected response from PVE"
+            raise Unanswered(text, call=f"GET /{'/'.join(path)}", status=200)
+        return quorate

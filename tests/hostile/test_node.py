@@ -26,7 +26,7 @@ from felhom_agent.errors import Interrupted, NotSent, OutcomeUnknown, PveError, 
 from felhom_agent.proxmox import bodies
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.node import Node
-from felhom_agent.reconcile.quorum import NO_RESTART, Quorum
+from felhom_agent.reconcile.quorum import Quorum
 from tests.hostile.raw_node import (
     DEADLINE,
     OK,
@@ -599,10 +599,12 @@ def test_a_senseless_answer_about_the_quorum_neither_takes_it_nor_gives_it(
 ) -> None:
     _, config = opened(spoken(answer(data)), seconds=5.0)
     quorum = Quorum(client_of(config))
-    assert quorum.why_no_restart() == ""
+    for ask in (quorum.why_no_restart, quorum.why_no_stop, quorum.why_no_signed):
+        with pytest.raises(Unanswered, match="does not tell whether the cluster has quorum"):
+            ask()
+    assert quorum.reason() == ""
     quorum.note_lost()
-    assert quorum.why_no_restart() == NO_RESTART
     quorum.look_again()
-    assert quorum.why_no_restart() == NO_RESTART
-    quorum.note_back()
-    assert quorum.why_no_restart() == ""
+    assert quorum.reason() == "", "lanes try, and PVE refuses by itself"
+    with pytest.raises(Unanswered):
+        quorum.why_no_stop()

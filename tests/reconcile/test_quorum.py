@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 
 from felhom_agent.daemon.assembly import assembled
 from felhom_agent.daemon.loop import Daemon
-from felhom_agent.model import Blocked, Converged
+from felhom_agent.devnode.http.message import Answer
+from felhom_agent.devnode.http.request import Request
+from felhom_agent.model import Blocked, Converged, Retry
 from tests.conftest import Clock, Site
 from tests.daemon.pending import kept_pending
+from tests.daemon.running import heard
 
 RESTARTED = """
 [guest.100]
@@ -156,12 +160,65 @@ def test_a_token_that_may_not_ask_shuts_nothing_down_before_something_else_has_w
                 clock.pass_by(3600)
                 assert not daemon.run_pass()
             assert site.world.running(100)
-            assert not site.world.running(102)
+            assert site.world.running(102)
             assert "no restart is begun" in str(daemon._scheduler.statuses[100].outcome)
+            assert "nothing is stopped" in str(daemon._scheduler.statuses[102].outcome)
             site.declare(f"{RESTARTED}[guest.101.config]\ncores = 2\n")
             site.world.quorum_back()
             assert not daemon.run_pass()
             assert site.world.config(101)["cores"] == 2
+            clock.pass_by(3600)
+            daemon.run_pass()
+    assert "/nodes/pve1/qemu/100/status/shutdown" in [m.path for m in site.devnode.mutations]
+
+
+def test_a_token_that_may_not_ask_and_was_refused_nothing_shuts_down(
+    make_site: Callable[..., Site], clock: Clock
+) -> None:
+    """A denial says nothing of the quorum; only what PVE refused for want of it does."""
+    site = narrow(make_site)
+    site.declare('[guest.100]\nstate = "stopped"\n')
+    with assembled(site.config(), clock) as parts:
+        assert Daemon(site.config(), parts).run_pass()
+    assert not site.world.running(100)
+
+
+def senseless(data: object) -> Answer:
+    return Answer(200, "OK", json.dumps({"data": data}).encode(), "application/json;charset=UTF-8")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(500, "cluster gone", b'{"data":null}', "application/json;charset=UTF-8"),
+        Answer(596, "timeout", b'{"data":null}', "application/json;charset=UTF-8"),
+        senseless([]),
+        senseless([{"type": "quorum", "quorate": None}]),
+    ],
+    ids=["500", "596", "no row", "null"],
+)
+@pytest.mark.parametrize("declared", ['[guest.100]\nstate = "stopped"\n', RESTARTED])
+def test_nothing_is_stopped_while_the_question_for_the_quorum_fails(
+    site: Site, clock: Clock, declared: str, answer: Answer
+) -> None:
+    """Only a denial means that PVE does not tell."""
+
+    def hear(request: Request, real: Callable[[], Answer]) -> Answer:
+        return answer if request.path.endswith("/cluster/ha/status/current") else real()
+
+    site.world.start(100)
+    site.declare(declared)
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts, clock=clock)
+        site.world.edit(100, {"cores": 2})
+        with kept_pending(site, "cores", 1, 2):
+            with heard(site, hear):
+                assert not daemon.run_pass()
+                outcome = daemon._scheduler.statuses[100].outcome
+                assert isinstance(outcome, Retry)
+                assert "PVE does not tell whether the cluster has quorum" in outcome.why
+            assert site.world.running(100)
+            assert site.devnode.mutations == ()
             clock.pass_by(3600)
             daemon.run_pass()
     assert "/nodes/pve1/qemu/100/status/shutdown" in [m.path for m in site.devnode.mutations]
