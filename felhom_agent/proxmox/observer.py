@@ -165,12 +165,14 @@ class Observer:
             self._report(client, self.reporter, listed, vmids, reads=reads, cpu=resources.cpu)
         return replace(actual, timed_out=reading.timed_out)
 
-    def observe_guest(self, vmid: int) -> Actual:
-        """Given a guest, return a snapshot that holds it alone, as live as PVE can be asked.
+    def observe_guest(self, vmid: int, *, place: bool = False) -> Actual:
+        """Given a guest, return a snapshot that holds it alone, as live as PVE can be asked. With
+        `place` the cluster's resources are asked in any case, and nothing rests on what an earlier
+        snapshot saw.
 
         Raise Unchanged if PVE cannot be asked, or answers unexpectedly about this guest.
         """
-        kind = self._kinds.get(vmid)
+        kind = None if place else self._kinds.get(vmid)
         if kind is not None and (found := self._where_it_was(vmid, kind)):
             return Actual(self._node, {vmid: found}, facts=self.facts)
         resources = self._resources(self._client, iter)
@@ -405,7 +407,9 @@ class Observer:
         """
         try:
             status = self._guests.status(kind, vmid)
-            return self._read(vmid, kind, status, {}) if rows.tells_ha(status) else None
+            if not rows.tells_ha(status):
+                return None
+            return self._read(vmid, kind, status, {})
         except (Missing, Denied):
             return None
 
@@ -433,14 +437,19 @@ class Observer:
         if guest.unread:
             raise unexpected(vmid, Odd(guest.unread))
         if rows.hides_ha(guest, status, known=vmid in self._in_ha):
-            guest = rows.under_ha(guest, self._ha_status(self._client))
+            # HA's own word; where the token may not hear it, that of the cluster's resources.
+            guest = rows.under_ha(guest, self._ha_status(self._client, must_tell=not placed))
         return self._guests.configured(guest, raw=vmid in self._raw)
 
-    def _ha_status(self, client: Client) -> HaStatus:
-        """Return what HA tells; nothing where the token may not ask."""
+    def _ha_status(self, client: Client, *, must_tell: bool = False) -> HaStatus:
+        """Return what HA tells; nothing where the token may not ask. Raise Denied instead if it
+        `must_tell`.
+        """
         try:
             return ha_status_of(client.get("cluster", "ha", "status", "current"))
         except Denied as error:
+            if must_tell:
+                raise
             _log.debug("whether HA is armed cannot be asked for: %s", error)
             return HaStatus()
 

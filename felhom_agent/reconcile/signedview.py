@@ -45,8 +45,10 @@ class SignedView:
         raise Busy(f"guest {vmid} was changed each time while it was looked at")
 
     def actual(self, vmid: int) -> Actual:
-        """Return all that PVE tells of a guest's place. Raise Unchanged if PVE cannot be asked."""
-        return self._node.observer.observe_guest(vmid)
+        """Return all that PVE tells of a guest's place, as it is now, and of how HA holds it. Raise
+        Unchanged if PVE cannot be asked.
+        """
+        return self._node.observer.observe_guest(vmid, place=True)
 
     def _seen(self, vmid: int) -> ActualGuest | None:
         actual = self.actual(vmid)

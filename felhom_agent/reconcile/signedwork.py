@@ -2,7 +2,8 @@
 
 The order is the promise:
 
-1. What is in flight of the guest is settled. A hold, or HA, lets the job wait.
+1. What is in flight of the guest is settled. A hold, a cluster without quorum, or HA, armed or not,
+   lets the job wait. Quorum and HA are asked for anew, and once more before each act.
 2. The job is examined once more, with lists and guest read anew; the decision is durable, then the
    nonce is burnt. From here on the job has one try, whatever comes.
 3. The guest is paused, unless the signer wants the agent to go on: a rollback is not healed away,
@@ -37,7 +38,7 @@ from felhom_agent.authz.observed import (
 )
 from felhom_agent.authz.refusals import OperationRefused, OutsideTime, StateChanged
 from felhom_agent.desired.fingerprint import fingerprint
-from felhom_agent.errors import FelhomError
+from felhom_agent.errors import FelhomError, Held
 from felhom_agent.irreversible import Act, Destroy, PullPlug
 from felhom_agent.journal.operation import Operation, State
 from felhom_agent.journal.suspensions import Suspensions
@@ -56,6 +57,8 @@ _log = logging.getLogger(__name__)
 
 SIGNER = "a signed operation"
 """By whose word a guest is paused afterwards."""
+_STOPPED = "; it was stopped for this"
+_ASKED_TO_STOP = "; PVE was asked to stop it for this"
 _STATES = {
     State.INTENT: JobState.RUNNING,
     State.TASK: JobState.RUNNING,
@@ -131,7 +134,12 @@ class SignedWork:
 
     def _stands(self, operation: SignedOperation) -> str:
         """Return what stands in the way for now; empty if nothing does."""
-        if why := self._parts.holds.may_do_signed(operation.vmid):
+        held = self._parts.holds.may_do_signed(operation.vmid)
+        return held or self._ask_the_node(operation)
+
+    def _ask_the_node(self, operation: SignedOperation) -> str:
+        """Ask PVE; return why it would not do what was signed, or not all of it; else empty."""
+        if why := self._means.quorum.why_no_signed():
             return why
         guest = self._parts.view.actual(operation.vmid).guests.get(operation.vmid)
         return _why_not_ready(operation, guest) if guest is not None else ""
@@ -149,12 +157,22 @@ class SignedWork:
             why = self._internal(operation, error)
         done = self._means.operations.job(leave.key)
         if done is None:
+            why += self._after_stop(leave)
             self._parts.outcomes.close(leave, why)
         if end_pause and (done is None or done.untouched):
             self._end_pause(operation, end_pause)
         if done is None:
             return SignedEnd(JobState.FAILED, why)
         return SignedEnd(_STATES[done.state], done.why or why, upid=done.upid)
+
+    def _after_stop(self, leave: Authorization) -> str:
+        """Return what is to be said of the stop before an act that was not begun; empty if PVE was
+        not asked for one, or did nothing.
+        """
+        stop = self._means.operations.job(leave.key + STOP)
+        if stop is None or stop.state is State.FAILED:
+            return ""
+        return _STOPPED if stop.state is State.SUCCEEDED else _ASKED_TO_STOP
 
     def _do(self, leave: Authorization) -> None:
         """Do the acts. Raise what stands in the way."""
@@ -170,8 +188,10 @@ class SignedWork:
     def _act(self, leave: Authorization, act: Act, key: str) -> Operation:
         """Do one act as one operation, and look what came of it."""
         examined = leave.examined
-        name = examined.operation.name
-        proposal = Proposal(act, describe(act), name=name, leave=leave)
+        operation, _ = examined.on_guest()
+        if why := self._ask_the_node(operation):
+            raise Held(f"{why}; would {describe(act)}")
+        proposal = Proposal(act, describe(act), name=operation.name, leave=leave)
         # With the agent's own challenge no clock of the host's has a say.
         expires = examined.until if examined.operation.times else None
         begun = self._means.executor.begin(proposal, key=key, expires=expires)
@@ -189,7 +209,7 @@ class SignedWork:
         refuse_other_identity(operation, guest)
         refuse_other_state(operation, guest)
         if guest.running is not False:
-            raise StateChanged(f"{operation.guest} was stopped, and runs again")
+            raise StateChanged(f"{operation.guest} runs")
 
     def _pause(self, operation: SignedOperation) -> Callable[[], object] | None:
         """Leave the guest alone from now on; return what takes that back, None if it was so before.
@@ -241,8 +261,15 @@ def _why_not_ready(operation: SignedOperation, guest: ActualGuest) -> str:
     """Return why PVE would refuse it now, or do something else than was signed."""
     stops = any(isinstance(act, PullPlug) for act in acts_of(operation))
     purges = any(isinstance(act, Destroy) and act.purge for act in acts_of(operation))
-    if guest.ha_state and not guest.ha_disarmed and (stops or not purges):
+    if not guest.ha_state:
+        return ""
+    first = "take it out first: ha-manager remove"
+    if guest.ha_disarmed:
+        # Some stops are lost, others undone later (recorded: calls-9.2/205-ha-armed/015-024, 067).
+        mode = guest.ha_disarmed
+        return f"HA manages {operation.guest} and is disarmed (resource mode {mode}); {first}"
+    if stops or not purges:
         # PVE hands a stop to HA, which says OK before anything is done, and may start the guest
         # again; it destroys no guest that HA has (recorded: 140-ha-no-crm/017-034).
-        return f"HA manages {operation.guest}; take it out first: ha-manager remove"
+        return f"HA manages {operation.guest}; {first}"
     return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from felhom_agent.daemon.assembly import assembled
@@ -62,5 +64,33 @@ def test_a_guest_of_a_disarmed_ha_is_not_restarted(site: Site, clock: Clock) -> 
         site.world.edit(100, {"cores": 2})
         with kept_pending(site, "cores", 1, 2):
             assert not daemon.run_pass()
+    assert site.world.running(100)
+    assert not any("status" in m.path for m in site.devnode.mutations)
+
+
+NARROW = {"/vms": ["VM.Audit", "VM.PowerMgmt", "VM.Config.CPU"]}
+"""What a token has that may not ask for HA, which takes Sys.Audit on /."""
+
+
+@pytest.mark.parametrize("mode", ["freeze", "ignore"])
+@pytest.mark.parametrize("state", ["running", "stopped"])
+def test_a_token_that_may_not_ask_for_ha_leaves_a_guest_of_a_disarmed_one_alone(
+    make_site: Callable[..., Site], clock: Clock, mode: str, state: str
+) -> None:
+    """Its own status says that nobody manages it; the cluster's resources say who does."""
+    site = make_site(privileges=NARROW)
+    site.world.add("qemu", 100, {"cores": 1}, running=True)
+    site.world.ha(100, "started")
+    site.world.disarm_ha(mode)
+    site.declare(
+        f'[guest.100]\nstate = "{state}"\nrestart = "allowed"\n[guest.100.config]\ncores = 2\n'
+    )
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        for _ in range(3):
+            assert not daemon.run_pass()
+            clock.pass_by(3600)
+        assert isinstance(daemon._scheduler.statuses[100].outcome, Blocked)
+        assert "HA manages it" in str(daemon._scheduler.statuses[100].outcome)
     assert site.world.running(100)
     assert not any("status" in m.path for m in site.devnode.mutations)
