@@ -9,7 +9,8 @@ by backup and restore) and by when it was made (`meta` ctime); a container by it
 the MAC addresses of its cards. One alone is not enough for a container: PVE gives a container that
 is created again the same volume name.
 
-* All that can be compared agree: it is the same guest; all differ: it is another one.
+* All that can be compared agree: it is the same guest; all differ, or it is of the other kind: it
+  is another one. Where nothing can be compared, the node's task list decides.
 * Some agree and some differ (a person moved the root volume or replaced the card, or the container
   was created again), or the guest was seen gone in between: the node's task list decides. Was the
   guest created, restored or destroyed since it was last known, it is another one. Where the list
@@ -42,6 +43,9 @@ _NAMES = {
     "ctime": "when it was made",
 }
 
+_OF_KIND = {Kind.QEMU: ("uuid", "ctime"), Kind.LXC: ("rootfs", "mac")}
+_KINDS = {Kind.QEMU: "a VM", Kind.LXC: "a container"}
+
 Witnesses = Mapping[str, frozenset[str]]
 
 
@@ -69,6 +73,9 @@ def identity_mismatch(
     not the guest that is meant; else empty.
     """
     present = _witnesses(guest)
+    meant = desired.identity or known.identity
+    if meant and guest.config is not None and _is_of_other_kind(_parse(meant), guest):
+        return _other(guest, meant)
     if not any(present.values()):
         return ""
     if desired.identity:
@@ -80,11 +87,20 @@ def identity_mismatch(
     moved = tells and _has_volume_alone(_parse(known.identity), present)
     if differ and not agree and not moved:
         return _other(guest, known.identity)
-    if differ or known.gone:
+    if known.gone or not agree or differ:
         return _by_the_list(guest, known, history, must_tell=True)
     if guest.kind is Kind.LXC:
         return _by_the_list(guest, known, history, must_tell=False)
     return ""
+
+
+def _is_of_other_kind(known: Witnesses, guest: ActualGuest) -> bool:
+    """Return whether a guest of the other kind than the guest was known, wholly or in part."""
+    return any(known.get(name) for name in _OF_KIND[_other_kind(guest)])
+
+
+def _other_kind(guest: ActualGuest) -> Kind:
+    return Kind.QEMU if guest.kind is Kind.LXC else Kind.LXC
 
 
 def _against_declared(declared: str, guest: ActualGuest, known: Known, history: History) -> str:
@@ -136,15 +152,19 @@ def _other(guest: ActualGuest, known: str, *, again: bool = False) -> str:
 def _differences(known: str, guest: ActualGuest) -> str:
     """Return which witnesses differ, as the end of a sentence; empty if none does."""
     before, present = _parse(known), _witnesses(guest)
-    differing = [
-        _NAMES[name]
-        for name in present
-        if before.get(name) and present[name] and not before[name] & present[name]
-    ]
+    if _is_of_other_kind(before, guest):
+        kinds = f"it was {_KINDS[_other_kind(guest)]} and is {_KINDS[guest.kind]}"
+        differing = [f"the kind ({kinds})", *(_NAMES[name] for name in present if present[name])]
+    else:
+        differing = [
+            _NAMES[name] for name in _in_both(before, present) if not before[name] & present[name]
+        ]
     return f"; what differs: {', '.join(differing)}" if differing else ""
 
 
 def _confirm(guest: ActualGuest) -> str:
+    if not identity_of(guest):
+        return "nothing tells it from another one; give it an SMBIOS uuid (qm set --smbios1)"
     return (
         f"if this is the one you mean, confirm with "
         f'identity = "{identity_of(guest)}" in its declaration'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -362,8 +363,71 @@ def test_a_witness_without_a_value_neither_agrees_nor_differs() -> None:
     assert identity_mismatch(confirmed, guest, Known("", None), listed(5)) == ""
 
 
-def test_a_guest_of_which_nothing_can_be_compared_is_taken_for_the_one_that_was_known() -> None:
-    assert identity_mismatch(DesiredGuest(101), vm(), Known("rootfs=a", 5), listed(5)) == ""
+@pytest.mark.parametrize(("born", "why"), [(5, SAME), (9, OTHER_GUEST), (None, A_PERSON_MUST)])
+def test_of_a_guest_of_which_nothing_can_be_compared_the_task_list_tells(
+    born: int | None, why: str
+) -> None:
+    """It lost the one witness that was known, and has another one now."""
+    without = replace(vm(), config={"meta": "creation-qemu=9.2,ctime=1"})
+    known = Known(f"uuid={UUID}", 5)
+    found = identity_mismatch(DesiredGuest(101), without, known, listed(born))
+    assert (why in found) if why else found == ""
+
+
+NOTHING = ActualGuest(101, Kind.QEMU, "pve1", RunState.STOPPED, config={"cores": 1})
+
+
+@pytest.mark.parametrize("born", [5, 9, None])
+@pytest.mark.parametrize("gone", [True, False])
+@pytest.mark.parametrize(
+    ("before", "now", "named"),
+    [
+        (
+            vm(),
+            ct(VOLUME, CARD),
+            "the kind (it was a VM and is a container), the root volume, the MAC addresses",
+        ),
+        (vm(), ct(VOLUME), "the kind (it was a VM and is a container), the root volume"),
+        (
+            ct(VOLUME, CARD),
+            vm(),
+            "the kind (it was a container and is a VM), the SMBIOS uuid, when it was made",
+        ),
+        (ct(VOLUME), NOTHING, "the kind (it was a container and is a VM)"),
+    ],
+)
+def test_a_guest_of_the_other_kind_is_another_one_whatever_the_task_list_says(
+    before: ActualGuest, now: ActualGuest, named: str, gone: bool, born: int | None
+) -> None:
+    known = Known(identity_of(before), 5, gone)
+    why = identity_mismatch(DesiredGuest(101), now, known, listed(born))
+    assert OTHER_GUEST in why
+    assert f"; what differs: {named}; " in why
+
+
+def test_a_confirmation_of_the_other_kind_confirms_nothing() -> None:
+    known = Known(identity_of(vm()), 5)
+    for confirmed in (identity_of(vm()), f"{identity_of(ct(VOLUME))};{identity_of(vm())}"):
+        desired = DesiredGuest(101, identity=confirmed)
+        assert OTHER_GUEST in identity_mismatch(desired, ct(VOLUME, CARD), known, listed(5))
+
+
+def test_a_container_under_a_vms_number_is_not_touched_by_a_token_that_may_not_see_tasks(
+    make_site: Callable[..., Site], clock: Clock
+) -> None:
+    site = make_site(privileges={"/vms": ["VM.Audit", "VM.PowerMgmt"]})
+    site.world.create("qemu", 101, {"smbios1": f"uuid={UUID}"})
+    site.declare('[guest.101]\nstate = "running"\n')
+    with assembled(site.config(), clock) as parts:
+        daemon = Daemon(site.config(), parts)
+        assert daemon.run_pass()
+        with site.world.guard:
+            site.world.remove(101)
+            site.world.create("lxc", 101, {"rootfs": VOLUME, "net0": CARD})
+        clock.pass_by(3600)
+        assert not daemon.run_pass()
+        assert "it was a VM and is a container" in str(daemon._scheduler.statuses[101].outcome)
+    assert not site.world.running(101)
 
 
 def test_a_guest_whose_configuration_was_not_read_is_known_by_nothing() -> None:
