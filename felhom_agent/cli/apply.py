@@ -12,14 +12,16 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from felhom_agent.cli.asowner import run_as_owner
 from felhom_agent.cli.codes import DIFFERS, ERROR, OK
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.confirm import answered, is_terminal
 from felhom_agent.cli.out import complain, say, say_json
-from felhom_agent.cli.outlook import Outlook, look
+from felhom_agent.cli.outlook import GuestOutlook, Outlook, look
 from felhom_agent.cli.plan import code_of, show
 from felhom_agent.cli.plantext import problems
 from felhom_agent.cli.progress import Followed, follow
@@ -78,12 +80,16 @@ def _apply(arguments: argparse.Namespace, config: Config, node: Node) -> int:
         complain(problem)
     if not arguments.json:
         show(outlook, config.reconcile.stop_timeout)
-    acts = {v: prints_of(g.acts) for v, g in outlook.guests.items() if g.changes}
-    if held := outlook.agent.held:
-        complain(f"nothing can be done now: {'; '.join(held)}")
-        return DIFFERS
+    changed = {v: g for v, g in outlook.guests.items() if g.changes}
+    acts = {v: prints_of(g.acts) for v, g in changed.items() if g.now.by_hand}
+    left = [_left_alone(v, g, outlook) for v, g in changed.items() if v not in acts]
     if not acts:
-        say_json({"guests": []}) if arguments.json else say("Nothing is to be done.")
+        if arguments.json:
+            say_json({"guests": left})
+        elif not left:
+            say("Nothing is to be done.")
+        for why in dict.fromkeys(guest["why"] for guest in left):
+            complain(f"nothing can be done now: {why}")
         return code_of(outlook)
     if not arguments.yes and not answered(""):
         say("Nothing was changed.")
@@ -92,6 +98,8 @@ def _apply(arguments: argparse.Namespace, config: Config, node: Node) -> int:
     goes_on = config.control.socket is not None and outlook.agent.running is not False
     with _agent(config, goes_on=goes_on) as ask:
         found = _carried_out(ask, acts, outlook, node, goes_on=goes_on, quiet=arguments.json)
+    rows = sorted([*found.guests, *left], key=lambda guest: int(guest["vmid"]))
+    found = replace(found, guests=rows)
     if arguments.json:
         say_json({"guests": found.guests})
     else:
@@ -112,6 +120,12 @@ def _carried_out(
     names = {vmid: guest.plan.name for vmid, guest in outlook.guests.items()}
     name = str(told["apply"])
     return follow(ask, name, names, node, goes_on=goes_on, quiet=quiet)
+
+
+def _left_alone(vmid: int, guest: GuestOutlook, outlook: Outlook) -> dict[str, Any]:
+    """Return, as the agent would tell it, what comes of a guest that nobody may change now."""
+    why = guest.now.why or "; ".join(outlook.agent.held)
+    return {"vmid": vmid, "activity": "idle", "outcome": "blocked", "why": why, "steps": []}
 
 
 def _agent_runs(config: Config) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from felhom_agent.cli.agentstate import AgentState, agent_state
+from felhom_agent.cli.agentstate import AgentState, GuestNow, agent_state
 from felhom_agent.config.settings import Config
 from felhom_agent.daemon.assembly import desired_now
 from felhom_agent.daemon.history import HistoryReader
@@ -29,6 +29,7 @@ from felhom_agent.model import (
     Start,
     Stop,
 )
+from felhom_agent.planning.actions import describe
 from felhom_agent.planning.foresight import Foresight, foresee
 from felhom_agent.planning.plan import plan
 from felhom_agent.proxmox.node import Node
@@ -37,13 +38,16 @@ from felhom_agent.proxmox.node import Node
 @dataclass(frozen=True)
 class GuestOutlook:
     """One guest: its plan, what carrying it out leads to, and how it is declared (None: in a way
-    that cannot be followed). `would` is the plan of a guest that is only observed, were it not.
+    that cannot be followed). `would` is the plan of a guest that is only observed, were it not;
+    `now` is how the agent stands to it, `by_hand` whether nothing is done but by `apply`.
     """
 
     plan: GuestPlan
     foresight: Foresight
     declared: DesiredGuest | None = None
     would: GuestPlan | None = None
+    now: GuestNow = GuestNow()
+    by_hand: bool = True
 
     @property
     def acts(self) -> tuple[Action, ...]:
@@ -59,14 +63,20 @@ class GuestOutlook:
 
     @property
     def changes(self) -> bool:
-        """Whether anything would be done."""
+        """Whether there is anything to do."""
         return bool(self.plan.actions)
+
+    @property
+    def would_change(self) -> bool:
+        """Whether it would be done: by the agent, or by `apply` where that is the hand."""
+        return self.changes and (self.now.acts or (self.by_hand and self.now.by_hand))
 
     @property
     def differs(self) -> bool:
         """Whether it differs, and nothing would be done, or something is wrong besides."""
         found = self.plan
-        return bool(found.withheld or found.refused or found.notes)
+        held = self.changes and not self.would_change
+        return bool(held or found.withheld or found.refused or found.notes)
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,7 @@ def look(config: Config, node: Node, vmids: Collection[int] = ()) -> Outlook:
     actual = node.observer.snapshot(desired.guests.keys(), desired.raw)
     history = HistoryReader(node.client).read()
     identities = known(records)
+    agent = agent_state(config, records)
     plans = plan(desired, actual, identities, history)
     observed = plan(_enforced(desired), actual, identities, history)
     return Outlook(
@@ -106,22 +117,27 @@ def look(config: Config, node: Node, vmids: Collection[int] = ()) -> Outlook:
         at=time.time(),
         desired=desired,
         guests={
-            vmid: _guest(found, desired.guests.get(vmid), observed.get(vmid), actual)
+            vmid: _guest(found, desired.guests.get(vmid), observed.get(vmid), actual, agent)
             for vmid, found in plans.items()
         },
         undeclared=len(actual.guests.keys() - whole.guests.keys() - whole.held.keys()),
-        agent=agent_state(config, records),
+        agent=agent,
     )
 
 
 def _guest(
-    found: GuestPlan, declared: DesiredGuest | None, would: GuestPlan | None, actual: Actual
+    found: GuestPlan,
+    declared: DesiredGuest | None,
+    would: GuestPlan | None,
+    actual: Actual,
+    agent: AgentState,
 ) -> GuestOutlook:
+    now = agent.of(found.vmid, [describe(action) for action in found.actions])
     if declared is None:
-        return GuestOutlook(found, Foresight(withheld=found.withheld))
+        return GuestOutlook(found, Foresight(withheld=found.withheld), now=now)
     guest = actual.guests.get(found.vmid)
     foresight = foresee(declared, guest, would or found, actual.facts)
-    return GuestOutlook(found, foresight, declared, would)
+    return GuestOutlook(found, foresight, declared, would, now, agent.by_hand)
 
 
 def _enforced(desired: Desired) -> Desired:

@@ -22,8 +22,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "plan",
         run,
         summary="Show what would be done to bring the guests in line, with the restarts that it "
-        "leads to, and what is withheld. Exit code 0: nothing; 2: something would be changed; "
-        "3: something differs and will not be changed (observed, waits, refused); 1: an error.",
+        "leads to, and what is withheld. Exit code 0: nothing; 2: something would be changed, by the "
+        "agent or by `apply`; 3: something differs and will not be changed (observed, held, waits, "
+        "refused); 1: an error.",
         example="plan 101 --json",
     )
     parser.add_argument("vmid", nargs="*", type=vmid, help="only these guests")
@@ -59,6 +60,6 @@ def code_of(outlook: Outlook) -> int:
     guests = outlook.guests.values()
     if outlook.failed:
         return ERROR
-    if any(guest.changes for guest in guests):
+    if any(guest.would_change for guest in guests):
         return WOULD_CHANGE
     return DIFFERS if any(guest.differs for guest in guests) else OK

@@ -52,7 +52,13 @@ def _guest(guest: GuestOutlook, outlook: Outlook) -> dict[str, Any]:
         "withheld": plan.withheld or None,
         "refused": plan.refused or None,
         "notes": list(plan.notes),
-        "held": outlook.agent.of(plan.vmid) or None,
+        "held": guest.now.why or None if not guest.now.acts else None,
+        "agent": {
+            "acts": guest.now.acts and guest.changes,
+            "begun": guest.now.begun,
+            "why": guest.now.why or None,
+            "next": guest.now.next or None,
+        },
         "remark": outlook.desired.remarks.get(plan.vmid),
     }
 

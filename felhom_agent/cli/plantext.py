@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+from felhom_agent.cli.agentstate import GuestNow
 from felhom_agent.cli.outlook import GuestOutlook, Outlook
 from felhom_agent.cli.terminal import Line, Part, Style, cells
 from felhom_agent.desired.told import told
@@ -44,8 +45,7 @@ def lines(outlook: Outlook, stop_timeout: float) -> Iterator[Line]:
         yield ()
         yield _padded(heads[guest.plan.vmid], size, _place(guest))
         yield from _body(guest, stop_timeout)
-        if why := outlook.agent.of(guest.plan.vmid):
-            yield ("  ", Part("held  ", Style.WARN), why)
+        yield from _agent_line(guest)
     yield ()
     for vmid in sorted(outlook.desired.remarks.keys() & outlook.guests.keys()):
         yield (f"{vmid}: {outlook.desired.remarks[vmid]}",)
@@ -70,6 +70,8 @@ def _kinds_of(guest: GuestOutlook) -> Iterator[str]:
         yield "waits"
     elif _is_observed(guest):
         yield "observed"
+    elif guest.changes and not guest.would_change:
+        yield "held"
     else:
         if any(isinstance(action, SetConfig) for action in plan.actions):
             yield "to change"
@@ -84,7 +86,7 @@ def _kinds_of(guest: GuestOutlook) -> Iterator[str]:
 
 
 _ORDER = ("to change", "to start", "to stop", "to restart")
-_REST = ("waits", "observed", "refused", "left as it is", "not read", "as declared")
+_REST = ("held", "waits", "observed", "refused", "left as it is", "not read", "as declared")
 
 
 def _sums(outlook: Outlook) -> Iterator[Line]:
@@ -100,29 +102,60 @@ def _sums(outlook: Outlook) -> Iterator[Line]:
 def what_next(outlook: Outlook) -> Iterator[str]:
     """Given an outlook that was only shown, yield who will do it, and when, in sentences."""
     agent = outlook.agent
-    vmids = [str(v) for v, guest in outlook.guests.items() if guest.changes]
     yield from (f"Held: {why}" for why in agent.held)
-    if not vmids:
-        yield "Nothing was changed."
-        return
-    few = " ".join(vmids) if len(vmids) <= 3 else "[VMID...]"
-    command = f"felhom-agent apply {few}"
-    if agent.held:
+    changed = {v: guest for v, guest in outlook.guests.items() if guest.changes}
+    if agent.held and changed:
         yield "Nothing was changed, and nothing will be while that holds."
-    elif agent.running and not agent.observes:
-        at = _clock(agent.next_pass)
-        yield f"Nothing was changed. The agent does this itself{at}; at once: {command}"
+        return
+    acting = [guest.now for guest in changed.values() if guest.now.acts]
+    vmids = [v for v, guest in changed.items() if guest.now.by_hand]
+    if acting:
+        rest = ", but for what is held" if len(acting) < len(changed) else ""
+        waiting = [v for v, g in changed.items() if g.now.acts and not g.now.begun]
+        at_once = f"; at once: {_apply(waiting)}" if waiting else ""
+        yield f"Nothing was changed. {_itself(acting)}{rest}{at_once}"
+    elif not vmids:
+        yield "Nothing was changed."
     elif agent.observes:
-        yield f"Nothing was changed; the agent only observes. To do it: {command}"
+        yield f"Nothing was changed; the agent only observes. To do it: {_apply(vmids)}"
     else:
-        yield f"Nothing was changed. To do it: {command}"
+        yield f"Nothing was changed. To do it: {_apply(vmids)}"
 
 
-def _clock(moment: str) -> str:
+def _apply(vmids: Sequence[int]) -> str:
+    few = " ".join(map(str, vmids)) if len(vmids) <= 3 else "[VMID...]"
+    return f"felhom-agent apply {few}"
+
+
+def _itself(acting: Iterable[GuestNow]) -> str:
+    """Given the guests that the agent acts on, return when it does, in words."""
+    moments = [_clock(now.next) for now in acting if not now.begun]
+    if not moments:
+        return "The agent is at work on this"
+    known = sorted({moment for moment in moments if moment})
+    at = f" {'from' if len(known) > 1 else 'at'} {known[0]:%H:%M:%S}" if known else ""
+    return f"The agent does this itself{at}{' on' if len(known) > 1 else ''}"
+
+
+def _agent_line(guest: GuestOutlook) -> Iterator[Line]:
+    """Yield what keeps the agent from a guest, or has so far, and when it tries the guest next."""
+    now = guest.now
+    if not now.why or not (guest.changes or not now.by_hand):
+        return
+    label, word = ("again ", "next try") if now.acts else ("held  ", "tried again")
+    if now.begun:
+        label = "now   "
+    moment = _clock(now.next)
+    then = f"; {word} at {moment:%H:%M:%S}" if moment and now.by_hand else ""
+    yield ("  ", Part(label, Style.WARN), f"{now.why}{then}")
+
+
+def _clock(moment: str) -> datetime | None:
+    """Return a moment as this host's clock shows it; None if it is not known."""
     try:
-        return f" at {datetime.fromisoformat(moment).astimezone():%H:%M:%S}"
+        return datetime.fromisoformat(moment).astimezone()
     except ValueError:
-        return ""
+        return None
 
 
 def _head(guest: GuestOutlook) -> Line:

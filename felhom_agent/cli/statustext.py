@@ -163,7 +163,7 @@ def verdict_of(guest: Answer, status: Answer) -> str:
     """Given a guest of an answer, return in a word or two how it stands to its declaration."""
     if (activity := answers.text(guest, "activity")) in ("running", "queued"):
         return "at work" if activity == "running" else "queued"
-    if _pause_of(guest, status):
+    if pause_of(guest, status):
         return "paused"
     outcome = answers.text(guest, "outcome")
     if outcome == "blocked":
@@ -173,7 +173,7 @@ def verdict_of(guest: Answer, status: Answer) -> str:
 
 
 def _row(guest: Answer, verdict: str, status: Answer, now: float) -> Sequence[str | Part]:
-    pause = _pause_of(guest, status) if verdict == "paused" else None
+    pause = pause_of(guest, status) if verdict == "paused" else None
     since = answers.moment(pause or guest, "since")
     return [
         str(guest["vmid"]),
@@ -242,8 +242,8 @@ def _is_of_all(suspension: Answer) -> bool:
     return answers.whole(suspension, "vmid") == _ALL
 
 
-def _pause_of(guest: Answer, status: Answer) -> Answer | None:
-    """Return the pause of a guest, its own before that of all."""
+def pause_of(guest: Answer, status: Answer) -> Answer | None:
+    """Given a guest of an answer, return its pause, its own before that of all; None without."""
     found = _pauses(status)
     own = [pause for pause in found if answers.whole(pause, "vmid") == guest.get("vmid")]
     return next(iter((*own, *filter(_is_of_all, found))), None)

@@ -178,9 +178,9 @@ def test_a_paused_guest_is_told_as_what_stands_in_the_way(
 ) -> None:
     site.declare(DRIFTED)
     assert felhom("pause", "100", "--why", "disk swap")[0] == 0
-    code, out, _ = felhom("apply", "--yes")
+    code, _, err = felhom("apply", "--yes")
     assert code == 3
-    assert "disk swap" in out.splitlines()[-1]
+    assert "disk swap" in err.splitlines()[-1]
     assert site.devnode.mutations == ()
     assert agent.end() == 0
 

@@ -178,7 +178,8 @@ def test_it_tells_why_nothing_of_it_is_done_now(site: Site, felhom: Felhom) -> N
         parts.suspensions.pause(100, None, "disk swap", "root")
         parts.suspensions.freeze(None, "move of the rack", "root")
     code, out, _ = felhom("plan", "100")
-    assert code == 2
+    assert code == 3
+    assert body(out)[-3] == "Plan: 1 held."
     paused = next(line for line in body(out) if line.startswith("  held  paused"))
     assert "disk swap" in paused
     frozen, last = body(out)[-2:]
