@@ -474,7 +474,8 @@ class GuestPlan:
     `notes` are differences that are only reported (observe mode, or nothing that a configuration
     write could mend). `unread` says why the guest could not be observed this time. `observed` tells
     that the declaration lets the guest be observed only. `then` is what would be done if the reason
-    for which it is withheld passed: told, and never acted on.
+    for which it is withheld passed: told, and never acted on. `waiting` is what is written already
+    and in effect after the restart that is planned, in words.
     """
 
     vmid: int
@@ -487,6 +488,7 @@ class GuestPlan:
     unread: str = ""
     observed: bool = False
     then: tuple[Action, ...] = field(default=(), compare=False)
+    waiting: str = field(default="", compare=False)
 
     @property
     def drifted(self) -> bool:

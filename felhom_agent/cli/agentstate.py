@@ -33,9 +33,9 @@ _NOTED = ("withheld: ", "refused: ", "unread: ", "noted: ", "observed only; ")
 class GuestNow:
     """How the agent stands to one guest at present.
 
-    `acts` tells that it will do by itself what the plan has, `by_hand` that `apply` can do it. `why`
-    is what stands in the way, or has so far. `next` is when the agent tries it (RFC 3339; empty:
-    not known, or not a matter of time). `begun` tells that it is at it already.
+    `acts` tells that it will do by itself what the plan has, `by_hand` that `apply` can do it.
+    `why` is what stands in the way, or has so far. `next` is when the agent tries it (RFC 3339;
+    empty: not known, or not a matter of time). `begun` tells that it is at it already.
     """
 
     acts: bool = False
@@ -70,7 +70,9 @@ class AgentState:
         return self.observes or self.running is not True
 
     def of(self, vmid: int, acts: Sequence[str]) -> GuestNow:
-        """Given a guest and what would be done to it, in words, return how the agent stands to it."""
+        """Given a guest and what would be done to it, in words, return how the agent stands to
+        it.
+        """
         if pause := "; ".join(why for each, why in self.pauses if each == vmid):
             return GuestNow(by_hand=False, why=pause, next=self._end_of_pause(vmid))
         if self.held:

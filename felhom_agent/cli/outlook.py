@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from felhom_agent.cli.agentstate import AgentState, GuestNow, agent_state
@@ -46,7 +46,7 @@ class GuestOutlook:
     foresight: Foresight
     declared: DesiredGuest | None = None
     would: GuestPlan | None = None
-    now: GuestNow = GuestNow()
+    now: GuestNow = field(default_factory=GuestNow)
     by_hand: bool = True
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from felhom_agent.cli import plantext
+from felhom_agent.cli import plantext, whatnext
 from felhom_agent.cli.codes import DIFFERS, ERROR, OK, WOULD_CHANGE
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.out import complain, say_json
@@ -22,9 +22,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "plan",
         run,
         summary="Show what would be done to bring the guests in line, with the restarts that it "
-        "leads to, and what is withheld. Exit code 0: nothing; 2: something would be changed, by the "
-        "agent or by `apply`; 3: something differs and will not be changed (observed, held, waits, "
-        "refused); 1: an error.",
+        "leads to, and what is withheld. Exit code 0: nothing; 2: something would be changed, by "
+        "the agent or by `apply`; 3: something differs and will not be changed (observed, held, "
+        "waits, refused); 1: an error.",
         example="plan 101 --json",
     )
     parser.add_argument("vmid", nargs="*", type=vmid, help="only these guests")
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         say_json(as_json(outlook))
     else:
         show(outlook, config.reconcile.stop_timeout)
-        for sentence in plantext.what_next(outlook):
+        for sentence in whatnext.sentences(outlook):
             put(sentence)
     return code_of(outlook)
 

@@ -46,6 +46,7 @@ def _guest(guest: GuestOutlook, outlook: Outlook) -> dict[str, Any]:
         "changes": [_foreseen(each) for each in seen.changes],
         "restarts": seen.restarts,
         "may_restart": seen.may_restart,
+        "waiting": seen.waiting or None,
         "may_power_off": seen.may_power_off,
         "then": list(seen.then),
         "unread": plan.unread or None,

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from felhom_agent.cli.agentstate import GuestNow
+from felhom_agent.cli import whatnext
 from felhom_agent.cli.outlook import GuestOutlook, Outlook
 from felhom_agent.cli.terminal import Line, Part, Style, cells
 from felhom_agent.desired.told import told
@@ -45,7 +45,7 @@ def lines(outlook: Outlook, stop_timeout: float) -> Iterator[Line]:
         yield ()
         yield _padded(heads[guest.plan.vmid], size, _place(guest))
         yield from _body(guest, stop_timeout)
-        yield from _agent_line(guest)
+        yield from whatnext.of_guest(guest)
     yield ()
     for vmid in sorted(outlook.desired.remarks.keys() & outlook.guests.keys()):
         yield (f"{vmid}: {outlook.desired.remarks[vmid]}",)
@@ -61,7 +61,7 @@ def counts(outlook: Outlook) -> Counter[str]:
 
 
 def _kinds_of(guest: GuestOutlook) -> Iterator[str]:
-    plan, seen = guest.plan, guest.foresight
+    plan = guest.plan
     if not plan.drifted:
         yield "as declared"
     elif plan.unread:
@@ -73,20 +73,36 @@ def _kinds_of(guest: GuestOutlook) -> Iterator[str]:
     elif guest.changes and not guest.would_change:
         yield "held"
     else:
-        if any(isinstance(action, SetConfig) for action in plan.actions):
-            yield "to change"
-        if seen.restarts:
-            yield "to restart"
-        elif seen.starts:
-            yield "to start"
-        elif seen.stops:
-            yield "to stop"
-        if plan.refused or (plan.notes and not plan.actions):
-            yield "refused" if plan.refused else "left as it is"
+        yield from _acts_of(guest)
+        if plan.refused:
+            yield "refused"
+        elif plan.notes:
+            yield "left in part" if plan.actions else "left as it is"
+
+
+def _acts_of(guest: GuestOutlook) -> Iterator[str]:
+    seen = guest.foresight
+    if any(isinstance(action, SetConfig) for action in guest.plan.actions):
+        yield "to change"
+    if seen.restarts:
+        yield "to restart"
+    elif seen.starts:
+        yield "to start"
+    elif seen.stops:
+        yield "to stop"
 
 
 _ORDER = ("to change", "to start", "to stop", "to restart")
-_REST = ("held", "waits", "observed", "refused", "left as it is", "not read", "as declared")
+_REST = (
+    "held",
+    "waits",
+    "observed",
+    "refused",
+    "left in part",
+    "left as it is",
+    "not read",
+    "as declared",
+)
 
 
 def _sums(outlook: Outlook) -> Iterator[Line]:
@@ -97,65 +113,6 @@ def _sums(outlook: Outlook) -> Iterator[Line]:
         rest.append(f"{outlook.undeclared} not declared")
     text = "; ".join(filter(None, [", ".join(parts), ", ".join(rest)])) or "no guest is declared"
     yield (Part("Plan: ", Style.STRONG), text, ".")
-
-
-def what_next(outlook: Outlook) -> Iterator[str]:
-    """Given an outlook that was only shown, yield who will do it, and when, in sentences."""
-    agent = outlook.agent
-    yield from (f"Held: {why}" for why in agent.held)
-    changed = {v: guest for v, guest in outlook.guests.items() if guest.changes}
-    if agent.held and changed:
-        yield "Nothing was changed, and nothing will be while that holds."
-        return
-    acting = [guest.now for guest in changed.values() if guest.now.acts]
-    vmids = [v for v, guest in changed.items() if guest.now.by_hand]
-    if acting:
-        rest = ", but for what is held" if len(acting) < len(changed) else ""
-        waiting = [v for v, g in changed.items() if g.now.acts and not g.now.begun]
-        at_once = f"; at once: {_apply(waiting)}" if waiting else ""
-        yield f"Nothing was changed. {_itself(acting)}{rest}{at_once}"
-    elif not vmids:
-        yield "Nothing was changed."
-    elif agent.observes:
-        yield f"Nothing was changed; the agent only observes. To do it: {_apply(vmids)}"
-    else:
-        yield f"Nothing was changed. To do it: {_apply(vmids)}"
-
-
-def _apply(vmids: Sequence[int]) -> str:
-    few = " ".join(map(str, vmids)) if len(vmids) <= 3 else "[VMID...]"
-    return f"felhom-agent apply {few}"
-
-
-def _itself(acting: Iterable[GuestNow]) -> str:
-    """Given the guests that the agent acts on, return when it does, in words."""
-    moments = [_clock(now.next) for now in acting if not now.begun]
-    if not moments:
-        return "The agent is at work on this"
-    known = sorted({moment for moment in moments if moment})
-    at = f" {'from' if len(known) > 1 else 'at'} {known[0]:%H:%M:%S}" if known else ""
-    return f"The agent does this itself{at}{' on' if len(known) > 1 else ''}"
-
-
-def _agent_line(guest: GuestOutlook) -> Iterator[Line]:
-    """Yield what keeps the agent from a guest, or has so far, and when it tries the guest next."""
-    now = guest.now
-    if not now.why or not (guest.changes or not now.by_hand):
-        return
-    label, word = ("again ", "next try") if now.acts else ("held  ", "tried again")
-    if now.begun:
-        label = "now   "
-    moment = _clock(now.next)
-    then = f"; {word} at {moment:%H:%M:%S}" if moment and now.by_hand else ""
-    yield ("  ", Part(label, Style.WARN), f"{now.why}{then}")
-
-
-def _clock(moment: str) -> datetime | None:
-    """Return a moment as this host's clock shows it; None if it is not known."""
-    try:
-        return datetime.fromisoformat(moment).astimezone()
-    except ValueError:
-        return None
 
 
 def _head(guest: GuestOutlook) -> Line:
@@ -200,7 +157,7 @@ def _size(line: Line) -> int:
 def _body(guest: GuestOutlook, stop_timeout: float) -> Iterator[Line]:
     plan, seen = guest.plan, guest.foresight
     if plan.withheld:
-        yield _sign("!", Style.WARN, seen.waiting() or f"waits: {plan.withheld}")
+        yield _sign("!", Style.WARN, seen.wait() or f"waits: {plan.withheld}")
     width = max((cells(each.change.key) for each in seen.changes), default=0)
     if not plan.withheld:
         yield from (_changed(plan.kind, each, width) for each in seen.changes)
@@ -253,7 +210,8 @@ def _values(kind: Kind | None, change: Change) -> str:
 
 def _power(seen: Foresight, stop_timeout: float) -> Iterator[Line]:
     if seen.restarts:
-        yield _sign(">", Style.BAD, "shut down, then start")
+        waits = f"   {seen.waiting} waits for it" if seen.waiting else ""
+        yield _sign(">", Style.BAD, f"shut down, then start{waits}")
     elif seen.may_restart:
         yield _sign(">", Style.WARN, "shut down, then start, if it does not let go of the device")
     elif seen.stops:

@@ -30,6 +30,7 @@ from felhom_agent.model import (
     StopPolicy,
 )
 from felhom_agent.planning.effects import Effect, Judgement, effect_of
+from felhom_agent.planning.privileges import lacking, power_of, told
 
 _MAX_WORDS = 5
 """How many things one line names; how many more there are is said."""
@@ -59,7 +60,9 @@ class Foresight:
     * `waits`: the changes that will wait for a restart which the agent does not do, in words.
     * `no_restart`: why it does not; empty unless something waits.
     * `stops`, `starts`: it is shut down for good, or started, as declared.
-    * `may_power_off`: a shutdown that is not obeyed in time ends in a power-off.
+    * `waiting`: what was written before and takes effect with that restart, in words.
+    * `may_power_off`: a shutdown that is not obeyed in time ends in a power-off, now or after what
+      it waits for.
     * `withheld`, `then`: why nothing is done now, and what comes after, in words.
     """
 
@@ -70,11 +73,12 @@ class Foresight:
     no_restart: str = ""
     stops: bool = False
     starts: bool = False
+    waiting: str = ""
     may_power_off: bool = False
     withheld: str = ""
     then: tuple[str, ...] = ()
 
-    def waiting(self) -> str:
+    def wait(self) -> str:
         """Return why nothing is done and what comes after, as one line; empty if not withheld.
 
         "waits: locked (backup); then cores 8 -> 2"
@@ -94,18 +98,25 @@ def foresee(
     if guest is None or plan.unread:
         return Foresight(withheld=plan.withheld)
     if plan.withheld:
-        return Foresight(withheld=plan.withheld, then=_after(desired, guest, plan.then, facts))
-    return _foresee(desired, guest, plan.actions, facts)
+        after = _foresee(desired, guest, plan, plan.then, facts)
+        return Foresight(
+            withheld=plan.withheld, then=_after(after), may_power_off=after.may_power_off
+        )
+    return _foresee(desired, guest, plan, plan.actions, facts)
 
 
 def _foresee(
-    desired: DesiredGuest, guest: ActualGuest, actions: tuple[Action, ...], facts: Facts
+    desired: DesiredGuest,
+    guest: ActualGuest,
+    plan: GuestPlan,
+    actions: tuple[Action, ...],
+    facts: Facts,
 ) -> Foresight:
     changes = tuple(_changes(guest, actions, facts))
     waiting = [foreseen for foreseen in changes if foreseen.effect is Effect.RESTART]
     unsure = any(foreseen.effect is Effect.UNSURE for foreseen in changes)
     planned = any(isinstance(a, Stop) and a.restart for a in actions)
-    no_restart = _why_no_restart(desired, guest)
+    no_restart = _why_no_restart(desired, guest, facts)
     restarts = planned or (bool(waiting) and not no_restart)
     stops = any(isinstance(a, Stop) and not a.restart for a in actions)
     may_restart = unsure and not restarts and not no_restart
@@ -118,6 +129,7 @@ def _foresee(
         no_restart=no_restart if waiting else "",
         stops=stops,
         starts=not restarts and any(isinstance(a, Start) for a in actions),
+        waiting=plan.waiting if restarts else "",
         may_power_off=shut_down and desired.stop is StopPolicy.POWER_OFF,
     )
 
@@ -152,25 +164,29 @@ def in_effect(guest: ActualGuest) -> Mapping[str, str]:
     return {k: str(v) for k, v in merged.items() if isinstance(v, str | int | float)}
 
 
-def _why_no_restart(desired: DesiredGuest, guest: ActualGuest) -> str:
+def _why_no_restart(desired: DesiredGuest, guest: ActualGuest, facts: Facts) -> str:
     """Return why the agent will not restart a guest for what waits; empty if it will."""
+    no_power = told(lacking(power_of(guest.vmid), facts))
+    if no_power and desired.state is RunState.STOPPED:
+        return no_power
     if desired.restart is not RestartPolicy.ALLOWED:
         return 'restart = "allowed" is not declared'
     if desired.state is not RunState.RUNNING:
         return 'state = "running" is not declared'
     if guest.ha_state:
         return f"HA manages it (state {guest.ha_state}), so restart it there"
-    return ""
+    return no_power
 
 
-def _after(
-    desired: DesiredGuest, guest: ActualGuest, actions: tuple[Action, ...], facts: Facts
-) -> tuple[str, ...]:
-    """Return what would come if a guest's plan were not withheld, in words."""
-    found = _foresee(desired, guest, actions, facts)
-    words = ["shut down"] if found.stops else []
+def _after(found: Foresight) -> tuple[str, ...]:
+    """Given what would come if a guest's plan were not withheld, return it in words."""
+    harder = " (power-off if it ignores the shutdown)" if found.may_power_off else ""
+    words = [f"shut down{harder}"] if found.stops else []
     words += [_words_of(foreseen.change) for foreseen in found.changes]
-    words += ["restart"] if found.restarts else []
+    if found.restarts:
+        words.append(f"restart{f' for {found.waiting}' if found.waiting else ''}{harder}")
+    elif found.may_restart:
+        words.append(f"restart, if it does not let go of the device{harder}")
     words += ["start"] if found.starts else []
     return tuple(words)
 

@@ -135,8 +135,11 @@ def plan_guest(
     if not why:
         return _plan_present(desired, guest, actual)
     let_go = as_let_go(desired, guest)
-    then = () if for_good or mismatch else _plan_present(desired, let_go, actual).actions
-    return GuestPlan(desired.vmid, guest.kind, guest.name, withheld=why, then=then)
+    found = GuestPlan(desired.vmid, guest.kind, guest.name, withheld=why)
+    if for_good or mismatch:
+        return found
+    after = _plan_present(desired, let_go, actual)
+    return replace(found, then=after.actions, waiting=after.waiting)
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> 
     waiting = ", ".join(f.text for f in findings if isinstance(f, _Waiting))
     no_power = told(lacking(power_of(guest.vmid), actual.facts))
     restart = bool(waiting) and _may_restart(desired, guest) and not no_power
-    if waiting and not restart:
+    if waiting and not restart and (no_power or not _shuts_down(desired, guest)):
         notes = (*notes, f"needs a restart: {waiting}{_why_no_restart(desired, guest, no_power)}")
     # What is wrong with one value holds up no other; a declaration that was made for a guest of
     # another kind is not this guest's at all.
@@ -188,7 +191,14 @@ def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> 
         would = f"observed only; would {', '.join(describe(a) for a in actions)}"
         notes, actions = ((would, *notes) if actions else notes), ()
     return GuestPlan(
-        guest.vmid, guest.kind, guest.name, actions, refused=refused, notes=notes, observed=observed
+        guest.vmid,
+        guest.kind,
+        guest.name,
+        actions,
+        refused=refused,
+        notes=notes,
+        observed=observed,
+        waiting=waiting if restart and fits else "",
     )
 
 
@@ -198,8 +208,15 @@ def _may_restart(desired: DesiredGuest, guest: ActualGuest) -> bool:
     return allowed and not guest.ha_state
 
 
+def _shuts_down(desired: DesiredGuest, guest: ActualGuest) -> bool:
+    """Return whether a guest is to be shut down, which applies what waits for a restart."""
+    return desired.state is RunState.STOPPED and guest.state is RunState.RUNNING
+
+
 def _why_no_restart(desired: DesiredGuest, guest: ActualGuest, denied: str) -> str:
     """Return why a restart is left to a person, and what that one can do."""
+    if denied and _shuts_down(desired, guest):
+        return f"; {denied}"
     if desired.restart is RestartPolicy.ALLOWED and guest.ha_state:
         return f"; HA manages it (state {guest.ha_state}), so restart it there"
     if desired.restart is RestartPolicy.ALLOWED and denied:
@@ -213,7 +230,7 @@ def _actions(
 ) -> tuple[Action, ...]:
     actions: list[Action] = []
     running = guest.state is RunState.RUNNING
-    if desired.state is RunState.STOPPED and running:
+    if _shuts_down(desired, guest):
         actions.append(Stop(guest.vmid, guest.kind, desired.stop))
     if changes:
         actions.append(SetConfig(guest.vmid, guest.kind, changes, guest.digest))

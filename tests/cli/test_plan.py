@@ -242,3 +242,24 @@ def test_a_bad_guest_file_is_an_error_and_the_rest_is_still_planned(
     assert code == 1
     assert "~ cores" in out
     assert "bad.toml:1" in err
+
+
+def test_a_restart_for_what_was_written_before_has_its_reason(site: Site, felhom: Felhom) -> None:
+    site.world.start(100)
+    site.world.guests[100].conf.stage("cores", "2")
+    site.declare(
+        '[guest.100]\nstate = "running"\nrestart = "allowed"\n[guest.100.config]\ncores = 2\n'
+    )
+    _, out, _ = felhom("plan")
+    assert body(out)[2] == "  > shut down, then start   cores 1 -> 2 waits for it"
+    _, answer = plan_json(felhom)
+    assert answer["guests"][0]["waiting"] == "cores 1 -> 2"
+
+
+def test_what_cannot_be_done_of_a_guest_that_changes_is_counted_too(
+    site: Site, felhom: Felhom
+) -> None:
+    site.world.edit(100, {"scsi0": "local:100/vm-100-disk-0.raw,size=1G"})
+    site.declare('[guest.100.config]\ncores = 2\nscsi0 = "local:7"\n')
+    _, out, _ = felhom("plan")
+    assert "Plan: 1 to change; 1 left in part, 1 not declared." in body(out)

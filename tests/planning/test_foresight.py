@@ -25,6 +25,7 @@ from felhom_agent.model import (
     Known,
     Mode,
     RestartPolicy,
+    Rights,
     RunState,
     SetConfig,
     Start,
@@ -58,9 +59,16 @@ def declared(
     return DesiredGuest(100, state=state, restart=restart, config=MappingProxyType(config))
 
 
-def seen(desired: DesiredGuest, guest: ActualGuest) -> Foresight:
-    plan = plan_guest(desired, Actual("pve1", {100: guest}))
-    return foresee(desired, guest, plan, Facts())
+def seen(desired: DesiredGuest, guest: ActualGuest, facts: Facts | None = None) -> Foresight:
+    known = facts or Facts()
+    plan = plan_guest(desired, Actual("pve1", {100: guest}, facts=known))
+    return foresee(desired, guest, plan, known)
+
+
+CONFIG_ALONE = Facts(
+    rights=Rights({"/vms": dict.fromkeys(("VM.Audit", "VM.Config.CPU", "VM.Config.Memory"), True)})
+)
+"""Of a token without VM.PowerMgmt."""
 
 
 def effects(desired: DesiredGuest, guest: ActualGuest) -> dict[str, Effect]:
@@ -349,6 +357,26 @@ def test_without_leave_it_is_said_what_will_wait_and_why(
     assert found.no_restart == why
 
 
+@pytest.mark.parametrize("state", [RUNNING, STOPPED])
+def test_no_restart_and_no_shutdown_is_foreseen_where_the_token_may_not_do_it(
+    state: RunState,
+) -> None:
+    stop = replace(declared(state, ALLOWED, cores=4), stop=StopPolicy.POWER_OFF)
+    found = seen(stop, there(cores=2), CONFIG_ALONE)
+    assert (found.restarts, found.stops, found.may_restart, found.may_power_off) == (False,) * 4
+    assert found.waits == ("cores 2 -> 4: PVE does not change it of a running VM",)
+    assert found.no_restart == "the token lacks VM.PowerMgmt on /vms/100"
+    never = seen(declared(cores=4), there(cores=2), CONFIG_ALONE)
+    assert never.no_restart == 'restart = "allowed" is not declared'
+
+
+def test_an_unplug_that_the_guest_may_refuse_restarts_nothing_that_the_token_may_not_start() -> (
+    None
+):
+    guest = there(memory="4096", hotplug="memory")
+    assert not seen(declared(restart=ALLOWED, memory=2048), guest, CONFIG_ALONE).may_restart
+
+
 def test_what_takes_effect_at_once_restarts_nothing() -> None:
     found = seen(declared(tags="a", onboot=True, restart=ALLOWED), there())
     assert (found.restarts, found.may_restart, found.waits) == (False, False, ())
@@ -365,6 +393,21 @@ def test_what_waits_already_is_a_restart_that_the_plan_has_itself() -> None:
     guest = replace(there(cores=4), pending={"cores": 2})
     found = seen(declared(cores=4, restart=ALLOWED), guest)
     assert (found.restarts, found.stops, found.starts) == (True, False, False)
+    assert found.waiting == "cores 2 -> 4"
+    assert seen(declared(cores=4), guest).waiting == ""
+    locked = seen(declared(cores=4, restart=ALLOWED), replace(guest, lock="backup"))
+    assert locked.then == ("restart for cores 2 -> 4",)
+
+
+def test_what_waits_is_in_effect_once_the_guest_is_shut_down_as_declared() -> None:
+    guest = replace(there(cores=4), pending={"cores": 2})
+    plan = plan_guest(declared(STOPPED, cores=4), Actual("pve1", {100: guest}))
+    assert ([type(action) for action in plan.actions], plan.notes) == ([Stop], ())
+    denied = plan_guest(
+        declared(STOPPED, cores=4), Actual("pve1", {100: guest}, facts=CONFIG_ALONE)
+    )
+    why = "needs a restart: cores 2 -> 4; the token lacks VM.PowerMgmt on /vms/100"
+    assert denied.notes[0] == why
 
 
 def test_a_guest_that_is_stopped_or_will_be_takes_every_change_at_once() -> None:
@@ -392,7 +435,7 @@ def test_no_secret_is_in_what_is_foreseen() -> None:
     locked = replace(plan, actions=(), then=plan.actions, withheld="locked (backup)")
     for one in (plan, locked):
         found = foresee(desired, there(cores=2), one, Facts())
-        assert "hunter2" not in f"{found} {found.waiting()} {[str(f) for f in found.changes]}"
+        assert "hunter2" not in f"{found} {found.wait()} {[str(f) for f in found.changes]}"
     found = foresee(desired, there(cores=2), locked, Facts())
     assert found.then == ("cipassword (hidden) -> (hidden)",)
 
@@ -413,7 +456,7 @@ def test_no_secret_is_in_what_is_foreseen() -> None:
 )
 def test_a_wait_tells_what_comes_after_it(change: dict[str, Any], text: str) -> None:
     found = seen(declared(cores=2), replace(there(cores=8), **change))
-    assert (found.waiting(), found.changes, found.restarts) == (text, (), False)
+    assert (found.wait(), found.changes, found.restarts) == (text, (), False)
 
 
 def test_a_wait_for_ha_tells_the_state_that_comes_after_it() -> None:
@@ -426,12 +469,28 @@ def test_a_wait_tells_the_restart_that_comes_after_it() -> None:
     assert found.then == ("cores 8 -> 2", "restart")
 
 
+def test_a_wait_tells_the_power_off_that_may_come_after_it() -> None:
+    harder = "(power-off if it ignores the shutdown)"
+    locked = replace(there(cores=8, memory="4096", hotplug="memory"), lock="backup")
+    for desired, then in (
+        (declared(STOPPED, cores=2), (f"shut down {harder}", "cores 8 -> 2")),
+        (declared(restart=ALLOWED, cores=2), ("cores 8 -> 2", f"restart {harder}")),
+        (
+            declared(restart=ALLOWED, memory=2048),
+            ("memory 4096 -> 2048", f"restart, if it does not let go of the device {harder}"),
+        ),
+    ):
+        found = seen(replace(desired, stop=StopPolicy.POWER_OFF), locked)
+        assert (found.then, found.may_power_off) == (then, True)
+        assert not seen(desired, locked).may_power_off
+
+
 def test_a_long_wait_is_told_in_short() -> None:
     values = {f"ipconfig{n}": "ip=dhcp" for n in range(9)}
     desired = replace(declared(), config=MappingProxyType(dict(values)))
     found = seen(desired, replace(there(), lock="backup"))
     assert len(found.then) == 9
-    assert found.waiting().endswith(" and 4 more")
+    assert found.wait().endswith(" and 4 more")
 
 
 @pytest.mark.parametrize(
@@ -475,7 +534,7 @@ def test_a_withheld_plan_does_nothing_of_what_comes_after_it() -> None:
 def test_of_a_guest_that_is_not_here_nothing_is_foreseen() -> None:
     plan = plan_guest(declared(), Actual("pve1", {}))
     found = foresee(declared(), None, plan, Facts())
-    assert found.waiting() == "waits: there is no such guest; create it, or take it out of its file"
+    assert found.wait() == "waits: there is no such guest; create it, or take it out of its file"
 
 
 def test_what_is_not_foreseen_is_not_told() -> None:
@@ -487,7 +546,7 @@ def test_what_is_not_foreseen_is_not_told() -> None:
         assert told == (False, False, False, False, False)
         assert (found.changes, found.waits, found.no_restart, found.then) == ((), (), "", ())
     assert (away.withheld, unread.withheld) == ("it is not here", "")
-    assert (away.waiting(), unread.waiting()) == ("waits: not here", "")
+    assert (away.wait(), unread.wait()) == ("waits: not here", "")
 
 
 def test_of_a_guest_that_could_not_be_read_nothing_comes_after() -> None:
@@ -516,7 +575,7 @@ def test_of_many_things_that_come_after_five_are_told_and_how_many_more(
     words: int, told: str
 ) -> None:
     then = tuple(str(n + 1) for n in range(words))
-    assert Foresight(withheld="it is locked", then=then).waiting() == f"waits: locked; then {told}"
+    assert Foresight(withheld="it is locked", then=then).wait() == f"waits: locked; then {told}"
 
 
 def test_in_effect_is_what_pve_answered_as_text_and_not_what_is_none() -> None:

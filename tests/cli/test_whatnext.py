@@ -1,4 +1,4 @@
-"""`plan` beside an agent that runs: what of it the agent does by itself, when, and what it holds."""
+"""`plan` beside an agent that runs: what of it the agent does, when, and what it holds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from felhom_agent.devnode import Behaviour
 from tests.cli.agents import answering
-from tests.commands import QUICK, Felhom, Start, validated
+from tests.commands import Felhom, Start, validated
 from tests.conftest import Site
 from tests.process import wait_until
 
