@@ -253,7 +253,7 @@ def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iter
     for key, value in declared.items():
         waits = _waits(guest, key, value, context)
         here = replace(context, pending=True) if waits else context
-        for finding in _finding(guest, key, value, here):
+        for finding in _finding(desired, guest, key, value, here):
             known = _if_known(guest, finding, facts)
             yield _unless_denied(guest, _unless_lowered(desired, guest, known), facts)
 
@@ -284,7 +284,11 @@ def _unless_denied(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Find
 
 
 def _finding(
-    guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
+    desired: DesiredGuest,
+    guest: ActualGuest,
+    key: str,
+    value: DeclaredValue | TypeOfAbsent,
+    context: Context,
 ) -> Iterator[_Finding]:
     """Given a declared value, yield what comes of it: a change, a note, or nothing."""
     comparison = _compare(guest, key, value, present_value(guest, key), context)
@@ -293,8 +297,12 @@ def _finding(
             return
         case Verdict.REJECT:
             yield _Note(spoken(key, comparison.why), refused=True)
+        case Verdict.PENDING if _takes_effect_by_a_write(desired, guest, key):
+            yield _again(guest, key, value, context)
+        case Verdict.PENDING if guest.kind is Kind.LXC or guest.state is RunState.RUNNING:
+            yield _Waiting(str(_pending_change(guest, key)).replace(": ", " ", 1))
         case Verdict.PENDING:
-            yield _waiting(guest, key, value, context)
+            return  # PVE applies it as it starts the VM (qemu-server QemuServer.pm vm_start)
         case Verdict.DRIFT:
             yield _change_or_note(guest, key, value, context)
         case _:
@@ -333,21 +341,38 @@ def _in_effect(guest: ActualGuest, key: str) -> object:
     return ABSENT if value is None else value
 
 
-def _waiting(
-    guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
-) -> _Finding:
-    """Given a declared value that is written and not in effect, return that it waits for a restart;
-    or that it is written again, where PVE needs no restart for it.
+def _takes_effect_by_a_write(desired: DesiredGuest, guest: ActualGuest, key: str) -> bool:
+    """Given a key of which a value waits, return whether PVE brings it into effect when it is
+    written again.
 
     A VM's worker that dies of one key leaves those before it behind, without having looked what of
     them needs no restart. It looks at the next write of them, of the same values too (PVE:
-    qemu-server API2/Qemu.pm update_vm_api, $modified).
+    qemu-server API2/Qemu.pm update_vm_api, $modified); while the VM is off it applies all that
+    waits.
     """
-    if guest.kind is Kind.QEMU and is_at_once(guest.kind, key):
-        found = _change_or_note(guest, key, value, context)
-        before = _as_change(guest, key, _in_effect(guest, key), ABSENT).before
-        return replace(found, before=before) if isinstance(found, Change) else found
-    return _Waiting(str(_pending_change(guest, key)).replace(": ", " ", 1))
+    if guest.kind is Kind.LXC:
+        return False
+    off = guest.state is RunState.STOPPED and desired.state is not RunState.RUNNING
+    return off or is_at_once(guest.kind, key)
+
+
+def _again(
+    guest: ActualGuest, key: str, value: DeclaredValue | TypeOfAbsent, context: Context
+) -> Change | _Note:
+    """Given a declared value that is written and not in effect, return that it is written again, as
+    it waits: any other text PVE would take for another volume (update_vm_api,
+    vmconfig_register_unused_drive). What would not be written over the value that is in effect is
+    not written again either.
+    """
+    now = _compare(guest, key, value, _in_effect(guest, key), replace(context, pending=False))
+    if now.verdict is not Verdict.DRIFT:
+        return _Note(f"{key}: {now.why}")
+    found = _change_or_note(guest, key, value, context)
+    if not isinstance(found, Change):
+        return found
+    waits = _pending_change(guest, key)
+    after = found.after if found.after is ABSENT else waits.after
+    return replace(found, before=waits.before, after=after)
 
 
 def _change_or_note(

@@ -82,10 +82,13 @@ class Guests:
     def configured(self, guest: ActualGuest, *, raw: bool = False) -> ActualGuest:
         """Given a guest, return it with its configuration, with `raw` also the `lxc.*` lines of a
         running container, which take a call more. Raise Unchanged if it cannot be had.
+
+        Of a VM that is off values may wait, too: those that a change left behind which PVE refused
+        half-way (PVE: qemu-server API2/Qemu.pm update_vm_api).
         """
         kind, vmid = guest.kind, guest.vmid
         try:
-            if guest.state is not RunState.RUNNING:
+            if kind is Kind.LXC and guest.state is not RunState.RUNNING:
                 return rows.with_config(guest, self.config(kind, vmid))
             found = rows.with_pending(guest, self.pending(kind, vmid))
             if not raw or kind is not Kind.LXC:

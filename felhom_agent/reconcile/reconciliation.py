@@ -55,7 +55,7 @@ from felhom_agent.planning.actions import Need, as_desired, describe, need_of
 from felhom_agent.planning.lowering import only_while_stopped
 from felhom_agent.planning.ordering import first_write
 from felhom_agent.planning.volumes import changes_volume
-from felhom_agent.proxmox.answers import by_words
+from felhom_agent.proxmox.answers import by_words, denied_by_task
 from felhom_agent.reconcile import outcomes
 from felhom_agent.reconcile.bulk import wants_power
 from felhom_agent.reconcile.denials import Denials
@@ -203,8 +203,8 @@ class Reconciliation:
                 seen = self._act(replace(seen, plan=plan))
             except (Stale, Changed):
                 seen = self._observed()
-            except Denied as error:
-                self._leave_out(error)
+            except (Denied, OutcomeUnknown, TaskFailed) as error:
+                seen = self._without_denied(seen, error)
             except Held as error:
                 seen = self._start_unchanged(plan, error)
             else:
@@ -299,17 +299,28 @@ class Reconciliation:
         if wants_power([action]) and not proposal.ends_restart and (why := means.bulk.why_not()):
             raise Held(f"{why}; would {proposal.would}")
 
-    def _leave_out(self, error: Denied) -> None:
-        """Given what PVE denied, leave it out from now on. Raise that error if there is nothing
-        that could be done without it.
+    def _without_denied(
+        self, seen: Seen, error: Denied | OutcomeUnknown | TaskFailed
+    ) -> Seen | None:
+        """Given how a try ended, leave out from now on what PVE denied; return what to go on from.
+
+        Raise that error if it was no denial, or there is nothing that could be done without it.
         """
+        denied = _denied_in(error)
+        if denied is None:
+            raise error
         means, doing = self._means, self._doing
         means.node.observer.note_denied()
         # What is in flight was asked for; it is a look at it that was denied.
         asked = bool(means.operations.in_flight(self.vmid))
-        if asked or doing is None or not self._denials.add(doing, error, means.node.observer.facts):
+        if (
+            asked
+            or doing is None
+            or not self._denials.add(doing, denied, means.node.observer.facts)
+        ):
             raise error
         self._doing = None
+        return seen if denied is error else self._observed()
 
     def _leave_to_clean_up(self, start: Start) -> None:
         """Give PVE the time to clean up after a stop of a VM. Raise Interrupted if that is cut
@@ -355,6 +366,18 @@ class Reconciliation:
             is_in_force=lambda: self._means.declared(self.vmid) == seen.declared,
             name=seen.plan.name,
         )
+
+
+def _denied_in(error: Denied | OutcomeUnknown | TaskFailed) -> Denied | None:
+    """Given how a try ended, return what PVE denied, if that is what it ended with.
+
+    A VM's worker that is denied one key may have written others by then.
+    """
+    if isinstance(error, Denied):
+        return error
+    if isinstance(error, TaskFailed):
+        return denied_by_task(error.text)
+    return error.if_untouched if isinstance(error.if_untouched, Denied) else None
 
 
 def _starts_changed(plan: GuestPlan) -> bool:

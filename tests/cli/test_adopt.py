@@ -257,7 +257,7 @@ def test_a_guest_that_cannot_be_read_is_an_error_and_costs_no_other(
     make_site: MakeSite, adopt: Felhom, clock: Clock
 ) -> None:
     site = make_site(demo_world(clock))
-    site.devnode.faults.add(Fault("GET", "qemu/102/config$", "status:500", times=9))
+    site.devnode.faults.add(Fault("GET", "qemu/102/pending$", "status:500", times=9))
     code, out, _ = adopt(site, "adopt", "--all")
     assert code == 1
     assert "102 build: left out: it could not be read" in out

@@ -340,7 +340,9 @@ def test_many_guests_at_once_are_looked_at_by_one_sweep(site: Site, agent: Liste
     found = [r.path for r in site.devnode.requests[before:]]
     assert found.count("/cluster/resources") == 1
     sweep = found.index("/cluster/resources")
-    assert not [path for path in found[:sweep] if path.endswith(("/current", "/config"))]
+    assert not [
+        path for path in found[:sweep] if path.endswith(("/current", "/config", "/pending"))
+    ]
     agent.goes_on(10)
     assert {site.world.config(vmid)["cores"] for vmid in vmids} == {1}
 

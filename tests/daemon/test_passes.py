@@ -30,7 +30,7 @@ def test_a_configuration_is_written_while_others_are_read_and_the_pass_leaves_it
     early = []
 
     def after_the_write(request: Request, answer: Callable[[], Answer]) -> Answer:
-        if request.method == "GET" and request.path.endswith(f"{later}/config"):
+        if request.method == "GET" and request.path.endswith(f"{later}/pending"):
             wait_until(lambda: not agent.daemon._inbox.empty())
             early.extend(asked(site, "config"))
         return answer()
@@ -62,7 +62,7 @@ def test_nothing_is_begun_early_once_the_agent_is_told_to_stop(site: Site, begin
     parts = agent.daemon._parts
 
     def stops(request: Request, answer: Callable[[], Answer]) -> Answer:
-        if request.method == "GET" and request.path.endswith(f"{vmids[2 * BATCH]}/config"):
+        if request.method == "GET" and request.path.endswith(f"{vmids[2 * BATCH]}/pending"):
             # The first batch was planned.
             wait_until(lambda: parts.planner.history.readable)
             parts.node.shutting_down.set()

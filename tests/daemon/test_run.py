@@ -477,7 +477,7 @@ def test_guests_that_cannot_be_read_in_time_are_retried_and_the_node_is_named_on
     with assembled(site.config()) as parts:
         daemon = Daemon(site.config(), parts)
         assert daemon.run_pass()
-        site.devnode.faults.add(Fault("GET", "config$", "hang", times=8))
+        site.devnode.faults.add(Fault("GET", "pending$", "hang", times=8))
         caplog.clear()
         assert not daemon.run_pass()
         unread = [

@@ -309,7 +309,8 @@ def test_a_lane_goes_by_what_the_pass_has_just_seen(site: Site, begin: Begin) ->
     site.declare("[guest.100.config]\ncores = 2\n")
     agent = begin()
     assert agent.look()
-    asked_of = [r.method for r in site.devnode.requests if r.path.endswith("100/config")]
+    paths = ("100/config", "100/pending")
+    asked_of = [r.method for r in site.devnode.requests if r.path.endswith(paths)]
     assert asked_of == ["GET", "POST", "GET"]
 
 

@@ -29,7 +29,11 @@ _SOUND: Mapping[str, Json] = {
         {"vmid": 101, "status": "running", "name": "db"},
     ],
     LXC: [{"vmid": 200, "status": "stopped", "name": "dns", "type": "lxc"}],
-    f"{QEMU}/100/config": {"cores": 1, "name": "web", "digest": DIGEST},
+    f"{QEMU}/100/pending": [
+        {"key": "cores", "value": 1},
+        {"key": "name", "value": "web"},
+        {"key": "digest", "value": DIGEST},
+    ],
     f"{QEMU}/101/pending": [
         {"key": "cores", "value": 1, "pending": 2},
         {"key": "vga", "value": "std", "delete": 1},

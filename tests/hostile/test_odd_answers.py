@@ -207,14 +207,14 @@ def test_a_strange_cgroup_mode_costs_nothing(at: Odd, mode: object) -> None:
     ids=lambda value: repr(value)[:40],
 )
 def test_a_configuration_that_makes_no_sense_costs_its_guest(at: Odd, config: object) -> None:
-    at.answers[f"{QEMU}/100/config"] = config
+    at.answers[f"{LXC}/200/config"] = config
     actual = at.snapshot()
-    assert actual.guests[100].config is None
-    assert actual.guests[100].unread
-    assert actual.guests[100].unread.isprintable()
-    assert sound(actual, 101, 200)
+    assert actual.guests[200].config is None
+    assert actual.guests[200].unread
+    assert actual.guests[200].unread.isprintable()
+    assert sound(actual, 100, 101)
     with pytest.raises(Unanswered):
-        at.node.observer.observe_guest(100)
+        at.node.observer.observe_guest(200)
 
 
 @pytest.mark.parametrize(

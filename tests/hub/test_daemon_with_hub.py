@@ -171,7 +171,7 @@ def test_a_hub_is_told_what_the_pass_saw_of_guests_that_it_may_see_and_nobody_de
     assert (named["vmid"], named["spec"]["cores"], named["managed"]) == (100, 1, False)
     assert other == {"vmid": 200, "kind": "lxc", "status": "stopped"}
     asked = [r.path for r in site.devnode.requests]
-    assert asked.count("/nodes/pve1/status") == asked.count("/nodes/pve1/qemu/100/config")
+    assert asked.count("/nodes/pve1/status") == asked.count("/nodes/pve1/qemu/100/pending")
     assert "/nodes/pve1/lxc/200/config" not in asked
 
 
@@ -192,7 +192,7 @@ def test_a_single_pass_reports_to_no_hub_and_asks_nothing_for_one(
     assert hub.store.hosts()[0].seen == 0
     asked = [r.path for r in site.devnode.requests]
     assert "/nodes/pve1/lxc/200/config" in asked
-    assert not {"/nodes/pve1/status", "/nodes/pve1/qemu/100/config"}.intersection(asked)
+    assert not {"/nodes/pve1/status", "/nodes/pve1/qemu/100/pending"}.intersection(asked)
 
 
 def test_looking_at_what_would_be_done_writes_nothing(

@@ -131,7 +131,7 @@ def test_only_the_options_that_are_reported_are_kept(site: Site, told: Callable[
 def test_a_configuration_that_cannot_be_read_costs_the_options_and_no_more(
     site: Site, told: Callable[..., Told], declared: tuple[int, ...]
 ) -> None:
-    site.devnode.faults.add(Fault("GET", "qemu/100/config", "status:595"))
+    site.devnode.faults.add(Fault("GET", "qemu/100/pending", "status:595"))
     at = told(100, 200)
     actual = at.node.observer.snapshot(declared)
     assert at.guests()[100] == ReportedGuest(
@@ -155,7 +155,7 @@ def test_an_undeclared_guest_that_answers_too_late_costs_no_declared_one(
 def test_a_node_that_lets_declared_guests_time_out_is_asked_for_no_undeclared_one(
     site: Site, told: Callable[..., Told]
 ) -> None:
-    site.devnode.faults.add(Fault("GET", "qemu/100/config", "hang", times=2))
+    site.devnode.faults.add(Fault("GET", "qemu/100/pending", "hang", times=2))
     at = told(100, 200)
     assert at.node.observer.snapshot([100]).timed_out
     assert "nodes/pve1/lxc/200/config" not in paths(site, 0)

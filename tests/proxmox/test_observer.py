@@ -89,7 +89,7 @@ def test_a_look_at_a_guest_that_a_snapshot_saw_is_two_calls(site: Site) -> None:
     observer.snapshot([])
     assert asked(site, lambda: observer.observe_guest(100)) == [
         "/nodes/pve1/qemu/100/status/current",
-        "/nodes/pve1/qemu/100/config",
+        "/nodes/pve1/qemu/100/pending",
     ]
     assert asked(site, lambda: observer.observe_guest(200)) == [
         "/nodes/pve1/lxc/200/status/current",
@@ -231,7 +231,7 @@ def test_a_guest_the_token_may_not_see_is_hidden_and_not_gone(
 
 
 def test_a_guest_whose_configuration_cannot_be_read_costs_that_guest_only(site: Site) -> None:
-    site.devnode.faults.add(Fault("GET", "qemu/100/config$", "not-json"))
+    site.devnode.faults.add(Fault("GET", "qemu/100/pending$", "not-json"))
     actual = site.connect().observer.snapshot([100, 200])
     assert actual.guests[100].config is None
     assert actual.guests[200].config is not None
@@ -240,7 +240,7 @@ def test_a_guest_whose_configuration_cannot_be_read_costs_that_guest_only(site: 
 def test_a_look_at_a_guest_that_cannot_be_read_is_an_error_and_not_an_absence(
     site: Site,
 ) -> None:
-    site.devnode.faults.add(Fault("GET", "qemu/100/config$", "not-json"))
+    site.devnode.faults.add(Fault("GET", "qemu/100/pending$", "not-json"))
     with pytest.raises(Unanswered):
         site.connect().observer.observe_guest(100)
 
@@ -263,7 +263,7 @@ def test_a_look_is_given_up_when_the_agent_leaves(site: Site) -> None:
     node.shutting_down.set()
     with pytest.raises(Interrupted):
         node.observer.snapshot([100, 200])
-    assert not any(r.path.endswith("/config") for r in site.devnode.requests)
+    assert not any(r.path.endswith(("/config", "/pending")) for r in site.devnode.requests)
 
 
 def test_after_one_question_timed_out_the_others_are_not_asked(site: Site) -> None:
@@ -285,7 +285,7 @@ def test_after_one_question_timed_out_the_others_are_not_asked(site: Site) -> No
 @pytest.mark.parametrize("action", ["reset-before", "truncated", "status:596", "garbage"])
 def test_a_question_that_breaks_off_costs_its_guest_only(site: Site, action: str) -> None:
     times = 2 if action == "reset-before" else 1
-    site.devnode.faults.add(Fault("GET", "qemu/100/config$", action, times=times))
+    site.devnode.faults.add(Fault("GET", "qemu/100/pending$", action, times=times))
     for vmid in range(300, 320):
         site.world.add("lxc", vmid, {})
     actual = site.connect().observer.snapshot([100, *range(300, 320)])
@@ -295,7 +295,7 @@ def test_a_question_that_breaks_off_costs_its_guest_only(site: Site, action: str
 
 
 def test_a_question_that_breaks_off_once_costs_nothing(site: Site) -> None:
-    for path in ("version$", "cluster/resources$", "lxc$", "qemu/100/config$"):
+    for path in ("version$", "cluster/resources$", "lxc$", "qemu/100/pending$"):
         site.devnode.faults.add(Fault("GET", path, "reset-before"))
     actual = site.connect().observer.snapshot([100, 200])
     assert all(guest.config is not None for guest in actual.guests.values())

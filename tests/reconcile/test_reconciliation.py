@@ -427,7 +427,7 @@ def test_a_guest_whose_identity_we_change_ourselves_stays_ours(site: Site, agent
 
 
 def test_nonsense_for_one_guest_costs_its_turn_only(site: Site, agent: Open) -> None:
-    site.devnode.faults.add(Fault("GET", "qemu/100/config$", "not-json"))
+    site.devnode.faults.add(Fault("GET", "qemu/100/pending$", "not-json"))
     with agent() as parts:
         assert "is not PVE's JSON" in str(turn(parts, wanted(cores=2)))
         assert turn(parts, wanted(200, cores=2)) == Converged()

@@ -13,7 +13,7 @@ from typing import Protocol
 from felhom_agent.devnode.world.guest import NOUN, Guest, missing
 from felhom_agent.devnode.world.refusal import Died, died
 from felhom_agent.devnode.world.tasks import Task, TaskBook
-from felhom_agent.devnode.world.volumes import switched_off
+from felhom_agent.devnode.world.volumes import apply_waiting, switched_off
 from felhom_agent.devnode.world.worker import EventQueue, Flock, Steps
 
 DEFAULT_TIMEOUT = 60.0
@@ -143,7 +143,11 @@ def _start(host: Host, o: Order, task: Task) -> Steps:
 
 
 def boot(host: Host, guest: Guest, task: Task) -> Steps:
-    """Let a guest boot whose lock is held."""
+    """Let a guest boot whose lock is held; what a change left behind is applied first.
+
+    PVE: qemu-server QemuServer.pm vm_start_nolock, pve-container LXC.pm vm_start
+    """
+    apply_waiting(guest)
     yield guest.behaviour.start_seconds
     if guest.behaviour.start_error:
         raise Died(guest.behaviour.start_error)

@@ -134,10 +134,16 @@ def add_unused(values: dict[str, str], volume: str) -> None:
 
 
 def switched_off(guest: Guest) -> None:
-    """Let a guest be off; what waited for this is applied, but for a disk that is to go with a
-    volume that a snapshot has. recorded: 30-running-qemu/050-054, 100-snapshots-qemu/240-244.
-    """
+    """Let a guest be off; what waited for this is applied."""
     guest.stopped()
+    apply_waiting(guest)
+
+
+def apply_waiting(guest: Guest) -> None:
+    """Apply what waits, but for a disk that is to go with a volume that a snapshot has.
+
+    recorded: 30-running-qemu/050-054, 100-snapshots-qemu/240-244.
+    """
     conf = guest.conf
     kept = set()
     for key in sorted(conf.unset & conf.values.keys()):
