@@ -19,13 +19,13 @@ from felhom_agent.cli import adoptfile
 from felhom_agent.cli.adoptguests import MAX_NAMED, Asked, Selected, guests, select, why_absent
 from felhom_agent.cli.codes import ERROR, OK
 from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.inforce import desired_in_force
 from felhom_agent.cli.out import complain, say_styled
 from felhom_agent.cli.terminal import put
 from felhom_agent.config import tomlfile
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
 from felhom_agent.config.suggest import did_you_mean
-from felhom_agent.daemon.assembly import desired_now
 from felhom_agent.daemon.history import HistoryReader
 from felhom_agent.desired.adoption import AdoptedGuest, LeftOut, Wish, adopt, files_of, said, sum_of
 from felhom_agent.desired.guestfile import guests_of
@@ -142,7 +142,7 @@ def _not_declared(config: Config, selected: Selected, tell: Tell) -> list[int]:
 
     Raise FelhomError if that is not known of each guest.
     """
-    desired = desired_now(config)
+    desired = desired_in_force(config)
     if not desired.complete:
         why = desired.problems[0] if desired.problems else "a guest file cannot be read"
         raise FelhomError(f"{why}; mend it first: nobody knows which guests it declares")

@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from felhom_agent.cli.applied import compared
 from felhom_agent.cli.asowner import run_as_owner
 from felhom_agent.cli.codes import DIFFERS, ERROR, OK
 from felhom_agent.cli.command import Commands, add_command, vmid
@@ -98,6 +99,7 @@ def _apply(arguments: argparse.Namespace, config: Config, node: Node) -> int:
     goes_on = config.control.socket is not None and outlook.agent.running is not False
     with _agent(config, goes_on=goes_on) as ask:
         found = _carried_out(ask, acts, outlook, node, goes_on=goes_on, quiet=arguments.json)
+    found = compared(found, acts, lambda vmids: look(config, node, vmids))
     rows = sorted([*found.guests, *left], key=lambda guest: int(guest["vmid"]))
     found = replace(found, guests=rows)
     if arguments.json:

@@ -28,13 +28,14 @@ from felhom_agent.cli import (
 from felhom_agent.cli.codes import CONFIG
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.health import Finding, Level, bad, good, note, probed
+from felhom_agent.cli.healthagent import Agent
+from felhom_agent.cli.inforce import desired_in_force
 from felhom_agent.cli.out import say_json
 from felhom_agent.cli.serviceuser import service_of
 from felhom_agent.cli.terminal import Part, Style, put
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.place import DEFAULT_PATH
 from felhom_agent.config.settings import Config
-from felhom_agent.daemon.assembly import desired_now
 from felhom_agent.daemon.reloaded import counted
 from felhom_agent.desired.givenfiles import read_given
 from felhom_agent.errors import ConfigError
@@ -87,7 +88,8 @@ def examine(config: Config) -> Iterator[Finding]:
     desired: list[Desired] = []  # filled by the first probe that ends before the others begin
 
     def files() -> Iterator[Finding]:
-        desired.append(desired_now(config))
+        # What the agent alone could not read is told as its own word.
+        desired.append(desired_in_force(config, service, Agent()))
         yield from healthfiles.of_guest_files(config, service, agent, desired[0])
 
     yield from probed("agent.toml", lambda: healthfiles.of_settings(config, service))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from felhom_agent.cli import answers
 from felhom_agent.cli.access import ENTER, READ, Obstacle, obstacle
 from felhom_agent.cli.health import Finding, bad, good, note
 from felhom_agent.cli.healthagent import Agent
+from felhom_agent.cli.hiding import hidden
 from felhom_agent.cli.serviceuser import Service
 from felhom_agent.config import tomlfile
 from felhom_agent.config.place import CREDENTIALS
@@ -39,10 +40,6 @@ _HANDED: Final = (
     HubConfig().key_file,
     CREDENTIALS["notify-token"],
 )
-_HIDING: Final = {
-    "ProtectHome": (Path("/home"), Path("/root"), Path("/run/user")),
-    "PrivateTmp": (Path("/tmp"), Path("/var/tmp")),  # noqa: S108  # nothing is written there
-}
 
 
 def of_settings(config: Config, service: Service) -> Iterator[Finding]:
@@ -110,26 +107,6 @@ def seen(path: Path, service: Service, wanted: int) -> Iterator[Finding]:
         yield _of_obstacle(path, found)
 
 
-def hidden(path: Path, unit: Mapping[str, str]) -> str:
-    """Given a path and a unit's properties, return how the unit hides the path; empty if it does
-    not.
-    """
-    real = Path(os.path.realpath(path))
-    binds = " ".join((unit.get("BindPaths", ""), unit.get("BindReadOnlyPaths", ""))).split()
-    if any(
-        real.is_relative_to(bind.split(":")[-2 if bind.count(":") > 1 else -1]) for bind in binds
-    ):
-        return ""
-    for setting, places in _HIDING.items():
-        value = unit.get(setting, "no")
-        if value in ("yes", "tmpfs", "connected") and any(map(real.is_relative_to, places)):
-            return (
-                f"is hidden from the service ({setting}={value} of its unit); move it to"
-                f" /etc/felhom-agent, or add BindReadOnlyPaths= for it in a drop-in"
-            )
-    return ""
-
-
 def _of_obstacle(path: Path, found: Obstacle) -> Finding:
     shown = printable(str(path), 300)
     where = "" if found.path == path else f"{shown}: "
@@ -147,8 +124,9 @@ def of_guest_files(
     if config.desired.directory is None:
         yield good("no [desired] directory is configured: nothing is desired")
     unread = dict(_unread(config.desired.directory, service))
-    wrong = tuple(_problems(told(desired), agent, unread))
-    yield from _of_unread(unread, agent)
+    ours = told(desired)
+    wrong = tuple(_problems(ours, agent, unread))
+    yield from _of_unread(unread, agent, ours)
     yield from wrong
     for vmid, text in desired.remarks.items():
         yield note(f"guest {vmid}: {text}")
@@ -177,8 +155,11 @@ def _unread(directory: Path | None, service: Service) -> Iterator[tuple[Path, Fi
         )
 
 
-def _of_unread(unread: Mapping[Path, Finding], agent: Agent) -> Iterator[Finding]:
-    known = list(agent.problems)
+def _of_unread(
+    unread: Mapping[Path, Finding], agent: Agent, ours: Iterable[Problem]
+) -> Iterator[Finding]:
+    kept = [problem for problem in ours if _IN_FORCE in problem.text]
+    known = [*agent.problems, *kept]
     for path, finding in islice(unread.items(), MAX_FILES):
         yield _with_end(finding, _in_force(tomlfile.name_of(path), known))
     if (more := len(unread) - MAX_FILES) > 0:
@@ -206,7 +187,7 @@ def _problems(
 ) -> Iterator[Finding]:
     """Yield what is wrong in the files, by our own reading and by the running agent's."""
     hidden_files = {tomlfile.name_of(path) for path in unread}
-    ours = {_key(problem): problem for problem in local}
+    ours = {_key(each): each for each in local if not _is_in(each.place.file, hidden_files)}
     theirs = {
         _key(problem): problem
         for problem in agent.problems
@@ -221,6 +202,11 @@ def _problems(
         if key not in ours:
             found.append(_longer(problem, " (so the running agent, as it last read it)"))
     yield from (bad(str(problem)) for problem in joined(found))
+
+
+def _is_in(name: str, hidden_files: Collection[str]) -> bool:
+    """Return whether a file is one of these, or in a directory that is."""
+    return name in hidden_files or name.rpartition("/")[0] in hidden_files
 
 
 def joined(problems: Iterable[Problem]) -> list[Problem]:

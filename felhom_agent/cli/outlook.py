@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from felhom_agent.cli.agentstate import AgentState, GuestNow, agent_state
+from felhom_agent.cli.inforce import desired_in_force
 from felhom_agent.config.settings import Config
-from felhom_agent.daemon.assembly import desired_now
 from felhom_agent.daemon.history import HistoryReader
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal.content import NAME, read
@@ -102,7 +102,7 @@ def look(config: Config, node: Node, vmids: Collection[int] = ()) -> Outlook:
     """Given the configuration, the node and perhaps the only guests to look at, return what a
     person is shown. Raise FelhomError if one of them is not declared, or something cannot be read.
     """
-    whole = desired_now(config)
+    whole = desired_in_force(config)
     desired = _only(whole, vmids)
     # Who was managed under each vmid, and what is paused, if an agent has kept a journal here.
     records = read(config.journal.directory / NAME, absent_ok=True)

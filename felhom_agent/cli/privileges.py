@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Final
 
 from felhom_agent.cli.health import Finding, bad, good, note
+from felhom_agent.cli.inforce import desired_in_force
 from felhom_agent.config.settings import Config
-from felhom_agent.daemon.assembly import desired_now
 from felhom_agent.daemon.reloaded import counted
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import Actual, ActualGuest, Desired, DesiredGuest, Facts, Rights
@@ -74,7 +74,7 @@ def lacking_commands(config: Config) -> tuple[str, ...]:
     """Given a configuration, return the commands that grant what the declared guests need and the
     token lacks. Raise FelhomError if PVE does not tell.
     """
-    desired = desired_now(config)
+    desired = desired_in_force(config)
     node = Node.connect(config.proxmox)
     try:
         actual = node.observer.snapshot(desired.guests.keys(), desired.raw)

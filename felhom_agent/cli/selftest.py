@@ -17,11 +17,12 @@ from felhom_agent.cli.asowner import run_as_owner
 from felhom_agent.cli.check import put_finding, show
 from felhom_agent.cli.command import Commands, add_command, vmid
 from felhom_agent.cli.confirm import answered
+from felhom_agent.cli.inforce import desired_in_force
 from felhom_agent.cli.out import complain, say
 from felhom_agent.cli.serviceuser import service_of
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.settings import Config
-from felhom_agent.daemon.assembly import Parts, assembled, desired_now
+from felhom_agent.daemon.assembly import Parts, assembled
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import ABSENT, Converged, Desired, DesiredGuest, Outcome
 from felhom_agent.planning.plan import plan_guest
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _read(config: Config) -> Iterator[health.Finding]:
     """Yield how all is that a pass needs, by the probes of `check`."""
     service = service_of(config)
-    yield from healthnode.of_node(config, lambda: desired_now(config))
+    yield from healthnode.of_node(config, lambda: desired_in_force(config))
     yield from health.probed("the journal", lambda: healthhost.of_journal(config, service))
 
 

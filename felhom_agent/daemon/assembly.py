@@ -20,7 +20,7 @@ from felhom_agent.daemon.eyes import Host
 from felhom_agent.daemon.signedhub import SignedForHub
 from felhom_agent.daemon.signing import NO_SIGNING, Signing, signing_for
 from felhom_agent.desired.claims import Claims
-from felhom_agent.desired.directory import TomlDirectoryProvider
+from felhom_agent.desired.directory import Forbids, TomlDirectoryProvider
 from felhom_agent.desired.hub import HubProvider
 from felhom_agent.desired.lastgood import DIRECTORY, LastGood
 from felhom_agent.desired.merged import MergedProvider
@@ -95,29 +95,37 @@ def provider_for(
     between: Callable[[], None] = lambda: None,
     *,
     keeps: bool = True,
+    forbids: Forbids = lambda _: "",
 ) -> DesiredProvider:
     """Given the configuration, and the hub's desired state if there is a hub, return where its
     intent comes from; `between` is called between two files that are read. Without `keeps` nothing
-    is written: for who only looks, beside a running agent or not.
+    is written: for who only looks, beside a running agent or not; he may also see more than the
+    agent does, which `forbids` tells.
     """
     wanted = config.desired
     local: DesiredProvider = EmptyProvider()
     if wanted.directory:
         last_good = LastGood(config.journal.directory / DIRECTORY, wanted.directory, keeps=keeps)
         local = TomlDirectoryProvider(
-            wanted.directory, wanted.settle, between=between, last_good=last_good
+            wanted.directory,
+            wanted.settle,
+            between=between,
+            last_good=last_good,
+            forbids=forbids,
         )
     if hub is None:
         return local
     return MergedProvider(local, hub, Claims(config.journal.directory, keeps=keeps))
 
 
-def desired_now(config: Config) -> Desired:
-    """Given the configuration, return what is desired once the files have been left alone.
+def desired_now(config: Config, forbids: Forbids = lambda _: "") -> Desired:
+    """Given the configuration, and what the agent may not read that this process may, return what
+    is desired once the files have been left alone.
 
     It writes nothing. Raise FelhomError if what was kept of the hub cannot be read.
     """
-    provider = provider_for(config, hub_provider(config, keeps=False), keeps=False)
+    hub = hub_provider(config, keeps=False)
+    provider = provider_for(config, hub, keeps=False, forbids=forbids)
     return load_settled(provider, threading.Event().wait)
 
 

@@ -23,6 +23,7 @@ them. What changed is believed only once it has been left alone for a while (`se
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +58,11 @@ the same stamp, so it tells nothing before it is older (FAT has the coarsest).""
 
 _NOTHING: Final = Desired()
 
+Forbids = Callable[[Path], str]
+"""Given a path, returns why it counts as one that cannot be read, in words that follow the path;
+empty if it does not. For who sees more than the user of whom it is told what is in force.
+"""
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -72,7 +78,7 @@ class TomlDirectoryProvider:
 
     A file must be left alone for `settle` seconds before it is believed; `now` tells seconds since
     the epoch, `clock` monotonic ones. `between` is called between two files: reading many may take
-    seconds.
+    seconds. What `forbids` names is not read.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class TomlDirectoryProvider:
         clock: Clock = time.monotonic,
         between: Callable[[], None] = lambda: None,
         last_good: LastGood | None = None,
+        forbids: Forbids = lambda _: "",
     ) -> None:
         self._directory = directory
         self._place = Place(tomlfile.name_of(directory))
@@ -92,6 +99,7 @@ class TomlDirectoryProvider:
         self._files: dict[Path, FileState] = {}
         self._last = _NOTHING
         self._last_good = last_good or LastGood(None, directory)
+        self._forbids = forbids
         self._begun = False
 
     def load(self) -> Desired:
@@ -179,6 +187,8 @@ class TomlDirectoryProvider:
 
     def _listed(self) -> Iterator[str]:
         files = 0
+        if why := self._forbids(self._directory):
+            raise PermissionError(errno.EACCES, why)
         with os.scandir(self._directory) as entries:
             for number, entry in enumerate(entries):
                 if number >= MAX_ENTRIES:
@@ -224,6 +234,8 @@ class TomlDirectoryProvider:
         """Return what is in a file, without reading it again if its stamp shows that it is the same
         as before. Raise FileUnreadable.
         """
+        if why := self._forbids(path):
+            raise regularfile.FileUnreadable(f"cannot be read: {why}")
         before = self._files.get(path, FileState())
         if before.data is not None and before.stamp and regularfile.stamp(path) == before.stamp:
             return _Found(before.data, before.stamp, aged=True)

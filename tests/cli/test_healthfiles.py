@@ -12,7 +12,7 @@ import pytest
 from felhom_agent import __version__
 from felhom_agent.cli.health import bad
 from felhom_agent.cli.healthagent import agent_of
-from felhom_agent.cli.healthfiles import by_credential, hidden
+from felhom_agent.cli.healthfiles import by_credential
 from felhom_agent.cli.main import main
 from felhom_agent.cli.serviceuser import Service
 from tests.cli.agents import answering
@@ -201,27 +201,6 @@ def test_what_becomes_of_a_file_as_a_whole_stands_with_its_fault(host: Host) -> 
     (fault,) = host.faults()
     assert fault.startswith(f"{path}:1: is not valid TOML")
     assert fault.endswith("; has errors; nothing of it is in force")
-
-
-@pytest.mark.parametrize(
-    ("path", "unit", "words"),
-    [
-        ("/root/guests.d", {"ProtectHome": "yes"}, "ProtectHome=yes"),
-        ("/home/me/token", {"ProtectHome": "tmpfs"}, "ProtectHome=tmpfs"),
-        ("/home/me/token", {"ProtectHome": "read-only"}, ""),
-        ("/var/tmp/guests.d", {"PrivateTmp": "yes"}, "PrivateTmp=yes"),  # noqa: S108
-        ("/etc/felhom-agent/guests.d", {"ProtectHome": "yes", "PrivateTmp": "yes"}, ""),
-        ("/rooted/guests.d", {"ProtectHome": "yes"}, ""),
-        ("/home/me/g", {"ProtectHome": "yes", "BindPaths": "/home/me:/home/me:rbind"}, ""),
-        ("/home/me/g/x", {"ProtectHome": "yes", "BindReadOnlyPaths": "/home/me/g"}, ""),
-    ],
-)  # fmt: skip
-def test_what_the_unit_hides_from_the_service_is_known(
-    path: str, unit: dict[str, str], words: str
-) -> None:
-    found = hidden(Path(path), unit)
-    assert words in found
-    assert bool(words) is bool(found)
 
 
 class TestFilesThatAreNamed:
