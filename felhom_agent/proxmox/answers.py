@@ -76,6 +76,10 @@ _NEVER = re.compile(r"is only allowed for root|^(?i:method) '")
 # PVE wrote it, or a part of it, and then could not bring it into effect
 # (recorded: 100-snapshots-qemu/237-238, 121-disks-lxc/072).
 _HALF_DONE = re.compile(r"unable to (?:apply pending change|hotplug)|hotplug problem - ")
+# PVE wrote all of a running guest's change, and could not plug a part of it: that waits for a
+# restart, as what PVE does not try to plug (PVE: qemu-server API2/Qemu.pm update_vm_api and
+# pve-container API2/LXC/Config.pm: what vmconfig_hotplug_pending collects in $errors).
+_UNPLUGGED = re.compile(r"hotplug problem - |unable to hotplug ")
 # What the worker of a change died of, when it died in time (recorded: calls-9.2/200-post-worker).
 _WORKER = re.compile(r"(?:500 )?failed to update VM \d+: ")
 _MAX_PREFIXES = 4
@@ -212,6 +216,13 @@ def denied_by_task(text: str) -> Denied | None:
 def is_held(text: str) -> bool:
     """Return whether PVE's words say that it waited for a lock that somebody else holds."""
     return _LOCK.search(text) is not None
+
+
+def was_not_plugged(text: str) -> bool:
+    """Return whether PVE's words say that a running guest's change is written, and that it could
+    not be plugged.
+    """
+    return _UNPLUGGED.search(text) is not None
 
 
 def already_there(text: str) -> bool:

@@ -9,6 +9,7 @@ what became of it, and recovery finds out.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from felhom_agent.config.settings import ReconcileConfig
 from felhom_agent.errors import (
@@ -18,6 +19,7 @@ from felhom_agent.errors import (
     Interrupted,
     Missing,
     OutcomeUnknown,
+    PveError,
     StillRunning,
     TaskFailed,
     Unchanged,
@@ -28,7 +30,7 @@ from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import Action, Change, GuestPlan, SetConfig, Start, Stop
 from felhom_agent.planning.actions import describe
-from felhom_agent.proxmox.answers import already_there
+from felhom_agent.proxmox.answers import already_there, was_not_plugged
 from felhom_agent.proxmox.node import Node
 from felhom_agent.proxmox.permit import Permit, PermitError
 from felhom_agent.reconcile.gate import Gate, Proposal
@@ -44,6 +46,7 @@ _SLACK = 30.0
 _IRREVERSIBLE = 1800.0
 # What is not there already by somebody else's act.
 _ONCE = (Destroy, Rollback, DeleteSnapshot)
+_DOES_NOT_SHOW = "PVE said OK, but it does not show"
 
 
 class NoEffect(FelhomError):
@@ -112,6 +115,8 @@ class Executor:
             self._operations.failed(operation, error.text, untouched=True)
             raise
         except OutcomeUnknown as error:
+            if _waits(action, error):
+                return replace(operation, why=error.text), ""
             self._log_unknown(operation, error)
             raise
 
@@ -121,9 +126,18 @@ class Executor:
         Raise NoEffect if the action, or a part of it, is planned again.
         """
         if _is_repeated(action, plan.actions):
-            self._operations.failed(operation, "PVE said OK, but it does not show")
-            words = f"PVE accepted to {describe(action)}, but it does not show; look at its tasks"
-            raise NoEffect(words)
+            self._operations.failed(operation, operation.why or _DOES_NOT_SHOW)
+            why = f"it does not show{f' ({operation.why})' if operation.why else ''}"
+            raise NoEffect(f"PVE accepted to {describe(action)}, but {why}; look at its tasks")
+        if operation.why:
+            _log.warning(
+                "%s: %s: written, and waits for a restart: %s",
+                self._names.guest(action.vmid),
+                describe(action),
+                operation.why,
+                extra=_fields(operation, GUEST_CHANGED),
+            )
+            return self._operations.succeeded(operation)
         operation = self._operations.succeeded(operation)
         _log.info(
             "%s: done: %s",
@@ -164,6 +178,8 @@ class Executor:
         except TaskFailed as error:
             if already_there(error.text) and not isinstance(action, _ONCE):
                 return operation
+            if _waits(action, error):
+                return replace(operation, why=error.text)
             refused = None
             if isinstance(action, SetConfig):
                 refused = self._node.guests.refusal_of(action, error.text)
@@ -194,6 +210,11 @@ def _fields(operation: Operation, event: Event) -> dict[str, object]:
         op=operation.op_id,
         upid=operation.upid,
     )
+
+
+def _waits(action: Act, error: PveError) -> bool:
+    """Return whether a change that failed is written, and waits for a restart: a look will tell."""
+    return isinstance(action, SetConfig) and was_not_plugged(error.text)
 
 
 def _is_repeated(done: Action, planned: tuple[Action, ...]) -> bool:

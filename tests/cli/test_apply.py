@@ -303,3 +303,19 @@ def test_a_second_agent_is_not_begun_beside_one_that_cannot_be_asked(
     assert "another felhom-agent" in err
     assert site.devnode.mutations == ()
     assert agent.end() == 0
+
+
+def test_a_change_that_pve_cannot_plug_ends_with_the_restart_that_was_shown(
+    site: Site, agent: Process, felhom: Felhom
+) -> None:
+    site.world.edit(100, {"hotplug": "cpu"})
+    site.world.start(100)
+    site.declare(
+        '[guest.100]\nstate = "running"\nrestart = "allowed"\n'
+        "[guest.100.config]\ncores = 4\nvcpus = 3\n"
+    )
+    code, out, _ = felhom("apply", "--yes")
+    assert "  > shut down, then start" in out
+    assert (code, "failed" in out) == (0, False)
+    assert not site.world.guests[100].conf.pending
+    assert agent.end() == 0
