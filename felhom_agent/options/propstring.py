@@ -143,13 +143,27 @@ class PropertyString(OptionType):
     def carried(self, wire: str, actual: str) -> str:
         """Given a declared text and PVE's, return the text to send that keeps all of PVE's.
 
-        What cannot be read is not carried.
+        Of what PVE fills in, what means the same keeps PVE's letters, too: it compares the text of
+        a MAC address, and plugs another card (PVE: qemu-server QemuServer.pm vmconfig_update_net,
+        pve-container LXC.pm update_net). What cannot be read is not carried.
         """
         try:
-            kept = self.undeclared(wire, actual)
+            kept = self.undeclared(wire, actual) | self._respelled(wire, actual)
         except Invalid:
             return wire
         return self.print(self.split(wire) | kept) if kept else wire
+
+    def _respelled(self, wire: str, actual: str) -> dict[str, str]:
+        """Return the parts that PVE fills in and that say the same in other letters, in PVE's."""
+        declared, present = self.split(wire), self.split(actual)
+        return {
+            key: present[key]
+            for key, text in declared.items()
+            if (spec := self.keys.get(key))
+            and spec.owned
+            and text != present.get(key, text)
+            and self._meaning(key, text) == self._meaning(key, present[key])
+        }
 
     def print(self, parts: Mapping[str, str]) -> str:
         """Given the text of each part, return them as one text in the order PVE prints them."""

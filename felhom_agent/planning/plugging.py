@@ -11,13 +11,16 @@ from collections.abc import Hashable, Mapping
 
 from felhom_agent.model import Kind
 from felhom_agent.options import Invalid, PropertyString, lookup
+from felhom_agent.options.types import Text
 
 _DEFAULT = "network,disk,usb"
 # PVE: pve-common Tools.pm split_list
 _SEPARATORS = re.compile(r"[,;\s\0]+")
 # PVE: qemu-server Machine.pm extract_version_parts
 _MACHINE = re.compile(r"(?:pc(?:-i440fx|-q35)?|virt)-(\d+)\.(\d+)")
+_CREATED = re.compile(r"(?:^|,)creation-qemu=(\d+)\.(\d+)")
 _USB_SINCE = (7, 1)
+_PINNED, _KEPT_SINCE = (5, 1), (9, 1)
 
 
 def features(hotplug: str | None) -> frozenset[str]:
@@ -34,14 +37,28 @@ def features(hotplug: str | None) -> frozenset[str]:
 def takes_usb(present: Mapping[str, str]) -> bool:
     """Given what is in effect of a VM, return whether USB devices are plugged while it runs.
 
-    PVE: qemu-server QemuServer.pm $is_usb_hotplug_supported. A machine without a version is the
-    newest that the node has.
+    PVE: qemu-server QemuServer.pm $is_usb_hotplug_supported
     """
     windows = re.fullmatch(r"win(\d+)", present.get("ostype", ""))
     known = present.get("ostype") == "l26" or (windows is not None and int(windows[1]) > 7)
+    version = _machine_version(present, windows=windows is not None)
+    return known and (version is None or version >= _USB_SINCE)
+
+
+def _machine_version(present: Mapping[str, str], *, windows: bool) -> tuple[int, int] | None:
+    """Return the version of a VM's machine; None if it is the newest that the node has.
+
+    A Windows VM whose machine has none keeps the one that it was created with, where PVE knows that
+    and it is not too old (PVE: qemu-server QemuServer/Machine.pm get_vm_machine).
+    """
     machine = parts_of(Kind.QEMU, "machine", present.get("machine")).get("type", "")
-    version = _MACHINE.match(str(machine))
-    return known and (version is None or (int(version[1]), int(version[2])) >= _USB_SINCE)
+    if version := _MACHINE.match(machine):
+        return int(version[1]), int(version[2])
+    if not windows:
+        return None
+    created = _CREATED.search(present.get("meta", ""))
+    version_then = (int(created[1]), int(created[2])) if created else _PINNED
+    return version_then if version_then >= _KEPT_SINCE else _PINNED
 
 
 def cpus_in_effect(present: Mapping[str, str]) -> int:
@@ -87,7 +104,8 @@ def changed_parts(kind: Kind, key: str, before: str | None, after: str | None) -
     """Given two values of a key, return the parts in which PVE sees a difference.
 
     A part that is absent differs from one that says the default: PVE compares the texts
-    (pve-guest-common safe_string_ne, safe_num_ne), after booleans and numbers were read.
+    (pve-guest-common safe_string_ne, safe_num_ne), after booleans and numbers were read; so a MAC
+    address in other letters is another one.
     """
     old, new = _read(kind, key, before), _read(kind, key, after)
     return frozenset(part for part in {*old, *new} if old.get(part) != new.get(part))
@@ -107,6 +125,6 @@ def _read(kind: Kind, key: str, value: str | None) -> dict[str, Hashable]:
 def _meaning(type_: PropertyString, part: str, text: str) -> Hashable:
     known = type_.keys.get(part)
     try:
-        return text if known is None else known.type.meaning(text)
+        return text if known is None or isinstance(known.type, Text) else known.type.meaning(text)
     except Invalid:
         return text

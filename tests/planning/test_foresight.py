@@ -206,6 +206,8 @@ DISK = "local:100/vm-100-disk-1.raw"
         ("net0", NET, f"{NET},queues=2", {}, Effect.UNSURE),
         ("net0", NET, f"{NET},mtu=1400", {"hotplug": "disk"}, Effect.RESTART),
         ("net0", NET, NET.replace("virtio", "e1000"), {}, Effect.UNSURE),
+        ("net0", NET, f"{NET.lower()},tag=5", {}, Effect.UNSURE),
+        ("net0", NET, f"{NET.lower()},tag=5", {"hotplug": "disk"}, Effect.RESTART),
         ("net0", NET, NET.replace(",bridge=vmbr0", ""), {}, Effect.UNSURE),
         ("net0", None, NET, {}, Effect.NOW),
         ("net0", NET, None, {}, Effect.UNSURE),
@@ -261,6 +263,11 @@ DISK = "local:100/vm-100-disk-1.raw"
             "usb1", None, "host=spice",
             {"ostype": "l26", "machine": "pc-q35-7.0+pve1"}, Effect.RESTART,
         ),
+        ("usb1", None, "host=spice", {"ostype": "win11"}, Effect.RESTART),
+        (
+            "usb1", None, "host=spice",
+            {"ostype": "win11", "meta": "creation-qemu=9.2.0,ctime=1700000000"}, Effect.NOW,
+        ),
         ("usb1", None, "host=spice", {"ostype": "l26", "machine": "pc-q35-8.1"}, Effect.NOW),
         ("ciuser", None, "u", {}, Effect.NOW),
         ("nameserver", None, "1.1.1.1", {}, Effect.NOW),
@@ -306,6 +313,17 @@ def test_what_changes_of_a_running_container_decides(
 def test_a_device_of_a_container_waits_on_a_node_before_pve_9() -> None:
     change = Change("dev0", ABSENT, "/dev/null")
     assert effect_of(Kind.LXC, change, {}, Facts((8, 4))).effect is Effect.RESTART
+
+
+@pytest.mark.parametrize("hotplug", ["1", "disk"])
+def test_a_mac_address_in_other_letters_is_written_as_the_node_has_it(hotplug: str) -> None:
+    guest = there(net0=NET, hotplug=hotplug)
+    found = seen(declared(net0=f"{NET.lower()},tag=5", restart=ALLOWED), guest)
+    (foreseen,) = found.changes
+    assert (foreseen.change.after, foreseen.effect) == (f"{NET},tag=5", Effect.NOW)
+    assert not (found.restarts or found.may_restart)
+    another = seen(declared(net0=NET.lower().replace("01,", "02,"), restart=ALLOWED), guest)
+    assert another.restarts is (hotplug == "disk")
 
 
 def test_what_is_in_effect_decides_and_not_what_waits() -> None:

@@ -124,6 +124,10 @@ def _has_new_usb(config: Mapping[str, str]) -> bool:
     if config.get("ostype") not in ("l26", "win8", "win10", "win11"):
         return False
     version = re.match(r"(?:type=)?(?:pc(?:-i440fx|-q35)?|virt)-(\d+)\.(\d+)", _machine(config))
+    if version is None and config["ostype"].startswith("win"):
+        # PVE: QemuServer/Machine.pm get_vm_machine
+        created = re.search(r"creation-qemu=(\d+)\.(\d+)", config.get("meta", ""))
+        return created is not None and (int(created[1]), int(created[2])) >= (9, 1)
     return version is None or (int(version[1]), int(version[2])) >= (7, 1)
 
 
@@ -183,9 +187,9 @@ def _card(old: str | None, new: str | None, *, plug: bool) -> bool:
 def _identity(card: str) -> tuple[str, str]:
     found = _MODEL.search(card)
     if found and found[1] != "macaddr":
-        return found[1], found[2].upper()
+        return found[1], found[2]
     parts = split(card)
-    return parts.get("model") or parts.get("") or "", parts.get("macaddr", "").upper()
+    return parts.get("model") or parts.get("") or "", parts.get("macaddr", "")
 
 
 def _disk(key: str, new: str | None, config: Mapping[str, str]) -> bool:
