@@ -21,7 +21,7 @@ from felhom_agent.config.agentfile import load
 from felhom_agent.durable.line import Damage
 from felhom_agent.journal.content import NAME, remedy_of
 from felhom_agent.journal.follow import Follower
-from felhom_agent.journal.operation import Operation, State
+from felhom_agent.journal.operation import Operation
 from felhom_agent.journal.tail import Tail, Wanted, latest
 
 SCHEMA = 1
@@ -87,17 +87,14 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
 
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:
-    vmids, end, failed = set(arguments.vmid), arguments.until, arguments.failed
-
-    def fits(operation: Operation) -> bool:
-        return (
-            (not vmids or operation.vmid in vmids)
-            and (end is None or operation.begun <= end)
-            and (not failed or operation.state in (State.FAILED, State.UNKNOWN))
-        )
-
-    begin = float("-inf") if arguments.since is None else arguments.since
-    return Wanted(fits, arguments.limit, begin)
+    begin, end = arguments.since, arguments.until
+    return Wanted(
+        limit=arguments.limit,
+        since=float("-inf") if begin is None else begin,
+        until=float("inf") if end is None else end,
+        vmids=frozenset(arguments.vmid),
+        failed=arguments.failed,
+    )
 
 
 def _say(path: Path, tail: Tail | None) -> None:
@@ -158,7 +155,7 @@ def _follow(path: Path, wanted: Wanted, *, as_data: bool) -> int:
         while True:
             wait(POLL)
             operations, damage = follower.news()
-            tell(o for o in operations if o.begun >= wanted.since and wanted.fits(o))
+            tell(o for o in operations if wanted.fits(o))
             _complain(path, damage)
     finally:
         follower.close()

@@ -1,11 +1,12 @@
 """The latest operations of a journal, without reading all of it.
 
-Most who ask want the last few, and a full journal takes a second to read. So its last bytes are
-taken, their checksums and numbers compared (which is quick), and their lines read from the end
-backwards until enough whole operations were found. Where that does not do, the file is read as a
-whole: too few of the operations are among those lines, a line is odd, or a write at the end was cut
-short. So what is told is never less than a whole reading tells; only of a file that is larger than
-`CHECKED` the older lines are not compared.
+Most who ask want the last few, or those of one guest, and a full journal takes a second to parse.
+So its last bytes are taken, their checksums and numbers compared (which is quick), and their lines
+gone through from the end backwards until enough whole operations were found. Only the lines of what
+is wanted are parsed, and those that do not tell what they are without it (`rawline.py`). Where that
+does not do, the file is read as a whole: too few of the operations are among those lines, a line is
+odd, or a write at the end was cut short. So what is told is never less than a whole reading tells;
+only of a file that is larger than `CHECKED` the older lines are not compared.
 
 A damaged journal is told as far as it is intact, with its damage. Nothing here takes a lock or
 writes: it is safe beside a running agent.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +27,7 @@ from felhom_agent.durable.line import Content, Damage, Record, Unreadable, are_s
 from felhom_agent.errors import JournalClosed
 from felhom_agent.journal.content import content_of
 from felhom_agent.journal.operation import Operation, State, replay
+from felhom_agent.journal.rawline import Step, step_in, step_of
 from felhom_agent.journal.shape import problem_of
 
 CHECKED = 32_000_000
@@ -36,13 +38,28 @@ SLACK = 200
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which operations are asked for: those that `fits` is true of and that began at `since` or
-    later, by the wall clock; of these the last `limit` (0: all).
+    """Which operations are asked for: those of these guests (none: of all) that began from `since`
+    to `until`, by the wall clock, and only `failed` or unknown ones; of these the last `limit`
+    (0: all).
     """
 
-    fits: Callable[[Operation], bool]
     limit: int = 0
     since: float = float("-inf")
+    until: float = float("inf")
+    vmids: frozenset[int] = frozenset()
+    failed: bool = False
+
+    def fits(self, operation: Operation) -> bool:
+        """Return whether an operation is asked for, but for how many."""
+        return self.takes(operation.vmid, operation.begun, operation.state)
+
+    def takes(self, vmid: int, begun: float, state: str) -> bool:
+        """As `fits`, of what an operation is judged by."""
+        return (
+            (not self.vmids or vmid in self.vmids)
+            and self.since <= begun <= self.until
+            and (not self.failed or state in (State.FAILED, State.UNKNOWN))
+        )
 
 
 @dataclass(frozen=True)
@@ -103,8 +120,9 @@ def tail_of(content: Content, wanted: Wanted) -> Tail:
     """Given what a journal says, return what is wanted of it."""
     operations = replay(content.records)
     known = {operation.op_id for operation in operations}
-    lost = {r["op"] for r in content.records if "op" in r} - known
-    return _tail(operations, wanted, len(lost), content.damage)
+    lost = len({r["op"] for r in content.records if "op" in r} - known)
+    selected = _selected(operations, wanted)
+    return Tail(selected, content.damage, lost, empty=not (operations or lost))
 
 
 def _quickly(file: BinaryIO, wanted: Wanted) -> Tail | None:
@@ -116,70 +134,93 @@ def _quickly(file: BinaryIO, wanted: Wanted) -> Tail | None:
     lines = lines.partition(b"\n")[2] if start else lines
     if not are_sound(lines, 0 if start else 1):
         return None
+    reading = _FromTheEnd(wanted)
     try:
-        operations, rest = _from_the_end(lines, wanted)
+        if reading.has_all(lines):
+            return Tail(_selected(reading.operations(), wanted))
+        return None if start else reading.whole()
     except Unreadable:
         return None
-    if rest is None:
-        return Tail(_selected(operations, wanted))
-    if start:
-        return None
-    # Of an operation whose intent is lost, a one-shot job's other lines tell all the same.
-    jobs = replay(rest)
-    lost = {record["op"] for record in rest} - {job.op_id for job in jobs}
-    return _tail(sorted([*operations, *jobs], key=lambda o: o.op_id), wanted, len(lost), ())
 
 
-def _tail(
-    operations: Sequence[Operation], wanted: Wanted, lost: int, damage: tuple[Damage, ...]
-) -> Tail:
-    return Tail(_selected(operations, wanted), damage, lost, empty=not (operations or lost))
+class _FromTheEnd:
+    """Goes through whole lines from the last one backwards, until all that is wanted was found.
 
-
-def _from_the_end(
-    lines: bytes, wanted: Wanted
-) -> tuple[Sequence[Operation], Sequence[Record] | None]:
-    """Return the operations that have their intent among these lines, read from the end until all
-    that is wanted was found; else also the records of operations that have none, in their order.
-
-    Raise Unreadable if one is odd.
+    All of it raises Unreadable if a line is odd.
     """
-    found: dict[str, Operation] = {}
-    steps: dict[str, list[Record]] = defaultdict(list)
-    counted, more = 0, SLACK
-    for record in _backwards(lines):
-        if (op_id := record.get("op")) is None:
-            continue
-        steps[op_id].append(record)
-        if record["state"] != State.INTENT:
-            continue
-        (operation,) = replay(reversed(steps.pop(op_id)))
-        found.setdefault(op_id, operation)
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._found: dict[str, Operation] = {}
+        self._begun: set[str] = set()
+        self._steps: dict[str, list[_Raw]] = defaultdict(list)
+        self._counted, self._more = 0, SLACK
+
+    def has_all(self, lines: bytes) -> bool:
+        """Given lines, go through them; return whether no older one has to be known."""
+        end = len(lines) - 1
+        while end > 0:
+            start = lines.rfind(b"\n", 0, end) + 1
+            if (raw := _raw(lines[start:end])) is not None and not self._take(raw):
+                return True
+            end = start - 1
+        return False
+
+    def operations(self) -> list[Operation]:
+        """Return the operations found that are wanted, and some before them, by id."""
+        return [self._found[key] for key in sorted(self._found)]
+
+    def whole(self) -> Tail:
+        """Return what is wanted of all lines of a file, where there was no more."""
+        rest = [r for steps in self._steps.values() for r in _records(steps)]
+        # Of an operation whose intent is lost, a one-shot job's other lines tell all the same.
+        jobs = replay(rest)
+        lost = len({record["op"] for record in rest} - {job.op_id for job in jobs})
+        operations = sorted([*self._found.values(), *jobs], key=lambda o: o.op_id)
+        is_empty = not (self._begun or jobs or lost)
+        return Tail(_selected(operations, self._wanted), (), lost, empty=is_empty)
+
+    def _take(self, raw: _Raw) -> bool:
+        """Given the line before those taken, return whether more of them are needed."""
+        step, _ = raw
+        if step.op_id in self._begun:
+            raise Unreadable("a step stands before its operation's beginning")
+        self._steps[step.op_id].append(raw)
+        if step.state != State.INTENT:
+            return True
+        self._begun.add(step.op_id)
+        steps = self._steps.pop(step.op_id)
+        # The first of them that was taken is the last that was written.
+        is_wanted = self._wanted.takes(step.vmid, step.begun, steps[0][0].state)
+        if is_wanted:
+            (self._found[step.op_id],) = replay(_records(steps))
         # An id is the time of the beginning, or later, and ids never go back.
-        if 0 < wanted.limit <= counted or int(op_id, 16) / 1000 < wanted.since:
-            more -= 1
+        wanted, begun = self._wanted, int(step.op_id, 16) / 1000
+        if 0 < wanted.limit <= self._counted or begun < wanted.since:
+            self._more -= 1
         else:
-            counted += _is_wanted(operation, wanted)
-        if not more:
-            return [found[key] for key in sorted(found)], None
-    rest = [r for key, each in steps.items() if key not in found for r in reversed(each)]
-    return [found[key] for key in sorted(found)], rest
+            self._counted += is_wanted
+        return self._more > 0
 
 
-def _backwards(lines: bytes) -> Iterator[Record]:
-    end = len(lines) - 1
-    while end > 0:
-        start = lines.rfind(b"\n", 0, end) + 1
-        record = decode(lines[start:end])[1]
-        if odd := problem_of(record):
-            raise Unreadable(odd)
-        yield record
-        end = start - 1
+_Raw = tuple[Step, bytes | Record]
+"""A step, and its line as far as it was read."""
+
+
+def _raw(line: bytes) -> _Raw | None:
+    """Return the step that a line is; None if it is none. Raise Unreadable if it is odd."""
+    if (step := step_of(line)) is not None:
+        return step, line
+    record = decode(line)[1]
+    if odd := problem_of(record):
+        raise Unreadable(odd)
+    return (step_in(record), record) if "op" in record else None
+
+
+def _records(steps: Sequence[_Raw]) -> list[Record]:
+    """Given steps, the last one first, return their records in the order of the file."""
+    return [decode(raw)[1] if isinstance(raw, bytes) else raw for _, raw in reversed(steps)]
 
 
 def _selected(operations: Sequence[Operation], wanted: Wanted) -> tuple[Operation, ...]:
-    return tuple(o for o in operations if _is_wanted(o, wanted))[-wanted.limit :]
-
-
-def _is_wanted(operation: Operation, wanted: Wanted) -> bool:
-    return operation.begun >= wanted.since and wanted.fits(operation)
+    return tuple(o for o in operations if wanted.fits(o))[-wanted.limit :]

@@ -14,7 +14,7 @@ from felhom_agent.journal.tail import Wanted
 from tests.conftest import Clock
 from tests.journal.books import START, STOP, UPID, Book, book
 
-ALL = Wanted(lambda _: True)
+ALL = Wanted()
 BEGUN, DONE = State.INTENT, State.SUCCEEDED
 
 

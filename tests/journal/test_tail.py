@@ -15,29 +15,34 @@ from felhom_agent.durable.line import Record, body_of, encode, encode_file
 from felhom_agent.errors import JournalClosed
 from felhom_agent.journal import tail
 from felhom_agent.journal.content import NAME, content_of
-from felhom_agent.journal.operation import Operation, State, ended, intent, record_of
+from felhom_agent.journal.operation import State, ended, intent, record_of
 from felhom_agent.journal.tail import Wanted, latest, tail_of
 from felhom_agent.model import Kind, Start
 from tests.conftest import Clock
-from tests.journal.books import STOP, book, damage
+from tests.journal.books import STOP, UPID, book, damage
 
 NOW = 1_800_000_000
 
 
-def anything(_: Operation) -> bool:
-    return True
-
-
-LAST = Wanted(anything, 3)
+LAST = Wanted(3)
 
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """A journal of 400 starts, of guests 100 to 109 in turn, a minute apart."""
+    """A journal of 400 starts, of guests 100 to 109 in turn, a minute apart; the 200th failed, the
+    205th is unknown.
+    """
     clock = Clock(NOW)
     with book(tmp_path, clock) as it:
         for number in range(400):
-            it.start(100 + number % 10)
+            if number in (200, 205):
+                failed = it.operations.begin(Start(100 + number % 10, Kind.QEMU))
+                failed = it.operations.task(failed, UPID)
+                clock.pass_by(1)
+                end = it.operations.failed if number == 200 else it.operations.unknown
+                end(failed, "why")
+            else:
+                it.start(100 + number % 10)
             clock.pass_by(59)
     return tmp_path / NAME
 
@@ -50,16 +55,18 @@ def whole(path: Path, wanted: Wanted) -> tail.Tail:
     "wanted",
     [
         LAST,
-        Wanted(anything),
-        Wanted(anything, 399),
-        Wanted(anything, 1000),
-        Wanted(lambda o: o.vmid == 104, 5),
-        Wanted(lambda o: o.vmid == 999, 5),
-        Wanted(anything, 0, NOW + 60 * 390),
-        Wanted(lambda o: o.begun <= NOW + 600, 20),
-        Wanted(anything, 7, NOW + 1e9),
+        Wanted(),
+        Wanted(399),
+        Wanted(1000),
+        Wanted(5, vmids=frozenset({104})),
+        Wanted(5, vmids=frozenset({999})),
+        Wanted(0, NOW + 60 * 390),
+        Wanted(20, until=NOW + 600),
+        Wanted(7, NOW + 1e9),
+        Wanted(5, failed=True),
+        Wanted(2, NOW + 60 * 100, NOW + 60 * 300, frozenset({101, 104}), failed=True),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_what_is_read_from_the_end_is_what_the_whole_file_says(many: Path, wanted: Wanted) -> None:
     assert latest(many, wanted) == whole(many, wanted)
@@ -71,7 +78,33 @@ def test_only_the_last_lines_are_parsed(many: Path) -> None:
     many.write_bytes(odd + many.read_bytes().partition(b"\n")[2])
     assert whole(many, LAST).damage
     assert latest(many, LAST).damage == ()
-    assert latest(many, Wanted(anything)) == whole(many, Wanted(anything))
+    assert latest(many, Wanted()) == whole(many, Wanted())
+
+
+FILTERS = [Wanted(3, failed=True), Wanted(50, vmids=frozenset({104})), Wanted(3, until=NOW + 600)]
+
+
+@pytest.mark.parametrize("wanted", FILTERS, ids=["failed", "guest", "until"])
+@pytest.mark.parametrize("line", [1, 2, 600, 1190])
+def test_with_a_filter_a_damaged_line_of_another_guest_is_told_too(
+    many: Path, wanted: Wanted, line: int
+) -> None:
+    lines = many.read_bytes().splitlines(keepends=True)
+    odd = encode(line, body_of({"op": "odd"}))
+    many.write_bytes(b"".join([*lines[: line - 1], odd, *lines[line:]]))
+    assert [d.line for d in latest(many, wanted).damage] == [line]
+    many.write_bytes(
+        b"".join([*lines[: line - 1], lines[line - 1].replace(b"o", b"0", 1), *lines[line:]])
+    )
+    assert [d.line for d in latest(many, wanted).damage] == [line]
+    assert latest(many, wanted) == whole(many, wanted)
+
+
+def test_steps_in_no_order_are_told_as_a_whole_reading_tells_them(many: Path) -> None:
+    lines = [content_of(many.read_bytes()).records[at] for at in (*range(9), 12, 9, 10, 9, 13)]
+    many.write_bytes(encode_file(lines))
+    for wanted in (Wanted(), *FILTERS):
+        assert latest(many, wanted) == whole(many, wanted)
 
 
 def test_of_a_very_large_file_only_the_end_is_compared(
@@ -83,7 +116,7 @@ def test_of_a_very_large_file_only_the_end_is_compared(
     found = latest(many, LAST)
     assert (found.damage, len(found.operations)) == ((), 3)
     # Where that does not tell all, the file is read as a whole.
-    assert latest(many, Wanted(anything)).damage
+    assert latest(many, Wanted()).damage
 
 
 @pytest.mark.parametrize("line", [1, 2, 600, 1199, 1200])
@@ -133,6 +166,8 @@ def test_any_bytes_are_read_as_a_whole_reading_reads_them(
     st.sets(st.integers(0, 9)),
     st.integers(0, 6),
     st.integers(0, 6),
+    st.sampled_from([frozenset[int](), frozenset({101}), frozenset({102})]),
+    st.booleans(),
 )
 def test_steps_far_apart_and_lost_beginnings_are_told_as_a_whole_reading_tells_them(
     tmp_path_factory: pytest.TempPathFactory,
@@ -140,13 +175,15 @@ def test_steps_far_apart_and_lost_beginnings_are_told_as_a_whole_reading_tells_t
     lost: set[int],
     limit: int,
     back: int,
+    vmids: frozenset[int],
+    failed: bool,
 ) -> None:
     records: list[Record] = []
     for at, number in enumerate(numbers):
         # Every other one is a one-shot job, whose outcome tells what it is.
         key = "key" if number % 2 else ""
         begun = NOW + number
-        operation = intent(f"{begun * 1000:012x}", Start(101, Kind.QEMU), begun, key)
+        operation = intent(f"{begun * 1000:012x}", Start(101 + number % 3, Kind.QEMU), begun, key)
         match numbers[:at].count(number):
             case 0 if number not in lost:
                 records.append(record_of(operation))
@@ -154,7 +191,7 @@ def test_steps_far_apart_and_lost_beginnings_are_told_as_a_whole_reading_tells_t
                 records.append(record_of(ended(operation, State.FAILED, begun + 9, "why")))
     path = tmp_path_factory.getbasetemp() / "steps"
     path.write_bytes(encode_file(records))
-    wanted = Wanted(anything, limit, NOW + back)
+    wanted = Wanted(limit, NOW + back, NOW + 8, vmids, failed=failed)
     assert latest(path, wanted) == whole(path, wanted)
 
 
