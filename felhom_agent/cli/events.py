@@ -9,7 +9,7 @@ another name, which is how that is noticed. Older events are in the system's jou
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from felhom_agent.cli import answers, ask
 from felhom_agent.cli.codes import OK
 from felhom_agent.cli.command import Commands, add_command, vmid, whole
 from felhom_agent.cli.out import complain, say_json, say_json_line, wait
-from felhom_agent.cli.terminal import Line, Part, Style, cells, put
+from felhom_agent.cli.terminal import MIN_LAST, Line, Part, Style, cells, put, width
 from felhom_agent.errors import FelhomError
 from felhom_agent.printable import printable
 from felhom_agent.service.controlclient import ControlRefused, call
@@ -32,6 +32,8 @@ _NOT_FOUND: Final = 404
 _MAX_GUEST: Final = 24
 _MAX_EVENT: Final = 24
 _MAX_TEXT: Final = 1000
+_BEFORE: Final = 15 + 2 + 7 + 2
+"""Cells of a line before the guest: the time and the level."""
 _STYLES: Final = {"error": Style.BAD, "warning": Style.WARN, "info": None, "debug": Style.DIM}
 # Not by strftime: its names follow the locale.
 _MONTHS: Final = (
@@ -141,29 +143,41 @@ class Page:
     def __init__(self) -> None:
         self._guest = self._event = 0
 
-    def line(self, event: Event) -> Line:
-        """Given an event, return its line: when, how bad, which guest, which kind, what."""
-        level, guest = answers.text(event, "level"), _guest(event)
-        kind = printable(answers.text(event, "event"), _MAX_EVENT)
-        self._guest = max(self._guest, cells(guest))
-        self._event = max(self._event, cells(kind))
-        return [
-            Part(_when(event), Style.DIM),
-            Part(f"  {printable(level, 7):<7}", _STYLES.get(level)),
-            "  " + _padded(guest, self._guest) + "  " * bool(self._guest),
-            Part(_padded(kind, self._event), Style.STRONG),
-            "  " + printable(_sentence(event), _MAX_TEXT),
-        ]
+    def lines(self, events: Sequence[Event], columns: int | None = None) -> Iterator[Line]:
+        """Given events and how many cells a line has (None: as many as it needs), yield a line for
+        each: when, how bad, which guest, which kind, what. Where columns leave the text too little
+        room, nothing is aligned.
+        """
+        self._guest = max([self._guest, *(cells(_guest(event)) for event in events)])
+        self._event = max([self._event, *(cells(_kind(event)) for event in events)])
+        guest, kind = self._guest, self._event
+        start = _BEFORE + guest + 2 * bool(guest) + kind + 2
+        if columns is not None and start + MIN_LAST > columns:
+            guest = kind = 0
+        return (_line(event, guest, kind) for event in events)
+
+
+def _line(event: Event, guest: int, kind: int) -> Line:
+    """Return the line of an event, with so many cells for its guest and its kind."""
+    level, named = answers.text(event, "level"), _guest(event)
+    return [
+        Part(_when(event), Style.DIM),
+        Part(f"  {printable(level, 7):<7}", _STYLES.get(level)),
+        "  " + _padded(named, guest) + "  " * bool(guest or named),
+        Part(_padded(_kind(event), kind), Style.STRONG),
+        "  " + printable(_sentence(event), _MAX_TEXT),
+    ]
 
 
 def show(events: Sequence[Event], source: EventSource, page: Page, *, as_json: bool) -> None:
     """Given events, print them, a line each. Raise as `say` does."""
-    for event in events:
-        if as_json:
+    if as_json:
+        for event in events:
             own = {k: v for k, v in event.items() if k not in ("schema", "run")}
             say_json_line({"run": source.run, **own}, schema=SCHEMA)
-        else:
-            put(page.line(event), hang=4)
+        return
+    for line in page.lines(events, width()):
+        put(line, hang=4)
 
 
 def follow(
@@ -211,6 +225,10 @@ def _guest(event: Event) -> str:
     if number is None:
         return ""
     return printable(f"{number} {answers.text(event, 'name')}".rstrip(), _MAX_GUEST)
+
+
+def _kind(event: Event) -> str:
+    return printable(answers.text(event, "event"), _MAX_EVENT)
 
 
 def _sentence(event: Event) -> str:

@@ -16,7 +16,7 @@ from felhom_agent.cli.command import Commands, add_command, vmid, whole
 from felhom_agent.cli.moment import day_of, since, until
 from felhom_agent.cli.out import complain, say, say_json, say_json_line, wait
 from felhom_agent.cli.story import HANG, Story, as_json
-from felhom_agent.cli.terminal import put
+from felhom_agent.cli.terminal import put, width
 from felhom_agent.config.agentfile import load
 from felhom_agent.durable.line import Damage
 from felhom_agent.journal.content import NAME, remedy_of
@@ -142,7 +142,7 @@ def _follow(path: Path, wanted: Wanted, *, as_data: bool) -> int:
             for operation in operations:
                 say_json_line(as_json(operation), schema=SCHEMA)
             return
-        story.today = day_of(time.time())
+        story.today, story.columns = day_of(time.time()), width()
         for line in story.lines(operations):
             put(line, hang=HANG)
 
@@ -162,7 +162,7 @@ def _follow(path: Path, wanted: Wanted, *, as_data: bool) -> int:
 
 
 def _story() -> Story:
-    return Story(day_of(time.time()))
+    return Story(day_of(time.time()), width())
 
 
 def _moment(meaning: Callable[[str, float], float]) -> Callable[[str], float]:

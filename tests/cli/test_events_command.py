@@ -203,11 +203,12 @@ class TestLines:
     def test_columns_get_wider_as_wider_events_come(self) -> None:
         page = Page()
         lines = [
-            plain(page.line(each))
+            plain(line)
             for each in (
                 event(1, text="a"), event(2, 101, text="guest 101: b"),
                 event(3, 101, event="x", text="101 web: c"), event(4, level="error", text="d"),
             )
+            for line in page.lines([each])
         ]  # fmt: skip
         shown = [line[15:] for line in lines]
         assert shown == [
@@ -217,10 +218,25 @@ class TestLines:
             "  error             guest-changed  d",
         ]
 
+    def test_events_that_are_known_together_stand_in_the_same_columns(self) -> None:
+        events = [event(1, text="a"), event(2, 101, event="x", text="b"), event(3, 10100, text="c")]
+        assert [plain(line)[15:] for line in Page().lines(events)] == [
+            "  info                guest-changed  a",
+            "  info     101 web    x              b",
+            "  info     10100 web  guest-changed  c",
+        ]
+
+    @pytest.mark.parametrize(("columns", "aligned"), [(72, True), (71, False), (20, False)])
+    def test_on_a_terminal_that_leaves_the_text_no_room_beside_columns_nothing_is_aligned(
+        self, columns: int, aligned: bool
+    ) -> None:
+        events = [event(1, text="a"), event(2, 101, text="b" * 5), event(3, 10100, text="c")]
+        starts = {plain(line).index("guest-changed") for line in Page().lines(events, columns)}
+        assert (len(starts) == 1) == aligned
+
     def test_a_sentence_that_names_another_guest_keeps_it(self) -> None:
-        made = plain(
-            Page().line(event(1, 101, text="guest 102: it holds the disk of guest 101: x"))
-        )
+        (line,) = Page().lines([event(1, 101, text="guest 102: it holds the disk of guest 101: x")])
+        made = plain(line)
         assert made.endswith("  guest 102: it holds the disk of guest 101: x")
 
 

@@ -20,6 +20,7 @@ import pytest
 from felhom_agent.durable.line import Record, encode_file
 from felhom_agent.journal.content import NAME
 from felhom_agent.model import Change, Kind, SetConfig
+from tests.cli.pty_of import on_terminal, plain
 from tests.commands import Felhom, typed, valid
 from tests.conftest import Clock
 from tests.journal.books import HARD, MORE, START, STOP, UPID, Book, book, damage
@@ -111,6 +112,51 @@ today
 """,
         "",
     )  # fmt: skip
+
+
+def on_a_terminal(config: Path, columns: int) -> list[str]:
+    command = [sys.executable, "-m", "felhom_agent", "--config", str(config), "history"]
+    code, lines = on_terminal(command, columns)
+    assert code == 0
+    return [plain(line) for line in lines]
+
+
+def fill(it: Book) -> None:
+    """Write down short and long changes, and a failure."""
+    it.start(101, "web", 3.1)
+    changes = tuple(Change(key, "2048", "3072") for key in ("memory", "balloon", "cores"))
+    it.operations.succeeded(it.operations.begin(SetConfig(201, Kind.LXC, changes), name="db-1"))
+    it.operations.failed(it.operations.task(it.operations.begin(START, name="web"), UPID), "no")
+
+
+def test_a_terminal_of_80_columns_gets_a_line_for_each_and_columns_for_all(
+    it: Book, config: Path
+) -> None:
+    fill(it)
+    lines = on_a_terminal(config, 80)
+    assert lines[:6] == [
+        "today",
+        "  12:00:00  101 web   start                                     succeeded  3.1 s",
+        "  12:00:03  201 db-1  set memory: 2048 -> 3072, balloon: 2048   succeeded  0.0 s",
+        "                      -> 3072, cores: 2048 -> 3072",
+        "  12:00:03  101 web   start                                     failed     0.0 s",
+        "            no",
+    ]
+    assert "".join(lines[6:]).replace(" ", "") == UPID
+
+
+@pytest.mark.parametrize("columns", [20, 30, 40, 50, 60, 80, 132])
+def test_a_terminal_of_any_width_gets_all_words_in_lines_that_fit(
+    it: Book, config: Path, columns: int
+) -> None:
+    fill(it)
+    it.start(102, "a-very-long-name-of-a-guest-that-takes-much-room")
+    lines = on_a_terminal(config, columns)
+    assert max(map(len, lines)) <= columns
+    told = "".join("".join(lines).split())
+    for word in ("101web", "succeeded3.1s", "set", "balloon", "failed", UPID):
+        assert word in told, word
+    assert all(line.startswith(("  12:00:", " " * 10, "today")) for line in lines)
 
 
 @pytest.mark.parametrize(
