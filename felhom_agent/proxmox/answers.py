@@ -99,6 +99,7 @@ _MAX_WORDS = 500
 _MAX_ERRORS = 20
 # What PVE's own handlers die with; 595 to 599 are the proxy's (PVE: AnyEvent::HTTP).
 _HANDLER = range(500, 595)
+_PROXY = range(595, 600)
 # No byte of a write has reached a worker. AnyEvent::HTTP 2.25 http_request says 595 as long as it
 # connects; it turns to 596 before it begins TLS, also on a connection that it uses again, and then
 # writes the request. It could come back to 595 only in a request that follows from the first: a
@@ -127,9 +128,9 @@ class Answer:
 def error_of(call: str, answer: Answer, config: ProxmoxConfig | None = None) -> PveError:
     """Given an answer that is not a success, and whose token was used, return what it means."""
     status, text = answer.status, answer.reason.strip()
-    writes = not call.startswith("GET ")
+    writes, endpoint = not call.startswith("GET "), config.endpoint if config else ""
     if 300 <= status < 400:
-        return _unusable(call, status, "answered with a redirect, which PVE never does", writes)
+        return not_pve(call, endpoint, "it answers with a redirect, which PVE never does", status)
     if status == 401:
         advice = _token_advice(config) if config else ""
         words = _printable(f"the API token was not accepted: {text}{advice}")
@@ -141,9 +142,11 @@ def error_of(call: str, answer: Answer, config: ProxmoxConfig | None = None) -> 
     if status == _NOT_CONNECTED and writes:
         words = _printable(f"the API's proxy could not pass it on: {text or 'no connection'}")
         return NotSent(words, call=call, status=status)
-    if status not in _HANDLER:
+    if status in _PROXY:
         words = _printable(f"the API's proxy says {status} {text}".strip())
-        return _unusable(call, status, words, writes)
+        return _unusable(call, status, words)
+    if status not in _HANDLER:
+        return not_pve(call, endpoint, f"it answers {status} {text}".strip(), status)
     return _by_words(call, status, text, writes)
 
 
@@ -245,7 +248,7 @@ def error_without_answer(call: str, error: Exception, endpoint: str, bounds: Bou
     if bounds.overrun:
         words, timed_out, cut_off = f"{endpoint} {bounds.overrun}", bounds.timed_out, False
     else:
-        words, timed_out = f"{endpoint} broke the connection", False
+        words, timed_out = f"{endpoint} broke the connection{_advice(call)}", False
         cut_off = not bounds.answered
     if not bounds.sent:
         return NotSent(words, call=call, timed_out=timed_out, cut_off=cut_off)
@@ -259,9 +262,24 @@ def is_json(answer: Answer) -> bool:
     return answer.kind.startswith("application/json")
 
 
-def not_json(call: str) -> PveError:
+def not_json(call: str, endpoint: str) -> PveError:
     """Return what it means that an answer claims success, but is not PVE's."""
-    return _unusable(call, 200, "the answer is not PVE's JSON", not call.startswith("GET "))
+    return not_pve(call, endpoint, "its answer is not PVE's JSON")
+
+
+def odd_answer(call: str, endpoint: str, odd: str = "") -> PveError:
+    """Return what it means that an answer is JSON, but not what PVE answers to this call, and what
+    is odd.
+    """
+    what = f": {odd}" if odd else ""
+    return not_pve(call, endpoint, f"its answer is not what PVE answers to this{what}")
+
+
+def not_pve(call: str, endpoint: str, words: str, status: int = 200) -> PveError:
+    """Given a call, where it went and what is wrong with the answer, return what it means: that
+    another program than PVE may listen there.
+    """
+    return _unusable(call, status, f"{_printable(f'{endpoint}: {words}')}{_advice(call)}")
 
 
 def unknown_node(answer: Answer) -> str:
@@ -291,8 +309,18 @@ def no_such_node(call: str, answer: Answer, node: str, known: list[str]) -> PveE
     return Rejected(_printable(words), call=call, status=answer.status)
 
 
-def _unusable(call: str, status: int, text: str, writes: bool) -> PveError:
-    cls = OutcomeUnknown if writes else Unanswered
+def _advice(call: str) -> str:
+    """Return what a person does who got no answer of PVE's. A write is looked up first."""
+    if not call.startswith("GET "):
+        return ""
+    return (
+        "; is endpoint in [proxmox] that of PVE's API (port 8006)? How it is there:"
+        " `systemctl status pveproxy`"
+    )
+
+
+def _unusable(call: str, status: int, text: str) -> PveError:
+    cls = Unanswered if call.startswith("GET ") else OutcomeUnknown
     return cls(text, call=call, status=status)
 
 

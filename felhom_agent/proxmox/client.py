@@ -155,7 +155,7 @@ class Client:
         except ValueError:
             whole = {}
         if "data" not in whole:
-            raise answers.not_json(call)
+            raise answers.not_json(call, self.config.endpoint)
         return whole
 
     def _answer(
@@ -233,7 +233,7 @@ class Client:
             raise answers.error_without_answer(call, error, self.config.endpoint, bounds) from None
         except ValueError:
             if bounds.sent:
-                raise answers.not_json(call) from None
+                raise answers.not_json(call, self.config.endpoint) from None
             # What cannot be encoded, such as half a surrogate pair.
             raise NotSent("a value of the request is no text", call=call) from None
         if session.adapter.last is None:

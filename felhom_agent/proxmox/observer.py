@@ -42,9 +42,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import MappingProxyType
 
-from felhom_agent.errors import Denied, Interrupted, Missing, Unanswered, Unchanged
+from felhom_agent.errors import Denied, Interrupted, Missing, Unchanged
 from felhom_agent.model import Actual, ActualGuest, Facts, Kind
 from felhom_agent.proxmox import rows
+from felhom_agent.proxmox.answers import odd_answer
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.configurations import Reading, unexpected
 from felhom_agent.proxmox.guests import Guests
@@ -245,9 +246,7 @@ class Observer:
         try:
             facts = rows.facts_of(version, options)
         except Odd as odd:
-            raise Unanswered(
-                f"unexpected response from PVE: {odd}", call="GET /version", status=200
-            ) from None
+            raise odd_answer("GET /version", client.config.endpoint, str(odd)) from None
         if facts.version != self._packages_of:
             self._packages, self._packages_of = _packages(client, self._node), facts.version
         rights, zones = read_rights(client), read_zones(client)
@@ -490,7 +489,7 @@ def _list(client: Client, *path: str, **params: int) -> list[object]:
     """Return a listing. Raise Unanswered if it is none."""
     answer = client.get(*path, **params)
     if not isinstance(answer, list):
-        raise Unanswered("unexpected response from PVE", call=f"GET /{'/'.join(path)}", status=200)
+        raise odd_answer(f"GET /{'/'.join(path)}", client.config.endpoint)
     return answer
 
 
@@ -508,5 +507,5 @@ def _table(client: Client, *path: str, **params: str) -> Row:
     """Return an object. Raise Unanswered if it is none."""
     answer = client.get(*path, **params)
     if not isinstance(answer, dict):
-        raise Unanswered("unexpected response from PVE", call=f"GET /{'/'.join(path)}", status=200)
+        raise odd_answer(f"GET /{'/'.join(path)}", client.config.endpoint)
     return answer

@@ -19,9 +19,9 @@ from felhom_agent.errors import (
     Denied,
     Missing,
     TaskFailed,
-    Unanswered,
     Unchanged,
 )
+from felhom_agent.proxmox.answers import odd_answer
 from felhom_agent.proxmox.cancel import Cancellation
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.upid import Upid
@@ -75,9 +75,7 @@ class Tasks:
         path = self._path(upid)
         status = self._client.get(*path, "status")
         if not isinstance(status, dict):
-            raise Unanswered(
-                "unexpected response from PVE", call=f"GET /{'/'.join(path)}/status", status=200
-            )
+            raise odd_answer(f"GET /{'/'.join(path)}/status", self._client.config.endpoint)
         if status.get("status") != "stopped":
             return None
         return self._ended(upid, status.get("exitstatus"))
@@ -128,7 +126,7 @@ class Tasks:
 
     def _ours(self, rows: object, task_type: str, *, running: bool = False) -> list[Upid]:
         if not isinstance(rows, list):
-            raise Unanswered("unexpected response from PVE", call="GET tasks", status=200)
+            raise odd_answer("GET tasks", self._client.config.endpoint)
         listed = [row for row in rows if isinstance(row, dict)]
         if running:
             # What ended and is not yet in the archive is listed too, with its exit status.

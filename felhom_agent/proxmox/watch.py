@@ -34,7 +34,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from felhom_agent.errors import Interrupted, Rejected, StillRunning, Unanswered, Unchanged
+from felhom_agent.errors import Interrupted, Rejected, StillRunning, Unchanged
+from felhom_agent.proxmox.answers import odd_answer
 from felhom_agent.proxmox.cancel import Cancellation
 from felhom_agent.proxmox.client import Client
 from felhom_agent.proxmox.pace import FINE, Durations, next_look
@@ -226,7 +227,7 @@ class TaskWatch:
             "nodes", self._client.config.node, "tasks", source="all", since=since, limit=_ROWS
         )
         if not isinstance(rows, list):
-            raise Unanswered("unexpected response from PVE", call="GET tasks", status=200)
+            raise odd_answer("GET tasks", self._client.config.endpoint)
         return ends_of(rows)
 
 

@@ -153,6 +153,8 @@ LIES = {
     "a status that is no number": spoken(b"HTTP/1.1 abc OK\r\n\r\n"),
     "a status of its own": spoken(b"HTTP/1.1 999 OK\r\n\r\n"),
     "early hints": spoken(b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "a redirect": spoken(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"),
+    "no such page": spoken(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
     "no content": spoken(b"HTTP/1.1 204 No Content\r\n\r\n"),
     "created": spoken(answer(1).replace(b"200 OK", b"201 Created")),
     "no type": spoken(b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"data":1}'),
@@ -240,6 +242,11 @@ def test_a_node_that_lies_is_an_error_in_words_and_a_write_unknown(
             in_time(call)
         assert len(str(caught.value)) < 600
         assert str(caught.value).isprintable()
+        # Where it happened; and a person who asks is told what to look at.
+        assert str(caught.value).startswith(config.endpoint)
+        assert ("; is endpoint in [proxmox] that of PVE's" in str(caught.value)) == (
+            meaning is Unanswered
+        )
     node.script = GOOD
     assert in_time(lambda: client.get("version")) == "good"
 
