@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from felhom_agent.cli.itself import command_line
 from felhom_agent.config.place import CREDENTIALS
 from felhom_agent.errors import FelhomError
 
@@ -38,7 +39,7 @@ def run_as_owner(
     with _credentials(owner, sources) as credentials:
         try:
             process = subprocess.Popen(  # noqa: S603  # it runs this very program
-                [sys.executable, "-m", "felhom_agent", *words],
+                command_line(*words),
                 user=owner.pw_uid,
                 group=owner.pw_gid,
                 extra_groups=os.getgrouplist(owner.pw_name, owner.pw_gid),
@@ -47,7 +48,8 @@ def run_as_owner(
         except OSError as error:
             text = (
                 f"{directory}: belongs to user {owner.pw_name}, and this command cannot run as "
-                f"that user: {error.strerror or error}"
+                f"that user: {sys.executable}: {error.strerror or error}; the user must be able to "
+                f"run it, and to enter the directories that it is in"
             )
             raise FelhomError(text) from None
         return _ended(process)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Container, Iterator
@@ -14,6 +13,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
 from felhom_agent.cli.codes import DIFFERS, OK, WOULD_CHANGE
+from felhom_agent.cli.itself import command_line
 from felhom_agent.cli.out import ReaderLeft, say
 from felhom_agent.config.settings import Config
 from felhom_agent.errors import FelhomError
@@ -102,7 +102,7 @@ def agent(config: Config, prefix: str = "") -> Iterator[list[str]]:
 
 def words(config: Config, *given: str) -> list[str]:
     """Return the command line of one of our commands."""
-    return [sys.executable, "-m", "felhom_agent", "--config", str(config.path), *given]
+    return command_line("--config", str(config.path), *given)
 
 
 def command(
@@ -116,7 +116,7 @@ def command(
     code is one of `codes`.
     """
     typed = [str(word) for word in given]
-    # Not its working directory: where we are imported from may depend on that.
+    # Not its working directory: what was given may be relative to ours.
     before = f"{within}/" if within is not None else ""
     say(f"  $ felhom-agent {' '.join(word.removeprefix(before) for word in typed)}")
     process = subprocess.run(words(config, *typed), capture_output=True, text=True, check=False)
