@@ -16,6 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from felhom_agent.cli.health import Finding, bad, good, note
+from felhom_agent.cli.programs import path_of
 from felhom_agent.cli.serviceuser import SECONDS, Service
 from felhom_agent.config.secret import read_notify_token
 from felhom_agent.config.settings import Config, NotifyConfig
@@ -146,7 +147,13 @@ def _state_of(unit: str) -> str:
     words = ["systemctl", "is-active", unit]
     try:
         done = subprocess.run(  # noqa: S603  # of no word that somebody else gave
-            words, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+            words,
+            executable=path_of(words[0]),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return "not known"

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from felhom_agent.cli import check, initplan, pveum
+from felhom_agent.cli import check, initplan, programs, pveum
 from felhom_agent.cli.adopt import adopt_into
 from felhom_agent.cli.adoptguests import Asked, Range, guests
 from felhom_agent.cli.codes import ERROR, OK
@@ -187,15 +186,16 @@ def _rights(arguments: argparse.Namespace, config: Config) -> bool:
 
 def _service(arguments: argparse.Namespace, config: Config) -> bool:
     """The service, now and at each boot."""
-    if shutil.which("systemctl") is None:
+    if not programs.is_here("systemctl"):
         say(f"  systemd is not here; to run the agent: felhom-agent --config {config.path} run")
         return True
     line = f"systemctl enable --now {UNIT}"
     if not _agreed(arguments, (line,), ""):
         return False
     done = subprocess.run(  # noqa: S603  # a line of ours, word by word
-        line.split(), capture_output=True, text=True, check=False, timeout=pveum.TIMEOUT
-    )
+        line.split(), capture_output=True, text=True, check=False, timeout=pveum.TIMEOUT,
+        executable=programs.path_of("systemctl"),
+    )  # fmt: skip
     if done.returncode != 0:
         said = " ".join(done.stderr.split())[:300]
         raise FelhomError(f"`{line}` failed: {said}; `systemctl status {UNIT}` tells more")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import subprocess
 from typing import Any
 
+from felhom_agent.cli import programs
 from felhom_agent.errors import FelhomError
 from felhom_agent.redaction import remember
 
@@ -23,7 +23,7 @@ _MAX_WORDS = 300
 
 def is_here() -> bool:
     """Return whether this host has it."""
-    return shutil.which(PROGRAM) is not None
+    return programs.is_here(PROGRAM)
 
 
 def names(*what: str, key: str) -> frozenset[str]:
@@ -79,7 +79,7 @@ def _done(words: list[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(  # noqa: S603  # lines of ours, word by word
             words, capture_output=True, text=True, timeout=TIMEOUT, check=False,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, executable=programs.path_of(words[0]),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         text = f"`{shlex.join(words)}` did not end within {TIMEOUT:.0f} s"

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Final
 
 from felhom_agent.cli.asowner import owner_of
+from felhom_agent.cli.programs import path_of
 from felhom_agent.config.place import DEFAULT_PATH
 from felhom_agent.config.settings import Config
 
@@ -125,7 +126,13 @@ def _shown() -> str:
     words = ["systemctl", "show", UNIT, f"--property={','.join(_PROPERTIES)}"]
     try:
         done = subprocess.run(  # noqa: S603  # of no word that somebody else gave
-            words, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+            words,
+            executable=path_of(words[0]),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
