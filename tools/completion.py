@@ -1,6 +1,6 @@
 """Makes the completions of bash and zsh of the commands' own parsers.
 
-What a word may be is taken from its argument: choices, a file (a Path), a guest (`vmid`). Guests
+What a word may be is taken from its argument: choices, a path, a guest (`vmid`). Guests
 come from `felhom-agent status --names`, which says nothing where it knows none.
 """
 
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from felhom_agent.cli.command import config_file, vmid
+from felhom_agent.cli.command import any_path, file_path, vmid
 from felhom_agent.cli.commands import COMMANDS
 from felhom_agent.cli.main import parsers
 
@@ -87,7 +87,7 @@ def _takes(action: argparse.Action) -> str:
         return " ".join(map(str, action.choices))
     if action.type is vmid:
         return GUEST
-    return FILE if action.type in (Path, config_file) else TEXT
+    return FILE if action.type in (any_path, file_path) else TEXT
 
 
 def _bash_values(named: dict[str, argparse.ArgumentParser]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import Any
 from felhom_agent.cli import adoptfile
 from felhom_agent.cli.adoptguests import MAX_NAMED, Asked, Selected, guests, select, why_absent
 from felhom_agent.cli.codes import ERROR, OK
-from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.command import Commands, add_command, file_path, some_text
 from felhom_agent.cli.inforce import desired_in_force
 from felhom_agent.cli.out import complain, say_styled
 from felhom_agent.cli.terminal import put
@@ -56,8 +56,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "guests", nargs="*", type=guests, metavar="VMID", help="these guests; 200-210 is a range"
     )
-    parser.add_argument("--tag", help="the guests that have this tag in PVE")
-    parser.add_argument("--pool", help="the guests of this pool")
+    parser.add_argument("--tag", type=some_text, help="the guests that have this tag in PVE")
+    parser.add_argument("--pool", type=some_text, help="the guests of this pool")
     parser.add_argument("--all", action="store_true", help="all guests of this host")
     parser.add_argument("--observe", action="store_true", help='write mode = "observe"')
     parser.add_argument("--state", action="store_true", help="write whether each runs, too")
@@ -72,7 +72,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=file_path,
         metavar="FILE",
         help="the new file, - for stdout; default: adopted.toml in the directory of guest files",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from felhom_agent.cli import ask
-from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.command import Commands, add_command, some_text
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -17,7 +17,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         example="approve 3f9c2a71",
     )
     parser.add_argument(
-        "plan", metavar="PLAN-ID", help="as the log and the guests' reasons name it"
+        "plan", type=some_text, metavar="PLAN-ID", help="as the log and the guests' reasons name it"
     )
 
 

@@ -26,7 +26,7 @@ from felhom_agent.cli import (
     healthsigners,
 )
 from felhom_agent.cli.codes import CONFIG
-from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.command import Commands, add_command, any_path
 from felhom_agent.cli.health import Finding, Level, bad, good, note, probed
 from felhom_agent.cli.healthagent import Agent
 from felhom_agent.cli.inforce import desired_in_force
@@ -60,7 +60,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         example="check",
     )
     parser.add_argument(
-        "path", nargs="*", type=Path, help="only these guest files, or directories of them"
+        "path", nargs="*", type=any_path, help="only these guest files, or directories of them"
     )
     parser.add_argument("--json", action="store_true", help="print JSON (docs/json/check.json)")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
+import shutil
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,11 @@ _NUMBER = re.compile(r"-[0-9.]+")
 
 class Formatter(argparse.HelpFormatter):
     """Wraps to the terminal, and breaks no word at a hyphen: it may be an option or a command."""
+
+    def __init__(self, prog: str, **settings: Any) -> None:
+        # What argparse takes, but never so little that a word like "felhom-agent" is broken.
+        width = max(shutil.get_terminal_size().columns - 2, 20)
+        super().__init__(prog, **{"width": width, **settings})
 
     def _format_usage(self, *arguments: Any) -> str:
         room, self._width = self._width, 10_000
@@ -181,7 +187,7 @@ def add_global(parser: argparse.ArgumentParser, config: str, default: str = "") 
         "--config",
         dest=config,
         action=Once,
-        type=config_file,
+        type=file_path,
         default=argparse.SUPPRESS,
         metavar="FILE",
         help=f"agent.toml; default: {default}" if default else argparse.SUPPRESS,
@@ -194,11 +200,37 @@ def add_global(parser: argparse.ArgumentParser, config: str, default: str = "") 
     )
 
 
-def config_file(text: str) -> Path:
-    """Given an argument, return the path it names. Raise ArgumentTypeError if it names none."""
+def file_path(text: str) -> Path:
+    """Given an argument, return it as the path of a file. Raise ArgumentTypeError if it is empty,
+    as an unset variable of a shell is, or can only name a directory.
+    """
     if not text:
         raise argparse.ArgumentTypeError("the path of a file is needed, and this is empty")
+    # A Path does not tell "x/" from "x", nor "x/." from "x".
+    if text.rpartition("/")[2] in ("", ".", ".."):
+        shown = repr(text)
+        raise argparse.ArgumentTypeError(
+            f"{shown} names a directory, and the path of a file is needed"
+        )
     return Path(text)
+
+
+def any_path(text: str) -> Path:
+    """Given an argument, return it as a path. Raise ArgumentTypeError if it is empty, which would
+    be the working directory.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("a path is needed, and this is empty; . is this directory")
+    return Path(text)
+
+
+def some_text(text: str) -> str:
+    """Given an argument, return it. Raise ArgumentTypeError if it is blank, as an unset variable of
+    a shell is.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a word is needed, and this is empty")
+    return text
 
 
 def vmid(text: str) -> int:

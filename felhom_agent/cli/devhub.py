@@ -6,7 +6,7 @@ import argparse
 import signal
 import sqlite3
 
-from felhom_agent.cli.command import PORT, Commands, add_command
+from felhom_agent.cli.command import PORT, Commands, add_command, file_path, some_text
 from felhom_agent.cli.out import say
 from felhom_agent.errors import FelhomError
 
@@ -20,9 +20,15 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         example="devhub --port 8080 --db /tmp/hub.sqlite --host pve1",
     )
     parser.add_argument("--port", type=PORT, default=0, help="default: any free one")
-    parser.add_argument("--db", default=":memory:", help="sqlite file (default: in memory)")
     parser.add_argument(
-        "--host", action="append", default=[], help="enroll a host and print its key; repeatable"
+        "--db", type=file_path, default=":memory:", help="sqlite file (default: in memory)"
+    )
+    parser.add_argument(
+        "--host",
+        action="append",
+        type=some_text,
+        default=[],
+        help="enroll a host and print its key; repeatable",
     )
 
 
@@ -34,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Blocked before the first thread starts, so that all inherit it and only `sigwait` hears.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        hub = DevHub(Store(arguments.db), arguments.port)
+        hub = DevHub(Store(str(arguments.db)), arguments.port)
     except (OSError, OverflowError, sqlite3.Error) as error:
         raise FelhomError(f"the hub cannot begin: {error}") from None
     with hub:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from felhom_agent.cli.command import PORT, Commands, add_command, whole
+from felhom_agent.cli.command import PORT, Commands, add_command, any_path, whole
 from felhom_agent.cli.out import say
 from felhom_agent.errors import FelhomError
 
@@ -39,7 +39,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--dir",
-        type=Path,
+        type=any_path,
         help="where to write CA, token, guest files and agent.toml: a new directory, or one of an "
         "earlier devnode, of which edited files stay",
     )

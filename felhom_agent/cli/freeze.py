@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from felhom_agent.cli import ask
-from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.command import Commands, add_command, some_text
 from felhom_agent.cli.out import say
 
 
@@ -20,7 +20,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--ttl", dest="seconds", type=ask.duration, metavar="TIME", help="90s, 15m, 2h, 1d"
     )
-    parser.add_argument("--why", required=True, metavar="TEXT", help="shown wherever it holds")
+    parser.add_argument(
+        "--why", type=some_text, required=True, metavar="TEXT", help="shown wherever it holds"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

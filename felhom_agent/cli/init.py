@@ -18,7 +18,7 @@ from felhom_agent.cli import check, initplan, programs, pveum
 from felhom_agent.cli.adopt import adopt_into
 from felhom_agent.cli.adoptguests import Asked, Range, guests
 from felhom_agent.cli.codes import ERROR, OK
-from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.command import Commands, add_command, some_text
 from felhom_agent.cli.confirm import answered, is_terminal
 from felhom_agent.cli.out import complain, say
 from felhom_agent.cli.privileges import lacking_commands
@@ -64,7 +64,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "guests", nargs="*", type=guests, metavar="VMID", help="only these guests; 200-210: a range"
     )
-    parser.add_argument("--pool", default="", help="only the guests of this pool")
+    parser.add_argument("--pool", type=some_text, default="", help="only the guests of this pool")
     parser.add_argument("--state", action="store_true", help="write whether each runs, too")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.set_defaults(usage_error=parser.error)

@@ -20,7 +20,7 @@ from felhom_agent.authz.request import SignedRequest, parse_request
 from felhom_agent.cli import answers, jobfiles, requesthost, sign
 from felhom_agent.cli.ask import socket_of
 from felhom_agent.cli.codes import OK
-from felhom_agent.cli.command import Commands, add_command, vmid
+from felhom_agent.cli.command import Commands, add_command, file_path, some_text, vmid
 from felhom_agent.cli.out import say
 from felhom_agent.errors import FelhomError
 from felhom_agent.printable import moment_text
@@ -66,11 +66,15 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         help="the guest; rotate-signers, revoke-key and thaw are done to the host, and have none",
     )  # fmt: skip
     parser.add_argument(
-        "what", nargs="?", metavar="WHAT", help="the snapshot's name, or the disk's key (scsi1)"
+        "what",
+        nargs="?",
+        type=some_text,
+        metavar="WHAT",
+        help="the snapshot's name, or the disk's key (scsi1)",
     )
     requesthost.add_options(parser)
     parser.add_argument(
-        "-o", dest="out", type=Path, required=True, metavar="FILE",
+        "-o", dest="out", type=file_path, required=True, metavar="FILE",
         help="where to write it",
     )  # fmt: skip
     parser.add_argument(

@@ -8,25 +8,26 @@ from typing import Any
 
 from felhom_agent.authz.hostblob import REVOCATION, ROTATION
 from felhom_agent.cli import jobfiles
+from felhom_agent.cli.command import file_path, some_text
 from felhom_agent.errors import FelhomError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Let the command take what acts on the host are told."""
     parser.add_argument(
-        "--signers", type=Path, metavar="FILE",
+        "--signers", type=file_path, metavar="FILE",
         help="of rotate-signers: the new list, as allowed_signers has it",
     )  # fmt: skip
     parser.add_argument(
-        "--revoked", type=Path, metavar="FILE",
+        "--revoked", type=file_path, metavar="FILE",
         help="of rotate-signers: the new list of keys taken back (default: none)",
     )  # fmt: skip
     parser.add_argument(
-        "--until", default="", metavar="DATE",
+        "--until", type=some_text, default="", metavar="DATE",
         help="of rotate-signers: when the set ends, in UTC: YYYYMMDD or YYYYMMDDHHMMSS",
     )  # fmt: skip
     parser.add_argument(
-        "--key", action="append", default=[], type=Path, metavar="FILE.pub",
+        "--key", action="append", default=[], type=file_path, metavar="FILE.pub",
         help="of revoke-key: the public key that is taken back; repeatable",
     )  # fmt: skip
 

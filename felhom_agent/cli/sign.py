@@ -27,7 +27,7 @@ from felhom_agent.authz.request import SignedRequest, asked_for_by, with_times
 from felhom_agent.authz.sshkeygen import SSH_KEYGEN, sign_command
 from felhom_agent.cli import jobfiles
 from felhom_agent.cli.codes import ERROR, OK
-from felhom_agent.cli.command import Commands, add_command, whole
+from felhom_agent.cli.command import Commands, add_command, file_path, whole
 from felhom_agent.cli.confirm import agreed
 from felhom_agent.cli.out import complain, say
 from felhom_agent.errors import FelhomError
@@ -50,16 +50,16 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         example="sign web.request --key ~/.ssh/id_ed25519",
     )
     parser.add_argument(
-        "file", type=Path, metavar="FILE",
+        "file", type=file_path, metavar="FILE",
         help="the request, from the host; or a job that another signer has made of it",
     )  # fmt: skip
     parser.add_argument(
-        "--key", type=Path, metavar="KEY",
+        "--key", type=file_path, metavar="KEY",
         help="the private key; of a key in ssh-agent, its .pub file (default: ~/.ssh/id_ed25519, "
         "or the like)",
     )  # fmt: skip
     parser.add_argument(
-        "-o", dest="out", type=Path, metavar="JOB",
+        "-o", dest="out", type=file_path, metavar="JOB",
         help="where to write what is signed; the signature goes beside it, as JOB.sig (default: "
         "FILE with the ending .job)",
     )  # fmt: skip

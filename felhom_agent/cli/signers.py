@@ -23,7 +23,7 @@ from felhom_agent.authz.signers import ALLOWED, MAX_FILE, load, owner_by
 from felhom_agent.authz.signerset import KeyFile, made_of
 from felhom_agent.cli import jobfiles, signerlist
 from felhom_agent.cli.codes import ERROR, OK
-from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.command import Commands, add_command, file_path, some_text
 from felhom_agent.cli.out import complain, say
 from felhom_agent.cli.terminal import put, put_table
 from felhom_agent.cli.trustlook import TrustLook, look
@@ -53,23 +53,23 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         help="init: make this host's list; make: write a list that is to come by rotation",
     )  # fmt: skip
     parser.add_argument(
-        "--key", action="append", default=[], type=Path, metavar="FILE.pub",
+        "--key", action="append", default=[], type=file_path, metavar="FILE.pub",
         help="the public key that signs what is done; repeatable, one of each signer",
     )  # fmt: skip
     parser.add_argument(
-        "--recovery", action="append", default=[], type=Path, metavar="FILE.pub",
+        "--recovery", action="append", default=[], type=file_path, metavar="FILE.pub",
         help="another key, for changes of the list; repeatable",
     )  # fmt: skip
     parser.add_argument(
-        "--until", default="", metavar="DATE",
+        "--until", type=some_text, default="", metavar="DATE",
         help="when the keys end: YYYYMMDD or YYYYMMDDHHMMSSZ (default: never)",
     )  # fmt: skip
     parser.add_argument(
-        "--expires", default="", metavar="DATE",
+        "--expires", type=some_text, default="", metavar="DATE",
         help="when the set of signers ends, in UTC: YYYYMMDD or YYYYMMDDHHMMSS (default: never)",
     )  # fmt: skip
     parser.add_argument(
-        "-o", dest="out", type=Path, metavar="FILE", help="of make: where to write the list"
+        "-o", dest="out", type=file_path, metavar="FILE", help="of make: where to write the list"
     )
     parser.add_argument(
         "--force",

@@ -20,7 +20,7 @@ from felhom_agent.authz.jobs import JobState
 from felhom_agent.cli import answers, jobfiles
 from felhom_agent.cli.ask import socket_of
 from felhom_agent.cli.codes import ERROR, INTERRUPTED, OK
-from felhom_agent.cli.command import Commands, add_command
+from felhom_agent.cli.command import Commands, add_command, file_path
 from felhom_agent.cli.out import say, wait
 from felhom_agent.cli.terminal import Part, Style, put
 from felhom_agent.config.settings import MAX_SIGNATURES
@@ -72,9 +72,9 @@ def _job_name(text: str) -> str:
 
 def add_files(parser: argparse.ArgumentParser) -> None:
     """Let a command take a job and its signatures."""
-    parser.add_argument("job", type=Path, metavar="JOB", help="what was signed")
+    parser.add_argument("job", type=file_path, metavar="JOB", help="what was signed")
     parser.add_argument(
-        "signatures", nargs="*", type=Path, metavar="SIG",
+        "signatures", nargs="*", type=file_path, metavar="SIG",
         help="its signatures, one of each signer (default: JOB.sig, and JOB.2.sig and so on where "
         "they are)",
     )  # fmt: skip

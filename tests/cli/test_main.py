@@ -127,6 +127,18 @@ class TestTable:
         assert f"Example: felhom-agent {name}".rstrip() in " ".join(text.split())
         assert not any(line.endswith("felhom-") for line in text.splitlines())
 
+    @pytest.mark.parametrize("columns", ["0", "1", "2", "3", "12", "-5", "x", "9" * 20, ""])
+    @pytest.mark.parametrize("name", ["", *COMMANDS])
+    def test_help_is_told_on_a_terminal_of_any_width(
+        self, name: str, columns: str, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setenv("COLUMNS", columns)
+        with pytest.raises(SystemExit) as left:
+            main([*filter(None, [name]), "--help"])
+        assert left.value.code == 0
+        assert "Example: felhom-agent" in " ".join(capsys.readouterr().out.split())
+
 
 class TestUsage:
     @pytest.mark.parametrize(
