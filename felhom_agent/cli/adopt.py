@@ -111,7 +111,7 @@ def adopt_into(target: Path | None, config: Config, node: Node, asked: Asked, wi
     Raise FelhomError if nothing was written for want of a guest, a right, or a place.
     """
     tell: Tell = put if target else complain
-    vmids = _not_declared(config, select(node, asked), tell)
+    vmids = undeclared(config, select(node, asked), tell)
     identities = known(read(config.journal.directory / NAME, absent_ok=True))
     history = HistoryReader(node.client).read() if vmids else History()
     found = list(_looked_at(vmids, node, wish, identities, history))
@@ -137,10 +137,9 @@ def _takes_utf8(stream: Any) -> bool:
     return str(getattr(stream, "encoding", "")).lower().replace("-", "") == "utf8"
 
 
-def _not_declared(config: Config, selected: Selected, tell: Tell) -> list[int]:
-    """Return those guests that are not declared yet, and tell of the others.
-
-    Raise FelhomError if that is not known of each guest.
+def undeclared(config: Config, selected: Selected, tell: Tell = lambda _: None) -> list[int]:
+    """Given the configuration, selected guests and how to tell of those that are left out, return
+    those that are not declared yet. Raise FelhomError if that is not known of each guest.
     """
     desired = desired_in_force(config)
     if not desired.complete:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,15 @@ def target_of(config: Config, output: Path | None) -> Path | None:
     if inside and (path.suffix != ".toml" or path.name.startswith(".")):
         raise FelhomError(f"{path} would not be read: a guest file's name ends in .toml")
     return path
+
+
+def new_in(directory: Path) -> Path:
+    """Given a directory of guest files, return the path of one for adopted guests that is not there
+    yet.
+    """
+    first = directory / NAME
+    names = chain((first,), (_numbered(first, number) for number in count(2)))
+    return next(path for path in names if not os.path.lexists(path))
 
 
 def write(target: Path, texts: Sequence[str]) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -13,11 +13,15 @@ from felhom_agent.cli import healthsigners
 from felhom_agent.cli.health import Finding, bad, good, note, of_error, probed
 from felhom_agent.cli.privileges import of_privileges
 from felhom_agent.config.settings import Config
-from felhom_agent.errors import ConfigError, PveError
-from felhom_agent.model import Desired
+from felhom_agent.errors import ConfigError, Denied, PveError
+from felhom_agent.model import Actual, Desired, Facts
+from felhom_agent.planning.granting import ROLE, acl_lines, role_line
+from felhom_agent.planning.privileges import AUDIT, Required, lacking, told
 from felhom_agent.printable import local_text, printable
+from felhom_agent.proxmox import rows
 from felhom_agent.proxmox.certificate import Certificate, shown
 from felhom_agent.proxmox.node import Node
+from felhom_agent.proxmox.tokenrights import read_rights
 
 OLDEST: Final = (8, 0)
 NEWEST: Final = (9, 2)
@@ -63,8 +67,8 @@ def of_connection(config: Config, node: Node) -> Iterator[Finding]:
     text = printable(version, 40) if isinstance(version, str) else ""
     yield good(f"{pve.endpoint} answers and takes the token (PVE {text or 'of unknown version'})")
     yield from of_version(text)
-    rows = node.client.get("nodes")
-    names = [str(row.get("node")) for row in rows or [] if isinstance(row, dict)]
+    listed = node.client.get("nodes")
+    names = [str(row.get("node")) for row in listed or [] if isinstance(row, dict)]
     if pve.node in names:
         yield good(f"node {pve.node} is known")
     else:
@@ -154,7 +158,10 @@ def of_guests(config: Config, node: Node, desired: Desired | None) -> Iterator[F
     and tasks can be seen, and whether the token may do what is declared.
     """
     wanted = desired or Desired()
-    actual = node.observer.snapshot(wanted.guests.keys(), wanted.raw)
+    actual = _seen(node, wanted)
+    if actual is None:
+        yield _sees_nothing(node, config.proxmox.node)
+        return
     yield good(f"the node can be observed: {len(actual.guests)} guests are seen")
     try:
         node.client.get("nodes", config.proxmox.node, "tasks", limit=1)
@@ -163,3 +170,30 @@ def of_guests(config: Config, node: Node, desired: Desired | None) -> Iterator[F
     if desired is not None:
         yield from of_privileges(config, node, desired, actual)
     yield from healthsigners.of_acts(config, node.client.token_id, actual)
+
+
+def _seen(node: Node, wanted: Desired) -> Actual | None:
+    """Return what is there; None if the token may see no guest at all."""
+    try:
+        actual = node.observer.snapshot(wanted.guests.keys(), wanted.raw)
+    except Denied as error:
+        if error.privilege != AUDIT:
+            raise
+        return None
+    if actual.guests or actual.elsewhere:
+        return actual
+    held = node.client.get("access", "permissions")
+    return actual if not isinstance(held, Mapping) or rows.may_audit_any(held) else None
+
+
+def _sees_nothing(node: Node, name: str) -> Finding:
+    """Return that the token may see no guest at all, with the lines that let it."""
+    facts = Facts(rights=read_rights(node.client))
+    look = Required(f"/nodes/{name}", ("Sys.Audit",))
+    needs = (Required("/vms", (AUDIT,)), *lacking((look,), facts))
+    privileges = ",".join(need.any_of[0] for need in needs)
+    role = f"pveum role add {ROLE} --privs {privileges} || {role_line(ROLE, privileges)}"
+    token_id = node.client.token_id
+    lines = (line for need in needs for line in acl_lines(need.path, ROLE, token_id))
+    text = "the token may see no guest at all, so that there seems to be none"
+    return bad(f"{text}: {told(needs)}; as root:", role, *lines)

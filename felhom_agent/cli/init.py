@@ -1,41 +1,45 @@
 """`felhom-agent init`: from the installed package to a watched host, step by step.
 
-Each step is shown, asked for and done, and is left out where it is done already; so a second run
-goes on where the first one ended. Every step can be done by hand instead (README, "By hand"). The
-agent only observes in the end: it changes nothing until a person says so.
+Each step is shown, asked for and done, and is left out where it is done already; what is lacking
+is asked of PVE and of the files at each run, so that a second one goes on wherever the first one
+ended, and grants and adopts what is named now and was not before. Every step can be done by hand
+instead (README, "By hand"). The agent only observes in the end: it changes nothing until a person
+says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import subprocess
+import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 
-from felhom_agent.cli import check, initplan, programs, pveum
-from felhom_agent.cli.adopt import adopt_into
-from felhom_agent.cli.adoptguests import Asked, Range, guests
+from felhom_agent.cli import adoptfile, check, initplan, initservice, pveum
+from felhom_agent.cli.adopt import adopt_into, undeclared
+from felhom_agent.cli.adoptguests import Asked, guests, select
 from felhom_agent.cli.codes import ERROR, OK
 from felhom_agent.cli.command import Commands, add_command, some_text
 from felhom_agent.cli.confirm import answered, is_terminal
-from felhom_agent.cli.out import complain, say
+from felhom_agent.cli.initscope import scope_of
+from felhom_agent.cli.initsecret import has_content, keep_secret
+from felhom_agent.cli.out import say
 from felhom_agent.cli.privileges import lacking_commands
 from felhom_agent.cli.terminal import Part, Style, put
 from felhom_agent.config import tomlfile
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.edit import with_setting
-from felhom_agent.config.settings import Config
+from felhom_agent.config.settings import Config, ProxmoxConfig
 from felhom_agent.desired.adoption import Wish
 from felhom_agent.durable.replacement import replace_whole
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import Mode
 from felhom_agent.proxmox.node import Node
 
-UNIT = "felhom-agent.service"
-MAX_GUESTS = 200
-"""How many guests may be named by number: each has two lines in PVE's access list."""
+Step = Callable[[argparse.Namespace, Config], bool]
+"""Given the words of the command and the settings, does a step; returns whether it was done."""
 _NEW_FILE = """\
 # felhom-agent: how it reaches its node, and how it goes about its work; felhom-agent.toml(5)
 
@@ -57,8 +61,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         run,
         summary="Set up this Proxmox VE host, as root: a token with the least rights, agent.toml, "
         "the existing guests as guest files, the service. It shows each step and asks; a step that "
-        "is done already is left out. Nothing is changed on any guest, then or later, until you "
-        'take mode = "observe" out of agent.toml.',
+        "is done already is left out, so that it can be run again at any time, for more guests. "
+        "Where no agent ran before, nothing is changed on any guest, then or later, until you take "
+        'mode = "observe" out of agent.toml; where one ran, its mode stays.',
         example="init --pool homelab",
     )
     parser.add_argument(
@@ -77,15 +82,28 @@ def run(arguments: argparse.Namespace) -> int:
         raise FelhomError("init sets up the host, and needs root")
     if not arguments.yes and not is_terminal(sys.stdin):
         arguments.usage_error("asks at each step, and here is no terminal; --yes does it all")
-    config = _configured(arguments.config)
-    steps = (_token, _observe, _adopt, _rights, _service)
-    for number, step in enumerate(steps, start=1):
-        put((Part(f"{number} of {len(steps)}: ", Style.STRONG), str(step.__doc__)))
-        if not step(arguments, config):
-            say("Stopped here. `felhom-agent init` goes on from here; nothing done is undone.")
+    path: Path = arguments.config
+    node = load(path).proxmox.node if path.exists() else ProxmoxConfig().node
+    arguments.scope = scope_of(arguments.guests, arguments.pool, node)
+    config = _configured(path)
+    for number, step in enumerate(_STEPS, start=1):
+        put((Part(f"{number} of {len(_STEPS)}: ", Style.STRONG), str(step.__doc__)))
+        if not _done(step, arguments, config):
             return ERROR
         config = load(config.path)
-    return _ended(arguments, config)
+    return _ended(config)
+
+
+def _done(step: Step, arguments: argparse.Namespace, config: Config) -> bool:
+    """Do a step, and return whether it was; where it was not, say how to go on."""
+    done = False
+    try:
+        done = step(arguments, config)
+    finally:
+        if not done:
+            again = shlex.join(["felhom-agent", *arguments.words])
+            say(f"Stopped here. `{again}` goes on from here; nothing done is undone.")
+    return done
 
 
 def _configured(path: Path) -> Config:
@@ -101,9 +119,10 @@ def _configured(path: Path) -> Config:
 
 
 def _token(arguments: argparse.Namespace, config: Config) -> bool:
-    """A user and a token that may look, and nothing else."""
+    """A user and a token, which may do nothing yet."""
     file = config.proxmox.token_file
-    if _has_content(file):
+    if has_content(file):
+        _raise_if_unknown(config)
         say(f"  {file} holds a secret already; left as it is.")
         return True
     if not pveum.is_here():
@@ -114,7 +133,7 @@ def _token(arguments: argparse.Namespace, config: Config) -> bool:
     access = initplan.Existing(
         pveum.names("role", "list", key="roleid"),
         pveum.names("user", "list", key="userid"),
-        _tokens(),
+        _tokens(initplan.USER),
     )
     name = initplan.token_name(access, config.proxmox.node)
     if not name:
@@ -122,17 +141,48 @@ def _token(arguments: argparse.Namespace, config: Config) -> bool:
             f"{initplan.USER} has tokens for this host already, and PVE tells a secret only once: "
             f"`pveum user token remove {initplan.USER} {initplan.TOKEN}-{config.proxmox.node}`"
         )
-    steps = initplan.steps(access, name, _paths(arguments), config.proxmox.node)
-    if not _agreed(arguments, steps.lines, f"The token's secret goes into {file} (0600)."):
+    new = initplan.new_token(access, name)
+    also = f"The token's secret goes into {file} (0600)."
+    if not _agreed(arguments, (*new.before, new.line), also):
         return False
-    for line in steps.before:
+    for line in new.before:
         pveum.run(line)
-    secret = pveum.new_token(steps.token_line)
-    _keep_secret(file, secret)
-    for line in steps.after:
+    # Before the token is there: whatever stops us now, secret and name belong together.
+    if new.token_id != config.proxmox.token_id:
+        _set(config.path, "proxmox", "token_id", new.token_id)
+    keep_secret(file, pveum.new_token(new.line))
+    return True
+
+
+def _raise_if_unknown(config: Config) -> None:
+    """Raise FelhomError if PVE has no such token any more."""
+    user, _, name = config.proxmox.token_id.partition("!")
+    if pveum.is_here() and name not in _tokens(user):
+        raise FelhomError(
+            f"{config.proxmox.token_file} holds a secret, and PVE has no token "
+            f"{config.proxmox.token_id}: remove that file, or set token_id in {config.path}"
+        )
+
+
+def _look(arguments: argparse.Namespace, config: Config) -> bool:
+    """The right to look, and nothing else."""
+    with closing(Node.connect(config.proxmox).client) as client:
+        held = client.get("access", "permissions")
+    if not isinstance(held, Mapping):
+        raise FelhomError("PVE does not tell what the token may do")
+    paths = arguments.scope.paths_to_look(held)
+    if not paths:
+        say("  the token has it already.")
+        return True
+    roles = pveum.names("role", "list", key="roleid") if pveum.is_here() else ()
+    lines = initplan.look_lines(roles, paths, config.proxmox.token_id)
+    if not pveum.is_here():
+        _by_hand(lines)
+        return False
+    if not _agreed(arguments, lines, ""):
+        return False
+    for line in lines:
         pveum.run(line)
-    if steps.token_id != config.proxmox.token_id:
-        _set(config.path, "proxmox", "token_id", steps.token_id)
     return True
 
 
@@ -153,18 +203,19 @@ def _adopt(arguments: argparse.Namespace, config: Config) -> bool:
     directory = config.desired.directory
     if directory is None:
         raise FelhomError(f"{config.path}: [desired] directory is needed, as in guests.d")
-    target = directory / "adopted.toml"
-    if target.exists():
-        say(f"  {target} is there already; left as it is.")
+    first, target = directory / adoptfile.NAME, adoptfile.new_in(directory)
+    if target != first and not arguments.scope.is_named:
+        say(f"  {first} is there already; left as it is.")
         return True
-    if not _agreed(arguments, (), f"This writes {target}, and changes no guest."):
-        return False
+    asked = Asked(tuple(arguments.guests), pool=arguments.pool)
     node = Node.connect(config.proxmox)
-    try:
-        asked = Asked(tuple(arguments.guests), pool=arguments.pool)
+    with closing(node.client):
+        if target != first and not undeclared(config, select(node, asked)):
+            say("  all of them are declared already.")
+            return True
+        if not _agreed(arguments, (), f"This writes {target}, and changes no guest."):
+            return False
         return adopt_into(target, config, node, asked, Wish(state=arguments.state)) == OK
-    finally:
-        node.client.close()
 
 
 def _rights(arguments: argparse.Namespace, config: Config) -> bool:
@@ -174,9 +225,7 @@ def _rights(arguments: argparse.Namespace, config: Config) -> bool:
         say("  the token has all of them.")
         return True
     if not pveum.is_here():
-        say("  to be run on the Proxmox VE host:")
-        for line in lines:
-            say(f"    {line}")
+        _by_hand(lines)
         return True
     if _agreed(arguments, lines, "They can wait: `felhom-agent check` shows them again."):
         for line in lines:
@@ -186,48 +235,45 @@ def _rights(arguments: argparse.Namespace, config: Config) -> bool:
 
 def _service(arguments: argparse.Namespace, config: Config) -> bool:
     """The service, now and at each boot."""
-    if not programs.is_here("systemctl"):
+    if not initservice.is_here():
         say(f"  systemd is not here; to run the agent: felhom-agent --config {config.path} run")
         return True
-    line = f"systemctl enable --now {UNIT}"
-    if not _agreed(arguments, (line,), ""):
+    if initservice.is_set():
+        say("  it runs, and is started at each boot, already.")
+        return True
+    if not _agreed(arguments, (initservice.LINE,), ""):
         return False
-    done = subprocess.run(  # noqa: S603  # a line of ours, word by word
-        line.split(), capture_output=True, text=True, check=False, timeout=pveum.TIMEOUT,
-        executable=programs.path_of("systemctl"),
-    )  # fmt: skip
-    if done.returncode != 0:
-        said = " ".join(done.stderr.split())[:300]
-        raise FelhomError(f"`{line}` failed: {said}; `systemctl status {UNIT}` tells more")
+    initservice.enable()
     return True
 
 
-def _ended(_arguments: argparse.Namespace, config: Config) -> int:
+_STEPS: tuple[Step, ...] = (_token, _look, _observe, _adopt, _rights, _service)
+
+
+def _ended(config: Config) -> int:
     put((Part("How it is now:", Style.STRONG),))
     code = check.show(check.examine(config))
     put((Part("What next:", Style.STRONG),))
     say("  felhom-agent status        how the agent and its guests are")
     say("  felhom-agent plan          what it would do; felhom-agent apply VMID does it")
     say(f"  edit {config.desired.directory}/*.toml, one guest a file if you like; plan shows it")
-    say(f'  take mode = "observe" out of {config.path} once you trust it with that')
+    if config.reconcile.mode is Mode.OBSERVE:
+        say(f'  take mode = "observe" out of {config.path} once you trust it with that')
+    else:
+        say(f"  the agent keeps the guests as declared: {config.path} lets it")
     return code
 
 
-def _paths(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """Return where in PVE's tree the guests are that the token shall see."""
-    if arguments.pool:
-        return (f"/pool/{arguments.pool}",)
-    asked: list[Range] = arguments.guests
-    if sum(each.high - each.low + 1 for each in asked) > MAX_GUESTS:
-        raise FelhomError(f"more than {MAX_GUESTS} guests by number: put them into a pool, or all")
-    vmids = [vmid for each in asked for vmid in range(each.low, each.high + 1)]
-    return tuple(f"/vms/{vmid}" for vmid in vmids) or ("/",)
+def _by_hand(lines: Iterable[str]) -> None:
+    say("  to be run on the Proxmox VE host:")
+    for line in lines:
+        say(f"    {line}")
 
 
-def _tokens() -> frozenset[str]:
-    """Return our user's tokens; none if there is no such user."""
+def _tokens(user: str) -> frozenset[str]:
+    """Return a user's tokens; none if there is no such user."""
     try:
-        return pveum.names("user", "token", "list", initplan.USER, key="tokenid")
+        return pveum.names("user", "token", "list", user, key="tokenid")
     except FelhomError:
         return frozenset()
 
@@ -241,36 +287,11 @@ def _agreed(arguments: argparse.Namespace, lines: Iterable[str], also: str) -> b
     return arguments.yes or answered("")
 
 
-def _has_content(path: Path) -> bool:
-    try:
-        return bool(path.read_bytes().strip())
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise FelhomError(f"{path}: cannot be read: {error.strerror}") from None
-
-
 def _has_run(config: Config) -> bool:
     try:
         return any(config.journal.directory.iterdir())
     except OSError:
         return False
-
-
-def _keep_secret(path: Path, secret: str) -> None:
-    """Write the token's secret for root alone; from the first byte on nobody else can read it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secret + "\n")
-            file.flush()
-            os.fsync(descriptor)
-    except OSError as error:
-        complain("the token was made, and its secret cannot be kept: remove the token again")
-        raise FelhomError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _set(path: Path, section: str, key: str, value: str) -> None:

@@ -6,11 +6,10 @@ from what they declare (`planning/granting.py`).
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from felhom_agent.planning.granting import ROLE
+from felhom_agent.planning.granting import ROLE, acl_lines
 
 USER = "felhom-agent@pve"
 TOKEN = "agent"
@@ -28,17 +27,12 @@ class Existing:
 
 
 @dataclass(frozen=True)
-class Steps:
-    """The lines that give the right to look, the line that makes the token, and its full name."""
+class NewToken:
+    """The lines that make a token's user, the one that makes the token, and its full name."""
 
     before: tuple[str, ...]
-    token_line: str
-    after: tuple[str, ...]
+    line: str
     token_id: str
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        return (*self.before, self.token_line, *self.after)
 
 
 def token_name(access: Existing, node: str) -> str:
@@ -49,36 +43,29 @@ def token_name(access: Existing, node: str) -> str:
     return next((name for name in wanted if name not in access.tokens), "")
 
 
-def steps(access: Existing, name: str, paths: Sequence[str], node: str) -> Steps:
-    """Given what PVE has, the token's name, the paths of the guests it shall see ("/": all) and the
-    node, return the lines.
+def new_token(access: Existing, name: str) -> NewToken:
+    """Given what PVE has, and the token's name, return the lines that make it; it may do nothing
+    yet.
     """
-    token_id = f"{USER}!{name}"
-    return Steps(
-        before=tuple(_before(access)),
-        token_line=f"pveum user token add {USER} {name} --privsep 1",
-        after=tuple(_acl(_with_node(paths, node), token_id)),
-        token_id=token_id,
-    )
+    user = () if USER in access.users else (f"pveum user add {USER} --comment felhom-agent",)
+    line = f"pveum user token add {USER} {name} --privsep 1"
+    return NewToken(user, line, f"{USER}!{name}")
 
 
-def _before(access: Existing) -> Iterator[str]:
+def look_lines(roles: Iterable[str], paths: Iterable[str], token_id: str) -> tuple[str, ...]:
+    """Given the roles that PVE has, the paths on which a token lacks the right to look ("/":
+    everything), and its full name, return the lines that give it; none if it lacks nothing.
+    """
+    return tuple(_look_lines(roles, tuple(paths), token_id))
+
+
+def _look_lines(roles: Iterable[str], paths: tuple[str, ...], token_id: str) -> Iterator[str]:
+    if not paths:
+        return
     privileges = " ".join(LOOK)
-    if ROLE in access.roles:
+    if ROLE in roles:
         yield f'pveum role modify {ROLE} --append 1 --privs "{privileges}"'
     else:
         yield f'pveum role add {ROLE} --privs "{privileges}"'
-    if USER not in access.users:
-        yield f"pveum user add {USER} --comment felhom-agent"
-
-
-def _with_node(paths: Sequence[str], node: str) -> tuple[str, ...]:
-    """The node's own figures and tasks are seen by Sys.Audit on its path."""
-    return tuple(paths) if "/" in paths else (*paths, f"/nodes/{node}")
-
-
-def _acl(paths: Sequence[str], token_id: str) -> Iterator[str]:
     for path in paths:
-        where = shlex.quote(path)
-        yield f"pveum acl modify {where} --users {USER} --roles {ROLE}"
-        yield f"pveum acl modify {where} --tokens {shlex.quote(token_id)} --roles {ROLE}"
+        yield from acl_lines(path, ROLE, token_id)

@@ -30,7 +30,7 @@ def names(*what: str, key: str) -> frozenset[str]:
     """Given what is to be listed ("role", "list") and which member names an entry, return the names
     of all. Raise FelhomError if that cannot be had.
     """
-    rows = _json([PROGRAM, *what, "--output-format", "json"])
+    rows = json_of([PROGRAM, *what, "--output-format", "json"])
     found = rows if isinstance(rows, list) else []
     return frozenset(str(row[key]) for row in found if isinstance(row, dict) and key in row)
 
@@ -52,7 +52,7 @@ def new_token(line: str) -> str:
 
     Raise FelhomError if it fails.
     """
-    answer = _json([*shlex.split(line), "--output-format", "json"])
+    answer = json_of([*shlex.split(line), "--output-format", "json"])
     secret = answer.get("value") if isinstance(answer, dict) else None
     if not isinstance(secret, str) or not secret:
         raise FelhomError(f"`{line}` told no secret; remove that token again, and try once more")
@@ -60,7 +60,10 @@ def new_token(line: str) -> str:
     return secret
 
 
-def _json(words: list[str]) -> Any:
+def json_of(words: list[str]) -> Any:
+    """Given the words of a command, run it; return what it answers. Raise FelhomError if it fails,
+    or answers what is no JSON.
+    """
     try:
         return json.loads(_checked(words))
     except ValueError:

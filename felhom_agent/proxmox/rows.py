@@ -243,13 +243,20 @@ def may_audit(permissions: Row, vmid: int) -> bool:
     own = permissions.get(f"/vms/{vmid}")
     if isinstance(own, Mapping):
         return "VM.Audit" in own
-    above = permissions.get("/vms")
-    return isinstance(above, Mapping) and above.get("VM.Audit") in (1, "1")
+    return _hands_audit_down(permissions.get("/vms"))
 
 
 def may_audit_any(permissions: Row) -> bool:
-    """Given permissions, return whether they let any guest be seen."""
-    return any(isinstance(p, Mapping) and "VM.Audit" in p for p in permissions.values())
+    """Given permissions, return whether they let any guest be seen, should there be one."""
+    return any(
+        isinstance(held, Mapping) and "VM.Audit" in held
+        for path, held in permissions.items()
+        if path.startswith(("/vms/", "/pool/"))
+    ) or _hands_audit_down(permissions.get("/vms"))
+
+
+def _hands_audit_down(held: object) -> bool:
+    return isinstance(held, Mapping) and held.get("VM.Audit") in (1, "1")
 
 
 def _with(guest: ActualGuest, config: dict[str, Any], pending: dict[str, Any]) -> ActualGuest:

@@ -19,7 +19,7 @@ from felhom_agent.cli import healthnode
 from felhom_agent.cli.health import Finding, Level
 from felhom_agent.cli.main import main
 from felhom_agent.proxmox.certificate import Certificate
-from tests.conftest import Site
+from tests.conftest import TOKEN_ID, Site
 
 GOOD = "[guest.100.config]\ncores = 1\n"
 DAY = 86400.0
@@ -265,3 +265,42 @@ def test_check_changes_nothing(site: Site, capsys: pytest.CaptureFixture[str]) -
     assert check(path, capsys)[0] == 0
     assert site.devnode.mutations == ()
     assert sorted(site.directory.rglob("*")) == before
+
+
+@pytest.mark.parametrize("declared", ["", GOOD])
+@pytest.mark.parametrize(
+    ("held", "lacks"),
+    [
+        ({}, "VM.Audit,Sys.Audit"),
+        ({"/nodes/pve1": ["Sys.Audit", "VM.Audit"]}, "VM.Audit"),
+        ({"/storage": ["Datastore.Audit"], "/nodes": ["Sys.Audit"]}, "VM.Audit"),
+    ],
+)
+def test_a_token_that_may_see_no_guest_is_a_fault_with_what_lets_it(
+    site: Site,
+    capsys: pytest.CaptureFixture[str],
+    declared: str,
+    held: dict[str, list[str]],
+    lacks: str,
+) -> None:
+    site.declare(declared)
+    site.world.grant(TOKEN_ID, held)
+    code, lines = check(site.write_config(), capsys)
+    assert code == 1
+    (fault,) = faults(lines)
+    assert fault.startswith("the token may see no guest at all")
+    told = [line.strip() for line in lines if "pveum" in line]
+    role = f"pveum role add FelhomAgent --privs {lacks} || "
+    assert told[0] == f"{role}pveum role modify FelhomAgent --append 1 --privs {lacks}"
+    assert "pveum acl modify /vms --tokens 'felhom-agent@pve!agent' --roles FelhomAgent" in told
+    assert any("/nodes/pve1" in line for line in told) is ("Sys.Audit" in lacks)
+    assert not any("guests are seen" in line or "adopt" in line for line in lines)
+
+
+def test_a_node_without_guests_is_no_fault_where_one_would_be_seen(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.world.guests.clear()
+    code, lines = check(site.write_config(), capsys)
+    assert (code, faults(lines)) == (0, [])
+    assert "ok    the node can be observed: 0 guests are seen" in lines

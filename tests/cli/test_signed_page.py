@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from tests.authz.desk import needs_ssh_keygen
 from tests.cli.pty_of import with_yes
 from tests.commands import QUICK
 from tests.conftest import Site
-from tests.e2e.pveum import Pveum
+from tests.e2e.pveum import Privileges, Pveum
 from tests.pages import ROOT, blocks
 from tests.pages import commands as all_commands
 from tests.process import SOON, Process, wait_until
@@ -261,10 +261,10 @@ def test_the_page_gives_the_token_what_check_would_name() -> None:
 
 
 def test_what_the_page_gives_the_token_is_the_act_on_that_guest_beside_what_it_had() -> None:
-    granted: dict[str, Mapping[str, Sequence[str]]] = {}
+    granted: dict[str, Privileges] = {}
 
-    def give(name: str, rights: Mapping[str, Sequence[str]], secret: str) -> None:
-        granted[name] = rights
+    def give(name: str, _down: Privileges, _secret: str, there: Privileges) -> None:
+        granted[name] = there
 
     pveum = Pveum(give, lambda pool: [])
     first = [line for line in all_commands("docs/install.md") if line.startswith("pveum")]

@@ -47,6 +47,14 @@ def test_permissions_list_the_fixed_paths_and_the_entries(callers: Callable[...,
     assert asked == {"/vms/9999": {"VM.Audit": 1}}
 
 
+def test_what_is_not_handed_down_holds_on_its_very_path(callers: Callable[..., Caller]) -> None:
+    """PVE: pve-access-control AccessControl.pm roles, RPCEnvironment.pm compile_acl_path."""
+    here = callers("p@pve!t", privileges={"/vms": ()}, there={"/vms": ("VM.Audit",)})
+    assert here("GET", "/access/permissions").data == {"/vms": {"VM.Audit": 0}}
+    assert here("GET", "/access/permissions?path=/vms/100").data == {"/vms/100": {}}
+    assert vmids(here, "/cluster/resources") == []
+
+
 def test_a_guest_on_another_node_is_listed_but_not_here(world: World, call: Caller) -> None:
     world.move(100, "pve2")
     rows = {row["vmid"]: row for row in call("GET", "/cluster/resources?type=vm").data}

@@ -78,8 +78,8 @@ class Host:
         )
 
     def play_pve(self) -> None:
-        """Be a PVE host on which nothing of the agent was installed yet: the node, `pveum`, the
-        node's CA, and the package in root's home.
+        """Be a PVE host on which nothing of the agent was installed yet: the node, `pveum`,
+        `pvesh`, the node's CA, and the package in root's home.
         """
         # The node comes from the checkout, since its package would bring the agent along.
         self.machine.shell(
@@ -88,8 +88,9 @@ class Host:
         )
         self.begin_node(python_path="/mnt/source")
         self.trust()
-        client = CLIENT.format(python="/usr/bin/python3", path=f"{SITE}/hands", before=["pveum"])
-        self.machine.write("/usr/sbin/pveum", client, "755")
+        for name in ("pveum", "pvesh"):
+            client = CLIENT.format(python="/usr/bin/python3", path=f"{SITE}/hands", before=[name])
+            self.machine.write(f"/usr/sbin/{name}", client, "755")
 
     def write_demo(self, agent_toml: str = AGENT_TOML, guests: str = GUEST) -> None:
         """Do what an administrator does after the installation, up to starting the service."""

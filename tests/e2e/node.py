@@ -3,7 +3,8 @@
 `python3 /mnt/e2e/node.py DIRECTORY` writes the token and the CA there, and listens on the socket
 DIRECTORY/hands for a line of JSON each: [word, arguments...]. A word is one of `World`'s, or
 "behave", "asked" (the changes that were asked for), "looks" (how many requests there were), "pveum"
-(what `pveum` on this host was given: exit code, stdout and stderr). The answer is a line of JSON.
+or "pvesh" (what that was given on this host: exit code, stdout and stderr). The answer is a line of
+JSON.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def main() -> None:
     world = World(now=time.time)
     world.add("qemu", 100, {"name": "web", "memory": "1024", "cores": 1})
     world.add("lxc", 101, {"hostname": "dns", "memory": 512, "cores": 1})
-    # It lies beside this program, and is no part of the package.
-    commands = importlib.import_module("pveum")
+    # They lie beside this program, and are no part of the package.
+    commands, shell = importlib.import_module("pveum"), importlib.import_module("pvesh")
     pveum = commands.Pveum(
         world.token, lambda pool: [v for v, guest in world.guests.items() if guest.pool == pool]
     )
@@ -37,6 +38,8 @@ def main() -> None:
                 word, *arguments = json.loads(self.rfile.readline())
                 if word == "pveum":
                     found = commands.outcome(pveum, arguments)
+                elif word == "pvesh":
+                    found = shell.outcome(world, arguments)
                 else:
                     found = answer(node, word, arguments)
                 self.wfile.write(json.dumps(found).encode() + b"\n")

@@ -1,19 +1,24 @@
 """Plays `pveum`: users, tokens, roles and the access list, as the embedded node has them.
 
 As strict as PVE's own where `init` and the pages use it: what is there already, or is not known,
-is an error. A separated token may do what both its user and itself may. PVE: pve-access-control
-CLI/pveum.pm, API2/{Role,User,ACL}.pm.
+is an error. A separated token may do what both its user and itself may; a role that is given
+without `propagate` holds on its very path. PVE: pve-access-control CLI/pveum.pm,
+API2/{Role,User,ACL}.pm, AccessControl.pm check_path and roles, RPCEnvironment.pm.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-Give = Callable[[str, Mapping[str, Sequence[str]], str], object]
-"""Given a token's full name, its privileges by path and its secret, makes the node know it."""
+Privileges = Mapping[str, Sequence[str]]
+Give = Callable[[str, Privileges, str, Privileges], object]
+"""Given a token's full name, its privileges by path that are handed down, its secret, and all that
+it has on each path, makes the node know it.
+"""
 
 
 class PveumError(Exception):
@@ -36,7 +41,8 @@ class Pveum:
         self.roles: dict[str, set[str]] = {"Administrator": set(), "PVESDNUser": {"SDN.Use"}}
         self.users = {"root@pam"}
         self.tokens: dict[str, str] = {}
-        self.acl: dict[str, dict[str, set[str]]] = {}
+        self.acl: dict[str, dict[str, dict[str, bool]]] = {}
+        """By path, then by user or token: its roles, each with whether it is handed down."""
 
     def run(self, words: Sequence[str]) -> str:
         """Given the words behind `pveum`, do it; return what it prints. Raise PveumError."""
@@ -95,35 +101,90 @@ class Pveum:
         return json.dumps([{"tokenid": t} for user, _, t in ours if user == given.userid])
 
     def _acl_modify(self, words: Sequence[str]) -> str:
-        given = _given(words, "path", "--users", "--tokens", "--roles")
-        roles = set((given.roles or "").split(","))
-        if unknown := sorted(roles - self.roles.keys()):
-            raise PveumError(f"role '{unknown[0]}' does not exist")
-        for who in filter(None, (given.users, given.tokens)):
+        given = _given(words, "path", "--users", "--tokens", "--roles", "--propagate")
+        if not (given.users or given.tokens) or not given.roles:
+            raise PveumError("400 Parameter verification failed.")
+        if not _PATH.fullmatch(given.path):
+            raise PveumError(f"400 path: invalid ACL path '{given.path}'")
+        propagates = _flag(given.propagate)
+        if unknown := [role for role in _words(given.roles) if role not in self.roles]:
+            raise PveumError(f"ACL update failed: role '{unknown[0]}' does not exist")
+        for who in (*_words(given.users), *_words(given.tokens)):
             if who not in self.users | self.tokens.keys():
-                raise PveumError(f"'{who}' does not exist")
-            self.acl.setdefault(given.path, {}).setdefault(who, set()).update(roles)
+                raise PveumError(f"ACL update failed: '{who}' does not exist")
+            held = self.acl.setdefault(given.path, {}).setdefault(who, {})
+            held.update(dict.fromkeys(_words(given.roles), propagates))
         return ""
 
     def _tell(self) -> None:
         for name, secret in self.tokens.items():
-            user = name.partition("!")[0]
-            rights = {
-                path: sorted(self._on(path, user) & self._on(path, name)) for path in self.acl
-            }
-            # A pool's role holds on its members, beside what they have themselves.
-            for pool in [path for path in rights if path.startswith("/pool/")]:
-                for vmid in self._members(pool.removeprefix("/pool/")):
-                    own = self._on(f"/vms/{vmid}", user) & self._on(f"/vms/{vmid}", name)
-                    rights[f"/vms/{vmid}"] = sorted(own | set(rights[pool]))
-            self._give(name, rights, secret)
+            down, there = (
+                {path: self._of_token(path, name, final=final) for path in self._paths()}
+                for final in (False, True)
+            )
+            self._give(name, down, secret, there)
 
-    def _on(self, path: str, who: str) -> set[str]:
-        """Return the privileges on a path: an entry on a nearer path replaces a farther one."""
-        while who not in self.acl.get(path, {}) and path != "/":
-            path = path.rpartition("/")[0] or "/"
-        roles = self.acl.get(path, {}).get(who, set())
-        return {privilege for role in roles for privilege in self.roles[role]}
+    def _paths(self) -> list[str]:
+        pools = (path.removeprefix("/pool/") for path in self.acl if path.startswith("/pool/"))
+        members = {f"/vms/{vmid}" for pool in pools for vmid in self._members(pool)}
+        return sorted({*self.acl, *members})
+
+    def _of_token(self, path: str, name: str, *, final: bool) -> list[str]:
+        """Return what a separated token may do on a path, or (not `final`) hands down from it."""
+        user = name.partition("!")[0]
+        return sorted(self._on(path, user, final) & self._on(path, name, final))
+
+    def _on(self, path: str, who: str, final: bool) -> set[str]:
+        """Return the privileges on a path: an entry on a nearer path replaces a farther one, and a
+        pool's hold on its members, beside what they have themselves.
+        """
+        roles: set[str] = set()
+        for above in _above(path):
+            held = self.acl.get(above, {}).get(who, {})
+            its = {role for role, down in held.items() if down or (final and above == path)}
+            roles = its or roles
+        found = {privilege for role in roles for privilege in self.roles[role]}
+        for pool in self.acl:
+            if pool.startswith("/pool/") and path in self._in_pool(pool):
+                found |= self._on(pool, who, final=True)
+        return found
+
+    def _in_pool(self, path: str) -> set[str]:
+        return {f"/vms/{vmid}" for vmid in self._members(path.removeprefix("/pool/"))}
+
+
+# PVE: pve-access-control AccessControl.pm check_path, the paths that are used here
+_PATH = re.compile(
+    r"/|/access|/nodes(/[\w.-]+)?|/pool(/[\w.-]+){0,3}|/sdn|/sdn/zones(/[\w.-]+){0,2}"
+    r"|/sdn/zones/[\w.-]+/[\w.-]+/[1-9][0-9]{0,3}|/storage(/[\w.-]+)?|/vms(/[1-9][0-9]{2,})?"
+    r"|/mapping(/[\w.-]+){0,2}"
+)
+
+
+def _above(path: str) -> list[str]:
+    """Return a path and all above it, the farthest first."""
+    parts = [part for part in path.split("/") if part]
+    return ["/", *("/" + "/".join(parts[: n + 1]) for n in range(len(parts)))]
+
+
+def _flag(text: str | None) -> bool:
+    # PVE: pve-common JSONSchema.pm parse_boolean
+    if text is not None and text.lower() not in (
+        "0",
+        "off",
+        "no",
+        "false",
+        "1",
+        "on",
+        "yes",
+        "true",
+    ):
+        raise PveumError("400 propagate: type check ('boolean') failed")
+    return text is None or text.lower() in ("1", "on", "yes", "true")
+
+
+def _words(text: str | None) -> list[str]:
+    return (text or "").replace(",", " ").split()
 
 
 _ACTS: Mapping[tuple[str, ...], Callable[[Pveum, Sequence[str]], str]] = {
@@ -146,7 +207,7 @@ def _given(words: Sequence[str], *names: str) -> argparse.Namespace:
 
 
 def _split(text: str | None) -> set[str]:
-    return set((text or "").replace(",", " ").split())
+    return set(_words(text))
 
 
 CLIENT = """\

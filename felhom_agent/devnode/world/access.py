@@ -1,7 +1,8 @@
 """Who calls, and what they may do: API tokens and their privileges on paths.
 
 A token's privileges on a path are those given on the nearest path above it; a nearer entry
-replaces a farther one. recorded: 95-access/089, 094.
+replaces a farther one. recorded: 95-access/089, 094. What is given on a path alone is not handed
+down (PVE: pve-access-control AccessControl.pm roles).
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import hmac
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 from felhom_agent.devnode.world.refusal import denied, unauthenticated
 
@@ -39,18 +42,26 @@ _FIXED_PATHS = (
     "/", "/vms", "/nodes", "/storage", "/pool", "/access", "/access/groups", "/sdn",
 )  # fmt: skip
 
+NOTHING_THERE: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+
 _HEADER = re.compile(r"PVEAPIToken=(?P<id>[^=]+)=(?P<secret>.+)")
 
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated token: its name ("felhom-agent@pve!agent") and what it was given."""
+    """An authenticated token: its name ("felhom-agent@pve!agent"), what it was given and hands
+    down, and all that it has on the paths where something is not handed down.
+    """
 
     name: str
     privileges: Mapping[str, tuple[str, ...]]
+    there: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def on(self, path: str) -> tuple[str, ...]:
         """Given a path, return the privileges there."""
+        return self.there[path] if path in self.there else self._handed_down(path)
+
+    def _handed_down(self, path: str) -> tuple[str, ...]:
         while path not in self.privileges and path != "/":
             path = path.rpartition("/")[0] or "/"
         return self.privileges.get(path, ())
@@ -66,8 +77,16 @@ class Caller:
 
     def permissions(self) -> dict[str, dict[str, int]]:
         """Return what GET /access/permissions answers: 1 means that it is propagated."""
-        paths = {*_FIXED_PATHS, *self.privileges}
-        return {path: dict.fromkeys(self.on(path), 1) for path in sorted(paths) if self.on(path)}
+        paths = {*_FIXED_PATHS, *self.privileges, *self.there}
+        return {
+            path: {privilege: int(privilege in self._handed_down(path)) for privilege in held}
+            for path in sorted(paths)
+            if (held := self.on(path))
+        }
+
+
+def _by_path(given: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    return {path: tuple(privileges) for path, privileges in given.items()}
 
 
 class Tokens:
@@ -77,12 +96,18 @@ class Tokens:
         self._known: dict[str, tuple[str, Caller]] = {}
 
     def create(
-        self, name: str, privileges: Mapping[str, Iterable[str]] | None, secret: str = ""
+        self,
+        name: str,
+        privileges: Mapping[str, Iterable[str]] | None,
+        secret: str = "",
+        there: Mapping[str, Iterable[str]] = NOTHING_THERE,
     ) -> str:
-        """Given a token's name and privileges (None: the first steps'), return its secret."""
+        """Given a token's name and privileges (None: the first steps'), and all that it has where
+        not all of it is handed down, return its secret.
+        """
         given = FIRST_PRIVILEGES if privileges is None else privileges
         secret = secret or str(uuid.uuid4())
-        self._known[name] = (secret, Caller(name, {p: tuple(v) for p, v in given.items()}))
+        self._known[name] = (secret, Caller(name, _by_path(given), _by_path(there)))
         return secret
 
     def grant(self, name: str, privileges: Mapping[str, Iterable[str]]) -> None:
@@ -92,8 +117,11 @@ class Tokens:
     def forget(self, path: str) -> None:
         """Remove all that was given on a path, as PVE does when its guest is destroyed."""
         for name, (secret, caller) in self._known.items():
-            kept = {p: given for p, given in caller.privileges.items() if p != path}
-            self._known[name] = (secret, Caller(caller.name, kept))
+            kept, there = (
+                {p: given for p, given in held.items() if p != path}
+                for held in (caller.privileges, caller.there)
+            )
+            self._known[name] = (secret, Caller(caller.name, kept, there))
 
     def authenticate(self, header: str) -> Caller:
         """Given an Authorization header, return its caller. Raise `Refusal` (401) if unknown."""

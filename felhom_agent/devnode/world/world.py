@@ -17,7 +17,7 @@ from itertools import count
 from typing import Any
 
 from felhom_agent.devnode.world import release
-from felhom_agent.devnode.world.access import Tokens
+from felhom_agent.devnode.world.access import NOTHING_THERE, Tokens
 from felhom_agent.devnode.world.authorize import Datacenter, allowed_tags
 from felhom_agent.devnode.world.broadcast import Broadcasts
 from felhom_agent.devnode.world.bulk import BulkOrder, start_all, stop_all
@@ -173,13 +173,17 @@ class World(Hands):
                 guest.started(self.events.moment)
 
     def token(
-        self, name: str, privileges: Mapping[str, Iterable[str]] | None = None, secret: str = ""
+        self,
+        name: str,
+        privileges: Mapping[str, Iterable[str]] | None = None,
+        secret: str = "",
+        there: Mapping[str, Iterable[str]] = NOTHING_THERE,
     ) -> str:
-        """Given a token's full name, its privileges by path and its secret, if it is to keep one,
-        return its secret.
+        """Given a token's full name, its privileges by path, its secret, if it is to keep one, and
+        all its privileges on the paths that do not hand all of them down, return its secret.
         """
         with self.guard:
-            return self.tokens.create(name, privileges, secret)
+            return self.tokens.create(name, privileges, secret, there)
 
     def grant(self, name: str, privileges: Mapping[str, Iterable[str]]) -> None:
         """Given a token that there is, and all its privileges by path, let it have these."""
