@@ -62,6 +62,7 @@ def _rules() -> Iterator[str]:
         kinds = "" if len(rule.kinds) > 1 else f" ({'VM' if rule.kinds == ('qemu',) else 'CT'})"
         privileges = " or ".join(f"`{name}`" for name in rule.any_of)
         since = "" if rule.since == FIRST else f"; since {rule.since}"
+        since += f"; until {rule.until}" if rule.until else ""
         yield (
             f"| {names}{kinds} | {rule.when} | {privileges} | {rule.where} | {_counts(rule)} "
             f"| {rule.source}{since} |"

@@ -35,7 +35,6 @@ _NEVER_A_CD: Final[Mapping[str, str]] = {
     "efidisk0": "an EFI disk is no CD drive",
     "tpmstate0": "a TPM state is no CD drive",
 }
-_KINDS: Final = re.compile(r"[^:/]+:(iso|import|snippets|vztmpl|backup)/")
 # PVE: pve-storage Storage/Plugin.pm parse_name_dir: the name's end is the volume's format
 _NAMED_FORMAT: Final = re.compile(r"[^:/]+:(?:[0-9]+/[^/]+/)?[0-9]+/[^/]+\.(raw|qcow2|vmdk)")
 # PVE: qemu-server API2/Qemu.pm check_drive_param
@@ -112,7 +111,7 @@ def _import_clashes(family: str, parts: Mapping[str, str]) -> str:
     for key in _IMPORT_NEEDS.get(family, ()):
         if key not in parts:
             return f"need to specify '{key}' when using 'import-from'"
-    if (kind := _kind_of(source)) not in {"", "import"}:
+    if (kind := Volume(source).content) not in {"", "import"}:
         return f"{source} has wrong type '{kind}' - needs to be 'images' or 'import'"
     if Volume(source).is_cloudinit:
         return f"cannot import from '{source}' - cannot import from cloudinit disk"
@@ -128,7 +127,7 @@ def _asks_for_nothing(volume: str) -> bool:
 def _holds_no_image(parts: Mapping[str, str]) -> str:
     """Return why the volume cannot be a VM's drive, by what its name tells."""
     volume = parts.get("file", "")
-    kind = _kind_of(volume)
+    kind = Volume(volume).content
     if kind == "iso" and parts.get("media") != "cdrom":
         return "explicit 'media=cdrom' is required for iso images"
     if kind not in {"", "iso"}:
@@ -143,9 +142,3 @@ def _is_too_large(parts: Mapping[str, str]) -> str:
     # PVE: pve-common JSONSchema.pm format_size prints such a number as 1e+20, and refuses that
     size = parse_size(parts.get("size", ""))
     return "size is larger than any disk" if size is not None and size >= _MAX_SIZE else ""
-
-
-def _kind_of(volume: str) -> str:
-    """Return what a volume of a directory is by its name ("iso"); empty for an image."""
-    found = _KINDS.match(volume)
-    return found[1] if found else ""

@@ -16,6 +16,7 @@ from typing import Final
 from felhom_agent.options.propstring import PropertyString
 from felhom_agent.options.special import MASK, RESERVED_TAG, Tags
 from felhom_agent.options.table import Option
+from felhom_agent.options.volume import Volume
 
 _Judge = Callable[[Mapping[str, str]], str]
 
@@ -109,7 +110,12 @@ def _mount(parts: Mapping[str, str]) -> str:
     volume = parts.get("volume", "")
     # recorded: 121-disks-lxc/002-004
     kind = "device" if volume.startswith("/dev/") else "bind" if volume.startswith("/") else ""
-    return f"mount point type {kind} is only allowed for root@pam" if kind else ""
+    if kind:
+        return f"mount point type {kind} is only allowed for root@pam"
+    # PVE: pve-storage Storage.pm check_volume_access, of which root is not asked
+    if Volume(volume).content:
+        return "only root can mount a volume whose content type is not 'rootdir'"
+    return ""
 
 
 def _drive(parts: Mapping[str, str]) -> str:

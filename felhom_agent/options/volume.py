@@ -22,7 +22,16 @@ _MAX_DIGITS: Final = 30
 _CLOUDINIT: Final = re.compile(
     r".*[:/](?:vm-[0-9]+-)?cloudinit(?:\.(?:raw|qcow2?|qed|vmdk|cloop))?"
 )
-_OWNED: Final = re.compile(r"(?:^|[:/])(?:vm|base|subvol|basevol)-([0-9]+)-")
+# PVE: pve-storage Storage/Plugin.pm parse_volname: of a file its directory tells, not its name;
+# RBDPlugin.pm, ZFSPoolPlugin.pm, LVMPlugin.pm, LvmThinPlugin.pm parse_volname. A linked clone names
+# its base first.
+_OWNED: Final = re.compile(
+    r"[0-9]+/\S+/([0-9]+)/\S+|([0-9]+)/\S+|"
+    r"(?:base(?:vol)?-[0-9]+-\S+/)?(?:vm|base|subvol|basevol)-([0-9]+)-\S+"
+)
+# PVE: pve-storage ISCSIPlugin.pm, ISCSIDirectPlugin.pm parse_volname
+_LUN: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[^/\s]+|lun[0-9]+")
+_OTHER_KIND: Final = re.compile(r"[^:/]+:(iso|import|snippets|vztmpl|backup)/")
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,17 @@ class Volume:
 
     @property
     def owner(self) -> int:
-        """The vmid that the volume's name says it belongs to; 0 where it names none."""
-        # PVE: pve-storage Storage/Plugin.pm parse_volname; a linked clone names its base first
-        vmids: list[str] = _OWNED.findall(self.text)
-        return int(vmids[-1]) if vmids else 0
+        """The vmid that the volume belongs to by its name; 0 where that names none."""
+        found = _OWNED.fullmatch(self.text.partition(":")[2])
+        return int(found[1] or found[2] or found[3]) if found else 0
+
+    @property
+    def is_lun(self) -> bool:
+        """Whether it is a LUN of an iSCSI target, which belongs to no guest."""
+        return _LUN.fullmatch(self.text.partition(":")[2]) is not None
+
+    @property
+    def content(self) -> str:
+        """What a volume of a directory is by its name ("iso"); empty for a guest's image."""
+        found = _OTHER_KIND.match(self.text)
+        return found[1] if found else ""

@@ -16,7 +16,6 @@ from felhom_agent.options.since import FIRST, Since, qemu_server
 
 _Paths = Callable[["Case"], Iterator[str]]
 
-_ISO: Final = re.compile(r":(?:iso|vztmpl|import)/")
 _TRUNK: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _MAX_TAG: Final = 4094
 
@@ -51,7 +50,7 @@ class ValueRule:
     * `paths`: given a value, yields the paths, or nothing.
     * `new`, `old`, `gone`: whether it holds for the value that comes, for the one that it replaces,
       and for one that is deleted.
-    * `since`: which version brought it.
+    * `since`: which version brought it; `until`: which one put another rule in its place.
     """
 
     kinds: tuple[str, ...]
@@ -65,6 +64,7 @@ class ValueRule:
     old: bool = False
     gone: bool = False
     since: Since = FIRST
+    until: Since | None = None
 
 
 def _parts(option: Option, text: str) -> dict[str, str]:
@@ -92,7 +92,7 @@ def _bridges(case: Case) -> Iterator[str]:
         return
     path = f"/sdn/zones/{_zone(bridge, case.facts)}/{bridge}"
     tags = [parts["tag"]] if parts.get("tag") else []
-    tags += [str(tag) for tag in _trunks(parts.get("trunks", "")) if str(tag) not in tags]
+    tags += [tag for tag in _trunks(parts.get("trunks", "")) if tag not in tags]
     yield from (f"{path}/{tag}" for tag in tags)
     if not tags:
         yield path
@@ -105,11 +105,13 @@ def _new_bridges(case: Case) -> Iterator[str]:
         yield from _bridges(case)
 
 
-def _trunks(text: str) -> Iterator[int]:
+def _trunks(text: str) -> Iterator[str]:
+    # PVE: pve-guest-common GuestHelpers.pm get_tags_from_trunk: a tag that is no range stays as it
+    # is written ("05")
     for part in text.split(";"):
         if found := _TRUNK.fullmatch(part):
-            first, last = found[1], found[2] or found[1]
-            yield from range(int(first), min(int(last), _MAX_TAG) + 1)
+            first, last = int(found[1]), min(int(found[2] or 0), _MAX_TAG)
+            yield from map(str, range(first, last + 1)) if last > first else (found[1],)
 
 
 def _zone(bridge: str, facts: Facts) -> str:
@@ -138,6 +140,11 @@ def _cpu_model(case: Case) -> Iterator[str]:
     same = _parts(case.option, case.other).get("cputype", "") == model
     if model.startswith("custom-") and not same:
         yield f"/mapping/cpu/{model.removeprefix('custom-')}"
+
+
+def _any_cpu_model(case: Case) -> Iterator[str]:
+    if next(_cpu_model(case), ""):
+        yield "/nodes"
 
 
 def _volume(case: Case) -> Volume:
@@ -172,13 +179,19 @@ def _new_volume(case: Case) -> Iterator[str]:
 
 def _image(case: Case) -> Iterator[str]:
     volume = _volume(case)
-    if _ISO.search(volume.text):
+    if volume.content == "iso":
         yield f"/storage/{volume.storage}"
 
 
 def _others_volume(case: Case) -> Iterator[str]:
     volume = _volume(case)
-    if volume.storage and volume.owner not in (0, case.vmid) and not volume.is_cloudinit:
+    if volume.storage and volume.owner not in (0, case.vmid):
+        yield f"/storage/{volume.storage}"
+
+
+def _nobodys_volume(case: Case) -> Iterator[str]:
+    volume = _volume(case)
+    if volume.storage and volume.is_lun:
         yield f"/storage/{volume.storage}"
 
 
@@ -225,6 +238,7 @@ _STORAGE: Final = "`/storage/ID`"
 _API: Final = "qemu-server API2/Qemu.pm"
 _CT: Final = "pve-container LXC.pm check_ct_modify_config_perm"
 _ACCESS: Final = "pve-storage Storage.pm check_volume_access"
+_MAPPED_CPU: Final = qemu_server("9.1.13", "9.2")
 
 RULES: Final[tuple[ValueRule, ...]] = (
     ValueRule(_QEMU, ("startup",), "any", ("Sys.Modify",), "`/`", _root,
@@ -246,7 +260,9 @@ RULES: Final[tuple[ValueRule, ...]] = (
     ValueRule(_QEMU, ("rng0",), "`source=/dev/hwrng`", ("Mapping.Use",), "`/mapping/hwrng`", _hwrng,
          f"{_API} check_rng_perm", old=True, gone=True),
     ValueRule(_QEMU, ("cpu",), "another model, `custom-ID`", ("Mapping.Use",), "`/mapping/cpu/ID`",
-         _cpu_model, f"{_API} check_cpu_model_access", since=qemu_server("9.1.12", "9.2")),
+         _cpu_model, f"{_API} check_cpu_model_access", since=_MAPPED_CPU),
+    ValueRule(_QEMU, ("cpu",), "another model, `custom-ID`", ("Sys.Audit",), "`/nodes`",
+         _any_cpu_model, f"{_API} check_cpu_model_access", until=_MAPPED_CPU),
     ValueRule(_QEMU, _DRIVES, "a disk", ("VM.Config.Disk",), "the guest", _disk,
          f"{_API} check_drive_perms; recorded: 9.2 200b/001-006",
          old=True, gone=True),
@@ -259,7 +275,7 @@ RULES: Final[tuple[ValueRule, ...]] = (
          old=True, gone=True),
     ValueRule(_QEMU, _DRIVES, "`STORAGE:SIZE`", ("Datastore.AllocateSpace",), _STORAGE, _new_volume,
          f"{_API} check_storage_access; recorded: 9.2 200b/013"),
-    ValueRule(_BOTH, (*_DRIVES, *_VOLUMES), "an ISO image",
+    ValueRule(_QEMU, _DRIVES, "an ISO image",
          ("Datastore.Audit", "Datastore.AllocateSpace", "Datastore.Allocate"), _STORAGE, _image,
          f"{_ACCESS}; recorded: 9.2 200b/017"),
     ValueRule(_BOTH, (*_DRIVES, *_VOLUMES), "a volume of another guest",
@@ -267,6 +283,8 @@ RULES: Final[tuple[ValueRule, ...]] = (
          f"{_ACCESS}; recorded: 9.2 202/188-201"),
     ValueRule(_BOTH, (*_DRIVES, *_VOLUMES), "a volume of another guest", ("VM.Config.Disk",),
          "the other guest", _others_guest, _ACCESS),
+    ValueRule(_BOTH, (*_DRIVES, *_VOLUMES), "a LUN of an iSCSI target, which is no guest's",
+         ("Datastore.Allocate",), _STORAGE, _nobodys_volume, _ACCESS),
     ValueRule(_LXC, _VOLUMES, "`STORAGE:SIZE`", ("Datastore.AllocateSpace",), _STORAGE, _new_volume,
          _CT),
     ValueRule(_QEMU, ("vmstatestorage",), "any", ("Datastore.AllocateSpace",), _STORAGE, _storage,

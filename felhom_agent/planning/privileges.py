@@ -97,6 +97,8 @@ def _by_rules(coming: Case, going: Case, *, deletes: bool) -> Iterator[Required]
     for rule in rules_of(coming.kind, coming.option):
         if _is_newer(rule.since, coming.facts):
             continue
+        if rule.until and not _is_newer(rule.until, coming.facts):
+            continue
         cases = [(going, rule.gone)] if deletes else [(going, rule.old), (coming, rule.new)]
         for case, holds in cases:
             if holds:

@@ -87,6 +87,8 @@ _MAX_PREFIXES = 4
 _CUT_OFF = re.compile(r"unexpected status|received interrupt|got timeout$")
 _KIND = re.compile(r"/(qemu|lxc)/\d+(?:/|$)")
 _FORBIDDEN = "403 Permission check failed"
+# Of a volume that is no guest's (pve-storage Storage.pm check_volume_access).
+_NO_ACCESS = re.compile(r"missing privileges to access (?P<storage>[^:/\s]+):\S.*")
 _MEANINGS: tuple[tuple[re.Pattern[str], type[Unchanged]], ...] = (
     (_BUSY, Busy),
     (_STALE, Stale),
@@ -213,7 +215,9 @@ def refusal_if_untouched(kind: Kind, text: str) -> Unchanged | None:
 def denied_by_task(text: str) -> Denied | None:
     """Given a task's end, return what PVE lacked a privilege for; None if it was something else."""
     words, _ = unwrapped(text)
-    return _denied("", words, 403) if words.startswith(_FORBIDDEN) else None
+    if words.startswith(_FORBIDDEN):
+        return _denied("", words, 403)
+    return _no_access("", words, 403)
 
 
 def is_held(text: str) -> bool:
@@ -336,6 +340,15 @@ def _denied(call: str, text: str, status: int) -> Denied:
     )
 
 
+def _no_access(call: str, words: str, status: int) -> Denied | None:
+    """Given PVE's words, return what they deny if they name a volume alone."""
+    if (found := _NO_ACCESS.fullmatch(words)) is None:
+        return None
+    path = _printable(f"/storage/{found['storage']}")
+    said = _printable(words)
+    return Denied(said, call=call, status=status, path=path, privilege="Datastore.Allocate")
+
+
 def _parameters(call: str, text: str, answer: Answer) -> PveError:
     errors = _errors(answer)
     if "no such task" in errors.values():
@@ -360,6 +373,8 @@ def _by_words(call: str, status: int, text: str, writes: bool) -> PveError:
     words, wrapped = unwrapped(text)
     if error := _meaning(words):
         return error(_printable(words), call=call, status=status)
+    if denied := _no_access(call, words, status):
+        return denied
     said = _printable(words) or f"status {status}"
     rows = _rows_of(call, words)
     first = bool(rows) and all(row.when is When.FIRST for row in rows)
@@ -388,6 +403,8 @@ def _refusal(call: str, status: int, words: str) -> Unchanged:
     """Return what a refusal of a change means if the guest's file is the same as before."""
     if words.startswith(_FORBIDDEN):
         return _denied(call, words.removeprefix("403 "), status)
+    if denied := _no_access(call, words, status):
+        return denied
     said = _printable(words) or f"status {status}"
     if _LOCK.search(words):
         return Busy(said, call=call, status=status)

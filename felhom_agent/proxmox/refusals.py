@@ -93,6 +93,19 @@ REFUSALS: tuple[Refusal, ...] = (
         final=True,
     ),
     _row(
+        r"missing privileges to access .*",
+        When.FIRST,
+        _BOTH,
+        "pve-storage Storage.pm check_volume_access",
+    ),
+    _row(
+        r"unable to use volume \S+ - content type needs to be '[^']*'",
+        When.FIRST,
+        _BOTH,
+        "pve-storage Storage.pm check_volume_access",
+        final=True,
+    ),
+    _row(
         r"(?:VM|CT) is locked \(.*",
         When.FIRST,
         _BOTH,
@@ -285,6 +298,18 @@ REFUSALS: tuple[Refusal, ...] = (
         When.EITHER,
         _QEMU,
         f"pve-storage Plugin.pm alloc_image, by {_DISKS}",
+    ),
+    _row(
+        r"storage '[^']*' is (?:disabled|not online|not available on node '[^']*')",
+        When.EITHER,
+        _BOTH,
+        "pve-storage Storage.pm storage_check_enabled, storage_check_node, activate_storage",
+    ),
+    _row(
+        r"Too many unused volumes - please delete them first\.",
+        When.EITHER,
+        _BOTH,
+        "pve-guest-common AbstractConfig.pm add_unused_volume",
     ),
     # A container's cards are looked at before the write, and again after it.
     _row(

@@ -300,7 +300,7 @@ class Reconciliation:
             raise Held(f"{why}; would {proposal.would}")
 
     def _without_denied(
-        self, seen: Seen, error: Denied | OutcomeUnknown | TaskFailed
+        self, seen: Seen | None, error: Denied | OutcomeUnknown | TaskFailed
     ) -> Seen | None:
         """Given how a try ended, leave out from now on what PVE denied; return what to go on from.
 

@@ -145,6 +145,52 @@ def test_tags_are_guarded_as_they_were(  # recorded: 9.2 200/046-089
     assert strong("PUT", path, {"tags": "prod;anything"}).status == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "params", "held", "status", "reason"),
+    [
+        # PVE: pve-storage Storage.pm check_volume_access
+        (VM, {"scsi1": "iscsi:0.0.0.scsi-36001,discard=on"}, {}, 500,
+         "missing privileges to access iscsi:0.0.0.scsi-36001"),
+        (VM, {"scsi1": "iscsi:0.0.0.scsi-36001,discard=on"},
+         {"/storage/iscsi": ["Datastore.Allocate"]}, 200, "OK"),
+        (CT, {"mp0": "iscsi:0.0.0.scsi-36001,mp=/a"}, {}, 500,
+         "missing privileges to access iscsi:0.0.0.scsi-36001"),
+        (CT, {"mp0": "local:iso/a.iso,mp=/a"}, {"/storage": ["Datastore.Allocate"]}, 500,
+         "unable to use volume local:iso/a.iso - content type needs to be 'rootdir'"),
+        (CT, {"mp0": "local:vztmpl/a.tar.gz,mp=/a"}, {}, 500,
+         "unable to use volume local:vztmpl/a.tar.gz - content type needs to be 'rootdir'"),
+        (VM, {"scsi1": "local:102/disk.raw"}, {}, 403,
+         "Permission check failed (/storage/local, Datastore.Audit)"),
+        (VM, {"net1": f"virtio={MAC},bridge=vmbr0,trunks=05"},
+         {"/sdn/zones/localnetwork/vmbr0/5": ["SDN.Use"]}, 403,
+         "Permission check failed (/sdn/zones/localnetwork/vmbr0/05, SDN.Use)"),
+    ],
+)  # fmt: skip
+def test_a_volume_of_nobody_and_one_of_a_wrong_kind_are_refused(
+    callers: Callable[..., Caller],
+    path: str,
+    params: dict[str, object],
+    held: dict[str, list[str]],
+    status: int,
+    reason: str,
+) -> None:
+    few = callers("few@pve!t", privileges={"/": WRITERS, **held})
+    reply = few("PUT", path, params)
+    assert (reply.status, reply.reason) == (status, reason)
+
+
+def test_a_custom_cpu_model_took_another_right_before(
+    world: World, callers: Callable[..., Caller]
+) -> None:
+    """PVE: qemu-server 9.1.12 API2/Qemu.pm check_cpu_model_access"""
+    world.version, world.cpu_models = "9.1.7", {"big"}
+    few = callers("few@pve!t", privileges={"/": WRITERS, "/mapping": ["Mapping.Use"]})
+    reply = few("PUT", VM, {"cpu": "custom-big"})
+    assert (reply.status, reply.reason) == (403, "Permission check failed (/nodes, Sys.Audit)")
+    seeing = callers("see@pve!t", privileges={"/": WRITERS, "/nodes": ["Sys.Audit"]})
+    assert seeing("PUT", VM, {"cpu": "custom-big"}).status == 200
+
+
 def test_a_rom_file_is_roots_even_with_a_mapping(callers: Callable[..., Caller]) -> None:
     mapper = callers("map@pve!t", privileges={"/": (*WRITERS, "Mapping.Use")})
     reply = mapper("PUT", VM, {"hostpci0": "mapping=gpu,romfile=x.rom"})

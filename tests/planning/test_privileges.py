@@ -289,7 +289,6 @@ def test_a_deletion_of_guarded_tags_needs_a_right_on_the_whole() -> None:
         ("scsi1", "local:4", ABSENT, [_DISK, "Datastore.AllocateSpace on /storage/local"]),
         ("scsi1", "local:4,media=cdrom", ABSENT, [_CD]),
         ("scsi1", "/dev/vg/vm-102-disk-0", ABSENT, [_DISK]),
-        ("ide2", "local:102/vm-102-cloudinit.qcow2", ABSENT, [_CD, _INIT]),
     ],
 )
 def test_a_value_of_a_vm_needs_what_it_and_the_one_before_it_need(
@@ -315,8 +314,8 @@ def test_the_first_card_of_a_container_needs_its_bridge() -> None:
     ("trunks", "tags"),
     [
         ("4093-9999", ["4093", "4094"]),
-        ("4095", []),
-        ("7-5", []),
+        ("4095", ["4095"]),
+        ("7-5", ["7"]),
         ("5;5-6", ["5", "6"]),
         ("a;5;6-b;-7;8-;;9-9", ["5", "9"]),
         ("9" * 5000, []),
@@ -335,11 +334,13 @@ def test_the_network_of_another_bridge_tells_no_zone() -> None:
         assert need.path == "/sdn/zones/localnetwork/web"
 
 
-def test_a_custom_model_takes_no_right_of_its_own_before_the_version_that_asks_for_it() -> None:
+def test_a_custom_model_takes_another_right_before_the_version_with_a_right_of_its_own() -> None:
     old = Facts(version=(9, 1), packages=MappingProxyType({"qemu-server": "9.1.6"}))
     assert texts(required("qemu", "cpu", "custom-big", "host", 101, old)) == [
-        "VM.Config.CPU on /vms/101"
+        "VM.Config.CPU on /vms/101",
+        "Sys.Audit on /nodes",
     ]
+    assert len(required("qemu", "cpu", "custom-big,flags=+aes", "custom-big", 101, old)) == 1
 
 
 @pytest.mark.parametrize(
@@ -490,7 +491,7 @@ def test_a_deletion_needs_nothing_that_only_a_new_value_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("installed", "asked"), [("9.1.11", False), ("9.1.12", True), ("9.1.13", True), ("9.2.0", True)]
+    ("installed", "asked"), [("9.1.7", False), ("9.1.12", False), ("9.1.13", True), ("9.2.0", True)]
 )
 def test_a_rule_counts_from_the_very_version_that_brought_it(
     installed: str, *, asked: bool
@@ -498,6 +499,54 @@ def test_a_rule_counts_from_the_very_version_that_brought_it(
     facts = Facts((9, 1), packages={"qemu-server": installed})
     needs = required("qemu", "cpu", "custom-fast", "host", 100, facts)
     assert ("Mapping.Use on /mapping/cpu/fast" in map(str, needs)) is asked
+    assert ("Sys.Audit on /nodes" in map(str, needs)) is not asked
+
+
+@pytest.mark.parametrize(
+    ("volume", "wanted"),
+    [
+        # PVE: pve-storage Storage.pm check_volume_access
+        ("iscsi:0.0.0.scsi-36001", ["Datastore.Allocate on /storage/iscsi"]),
+        ("san:lun3", ["Datastore.Allocate on /storage/san"]),
+        ("local:101/disk.raw", []),
+        ("local:101/vm-102-disk-0.raw", []),
+        ("local:100/base-100-disk-0.qcow2/101/vm-101-disk-0.qcow2", []),
+        ("rbd:base-100-disk-0/vm-101-disk-0", []),
+        ("local:102/disk.raw", ["Datastore.Audit on /storage/local", "VM.Config.Disk on /vms/102"]),
+        (
+            "local:101/base-101-disk-0.raw/102/vm-102-disk-0.raw",
+            ["Datastore.Audit on /storage/local", "VM.Config.Disk on /vms/102"],
+        ),
+        (
+            "zfs:basevol-101-disk-0/subvol-102-disk-0",
+            ["Datastore.Audit on /storage/zfs", "VM.Config.Disk on /vms/102"],
+        ),
+    ],
+)
+@pytest.mark.parametrize(("kind", "key"), [("qemu", "scsi1"), ("lxc", "mp0")])
+def test_whose_a_volume_is_decides_what_it_takes(
+    kind: str, key: str, volume: str, wanted: list[str]
+) -> None:
+    text = f"{volume},mp=/a" if kind == "lxc" else f"{volume},discard=on"
+    found = texts(required(kind, key, text, volume, 101, PVE))
+    assert found == ["VM.Config.Disk on /vms/101", *wanted]
+
+
+def test_a_cloudinit_image_of_another_guest_takes_what_any_volume_of_it_does() -> None:
+    volume = "local:102/vm-102-cloudinit.qcow2,media=cdrom"
+    found = texts(required("qemu", "ide2", volume, ABSENT, 101, PVE))
+    assert "Datastore.Audit on /storage/local" in found
+    assert "VM.Config.Disk on /vms/102" in found
+
+
+@pytest.mark.parametrize(
+    ("trunks", "tags"), [("05", ["05"]), ("7-5", ["7"]), ("05-07", ["5", "6", "7"]), ("9-9", ["9"])]
+)
+def test_a_trunks_tag_that_is_no_range_stays_as_it_is_written(trunks: str, tags: list[str]) -> None:
+    """PVE: pve-guest-common GuestHelpers.pm get_tags_from_trunk"""
+    card = f"virtio=BC:24:11:00:00:01,bridge=vmbr1,trunks={trunks}"
+    found = texts(required("qemu", "net1", card, ABSENT, 101, PVE))
+    assert found[1:] == [f"SDN.Use on /sdn/zones/localnetwork/vmbr1/{tag}" for tag in tags]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,26 @@ def why(kind: str, key: str, wire: str, actual: str = "", context: Context = HER
 
 
 @pytest.mark.parametrize(
+    ("volume", "roots"),
+    [
+        ("local:iso/a.iso", True),
+        ("local:vztmpl/a.tar.gz", True),
+        ("local:snippets/a{0}.raw", True),
+        ("local:import/a.qcow2", True),
+        ("local:backup/vzdump-lxc-101-a.tar", True),
+        ("local:101/vm-101-disk-1.raw", False),
+        ("local:8", False),
+    ],
+)
+@pytest.mark.parametrize("key", ["mp0", "rootfs"])
+def test_root_alone_mounts_what_is_no_root_directory(key: str, volume: str, *, roots: bool) -> None:
+    """PVE: pve-storage Storage.pm check_volume_access asks others for a 'rootdir'."""
+    path = ",mp=/a" if key == "mp0" else ""
+    words = "only root can mount a volume whose content type is not 'rootdir'"
+    assert why("lxc", key, f"{volume}{path}") == (words if roots else "")
+
+
+@pytest.mark.parametrize(
     ("key", "wire", "actual", "roots"),
     [
         # The device that goes counts as well as the one that comes.

@@ -2,7 +2,8 @@
 
 `tests/data/refusals.jsonl` has every refusal of a configuration change in the recordings, of 9.1.7
 and of 9.2.11: the words as an answer or as a task's end, how many keys the change had, and whether
-the file was another one afterwards, where that was recorded.
+the file was another one afterwards, where that was recorded. A case that begins with `source` is of
+PVE's source, which is named after it.
 """
 
 from __future__ import annotations
@@ -85,6 +86,9 @@ def test_the_same_words_mean_the_same_as_an_answer_and_as_a_tasks_end(
         ("balloon value too large (must be smaller than assigned memory)", 7, True),
         ("VM is locked (backup)", 7, True),
         ("checksum mismatch (file change by other user?)", 7, True),
+        ("missing privileges to access iscsi:0.0.0.scsi-36001", 7, True),
+        ("unable to use volume a:1/b - content type needs to be 'images'", 7, True),
+        ("storage 'nas' is not online", 1, False),
         # collected after the write
         ("400 Parameter verification failed. scsi0: hotplug problem - no", 1, False),
         (("400 Parameter verification failed. scsi0: unable to apply pending change scsi0 : 403 "
@@ -152,6 +156,10 @@ def test_what_pve_says_of_a_containers_card_before_it_wrote_is_told_from_that() 
         ("no OVMF images known for architecture 'riscv64'", Rejected, False),
         ("net0: MTU size '9000' is bigger than bridge MTU '1500'", Rejected, False),
         ("403 Permission check failed (/mapping/usb/u, Mapping.Use)", Denied, False),
+        ("storage 'nas' is not online", Rejected, False),
+        ("storage 'nas' is disabled", Rejected, False),
+        ("storage 'nas' is not available on node 'pve1'", Rejected, False),
+        ("Too many unused volumes - please delete them first.", Rejected, False),
         ("can't lock file '/var/lock/pve-manager/pve-storage-a' - got timeout", Busy, None),
         ("words that nobody knows yet", Rejected, False),
     ],
@@ -189,6 +197,20 @@ def test_a_denial_names_the_bare_path_and_privilege(
         denied = answers.refusal_if_untouched(Kind.QEMU, f"failed to update VM 1: 403 {words}")
     assert isinstance(denied, Denied)
     assert (denied.path, denied.privilege) == (path, privilege)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_volume_of_nobody_is_denied_with_its_storage_and_privilege(kind: Kind) -> None:
+    """PVE says it without a status (pve-storage Storage.pm check_volume_access)."""
+    words = "missing privileges to access iscsi:0.0.0.scsi-36001"
+    said = Answer(500, words)
+    for denied in (
+        answers.error_of(f"PUT /nodes/pve1/{kind}/101/config", said),
+        answers.refusal_if_untouched(kind, f"failed to update VM 101: {words}"),
+        answers.denied_by_task(words),
+    ):
+        assert isinstance(denied, Denied)
+        assert (denied.path, denied.privilege) == ("/storage/iscsi", "Datastore.Allocate")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from felhom_agent.devnode.world.access import Caller
 from felhom_agent.devnode.world.change import ConfigWrite
 from felhom_agent.devnode.world.readback import DISK, split, split_drive
 from felhom_agent.devnode.world.refusal import Refusal, bad, denied, died
-from felhom_agent.options import beyond_token, lookup
+from felhom_agent.options import Volume, beyond_token, lookup
 from felhom_agent.options.since import numbers
 
 _LATER = re.compile(r"(?:unused|serial|usb|hostpci|virtiofs)\d+|tags|cdrom")
@@ -26,7 +26,6 @@ _NO_DEVICE = "either 'host' or 'mapping' must be set."
 _HWTYPE, _DISKS, _CDROM = "VM.Config.HWType", "VM.Config.Disk", "VM.Config.CDROM"
 _CLOUDINIT = re.compile(r".*[:/](?:vm-\d+-)?cloudinit(?:\.(?:raw|qcow2?|qed|vmdk|cloop))?")
 _NEW = re.compile(r"[^/:\s]+:\d+(?:\.\d+)?")
-_OWNER = re.compile(r"(?:^|[:/])(?:vm|base|subvol|basevol)-(\d+)-")
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def first_round(asked: Asked) -> None:
     for key, value in change.sets.items():
         if DISK.fullmatch(key):
             _storage(asked, value)
-        elif key.startswith("unused"):
+        elif key.startswith("unused") and numbers(asked.datacenter.version) >= (9, 2):
             _volume(asked, split_drive(value)[0])
     if change.sets.get("vmstatestorage"):
         path = f"/storage/{change.sets['vmstatestorage']}"
@@ -218,15 +217,19 @@ def _volume(asked: Asked, volume: str) -> None:
     if asked.is_qemu and re.fullmatch(r"\d+(?:\.\d+)?", name):
         # Of a directory; other kinds of storage have other words. recorded: 9.2 202/145-146
         raise died(f"unable to parse directory volume name '{name}'")
+    content, owner = Volume(volume).content, Volume(volume).owner
+    if content and not asked.is_qemu:
+        raise died(f"unable to use volume {volume} - content type needs to be 'rootdir'")
     path = f"/storage/{storage}"
     if asked.caller.may(path, "Datastore.Allocate"):
         return
-    owner = _OWNER.findall(volume)
-    if re.search(r":(?:iso|vztmpl|import)/", volume):
+    if content in {"iso", "vztmpl", "import"}:
         asked.caller.need(path, "Datastore.AllocateSpace", "Datastore.Audit")
-    elif owner and int(owner[-1]) != asked.vmid:
+    elif owner not in (0, asked.vmid):
         asked.caller.need(path, "Datastore.Audit")
-        asked.caller.need(f"/vms/{owner[-1]}", _DISKS)
+        asked.caller.need(f"/vms/{owner}", _DISKS)
+    elif not owner and name:
+        raise died(f"missing privileges to access {volume}")
 
 
 def _bridge(asked: Asked, value: str) -> None:
@@ -244,17 +247,21 @@ def _bridge(asked: Asked, value: str) -> None:
 
 
 def _trunks(text: str) -> Iterator[str]:
+    # PVE: pve-guest-common GuestHelpers.pm get_tags_from_trunk
     for part in filter(None, text.split(";")):
         first, _, last = part.partition("-")
-        yield from map(str, range(int(first), int(last or first) + 1))
+        ranged = last and int(last) > int(first)
+        yield from map(str, range(int(first), int(last) + 1)) if ranged else (first,)
 
 
 def _cpu_model(asked: Asked) -> None:
-    # recorded: 9.2 202/375; since qemu-server 9.1.12
+    # recorded: 9.2 202/375; another rule before qemu-server 9.1.13
     model = _model(asked.change.sets.get("cpu", ""))
-    if numbers(asked.datacenter.version) < (9, 2) or not model.startswith("custom-"):
+    if not model.startswith("custom-") or _model(asked.present.get("cpu", "")) == model:
         return
-    if _model(asked.present.get("cpu", "")) != model:
+    if numbers(asked.datacenter.version) < (9, 2):
+        asked.caller.need("/nodes", "Sys.Audit")
+    else:
         asked.caller.need(f"/mapping/cpu/{model.removeprefix('custom-')}", "Mapping.Use")
 
 
@@ -290,9 +297,9 @@ def _container(asked: Asked, key: str, value: str | None) -> None:
     elif option.privileges:
         asked.on_guest(*option.privileges)
     if DISK.fullmatch(key) and value is not None:
-        if words := beyond_token(option, key, value):
-            raise _only_root(words)
         volume = split_drive(value)[0]
+        if volume.startswith("/") and (words := beyond_token(option, key, value)):
+            raise _only_root(words)
         if _NEW.fullmatch(volume):
             asked.caller.need(f"/storage/{volume.partition(':')[0]}", "Datastore.AllocateSpace")
         else:

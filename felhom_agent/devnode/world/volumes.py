@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from felhom_agent.devnode.world.guest import Guest
 from felhom_agent.devnode.world.readback import DISK, split_drive
 from felhom_agent.devnode.world.refusal import died
+from felhom_agent.options import Volume
 
 _NEW = re.compile(r"([^:/,]+):(\d+(?:\.\d+)?)")
-_OWNED = re.compile(r"[^:/]+:(?:\d+/)?(?:vm|base|subvol)-(\d+)-.*")
 _TPM_SIZE = "4M"
 _FAMILIES = ("ide", "scsi", "virtio", "sata", "efidisk", "tpmstate", "rootfs", "mp")
 
@@ -26,8 +26,7 @@ def is_new(volume: str) -> bool:
 
 def owner(volume: str) -> int | None:
     """Given a volume, return the number of the guest whose it is; None if it is nobody's."""
-    match = _OWNED.fullmatch(volume)
-    return int(match[1]) if match else None
+    return Volume(volume).owner or None
 
 
 def refuse_missing(key: str, value: str, sizes: Mapping[str, str]) -> None:
