@@ -3,28 +3,26 @@ fingerprint is configured, or, when told so, anybody.
 
 The CA's file is read for each connection, so that one which was renewed counts from the next on.
 
-PVE's own CA, if it was made before pve-cluster 9.1.2, does not say what its key is for (keyUsage).
-The strict rules of X.509, which are Python's default in `ssl.create_default_context` since 3.13,
-refuse such a CA. So they do not count for a CA that was configured; where the CAs of this host
-are used, Python's default stays.
+Certificates are checked by the flags of Python's own `ssl.create_default_context`: from 3.13 on by
+the strict rules of X.509. PVE's own CA, if it was made before pve-cluster 9.1.2, does not say what
+its key is for (keyUsage), which these rules refuse. So they do not count for PVE's own CA, and for
+it alone (`cafile.is_of_pve`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import socket
 import ssl
-import stat
-import time
+import sys
 from pathlib import Path
 from typing import Final, cast
 
-from felhom_agent import regularfile
 from felhom_agent.config.settings import ProxmoxConfig
 from felhom_agent.printable import printable
+from felhom_agent.proxmox import cafile
 from felhom_agent.proxmox.deadline import BoundedSocket, Bounds, NoConnection
 
 # The handshake ended before a request could be sent.
@@ -44,7 +42,14 @@ _OTHER_NAME: Final = (62, 64)
 _TOO_WEAK: Final = (66, 67, 68)
 # What the strict rules alone refuse: _PATHLEN_INVALID_FOR_NON_CA to _EXTENSIONS_REQUIRE_VERSION_3
 _NOT_AS_STRICT: Final = range(80, 94)
-_OF_SYSTEM: Final = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/ssl/cert.pem"))
+_PVE_FILE: Final = f"/etc/pve/{cafile.OF_PVE}"
+_RENEW: Final = "renew it on the node: pvecm updatecerts --force, or pvenode acme cert renew"
+# What `ssl.create_default_context` adds to a context's flags (Python: Lib/ssl.py). Not asked for
+# there: it would read the CAs of the host, and open the file that SSLKEYLOGFILE names.
+if sys.version_info >= (3, 13):
+    _DEFAULT_FLAGS = ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+else:
+    _DEFAULT_FLAGS = ssl.VerifyFlags.VERIFY_DEFAULT
 
 
 def secured(
@@ -82,15 +87,17 @@ def _context(config: ProxmoxConfig) -> ssl.SSLContext:
         return context
     context.hostname_checks_common_name = False
     path = config.ca_file
-    if not _is_of_system(path):
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if why := _why_no_file(path):
+    if why := cafile.why_no_file(path):
         raise _no_ca(path, why)
     try:
         context.load_verify_locations(str(path))
     except OSError as error:
-        why = _no_certificate(path) if isinstance(error, ssl.SSLError) else str(error.strerror)
+        of_tls = isinstance(error, ssl.SSLError)
+        why = cafile.why_no_certificate(path) if of_tls else str(error.strerror)
         raise _no_ca(path, why) from None
+    context.verify_flags |= _DEFAULT_FLAGS
+    if cafile.is_of_pve(path):
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 
 
@@ -134,115 +141,86 @@ def _why_not_this(code: int, said: str, ca_file: Path) -> str:
     if code == _EXPIRED:
         return _expired(ca_file)
     if code == _NOT_YET:
-        return (
-            "its certificate is valid only later; is the clock of this host, or of the node, wrong?"
-        )
+        return _not_yet(ca_file)
     if code in _TOO_WEAK:
         return (
-            f"{said}: its certificate, or the CA in {_shown(ca_file)}, has a key or a signature"
-            " that this host takes for too weak; make it anew on the node: pvecm updatecerts"
-            " --force, or pvenode acme cert order"
+            f"{said}: its certificate, or the CA in {cafile.shown(ca_file)}, has a key or a"
+            " signature that this host takes for too weak; make it anew on the node: pvecm"
+            " updatecerts --force, or pvenode acme cert order"
         )
-    if code in _NOT_AS_STRICT and _is_of_system(ca_file):
+    if code in _NOT_AS_STRICT:
         return (
-            f"{said}: its CA is among those that this host trusts ({ca_file}) and is not made as"
-            " strict rules want it; if it is PVE's own CA, set ca_file to its file,"
-            ' "/etc/pve/pve-root-ca.pem", where these rules do not count'
+            f"{said}: its certificate, or one of a CA that signed it ({cafile.shown(ca_file)}), is"
+            " not made as the strict rules of this Python want it; if the CA is PVE's own, set"
+            f' ca_file to its file, "{_PVE_FILE}", where these rules do not count; else have it'
+            " made anew, or set fingerprint"
         )
     return f"{said}: its certificate is not of {_which_ca(ca_file)}"
 
 
 def _expired(ca_file: Path) -> str:
-    """Return which certificate has expired, and what to do: the configured CA's, or the node's."""
-    if when := _ca_expired(ca_file):
+    """Return which certificate has expired, and what to do, as far as that can be told: OpenSSL
+    does not say which one of the chain it was.
+    """
+    ended, _, number = cafile.out_of_time(ca_file)
+    path = cafile.shown(ca_file)
+    if ended and len(ended) == number:
+        which = "the CA" if number == 1 else "each CA"
         return (
-            f"the CA in {_shown(ca_file)} has expired on {when}; if the node has a newer one, set"
-            " ca_file to that, or start the service again, which reads it anew; if it has not,"
-            " make one on the node (pvecm(1), updatecerts)"
+            f"{which} in {path} has expired on {' and '.join(ended[:2])}; if the node has a newer"
+            " one, set ca_file to that, or start the service again, which reads it anew; if it has"
+            " not, make one on the node (pvecm(1), updatecerts)"
+        )
+    if ended:
+        return (
+            f"its certificate has expired, or one that signed it; of the CAs in {path} one has"
+            f" (on {ended[0]}): if the node's is of that one, set ca_file to a newer one; else"
+            f" {_RENEW}"
         )
     return (
-        "its certificate has expired; renew it on the node: pvecm updatecerts --force, or"
-        " pvenode acme cert renew"
+        "its certificate has expired, or an intermediate one that it shows with it (the CA in"
+        f" {path} has not): {_RENEW}"
     )
 
 
-def _ca_expired(ca_file: Path) -> str:
-    """Return when the one CA of a file expired; empty if it did not, or the file has several."""
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(str(ca_file))
-        held = context.get_ca_certs()
-        ends = [str(ca.get("notAfter", "")) for ca in held]
-        if len(ends) == 1 and ssl.cert_time_to_seconds(ends[0]) < time.time():
-            return ends[0]
-    except (OSError, ValueError):
-        return ""
-    return ""
-
-
-def _shown(path: Path) -> str:
-    return printable(str(path), 120)
-
-
-def _is_of_system(path: Path) -> bool:
-    """Return whether a file has the CAs that this host trusts, be it by another name."""
-    try:
-        real = path.resolve()
-        return any(path == of_system or real == of_system.resolve() for of_system in _OF_SYSTEM)
-    except (OSError, ValueError, RuntimeError):
-        return False
+def _not_yet(ca_file: Path) -> str:
+    """As `_expired`, for a certificate that is valid only later."""
+    _, later, number = cafile.out_of_time(ca_file)
+    clock = "is the clock of this host, or of the node, wrong?"
+    if later:
+        which = "the CA" if number == 1 else "a CA"
+        return f"{which} in {cafile.shown(ca_file)} is valid only from {later[0]} on; {clock}"
+    return (
+        "its certificate, or an intermediate one that it shows with it, is valid only later;"
+        f" {clock}"
+    )
 
 
 def _which_ca(path: Path) -> str:
     """Return which CA was asked, and where else a certificate may be from."""
-    if _is_of_system(path):
+    if cafile.is_of_system(path):
         return (
             f"a CA that this host trusts ({path}); set ca_file to PVE's own CA,"
-            ' "/etc/pve/pve-root-ca.pem", or set fingerprint'
+            f' "{_PVE_FILE}", or set fingerprint'
         )
-    whose = "PVE's own CA" if path.name == "pve-root-ca.pem" else "the CA"
+    if not cafile.authorities(path):
+        return (
+            f"a CA in ca_file: {cafile.shown(path)} holds no CA, but the certificate of somebody"
+            f' whom one has signed; set ca_file to that CA (PVE\'s own is "{_PVE_FILE}"), or set'
+            " fingerprint"
+        )
+    whose = "PVE's own CA" if cafile.is_of_pve(path) else "the CA"
     return (
-        f"{whose} in {_shown(path)}; if it is of ACME, set"
-        f' ca_file = "{_OF_SYSTEM[0]}" and endpoint to its name, or fingerprint'
+        f"{whose} in {cafile.shown(path)}; if it is of ACME, set"
+        f' ca_file = "{cafile.OF_SYSTEM[0]}" and endpoint to its name, or fingerprint'
     )
 
 
 def _no_ca(path: Path, why: str) -> NoConnection:
     return NoConnection(
         f"is not trusted: ca_file {printable(str(path), 150)} cannot be used: {why};"
-        " PVE's own CA is /etc/pve/pve-root-ca.pem"
+        f" PVE's own CA is {_PVE_FILE}"
     )
-
-
-def _why_no_file(path: Path) -> str:
-    """Return why a path is no file that can be read; empty if it is one."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return "it does not exist"
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "strerror", "") or "no file has such a name")
-    if stat.S_ISDIR(mode):
-        return "it is a directory, not a file"
-    if not stat.S_ISREG(mode):
-        return "it is not a file"
-    if not os.access(path, os.R_OK):
-        return "this user may not read it (Permission denied)"
-    return ""
-
-
-def _no_certificate(path: Path) -> str:
-    """Return what is in a file that holds no certificate that can be read."""
-    try:
-        data = regularfile.read(path).data
-    except regularfile.FileUnreadable as error:
-        return str(error)
-    if not data.strip():
-        return "it is empty"
-    if b"-----BEGIN CERTIFICATE-----" in data:
-        return "a certificate in it is damaged"
-    key = b"PRIVATE KEY-----" in data
-    return "it holds no certificate" + (", but a private key" if key else "")
 
 
 def _pairs(digest: str) -> str:

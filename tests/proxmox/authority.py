@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,43 +18,75 @@ from felhom_agent.devnode.http.certificate import Identity
 _PEM = serialization.Encoding.PEM
 
 
+@dataclass(frozen=True)
+class Made(Identity):
+    """`shown` is the node's own certificate."""
+
+    shown: str = ""
+
+
 def make(
     directory: Path,
     *,
     key_usage: bool = True,
+    ca_begins: int = -30,
     ca_ends: int = 10,
     bits: int = 2048,
     begins: int = -30,
     ends: int = 10,
-) -> Identity:
+    organization: str = "PVE Cluster Manager CA",
+    intermediate: int | None = None,
+) -> Made:
     """Given a directory, write a CA there as openssl makes PVE's, and return what a node shows.
 
-    `key_usage` says whether the CA has that extension, `ca_ends` in how many days it expires;
-    `bits` is the length of the node's key, which is good from `begins` to `ends`, in days from now.
+    `key_usage` says whether the CA has that extension, `ca_begins` and `ca_ends` in how many days
+    it is valid and expires, `organization` whose it is; `bits` is the length of the node's key,
+    which is good from `begins` to `ends`, in days from now. With `intermediate` the node's
+    certificate is of another CA, which is shown with it and expires in so many days.
     """
-    ca_key = rsa.generate_private_key(65537, 2048)
-    key = rsa.generate_private_key(65537, bits)
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Proxmox Virtual Environment")])
-    authority = _begun(issuer, issuer, ca_key, ca_key, ca_ends).add_extension(
-        x509.BasicConstraints(ca=True, path_length=None), critical=True
-    )
-    if key_usage:
-        authority = authority.add_extension(_usage(), critical=True)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pve1")])
+    root, ca_key = _named("Proxmox Virtual Environment", organization), _key()
+    ca = _of_ca(_begun(root, root, ca_key, ca_key, ca_ends, ca_begins), key_usage=key_usage)
+    issuer, issuer_key, chain = root, ca_key, b""
+    if intermediate is not None:
+        issuer, issuer_key = _named("An intermediate CA", organization), _key()
+        between = _of_ca(_begun(issuer, root, issuer_key, ca_key, intermediate), key_usage=True)
+        chain = between.sign(ca_key, hashes.SHA256()).public_bytes(_PEM)
+    key = _key(bits)
     names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    shown = _begun(subject, issuer, key, ca_key, ends, begins).add_extension(
-        x509.SubjectAlternativeName(names), critical=False
+    subject = _named("pve1", "Proxmox Virtual Environment")
+    own = _begun(subject, issuer, key, issuer_key, ends, begins)
+    own = own.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    shown = own.sign(issuer_key, hashes.SHA256()).public_bytes(_PEM)
+    ca_file = directory / "made-ca.pem"
+    ca_file.write_bytes(ca.sign(ca_key, hashes.SHA256()).public_bytes(_PEM))
+    return Made(
+        _context(directory / "made-node.pem", key, shown + chain), ca_file, "", shown.decode()
     )
-    ca_file, chain = directory / "made-ca.pem", directory / "made-node.pem"
-    ca_file.write_bytes(authority.sign(ca_key, hashes.SHA256()).public_bytes(_PEM))
+
+
+def _context(path: Path, key: rsa.RSAPrivateKey, chain: bytes) -> ssl.SSLContext:
     private = key.private_bytes(
         _PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    chain.write_bytes(private + shown.sign(ca_key, hashes.SHA256()).public_bytes(_PEM))
+    path.write_bytes(private + chain)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers("DEFAULT:@SECLEVEL=0")  # else it does not show a weak key itself
-    context.load_cert_chain(chain)
-    return Identity(context, ca_file, "")
+    context.load_cert_chain(path)
+    return context
+
+
+def _key(bits: int = 2048) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, bits)
+
+
+def _named(name: str, organization: str) -> x509.Name:
+    parts = {NameOID.COMMON_NAME: name, NameOID.ORGANIZATION_NAME: organization}
+    return x509.Name([x509.NameAttribute(oid, text) for oid, text in parts.items()])
+
+
+def _of_ca(begun: x509.CertificateBuilder, *, key_usage: bool) -> x509.CertificateBuilder:
+    begun = begun.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return begun.add_extension(_usage(), critical=True) if key_usage else begun
 
 
 def _begun(

@@ -6,9 +6,8 @@ import contextlib
 import os
 import socket
 import ssl
-from dataclasses import replace
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,12 +16,11 @@ from felhom_agent.config.settings import ProxmoxConfig
 from felhom_agent.devnode import DevNode, World
 from felhom_agent.devnode.http.certificate import make
 from felhom_agent.errors import NotSent, PveError
-from felhom_agent.proxmox import trust
 from felhom_agent.proxmox.node import Node
 from tests.conftest import TOKEN_ID, Site
 from tests.hostile.raw_node import Peer, RawNode
 from tests.permits import CONFIG, write
-from tests.proxmox import authority
+from tests.proxmox import authority, pythons
 
 
 def test_another_ca_is_not_trusted_and_nothing_is_sent(site: Site, tmp_path: Path) -> None:
@@ -97,7 +95,10 @@ def test_which_ca_was_asked_is_told_and_what_to_set_for_acme(site: Site, tmp_pat
 
 @pytest.mark.parametrize(
     ("days", "words"),
-    [((-20, -10), "has expired; renew it on the node"), ((10, 20), "is valid only later")],
+    [
+        ((-20, -10), "its certificate has expired, or an intermediate one"),
+        ((10, 20), "its certificate, or an intermediate one"),
+    ],
 )
 def test_a_certificate_out_of_its_time_is_told(
     site: Site, tmp_path: Path, days: tuple[int, int], words: str
@@ -112,20 +113,6 @@ def shakes_hands(peer: Peer) -> None:
         peer.secure()
 
 
-@pytest.fixture
-def strict_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Python whose contexts are strict from the start, as `create_default_context` is in 3.13."""
-
-    class Strict(ssl.SSLContext):
-        def __new__(cls, protocol: int) -> Strict:
-            made = super().__new__(cls, protocol)
-            made.verify_flags |= ssl.VERIFY_X509_STRICT
-            return made
-
-    assert Strict(ssl.PROTOCOL_TLS_CLIENT).verify_flags & ssl.VERIFY_X509_STRICT
-    monkeypatch.setattr(trust, "ssl", SimpleNamespace(**{**vars(ssl), "SSLContext": Strict}))
-
-
 KINDS = pytest.mark.parametrize(
     "key_usage", [True, False], ids=["pve-cluster 9.1.2", "before pve-cluster 9.1.2"]
 )
@@ -133,17 +120,6 @@ KINDS = pytest.mark.parametrize(
 
 @KINDS
 def test_the_node_of_a_ca_with_and_without_key_usage_is_trusted(
-    tmp_path: Path, key_usage: bool
-) -> None:
-    with DevNode(World(), key_usage=key_usage) as node:
-        client = Node.connect(asked_of(node, tmp_path)).client
-        assert client.get("version")
-        client.close()
-
-
-@KINDS
-@pytest.mark.usefixtures("strict_python")
-def test_both_kinds_of_ca_are_trusted_where_python_is_strict_from_the_start(
     tmp_path: Path, key_usage: bool
 ) -> None:
     with DevNode(World(), key_usage=key_usage) as node:
@@ -165,30 +141,81 @@ def test_a_ca_without_key_usage_is_what_strict_rules_refuse(tmp_path: Path) -> N
             context.wrap_socket(plain, server_hostname=str(host))
 
 
-@pytest.mark.usefixtures("strict_python")
-def test_the_strict_rules_count_where_the_cas_of_this_host_are_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+ANY_PYTHON = pytest.mark.parametrize("which", ["this Python", "a strict Python"])
+
+
+def python_of(which: str) -> str:
+    return sys.executable if which == "this Python" else pythons.strict_python()
+
+
+def port_of(node: DevNode | RawNode) -> int:
+    return int(urlsplit(node.endpoint).port or 0)
+
+
+@ANY_PYTHON
+def test_pves_own_ca_is_held_to_pythons_default_but_for_the_strict_rules(
+    tmp_path: Path, which: str
 ) -> None:
-    """The file is the host's own by whatever name it is reached."""
+    """By its name on the node, and by whom it is of where it was copied elsewhere."""
+    by_name, elsewhere = tmp_path / "pve-root-ca.pem", tmp_path / "of-my-cluster.pem"
     with DevNode(World(), key_usage=False) as node:
-        of_system, other_name = tmp_path / "ca-certificates.crt", tmp_path / "ca-bundle.crt"
+        for path in (by_name, elsewhere):
+            path.write_bytes(node.ca_file.read_bytes())
+        found = pythons.told_by(python_of(which), port_of(node), by_name, elsewhere)
+    for said in found.values():
+        assert said["why"] == ""
+        assert said["as default but strict"]
+
+
+@ANY_PYTHON
+def test_any_other_ca_and_those_of_this_host_are_held_to_pythons_default(
+    tmp_path: Path, which: str
+) -> None:
+    """The file is the host's own by whatever name it is reached, and whosever CAs are in it."""
+    of_system, other_name = tmp_path / "ca-certificates.crt", tmp_path / "pve-root-ca.pem"
+    python = python_of(which)
+    made = authority.make(tmp_path, organization="A company")
+    with DevNode(World(), key_usage=False) as node, RawNode(made, shakes_hands) as good:
         of_system.write_bytes(node.ca_file.read_bytes())
         other_name.symlink_to(of_system)
-        monkeypatch.setattr(trust, "_OF_SYSTEM", (of_system,))
-        for path in (of_system, other_name):
-            with pytest.raises(NotSent) as caught:
-                Node.connect(replace(asked_of(node, tmp_path), ca_file=path)).client.get("version")
-            assert "key usage" in caught.value.text
-            assert "set ca_file to its file" in caught.value.text
+        both = tmp_path / "both.pem"
+        both.write_bytes(node.ca_file.read_bytes() + made.ca_file.read_bytes())
+        files = (of_system, other_name, both)
+        found = pythons.told_by(python, port_of(node), *files, of_system=(of_system,))
+        trusted = pythons.told_by(python, port_of(good), made.ca_file, both)
+    strict = which == "a strict Python" or sys.version_info >= (3, 13)
+    for said in (*found.values(), *trusted.values()):
+        assert said["as default"]
+        assert said["strict"] is strict
+    assert [said["why"] for said in trusted.values()] == ["", ""]
+    for said in found.values():
+        assert ("key usage" in said["why"]) is strict
+        assert ('set ca_file to its file, "/etc/pve/pve-root-ca.pem"' in said["why"]) is strict
 
 
-@pytest.mark.usefixtures("strict_python")
-def test_only_the_one_flag_is_cleared(tmp_path: Path) -> None:
-    made = authority.make(tmp_path)
-    context = trust._context(ProxmoxConfig(ca_file=made.ca_file))
-    assert context.verify_flags == ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).verify_flags
-    assert context.verify_mode == ssl.CERT_REQUIRED
-    assert context.check_hostname
+@KINDS
+def test_the_embedded_node_is_trusted_by_a_strict_python(tmp_path: Path, key_usage: bool) -> None:
+    with DevNode(World(), key_usage=key_usage) as node:
+        found = pythons.told_by(pythons.strict_python(), port_of(node), node.ca_file)
+    assert [said["why"] for said in found.values()] == [""]
+
+
+def test_a_companys_ca_without_key_usage_is_refused_by_a_strict_python_and_what_to_do_is_told(
+    tmp_path: Path,
+) -> None:
+    made = authority.make(tmp_path, organization="A company", key_usage=False)
+    with RawNode(made, shakes_hands) as node:
+        (said,) = pythons.told_by(pythons.strict_python(), port_of(node), made.ca_file).values()
+    assert "its certificate, or one of a CA that signed it" in said["why"]
+    assert "have it made anew, or set fingerprint" in said["why"]
+
+
+@ANY_PYTHON
+def test_a_node_of_acme_is_trusted_by_the_root_of_its_chain(tmp_path: Path, which: str) -> None:
+    made = authority.make(tmp_path, organization="A company", intermediate=10)
+    with RawNode(made, shakes_hands) as node:
+        (said,) = pythons.told_by(python_of(which), port_of(node), made.ca_file).values()
+    assert said["why"] == ""
 
 
 def asked_of(node: DevNode, directory: Path) -> ProxmoxConfig:
@@ -213,6 +240,51 @@ def test_a_ca_that_has_expired_is_told_from_a_certificate_that_has(
         said = why(site, made.ca_file, endpoint=node.endpoint)
     assert f"the CA in {made.ca_file} has expired on" in said
     assert "start the service again" in said
+
+
+def test_an_expired_ca_beside_another_is_told_as_what_may_be_at_fault(
+    site: Site, tmp_path: Path
+) -> None:
+    made = authority.make(tmp_path, ca_ends=-1)
+    other = authority.make(folder(tmp_path, "other"))
+    two = tmp_path / "two.pem"
+    two.write_bytes(made.ca_file.read_bytes() + other.ca_file.read_bytes())
+    with RawNode(made, shakes_hands) as node:
+        said = why(site, two, endpoint=node.endpoint)
+    assert "its certificate has expired, or one that signed it" in said
+    assert f"of the CAs in {two} one has (on " in said
+
+
+def test_an_intermediate_certificate_that_has_expired_is_not_told_to_be_the_nodes_own(
+    site: Site, tmp_path: Path
+) -> None:
+    made = authority.make(tmp_path, intermediate=-1)
+    with RawNode(made, shakes_hands) as node:
+        said = why(site, made.ca_file, endpoint=node.endpoint)
+    assert "its certificate has expired, or an intermediate one that it shows with it" in said
+
+
+def test_a_ca_that_is_valid_only_later_is_told(site: Site, tmp_path: Path) -> None:
+    made = authority.make(tmp_path, ca_begins=5)
+    with RawNode(made, shakes_hands) as node:
+        said = why(site, made.ca_file, endpoint=node.endpoint)
+    assert f"the CA in {made.ca_file} is valid only from" in said
+    assert "is the clock of this host, or of the node, wrong?" in said
+
+
+def test_a_ca_file_with_a_nodes_certificate_instead_of_a_ca_is_told(
+    site: Site, tmp_path: Path
+) -> None:
+    leaf = tmp_path / "pve-ssl.pem"
+    leaf.write_text(authority.make(folder(tmp_path, "other")).shown)
+    said = why(site, leaf)
+    assert f"{leaf} holds no CA, but the certificate of somebody whom one has signed" in said
+    assert "ACME" not in said
+
+
+def folder(directory: Path, name: str) -> Path:
+    (directory / name).mkdir()
+    return directory / name
 
 
 def test_a_key_that_is_too_weak_is_told(site: Site, tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def test_nothing_is_stopped_while_the_question_for_the_quorum_fails(
                 assert isinstance(outcome, Retry)
                 assert "PVE does not tell whether the cluster has quorum" in outcome.why
             assert site.world.running(100)
-            assert site.devnode.mutations == ()
+            assert not site.devnode.mutations
             clock.pass_by(3600)
             daemon.run_pass()
     assert "/nodes/pve1/qemu/100/status/shutdown" in [m.path for m in site.devnode.mutations]
