@@ -428,16 +428,23 @@ class Blocked:
     """A person must act first.
 
     `observed` tells that the guest differs and is to be observed only, so that nobody is waited
-    for. `upid` names the task that failed, if one did.
+    for. `upid` names the task that failed, if one did. `then` is what will be done once the reason
+    has passed; that another change would follow is no other outcome.
     """
 
     why: str
     observed: bool = False
     upid: str = field(default="", compare=False)
+    then: str = field(default="", compare=False)
+
+    @property
+    def told(self) -> str:
+        """Why it is so and what comes after, as plan, status and log say it."""
+        return f"{self.why.removeprefix('it is ')}{f'; then {self.then}' if self.then else ''}"
 
     def __str__(self) -> str:
         word = "differs" if self.observed else "waits"
-        return f"{word}: {self.why}{_log_of(self.upid)}"
+        return f"{word}: {self.told}{_log_of(self.upid)}"
 
 
 @dataclass(frozen=True)
@@ -460,6 +467,13 @@ def _log_of(upid: str) -> str:
 Outcome = Converged | Retry | Blocked | Refused
 
 
+def why_of(outcome: Outcome | None) -> str:
+    """Given an outcome, return why a guest is not as declared; empty if it is, or nobody knows."""
+    if outcome is None or isinstance(outcome, Converged):
+        return ""
+    return outcome.told if isinstance(outcome, Blocked) else outcome.why
+
+
 def outcome_word(outcome: Outcome) -> str:
     """Return the word for an outcome: "converged", "retry", "blocked" or "refused"."""
     return type(outcome).__name__.lower()
@@ -474,8 +488,8 @@ class GuestPlan:
     `notes` are differences that are only reported (observe mode, or nothing that a configuration
     write could mend). `unread` says why the guest could not be observed this time. `observed` tells
     that the declaration lets the guest be observed only. `then` is what would be done if the reason
-    for which it is withheld passed: told, and never acted on. `waiting` is what is written already
-    and in effect after the restart that is planned, in words.
+    for which it is withheld passed: told, and never acted on; `after` is the same in words.
+    `waiting` is what is written already and in effect after the restart that is planned, in words.
     """
 
     vmid: int
@@ -489,6 +503,7 @@ class GuestPlan:
     observed: bool = False
     then: tuple[Action, ...] = field(default=(), compare=False)
     waiting: str = field(default="", compare=False)
+    after: str = field(default="", compare=False)
 
     @property
     def drifted(self) -> bool:
@@ -508,7 +523,7 @@ class GuestPlan:
         if self.refused:
             return Refused(self.refused)
         if self.withheld:
-            return Blocked(self.withheld)
+            return Blocked(self.withheld, then=self.after)
         if self.notes:
             return Blocked("; ".join(self.notes), observed=self.observed)
         return Converged()

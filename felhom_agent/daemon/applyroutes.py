@@ -14,7 +14,7 @@ from felhom_agent.daemon.controlanswers import done, tell
 from felhom_agent.daemon.controlview import Access
 from felhom_agent.daemon.waiting import Activity
 from felhom_agent.journal.operation import Operation
-from felhom_agent.model import Converged, outcome_word
+from felhom_agent.model import outcome_word, why_of
 from felhom_agent.printable import moment_text
 from felhom_agent.reconcile.applies import AppliedGuest, TooManyApplies
 from felhom_agent.service.control import ControlAnswer
@@ -83,7 +83,7 @@ def _guest(part: AppliedGuest, activity: Activity) -> dict[str, Any]:
         "vmid": part.vmid,
         "activity": "idle" if idle else at_work,
         "outcome": outcome_word(outcome) if outcome else None,
-        "why": "" if outcome is None or isinstance(outcome, Converged) else outcome.why,
+        "why": why_of(outcome),
         "steps": [_step(part.operations[op_id]) for op_id in sorted(part.operations)],
     }
 

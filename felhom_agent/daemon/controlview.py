@@ -32,6 +32,7 @@ from felhom_agent.model import (
     Problem,
     Retry,
     outcome_word,
+    why_of,
 )
 from felhom_agent.planning.actions import describe
 from felhom_agent.printable import moment_text
@@ -189,7 +190,7 @@ def _guest(vmid: int, facts: AgentFacts, passed: Pass, activity: Activity) -> di
         "state": _state(vmid, facts, passed),
         "mode": str(declared.mode if declared else Mode.ENFORCE),
         "outcome": outcome_word(outcome) if outcome else None,
-        "why": "" if outcome is None or isinstance(outcome, Converged) else outcome.why,
+        "why": why_of(outcome),
         "since": moment_text(status.since) if status else None,
         "activity": "idle" if idle else at_work,
         "next": _next(outcome, activity.due.get(vmid)) if idle else None,

@@ -18,6 +18,7 @@ from felhom_agent.model import (
     EMPTY,
     Action,
     ActualGuest,
+    Blocked,
     Change,
     DesiredGuest,
     Facts,
@@ -85,8 +86,7 @@ class Foresight:
         """
         if not self.withheld:
             return ""
-        after = f"; then {_some(self.then)}" if self.then else ""
-        return f"waits: {self.withheld.removeprefix('it is ')}{after}"
+        return str(Blocked(self.withheld, then=_some(self.then)))
 
 
 def foresee(
@@ -176,6 +176,13 @@ def _why_no_restart(desired: DesiredGuest, guest: ActualGuest, facts: Facts) -> 
     if guest.ha_state:
         return f"HA manages it (state {guest.ha_state}), so restart it there"
     return no_power
+
+
+def afterwards(desired: DesiredGuest, guest: ActualGuest, plan: GuestPlan, facts: Facts) -> str:
+    """Given a declaration, its guest and its plan that is withheld, return what comes then, in
+    words.
+    """
+    return _some(_after(_foresee(desired, guest, plan, plan.then, facts)))
 
 
 def _after(found: Foresight) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ from felhom_agent.planning.compare import (
 )
 from felhom_agent.planning.context import Context, context_of
 from felhom_agent.planning.effects import is_at_once
+from felhom_agent.planning.foresight import afterwards
 from felhom_agent.planning.identity import identity_mismatch
 from felhom_agent.planning.lowering import why_not_lowered
 from felhom_agent.planning.pausetag import PAUSED_BY_TAG, is_paused_by_tag
@@ -138,8 +139,9 @@ def plan_guest(
     found = GuestPlan(desired.vmid, guest.kind, guest.name, withheld=why)
     if for_good or mismatch:
         return found
-    after = _plan_present(desired, let_go, actual)
-    return replace(found, then=after.actions, waiting=after.waiting)
+    later = _plan_present(desired, let_go, actual)
+    found = replace(found, then=later.actions, waiting=later.waiting)
+    return replace(found, after=afterwards(desired, guest, found, actual.facts))
 
 
 @dataclass(frozen=True)

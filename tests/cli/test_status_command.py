@@ -90,6 +90,26 @@ class TestRunningAgent:
         assert "last good declaration stays in force" in out
         assert agent.end() == 0
 
+    def test_why_a_guest_waits_and_what_comes_then_is_told_in_the_words_of_plan(
+        self, site: Site, felhom: Felhom, start: Start
+    ) -> None:
+        site.declare("[guest.100.config]\ncores = 2\n[guest.200.config]\ncores = 3\n")
+        site.world.lock(100, "backup")
+        site.world.lock(200, "snapshot")
+        agent = start()
+        why = "locked (backup); then cores 1 -> 2"
+        agent.wait_for(f"guest 100 web: waits: {why}")
+        wait_until(lambda: why in felhom("status")[1])
+        assert f"  ! waits: {why}\n" in felhom("plan")[1]
+        wait_until(lambda: f"  waits: {why}\n" in felhom("events", "100")[1])
+        # What comes then is another change now; that it waits is no news.
+        site.declare("[guest.100.config]\ncores = 4\n[guest.200.config]\ncores = 3\n")
+        agent.send(signal.SIGHUP)
+        wait_until(lambda: "locked (backup); then cores 1 -> 4" in felhom("status")[1])
+        wait_until(lambda: "reloaded" in felhom("events")[1])
+        assert felhom("events", "100")[1].count("waits: ") == 1
+        assert agent.end() == 0
+
     def test_json_is_as_its_schema_says_and_can_be_of_some_guests(
         self, site: Site, felhom: Felhom, start: Start
     ) -> None:
