@@ -125,7 +125,7 @@ def _compared(option: Option) -> str:
         case Choice():
             return f"one of {', '.join(kind.values)}"
         case _:
-            return "; ".join(rule.text for rule in rules_of(option) if rule.compares)
+            return "; ".join(rule.text for rule in rules_of("qemu", option) if rule.compares)
 
 
 def _part(kind: PropertyString, key: str) -> str:

@@ -11,7 +11,8 @@ from felhom_agent.cli.out import say, say_json
 from felhom_agent.config.suggest import did_you_mean
 from felhom_agent.errors import FelhomError
 from felhom_agent.model import ABSENT, DeclaredValue, Kind, TypeOfAbsent
-from felhom_agent.options import Invalid, Option, keys, lookup, may_be_secret, spoken
+from felhom_agent.options import Invalid, Option, keys, lookup, may_be_secret, spoken, understood
+from felhom_agent.options.deciding import deciding
 from felhom_agent.options.rules import rules_of
 from felhom_agent.options.since import FIRST
 from felhom_agent.planning.compare import (
@@ -20,6 +21,7 @@ from felhom_agent.planning.compare import (
     Verdict,
     compare,
     compare_unset,
+    text_of,
     to_wire,
 )
 from felhom_agent.planning.conditional import in_context
@@ -31,7 +33,6 @@ _HIDDEN = "(not shown)"
 _EXIT = {
     Verdict.EQUAL: 0,
     Verdict.PENDING: 0,
-    Verdict.INCOMPARABLE: 0,
     Verdict.REJECT: 1,
 }
 _DIFFERS = 2
@@ -44,8 +45,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         run,
         summary="Tell how a declared value compares with what PVE answers, and why. Values are "
         "read as JSON where they are that, else as text; the word absent is no value, and unset "
-        "declares that there shall be none. Exits with 0 if they are equal, 2 if they differ, "
-        "1 if the declaration is refused.",
+        "declares that there shall be none. Exits with 0 if they are equal, 2 if they differ or "
+        "nobody can tell, 1 if the declaration is refused.",
         example='explain qemu tags "b;A" "a;b"',
     )
     parser.add_argument("kind", choices=[str(kind) for kind in Kind])
@@ -56,6 +57,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--with",
         dest="others",
         action="append",
+        type=_other,
         default=[],
         metavar="OPTION=VALUE",
         help="another option of the guest, for defaults that it decides; may be repeated",
@@ -67,6 +69,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--cgroup", type=int, choices=(1, 2), default=2, help="of the host")
     parser.add_argument("--pending", action="store_true", help="PVE holds the value back")
     parser.add_argument("--json", action="store_true", help="print JSON (docs/json/explain.json)")
+    parser.set_defaults(usage_error=parser.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,9 +77,13 @@ def run(arguments: argparse.Namespace) -> int:
     option = lookup(kind, key)
     if option is None:
         raise FelhomError(f"{kind} has no option {key!r}{did_you_mean(key, keys(kind))}")
+    for other, _ in arguments.others:
+        if lookup(kind, other) is None:
+            text = f"--with: {kind} has no option {other!r}{did_you_mean(other, keys(kind))}"
+            arguments.usage_error(text)
     context = Context(
         vmid=arguments.vmid,
-        config=_others(arguments.others),
+        config=dict(arguments.others),
         case_sensitive_tags=arguments.case_sensitive_tags,
         cgroup=arguments.cgroup,
         pending=arguments.pending,
@@ -93,32 +100,37 @@ def run(arguments: argparse.Namespace) -> int:
         say_json(_as_json(arguments, option, comparison, why, sent, not_sent))
     else:
         say(f"{comparison.verdict}{': ' if why else ''}{why}")
-        for line in _lines(key, option, sent, not_sent):
+        for line in _lines(kind, key, option, sent, not_sent):
             say(line)
     return _EXIT.get(comparison.verdict, _DIFFERS)
 
 
 def _why(arguments: argparse.Namespace, option: Option, comparison: Comparison) -> str:
     """Return why values compare as they do; no value of a secret is in it."""
+    if comparison.verdict is Verdict.INCOMPARABLE:
+        return f"{comparison.why}, so nobody can compare it"
     if comparison.verdict is not Verdict.EQUAL:
         told = comparison.verdict is Verdict.REJECT or not may_be_secret(option)
         return spoken(arguments.option, comparison.why) if told and comparison.why else (
             "" if told else "the two differ, and are not shown"
         )  # fmt: skip
-    if _declared(arguments.desired) is ABSENT:
+    if (desired := _declared(arguments.desired)) is ABSENT:
         return "what is not declared makes no difference (felhom-agent)"
-    rule = next((str(rule) for rule in rules_of(option) if rule.compares), "")
-    if _value(arguments.actual) is ABSENT:
-        if arguments.desired == _UNSET_WORD:
-            return "it is declared unset, and PVE has none"
-        default = option.default or "nothing"
-        return f"where it is absent, PVE uses {default}, which is the same: {rule}"
-    if arguments.desired == _UNSET_WORD:
-        return f"PVE has its default, which is as good as none: {rule}"
-    return rule
+    actual, is_unset = _value(arguments.actual), arguments.desired == _UNSET_WORD
+    if actual is ABSENT and is_unset:
+        return "it is declared unset, and PVE has none"
+    default = option.default or ""
+    wire = default if is_unset else understood(arguments.kind, arguments.option, desired)[1]
+    text = default if actual is ABSENT else text_of(actual)
+    rules = "; ".join(map(str, deciding(arguments.kind, option, wire, text)))
+    if actual is ABSENT:
+        return f"where it is absent, PVE uses {default or 'nothing'}, which is the same: {rules}"
+    return f"PVE has its default, which is as good as none: {rules}" if is_unset else rules
 
 
-def _lines(key: str, option: Option, sent: str | None, not_sent: str | None) -> Iterator[str]:
+def _lines(
+    kind: str, key: str, option: Option, sent: str | None, not_sent: str | None
+) -> Iterator[str]:
     if sent is not None:
         yield f"would be sent: {key}={sent}"
     if not_sent:
@@ -131,7 +143,7 @@ def _lines(key: str, option: Option, sent: str | None, not_sent: str | None) -> 
         yield f"setting it needs: {' or '.join(option.privileges)}{also}"
     if option.since not in (None, FIRST):
         yield f"since: {option.since}"
-    yield from (f"rule: {rule}" for rule in rules_of(option))
+    yield from (f"rule: {rule}" for rule in rules_of(kind, option))
 
 
 def _sent(
@@ -178,14 +190,16 @@ def _as_json(
         "since": since,
         "rules": [
             {"text": rule.text, "source": rule.source, "compares": rule.compares}
-            for rule in rules_of(option)
+            for rule in rules_of(arguments.kind, option)
         ],
     }
 
 
-def _others(texts: list[str]) -> dict[str, object]:
-    pairs = (text.partition("=") for text in texts)
-    return {key: _value(value) for key, _, value in pairs}
+def _other(text: str) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is no OPTION=VALUE")
+    return key, _value(value)
 
 
 def _declared(text: str) -> DeclaredValue | TypeOfAbsent:

@@ -51,7 +51,7 @@ class Tags(Words):
 
     def meaning(self, wire: str) -> Hashable:
         words = super().meaning(wire)
-        return frozenset(w for w in words if not _is_reserved(w))  # type: ignore[attr-defined]  # a set
+        return frozenset(w for w in words if not is_reserved(w))  # type: ignore[attr-defined]  # a set
 
     def carried(self, wire: str, actual: str) -> str:
         kept = self.reserved(actual)
@@ -59,10 +59,11 @@ class Tags(Words):
 
     def reserved(self, text: str) -> list[str]:
         """Given a list of tags, return the reserved ones."""
-        return [word for word in split_list(text) if _is_reserved(word)]
+        return [word for word in split_list(text) if is_reserved(word)]
 
 
-def _is_reserved(tag: str) -> bool:
+def is_reserved(tag: str) -> bool:
+    """Return whether a tag is set in PVE for the agent to read."""
     return tag.lower().startswith(RESERVED_TAG)
 
 

@@ -46,6 +46,7 @@ __all__ = [
     "compare",
     "compare_unset",
     "is_written",
+    "text_of",
     "to_wire",
     "unset_wire",
 ]
@@ -99,7 +100,7 @@ def compare_unset(
         return Comparison(Verdict.REJECT, _why_not_unset(option))
     if actual is ABSENT or actual is None:
         return EQUAL
-    option, text = in_context(option, context), _text(actual)
+    option, text = in_context(option, context), text_of(actual)
     if _is_default(option, _lasting(option, text)[1]):
         return EQUAL
     if why := _why_keep(option, kind, key, text, context):
@@ -122,7 +123,7 @@ def to_wire(
     option, wire = understood(kind, key, desired)
     option = in_context(option, context)
     _raise_unless_sendable(option, wire, context)
-    text = "" if actual is ABSENT else _text(actual)
+    text = "" if actual is ABSENT else text_of(actual)
     sent = _sent(option, key, wire, text, context)
     _raise_if_roots(option, kind, key, sent, text, context)
     return sent
@@ -147,7 +148,7 @@ def unset_wire(kind: str, key: str, actual: object) -> str:
     Empty where the key is to be deleted; else what stays of it, which no declaration takes away.
     """
     option = lookup(kind, key)
-    return "" if option is None or actual is ABSENT else _lasting(option, _text(actual))[0]
+    return "" if option is None or actual is ABSENT else _lasting(option, text_of(actual))[0]
 
 
 def blank_is_absence(kind: str, key: str, wire: str, context: Context = _NO_CONTEXT) -> bool:
@@ -194,7 +195,7 @@ def _missing_boot_device(option: Option, wire: str, context: Context) -> str:
 def _compare(option: Option, key: str, wire: str, actual: object, context: Context) -> Comparison:
     if actual is ABSENT:
         return _compare_absent(option, key, wire, context)
-    text = _text(actual)
+    text = text_of(actual)
     if option.secret:
         return _compare_secret(option, wire, text)
     try:
@@ -272,7 +273,7 @@ def _why_keep(option: Option, kind: str, key: str, text: str, context: Context) 
     return f"{why}; {root_remedy(option, kind, key, None, context)}" if why else ""
 
 
-def _text(actual: object) -> str:
+def text_of(actual: object) -> str:
     """Return what PVE answered as text; JSON's own booleans as PVE writes them."""
     if isinstance(actual, bool):
         return str(int(actual))
