@@ -29,11 +29,16 @@ _KINDS: Final = (
 class FileUnreadable(Exception):
     """A path that is not read; `str()` says why, in words that follow the path.
 
-    `denied` tells that it is for want of a right.
+    `denied` tells that it is for want of a right, `missing` that nothing is there, `no_file` that
+    something else than a file is.
     """
 
-    def __init__(self, text: str, *, denied: bool = False) -> None:
+    def __init__(
+        self, text: str, *, denied: bool = False, missing: bool = False, no_file: bool = False
+    ) -> None:
         self.denied = denied
+        self.missing = missing
+        self.no_file = no_file
         super().__init__(text)
 
 
@@ -112,12 +117,12 @@ def _refuse_others(status: os.stat_result) -> None:
     if stat.S_ISREG(status.st_mode):
         return
     kind = next((words for test, words in _KINDS if test(status.st_mode)), "something else")
-    raise FileUnreadable(
-        f"is not read: it is {kind}, not a file; remove it or give it another name"
-    )
+    raise FileUnreadable(f"is not read: it is {kind}, not a file", no_file=True)
 
 
 def _because(error: OSError) -> FileUnreadable:
     return FileUnreadable(
-        f"cannot be read: {error.strerror or error}", denied=isinstance(error, PermissionError)
+        f"cannot be read: {error.strerror or error}",
+        denied=isinstance(error, PermissionError),
+        missing=isinstance(error, FileNotFoundError),
     )

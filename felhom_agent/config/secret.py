@@ -26,6 +26,15 @@ MAX_BYTES: Final = 10_000
 
 _TOKEN_ID: Final = re.compile(r"[^\s@!=:/]{1,100}@[\w.-]{1,100}![\w.-]{1,100}", re.ASCII)
 
+_TOKEN: Final = "token"
+_HUB_KEY: Final = "hub key"
+_RECEIVERS: Final = "receiver's token"
+_SETTING: Final = {
+    _TOKEN: "token_file in [proxmox]",
+    _HUB_KEY: "key_file in [hub]",
+    _RECEIVERS: "token_file in [notify]",
+}
+
 
 @dataclass(frozen=True)
 class Secret:
@@ -50,7 +59,7 @@ def read_secret(config: ProxmoxConfig) -> Secret:
     one word, or holds another token's id.
     """
     path = config.token_file
-    word = _only_word(path, "token", "token")
+    word = _only_word(path, _TOKEN, "token")
     holder, _, text = word.rpartition("=")
     named = holder.removeprefix("PVEAPIToken=")
     if _TOKEN_ID.fullmatch(named) and config.token_id and named != config.token_id:
@@ -64,7 +73,7 @@ def read_secret(config: ProxmoxConfig) -> Secret:
 
 def read_key(config: HubConfig) -> Secret:
     """Given the settings, return the key for the hub. Raise ConfigError as `read_secret` does."""
-    return Secret(_only_word(config.key_file, "hub key", "hub-key"))
+    return Secret(_only_word(config.key_file, _HUB_KEY, "hub-key"))
 
 
 def read_notify_token(config: NotifyConfig) -> Secret | None:
@@ -73,7 +82,7 @@ def read_notify_token(config: NotifyConfig) -> Secret | None:
     """
     if config.token_file is None:
         return None
-    return Secret(_only_word(config.token_file, "receiver's token", "notify-token"))
+    return Secret(_only_word(config.token_file, _RECEIVERS, "notify-token"))
 
 
 def _only_word(path: Path, what: str, credential: str) -> str:
@@ -86,7 +95,8 @@ def _only_word(path: Path, what: str, credential: str) -> str:
     except regularfile.FileUnreadable as error:
         raise _refuse(path, _why_unreadable(what, error, credential)) from None
     except UnicodeDecodeError:
-        raise _refuse(path, f"the {what}'s file cannot be read: it is not text") from None
+        text = f"the {what}'s file cannot be read: it is not text; {_how_to_fill(what)}"
+        raise _refuse(path, text) from None
     if content.mode & stat.S_IROTH:
         raise _refuse(path, f"every user can read the {what}'s secret; run: chmod 600 {path}")
     if why := _why_no_word(words, what):
@@ -102,8 +112,13 @@ def _why_unreadable(what: str, error: regularfile.FileUnreadable, credential: st
         return (
             f"the {what}'s file is empty or missing; {_how_to_fill(what)}, and restart the service"
         )
-    advice = "; run this as root, or as the service's user" if error.denied else ""
-    return f"the {what}'s file {error}{advice}"
+    if error.denied:
+        advice = "run this as root, or as the service's user"
+    elif error.missing and what == _TOKEN:
+        advice = f"`felhom-agent init` makes the token and this file, which {_SETTING[what]} names"
+    else:
+        advice = f"{_SETTING[what]} names it; {_how_to_fill(what)}"
+    return f"the {what}'s file {error}; {advice}"
 
 
 def _is_blank(path: Path) -> bool:
@@ -128,7 +143,7 @@ def _why_no_word(words: list[str], what: str) -> str:
 
 
 def _how_to_fill(what: str) -> str:
-    if what == "token":
+    if what == _TOKEN:
         return "put the token's secret in, as `pveum user token add USER NAME` shows it once"
     return f"put the {what}'s secret in, as its provider gave it"
 

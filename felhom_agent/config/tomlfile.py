@@ -78,6 +78,13 @@ def unreadable(path: Path, error: regularfile.FileUnreadable) -> ConfigError:
     return _refuse(path, 0, f"{error}{advice}")
 
 
+def no_guest_file(path: Path, error: regularfile.FileUnreadable) -> ConfigError:
+    """As `unreadable`, of an entry of a directory of guest files, which nobody has named."""
+    if not error.no_file:
+        return unreadable(path, error)
+    return _refuse(path, 0, f"{error}; remove it or give it another name")
+
+
 def _to_open(path: Path) -> str:
     """Given the path of a file that we must not read, return the command that lets us."""
     # The directory's group is the service's, so that a file need not be open to everybody. The

@@ -224,7 +224,7 @@ class TomlDirectoryProvider:
                 found = self._found(path)
             except regularfile.FileUnreadable as error:
                 self._settling.forget(path)
-                states[path] = unread(self._state(path), tomlfile.unreadable(path, error))
+                states[path] = unread(self._state(path), tomlfile.no_guest_file(path, error))
             else:
                 total += len(found.data)
                 states[path] = self._believed(path, found, waits)

@@ -195,8 +195,17 @@ def test_a_pasted_whole_token_in_the_secrets_file_is_understood(tmp_path: Path) 
         (f"other@pve!agent={UUID}", 0o600, "holds the secret of other@pve!agent, but token_id in"),
         ("felhom-agent@pve!agent=", 0o600, "the token's secret is missing"),
         (f"{UUID} {UUID}", 0o600, "must hold the token's secret and nothing else"),
-        ("\x00\udcff", 0o600, "cannot be read: it is not text"),
-        (None, 0o600, "cannot be read: No such file or directory"),
+        (
+            "\x00\udcff",
+            0o600,
+            "cannot be read: it is not text; put the token's secret in, as `pveum",
+        ),
+        ("x" * 10_001, 0o600, "; token_file in [proxmox] names it; put the token's secret in, as"),
+        (
+            None,
+            0o600,
+            "No such file or directory; `felhom-agent init` makes the token and this file, which",
+        ),
     ],
 )
 def test_a_secrets_file_that_is_not_fit_is_refused_without_showing_it(

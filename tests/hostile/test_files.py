@@ -70,6 +70,7 @@ def make_unreadable(path: Path) -> None:
     path.chmod(0)
 
 
+ADVICE = "; remove it or give it another name"
 THINGS: dict[str, tuple[Callable[[Path], None], str]] = {
     "fifo": (make_fifo, "is not read: it is a FIFO, not a file"),
     "socket": (make_socket, "is not read: it is a socket, not a file"),
@@ -93,6 +94,7 @@ def test_what_is_no_file_costs_itself(
     assert set(desired.guests) == {101, 102}
     (problem,) = desired.problems
     assert str(problem).startswith(f"{tmp_path}/odd.toml: {words}")
+    assert str(problem).endswith(ADVICE) == words.endswith("not a file")
     assert not desired.complete
 
 
@@ -123,9 +125,11 @@ def test_settings_and_secrets_are_read_as_guardedly(
     with pytest.raises(ConfigError) as caught:
         agentfile.load(path)
     assert words in str(caught.value)
+    assert ADVICE not in str(caught.value), "it may be a directory that somebody mistyped"
     with pytest.raises(ConfigError, match="the token's file") as caught:
         secret.read_secret(config.ProxmoxConfig(token_file=path))
     assert "\n" not in str(caught.value)
+    assert ADVICE not in str(caught.value)
 
 
 def test_a_link_to_a_file_is_as_good_as_the_file(tmp_path: Path) -> None:
