@@ -4,7 +4,8 @@ Without a word it looks at this host, its service, its node and what is declared
 directories, at these guest files alone, for which it needs neither agent.toml nor a node.
 
 The exit code is 0 where there is no fault, 78 where agent.toml (or one of the files that were
-named) is wrong, 75 where the node cannot be reached and that is all, and 1 for every other fault.
+named) is wrong, 65 where the journal is damaged, 75 where the node cannot be reached and that is
+all, and 1 for every other fault.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         run,
         summary="Check all that the agent needs: configuration, files as its service reads them, "
         "connection, TLS, token, privileges, clock, journal, hub, notifications, signers, the "
-        "service; or guest files alone, without a node (exit code 0: no fault, 1: faults, 75: the "
-        "node cannot be reached, 78: agent.toml, or a file that was named, is wrong).",
+        "service; or guest files alone, without a node (exit code 0: no fault, 1: faults, 65: the "
+        "journal is damaged, 75: the node cannot be reached, and that is all, 78: agent.toml, or a "
+        "file that was named, is wrong).",
         example="check",
     )
     parser.add_argument(

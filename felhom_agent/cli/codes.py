@@ -25,10 +25,11 @@ INTERRUPTED: Final = 130
 MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
     {
         OK: "done; for `plan`, `explain` and `run --once`: all is as declared",
-        ERROR: "an error, told on stderr: what, where, and what to do; `check`: there are faults",
+        ERROR: "an error, told on stderr: what, where, and what to do; `check`: there are faults, "
+        "and none of those below",
         WOULD_CHANGE: "`plan`: something would be changed, by the agent, or by `apply` where the "
-        "agent only observes or does not run; `explain`: the values differ; `run --once`: not all "
-        "is as declared",
+        "agent only observes or does not run; `explain`: the values differ, or nobody can tell; "
+        "`run --once`: not all is as declared",
         DIFFERS: "`plan`: something differs and will not be changed (observed; held by a freeze, a "
         "pause or the brake; waits; refused); `apply`: something stands in the way; `status`: not "
         "all is as declared",

@@ -39,7 +39,7 @@ def _told(error: Exception) -> int:
             give_up_stdout()
             return ERROR
         case FelhomError():
-            code = _code_of(error)
+            code = code_of(error)
             complain(error, event=JOURNAL_DAMAGED if code == DATAERR else NOT_DONE)
             return code
     if words := _of_the_system(error):
@@ -54,7 +54,10 @@ def _told(error: Exception) -> int:
     return SOFTWARE
 
 
-def _code_of(error: FelhomError) -> int:
+def code_of(error: FelhomError) -> int:
+    """Given what ended a command, or a probe of one, return the exit code that says so."""
+    if isinstance(error, ConfigError):
+        return CONFIG
     if isinstance(error, JournalDamaged):
         return DATAERR
     if isinstance(error, NotInstalled):

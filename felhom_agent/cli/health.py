@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from felhom_agent.cli.codes import CONFIG, ERROR, OK, TEMPFAIL
+from felhom_agent.cli.codes import CONFIG, DATAERR, ERROR, OK, TEMPFAIL
+from felhom_agent.cli.failures import code_of as code_of_error
 from felhom_agent.errors import ConfigError, FelhomError
 from felhom_agent.service.origins import described
 
@@ -72,15 +73,15 @@ def of_error(error: FelhomError) -> Iterator[Finding]:
     if isinstance(error, ConfigError):
         yield from (bad(str(problem)) for problem in error.problems)
     else:
-        yield bad(str(error), code=TEMPFAIL if error.temporary else ERROR)
+        yield bad(str(error), code=code_of_error(error))
 
 
 def code_of(findings: Iterable[Finding]) -> int:
-    """Given findings, return the exit code: a wrong configuration goes before all other faults, and
-    a node that is only away comes last.
+    """Given findings, return the exit code: a wrong configuration goes before all other faults, a
+    damaged journal comes next, and a node that is only away last.
     """
     codes = {finding.code for finding in findings}
-    return next((code for code in (CONFIG, ERROR, TEMPFAIL) if code in codes), OK)
+    return next((code for code in (CONFIG, DATAERR, ERROR, TEMPFAIL) if code in codes), OK)
 
 
 def probed(name: str, probe: Probe, deadline: float = DEADLINE) -> Iterator[Finding]:

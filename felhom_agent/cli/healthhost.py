@@ -12,7 +12,7 @@ from typing import Final
 
 from felhom_agent import hintshelper
 from felhom_agent.cli.access import ENTER, READ, WRITE, obstacle
-from felhom_agent.cli.health import Finding, bad, good, note
+from felhom_agent.cli.health import Finding, bad, good, note, of_error
 from felhom_agent.cli.serviceuser import Service, user_name
 from felhom_agent.config.settings import Config
 from felhom_agent.errors import JournalError
@@ -48,7 +48,7 @@ def of_journal(config: Config, service: Service) -> Iterator[Finding]:
     try:
         operations = replay(read(path, absent_ok=True))
     except JournalError as error:
-        yield bad(str(error))
+        yield from of_error(error)
         return
     if not faults:
         in_flight = sum(operation.in_flight for operation in operations)

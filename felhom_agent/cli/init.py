@@ -69,7 +69,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "guests", nargs="*", type=guests, metavar="VMID", help="only these guests; 200-210: a range"
     )
-    parser.add_argument("--pool", type=some_text, default="", help="only the guests of this pool")
+    parser.add_argument("--pool", type=some_text, help="only the guests of this pool")
     parser.add_argument("--state", action="store_true", help="write whether each runs, too")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.set_defaults(usage_error=parser.error)
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.usage_error("asks at each step, and here is no terminal; --yes does it all")
     path: Path = arguments.config
     node = load(path).proxmox.node if path.exists() else ProxmoxConfig().node
-    arguments.scope = scope_of(arguments.guests, arguments.pool, node)
+    arguments.scope = scope_of(arguments.guests, arguments.pool or "", node)
     config = _configured(path)
     for number, step in enumerate(_STEPS, start=1):
         put((Part(f"{number} of {len(_STEPS)}: ", Style.STRONG), str(step.__doc__)))
@@ -207,7 +207,7 @@ def _adopt(arguments: argparse.Namespace, config: Config) -> bool:
     if target != first and not arguments.scope.is_named:
         say(f"  {first} is there already; left as it is.")
         return True
-    asked = Asked(tuple(arguments.guests), pool=arguments.pool)
+    asked = Asked(tuple(arguments.guests), pool=arguments.pool or "")
     node = Node.connect(config.proxmox)
     with closing(node.client):
         if target != first and not undeclared(config, select(node, asked)):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from felhom_agent.cli.asowner import run_as_owner
-from felhom_agent.cli.codes import ERROR, OK
+from felhom_agent.cli.codes import DATAERR, OK
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.out import say
 from felhom_agent.config.agentfile import load
@@ -54,7 +54,7 @@ def _verify(path: Path) -> int:
         say(f"  {line}")
     if content.damage:
         say(f"  the agent does not start on it; {_remedy(content)}")
-    return ERROR if content.damage else OK
+    return DATAERR if content.damage else OK
 
 
 def _remedy(content: Content) -> str:
@@ -69,14 +69,14 @@ def _repair(directory: Path) -> int:
     path = directory / NAME
     if done is None:
         say(f"{path}: nothing is damaged, nothing was changed")
-        return 0
+        return OK
     say(f"{path}: {len(done.content.records)} intact records were kept; cut out:")
     for line in _findings(path, done.content):
         say(f"  {line}")
     say(f"The file as it was is kept as {done.copy}. Now it says:")
     for line in _story(inspect(path)[0]):
         say(f"  {line}")
-    return 0
+    return OK
 
 
 def _findings(path: Path, content: Content) -> Iterator[str]:

@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="of rotate-signers: the new list of keys taken back (default: none)",
     )  # fmt: skip
     parser.add_argument(
-        "--until", type=some_text, default="", metavar="DATE",
+        "--until", type=some_text, metavar="DATE",
         help="of rotate-signers: when the set ends, in UTC: YYYYMMDD or YYYYMMDDHHMMSS",
     )  # fmt: skip
     parser.add_argument(
@@ -51,7 +51,7 @@ def params_of(act: str, arguments: argparse.Namespace) -> dict[str, Any]:
         return {
             "allowed_signers": _text(arguments.signers),
             "revoked_keys": _text(arguments.revoked) if arguments.revoked else "",
-            "expires": arguments.until,
+            "expires": arguments.until or "",
         }
     if not revokes:
         return {}

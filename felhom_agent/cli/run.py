@@ -25,7 +25,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--once",
         action="store_true",
-        help="look once, do what is needed, and end: 0 if all is as declared afterwards, else 2",
+        help="look once, do what is needed, and end: 0 if all is as declared afterwards, 2 if "
+        "not, 75 if the node cannot be reached",
     )
     parser.add_argument("--dry-run", action="store_true", help="plan and report, change nothing")
     parser.add_argument("--verbose", action="store_true", help="log every detail")

@@ -61,11 +61,11 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         help="another key, for changes of the list; repeatable",
     )  # fmt: skip
     parser.add_argument(
-        "--until", type=some_text, default="", metavar="DATE",
+        "--until", type=some_text, metavar="DATE",
         help="when the keys end: YYYYMMDD or YYYYMMDDHHMMSSZ (default: never)",
     )  # fmt: skip
     parser.add_argument(
-        "--expires", type=some_text, default="", metavar="DATE",
+        "--expires", type=some_text, metavar="DATE",
         help="when the set of signers ends, in UTC: YYYYMMDD or YYYYMMDDHHMMSS (default: never)",
     )  # fmt: skip
     parser.add_argument(
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out:
         arguments.usage_error("-o is of `signers make`; init writes this host's own list")
     try:
-        end_of(arguments.expires)
+        end_of(arguments.expires or "")
     except ValueError as error:
         arguments.usage_error(f"--expires {error}")
     seen = _looked(arguments)
@@ -146,7 +146,7 @@ def _make(arguments: argparse.Namespace) -> int:
 def _text_of(arguments: argparse.Namespace) -> str:
     """Return the list that the command's keys make; empty if there is a fault, which was told."""
     keys, recovery = map(_key_file, arguments.key), map(_key_file, arguments.recovery)
-    text, _, problems = made_of(keys, recovery, arguments.until)
+    text, _, problems = made_of(keys, recovery, arguments.until or "")
     for problem in problems:
         complain(problem)
     return text
@@ -169,7 +169,7 @@ def _init(arguments: argparse.Namespace, seen: TrustLook) -> int:
     files = {path: text.encode()}
     if again or arguments.expires:
         version = seen.next_version if again else FIRST_VERSION
-        files[directory / SET] = set_text(version, arguments.expires).encode()
+        files[directory / SET] = set_text(version, arguments.expires or "").encode()
     # The version comes last where there is a list: the old one under it would count again. Until
     # then, under a rotated set, nobody's signature counts.
     for file in files if path.exists() else reversed(files):

@@ -202,7 +202,9 @@ class Daemon:
         return True
 
     def run_pass(self) -> bool:
-        """Do one pass and what it asks for; return whether all guests are as declared."""
+        """Do one pass and what it asks for; return whether all guests are as declared. `failure`
+        tells what it failed of, if it did.
+        """
         self._review_holds()
         passed = self._passes.run(self._settled, remember=not self._journal_lost)
         self._signed.at_pass()
@@ -222,6 +224,11 @@ class Daemon:
                 for vmid in self._passes.latest.declared
             )
         )
+
+    @property
+    def failure(self) -> Exception | None:
+        """What the latest pass failed of: of this nothing can be told of the guests."""
+        return self._passes.failure
 
     def _settled(self) -> Desired:
         """Return what is desired once the files have been left alone, or the agent is to stop."""

@@ -116,6 +116,8 @@ class Passes:
         self._desired = Desired()
         self._compared: tuple[Desired, Actual, int] | None = None
         self.latest = Pass()
+        self.failure: Exception | None = None
+        """What the latest pass failed of."""
 
     def run(self, load: Callable[[], Desired], *, remember: bool, look: Look = Look.ALL) -> bool:
         """Given how to load what is desired, observe, and enqueue each guest that needs it.
@@ -123,6 +125,7 @@ class Passes:
         `remember` tells whether new identities can be written down, `look` how much is read where
         the host tells of all that happens. Return whether the pass did what it had to do.
         """
+        self.failure = None
         self._sight.begin(look)
         self._scheduler.number += 1
         begun, since = self._now(), self._clock()
@@ -161,6 +164,7 @@ class Passes:
         except Interrupted:
             return False
         except Exception as error:  # a bug of ours must not end the daemon
+            self.failure = error
             self._health.failed(error)
             self._scheduler.failed_to_look(f"the node could not be observed: {error}", begun)
             return False

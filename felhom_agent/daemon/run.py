@@ -54,7 +54,8 @@ def run(
     `reread` returns the configuration as it is on the disk now, and raises ConfigError; without it
     the file is loaded as it stands. The journal lives on `disk`. Return whether all guests are as
     declared (always true without `once`). A disk that takes nothing is waited for, unless `once`.
-    Raise ConfigError, JournalError or AlreadyRunning if the agent cannot begin.
+    Raise ConfigError, JournalError or AlreadyRunning if the agent cannot begin; with `once` also
+    what the pass failed of, where nothing can be told of the guests.
     """
     inbox: Inbox = queue.SimpleQueue()
     shutting_down = Flag()
@@ -77,7 +78,7 @@ def run(
                     daemon = Daemon(config, parts, inbox, manager, reread=reread)
                     course.begin(daemon)
                     if once:
-                        return daemon.run_pass()
+                        return _passed(daemon)
                     told_to_stop = course.work(daemon, control, notifier)
                 config = daemon.config
                 said = last_word(parts.operations)
@@ -94,6 +95,14 @@ def run(
             if told_to_stop:
                 manager.stopping(said)
                 return True
+
+
+def _passed(daemon: Daemon) -> bool:
+    """Do one pass; return whether all guests are as declared. Raise what it failed of."""
+    good = daemon.run_pass()
+    if daemon.failure is not None:
+        raise daemon.failure
+    return good
 
 
 @dataclass

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from felhom_agent import regularfile
 from felhom_agent.config.settings import ProxmoxConfig
-from felhom_agent.errors import FelhomError
+from felhom_agent.errors import FelhomError, NotSent
 from felhom_agent.printable import printable
 from felhom_agent.proxmox.deadline import Bounds, NoConnection, connected
 from felhom_agent.proxmox.transport import DEFAULT_PORT
@@ -114,10 +114,17 @@ def _handshake(config: ProxmoxConfig) -> ssl.SSLSocket:
     try:
         return secured(connected(host, port, bounds), host, config, bounds)
     except NoConnection as error:
-        raise FelhomError(f"{config.endpoint} {error}") from None
+        raise _no_handshake(config, f" {error}", temporary=error.temporary) from None
     except OSError as error:
         why = bounds.overrun or printable(str(error), _MAX_TEXT)
-        raise FelhomError(f"{config.endpoint}: {why}") from None
+        raise _no_handshake(config, f": {why}", temporary=bounds.timed_out) from None
+
+
+def _no_handshake(config: ProxmoxConfig, why: str, *, temporary: bool) -> NotSent:
+    """Return what it means that the node shows nothing; `temporary` as of any request to it."""
+    error = NotSent(f"{config.endpoint}{why}")
+    error.temporary = temporary
+    return error
 
 
 def _fields(config: ProxmoxConfig, der: bytes) -> Mapping[str, Any]:

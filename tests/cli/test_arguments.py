@@ -114,3 +114,10 @@ def test_a_path_is_taken_as_it_was_typed() -> None:
         assert file_path(text) == any_path(text) == Path(text)
     with pytest.raises(argparse.ArgumentTypeError):
         file_path("x/")
+
+
+def test_what_is_not_given_is_not_judged() -> None:
+    for parser in parsers()[1].values():
+        for action in parser._actions:
+            if isinstance(action.default, str) and callable(action.type):
+                action.type(action.default)
