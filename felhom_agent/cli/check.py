@@ -48,6 +48,9 @@ _WORDS: Final = {
     Level.BAD: Part("FAIL", Style.BAD),
 }
 
+_MAX_SILENT: Final = 20
+"""Of how many files and directories it is told that they declare nothing."""
+
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser = add_command(
@@ -121,16 +124,20 @@ def of_paths(paths: Iterable[Path]) -> Iterator[Finding]:
             guests.append(path)
     if not guests:
         return
-    desired = read_given(guests)
+    given = read_given(guests)
+    desired = given.desired
     for problem in desired.problems:
         yield bad(str(problem), code=CONFIG)
     for vmid, text in sorted(desired.remarks.items()):
         yield note(f"guest {vmid}: {text}")
+    yield from (note(text) for text in given.silent[:_MAX_SILENT])
+    if (more := len(given.silent) - _MAX_SILENT) > 0:
+        yield note(f"and in {more} more of the files and directories that were named")
     text = f"guest files declare {counted(len(desired.guests))}"
     if desired.problems:
         yield note(f"{text} rightly")
-    else:
-        yield good(text) if desired.guests else note(text)
+    elif desired.guests:
+        yield good(text)
 
 
 def _of_settings(path: Path) -> Iterator[Finding]:

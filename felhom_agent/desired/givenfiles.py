@@ -7,7 +7,8 @@ version, so that whatever is wrong with a file is only that.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -24,21 +25,29 @@ MAX_FILES: Final = 5000
 _MAX_ENTRIES: Final = 100_000
 
 
-def read_given(paths: Iterable[Path]) -> Desired:
-    """Given guest files and directories of them, return what they declare together, with all that
-    is wrong in them.
+@dataclass(frozen=True)
+class Given:
+    """What the files declare together, with all that is wrong in them; `silent` tells of each path
+    in which nothing is declared, rightly or wrongly.
     """
+
+    desired: Desired
+    silent: tuple[str, ...] = ()
+
+
+def read_given(paths: Sequence[Path]) -> Given:
+    """Given guest files and directories of them, return what is in them."""
     problems: list[Problem] = []
     files: dict[Path, FileState] = {}
     named: set[str] = set()
     for path in _files(paths, problems):
         # By whatever name a file is given twice; a link to it is another file of its directory.
-        if (name := os.path.abspath(path)) not in named:  # noqa: PTH100  # Path's follows no ".."
+        if (name := _whole(path)) not in named:
             named.add(name)
             files[path] = _read(path)
     merge = Merge(files, lambda _: None)
     found = [problem for state in files.values() for problem in state.problems]
-    return Desired(
+    desired = Desired(
         guests=MappingProxyType(merge.guests),
         # What is said of a file as a whole is what becomes of its guests on a host.
         problems=(*problems, *found, *(p for p in merge.problems if p.place.line)),
@@ -46,6 +55,7 @@ def read_given(paths: Iterable[Path]) -> Desired:
         held=MappingProxyType(merge.held),
         complete=all(state.known for state in files.values()),
     )
+    return Given(desired, tuple(_silent(paths, files)))
 
 
 def guest_files(directory: Path) -> list[Path]:
@@ -60,6 +70,22 @@ def guest_files(directory: Path) -> list[Path]:
             if number >= _MAX_ENTRIES or len(names) > MAX_FILES:
                 raise ValueError(f"holds more than {MAX_FILES:,} guest files")
     return [directory / name for name in sorted(names)]
+
+
+def _silent(paths: Iterable[Path], files: Mapping[Path, FileState]) -> Iterator[str]:
+    """Yield of each path in which nothing is declared, rightly or wrongly, that it is so."""
+    by_name = {_whole(path): state for path, state in files.items()}
+    for path in paths:
+        failed: list[Problem] = []
+        found = list(_files([path], failed))
+        states = [by_name[_whole(each)] for each in found]
+        if not failed and not any(state.guests or state.problems for state in states):
+            none = "" if found else ": no file in it ends in .toml"
+            yield f"no guest is declared in {tomlfile.name_of(path)}{none}"
+
+
+def _whole(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100  # Path's follows no ".."
 
 
 def _files(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -76,9 +77,50 @@ def test_check_of_files_answers_in_the_same_form(
     assert [finding["level"] for finding in answer["findings"]] == ["bad", "note"]
 
 
-def test_an_empty_directory_is_noted(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", str(site.guests_directory)]) == 0
-    assert capsys.readouterr().out.startswith("note  guest files declare 0 guests\n")
+def test_a_file_or_a_directory_in_which_nothing_is_declared_is_noted_by_its_name(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = site.guests_directory
+    assert main(["check", str(where)]) == 0
+    told = f"note  no guest is declared in {where}: no file in it ends in .toml\n"
+    assert capsys.readouterr().out == f"{told}No fault, 1 note; 0 good.\n"
+    site.declare("# all are gone\n", "b.toml")
+    assert main(["check", str(where), str(where / "b.toml")]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        f"note  no guest is declared in {where}",
+        f"note  no guest is declared in {where}/b.toml",
+    ]
+    site.declare("[guest.100.config]\ncores = 1\n", "a.toml")
+    assert main(["check", str(where), str(where / "b.toml")]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        f"note  no guest is declared in {where}/b.toml",
+        "ok    guest files declare 1 guest",
+    ]
+
+
+def test_what_is_declared_wrongly_or_twice_is_not_said_to_be_no_declaration(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.declare("[guest.100.config]\ncores = 0\n", "a.toml")
+    site.declare("[guest.200]\n", "b.toml")
+    site.declare("[guest.200]\n", "c.toml")
+    site.declare("[guest", "d.toml")
+    names = [str(site.guests_directory / f"{name}.toml") for name in "abcd"]
+    assert main(["check", *names, os.path.relpath(names[0]), str(site.guests_directory)]) == 78
+    assert "no guest is declared" not in capsys.readouterr().out
+
+
+def test_many_empty_files_are_told_in_so_many_lines(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = []
+    for number in range(50):
+        site.declare("", f"{number}.toml")
+        names.append(str(site.guests_directory / f"{number}.toml"))
+    assert main(["check", *names]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "note  and in 30 more of the files and directories that were named"
+    assert len(lines) == 22
 
 
 def test_each_kind_of_finding_has_its_word_and_the_remedy_stands_below(

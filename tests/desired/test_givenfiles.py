@@ -28,7 +28,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def test_they_declare_what_they_declare_to_an_agent(directory: Path) -> None:
-    given, provided = read_given([directory]), TomlDirectoryProvider(directory).load()
+    given, provided = read_given([directory]).desired, TomlDirectoryProvider(directory).load()
     assert given.guests == provided.guests
     assert given.held.keys() == provided.held.keys()
     assert list(given.guests) == [200]
@@ -37,7 +37,7 @@ def test_they_declare_what_they_declare_to_an_agent(directory: Path) -> None:
 def test_their_problems_are_those_of_an_agent_without_what_becomes_of_the_guests(
     directory: Path,
 ) -> None:
-    given, provided = read_given([directory]), TomlDirectoryProvider(directory).load()
+    given, provided = read_given([directory]).desired, TomlDirectoryProvider(directory).load()
     assert set(given.problems) < set(provided.problems)
     assert all(problem.place.line for problem in given.problems)
     assert {problem.place for problem in given.problems} == {
@@ -52,12 +52,12 @@ def test_whether_it_is_known_what_a_file_declares_is_told(
     tmp_path: Path, text: str, complete: bool
 ) -> None:
     (tmp_path / "a.toml").write_text(text)
-    assert read_given([tmp_path]).complete is complete
+    assert read_given([tmp_path]).desired.complete is complete
 
 
 def test_a_file_is_read_once_however_often_it_is_named(directory: Path) -> None:
     path = directory / "b.toml"
-    assert read_given([path, path]).problems == ()
+    assert read_given([path, path]).desired.problems == ()
 
 
 def test_a_file_is_read_once_by_whatever_name_it_is_given(
@@ -66,13 +66,13 @@ def test_a_file_is_read_once_by_whatever_name_it_is_given(
     monkeypatch.chdir(directory)
     (directory / "sub").mkdir()
     names = ["b.toml", "./b.toml", "sub/../b.toml", str(directory / "b.toml")]
-    desired = read_given(map(Path, names))
+    desired = read_given(list(map(Path, names))).desired
     assert (list(desired.guests), desired.problems) == ([200], ())
 
 
 def test_a_link_to_a_file_is_another_file_as_it_is_to_the_agent(directory: Path) -> None:
     (directory / "g.toml").symlink_to("b.toml")
-    assert set(read_given([directory]).held) == {100, 101, 200}
+    assert set(read_given([directory]).desired.held) == {100, 101, 200}
 
 
 def test_a_directory_that_holds_more_than_any_does_is_not_read_to_its_end(
@@ -81,5 +81,5 @@ def test_a_directory_that_holds_more_than_any_does_is_not_read_to_its_end(
     monkeypatch.setattr(givenfiles, "MAX_FILES", 2)
     with pytest.raises(ValueError, match="holds more than 2 guest files"):
         guest_files(directory)
-    (problem,) = read_given([directory]).problems
+    (problem,) = read_given([directory]).desired.problems
     assert str(problem) == f"{directory}: holds more than 2 guest files"
