@@ -44,6 +44,11 @@ class Obstacle:
     text: str
     remedy: tuple[str, ...] = ()
 
+    @property
+    def cause(self) -> str:
+        """What others meet, too, who go the same way, and what is mended by the same commands."""
+        return "; ".join((str(self.path), *self.remedy))
+
 
 def obstacle(path: Path, user: User, wanted: int) -> Obstacle | None:
     """Given a path, a user and the rights he needs there (READ, WRITE and ENTER, added up), return

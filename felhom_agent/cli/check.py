@@ -28,7 +28,7 @@ from felhom_agent.cli import (
 )
 from felhom_agent.cli.codes import CONFIG
 from felhom_agent.cli.command import Commands, add_command, any_path
-from felhom_agent.cli.health import Finding, Level, bad, good, note, probed
+from felhom_agent.cli.health import Finding, Level, bad, good, note, once, probed
 from felhom_agent.cli.healthagent import Agent
 from felhom_agent.cli.inforce import desired_in_force
 from felhom_agent.cli.out import say_json
@@ -86,8 +86,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def examine(config: Config) -> Iterator[Finding]:
     """Given the configuration, look at all that the agent needs on this host, and yield how it is,
-    as it is found.
+    as it is found, each fault once.
     """
+    yield from once(_examined(config))
+
+
+def _examined(config: Config) -> Iterator[Finding]:
     service = service_of(config)
     agent = healthagent.agent_of(config)
     desired: list[Desired] = []  # filled by the first probe that ends before the others begin

@@ -36,13 +36,15 @@ class Level(StrEnum):
 @dataclass(frozen=True)
 class Finding:
     """One thing that was looked at; `remedy` are the commands that would mend it, and `code` is the
-    exit code of a command that finds nothing worse.
+    exit code of a command that finds nothing worse. Faults of the same `cause` are one (empty: it
+    has none that others may have).
     """
 
     level: Level
     text: str
     remedy: tuple[str, ...] = ()
     code: int = OK
+    cause: str = ""
 
     @property
     def good(self) -> bool:
@@ -74,6 +76,16 @@ def of_error(error: FelhomError) -> Iterator[Finding]:
         yield from (bad(str(problem)) for problem in error.problems)
     else:
         yield bad(str(error), code=code_of_error(error))
+
+
+def once(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Given findings, yield them, of each cause the first: what mends that mends the others."""
+    told: set[str] = set()
+    for finding in findings:
+        if finding.cause not in told:
+            yield finding
+        if finding.cause:
+            told.add(finding.cause)
 
 
 def code_of(findings: Iterable[Finding]) -> int:

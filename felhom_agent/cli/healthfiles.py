@@ -110,7 +110,9 @@ def seen(path: Path, service: Service, wanted: int) -> Iterator[Finding]:
 def _of_obstacle(path: Path, found: Obstacle) -> Finding:
     shown = printable(str(path), 300)
     where = "" if found.path == path else f"{shown}: "
-    return bad(f"{where}{found.text}; as root:", *found.remedy)
+    return dataclasses.replace(
+        bad(f"{where}{found.text}; as root:", *found.remedy), cause=found.cause
+    )
 
 
 def _with_start(start: str, finding: Finding) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections import Counter
@@ -63,8 +64,9 @@ def _access(directory: Path, place: Path, service: Service) -> Iterator[Finding]
         if place != directory and _is_made_by_systemd(directory, service):
             return
         if found := obstacle(place, service.user, READ | WRITE | ENTER):
-            yield bad(f"the journal belongs into {_shown(directory)}; {found.text}; as root:",
-                      *found.remedy)  # fmt: skip
+            fault = bad(f"the journal belongs into {_shown(directory)}; {found.text}; as root:",
+                        *found.remedy)  # fmt: skip
+            yield dataclasses.replace(fault, cause=found.cause)
     elif not os.access(place, os.W_OK):
         yield bad(f"{_shown(place)} cannot be written, and the journal belongs there")
 

@@ -61,6 +61,38 @@ def test_a_directory_that_the_service_cannot_list_is_one_fault(host: Host, mode:
     assert f"user nobody may not {'enter' if mode == 0o744 else 'read'}" in faults[0]
 
 
+@needs_root
+@pytest.mark.parametrize("declared", ["", GOOD])
+def test_a_closed_directory_is_one_fault_whatever_lies_in_it(host: Host, declared: str) -> None:
+    host.declare(declared)
+    signers = host.directory / "signers"
+    signers.mkdir(mode=0o755)
+    for name in ("allowed_signers", "revoked", "set"):
+        (signers / name).touch(mode=0o644)
+    path = host.directory / "agent.toml"
+    path.write_text(path.read_text() + f'[authz]\nsigners = "{signers}"\n')
+    host.directory.chmod(0o700)
+    code, findings = host.check()
+    closed = [f for f in findings if f"may not enter {host.directory} " in f["text"]]
+    assert code == 1
+    assert [f["remedy"] for f in closed] == [[f"chmod o+x {host.directory}"]]
+    subprocess.run(["sh", "-ec", closed[0]["remedy"][0]], check=True)
+    assert not [text for text in host.faults() if "may not enter" in text]
+
+
+@needs_root
+def test_two_closed_directories_are_two_faults(host: Host) -> None:
+    inner = host.directory / "secrets"
+    inner.mkdir(mode=0o700)
+    (host.directory / "token").rename(inner / "token")
+    path = host.directory / "agent.toml"
+    path.write_text(path.read_text().replace('"token"', '"secrets/token"'))
+    host.guests.chmod(0o700)
+    (first, second) = [text for text in host.faults() if "user nobody may not" in text]
+    assert f"may not enter {inner} " in first
+    assert f"may not read and enter {host.guests} " in second
+
+
 @pytest.mark.parametrize("is_file", [False, True])
 def test_a_directory_that_is_none_is_one_fault_that_names_the_setting(
     host: Host, is_file: bool
