@@ -133,6 +133,10 @@ def _sides_meet(parts: Mapping[str, str]) -> str:
 
 
 def _container_net_settles(parts: Mapping[str, str]) -> str:
+    if "bridge" not in parts:
+        # PVE: pve-container LXC.pm update_lxc_config asks for the bridge's MTU (since 5.0.1; with
+        # `mtu` update_pct_config before it): "bridge '' does not exist"; recorded: 9.2 202/503-506
+        return "must have bridge: the host's bridge that the card is on, like vmbr0"
     # PVE: pve-container LXC/Config.pm update_pct_config
     managed = parts.get("host-managed") == "1" and parts.get("link_down") != "1"
     if managed and parts.get("ip6") == "auto":

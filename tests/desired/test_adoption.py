@@ -291,6 +291,13 @@ def test_what_stands_in_a_comment_with_its_value_may_be_taken_in(config: dict[st
     assert not plan_guest(declared, Actual("pve1", {100: there})).drifted
 
 
+def test_a_containers_card_on_no_bridge_is_a_comment_with_the_reason() -> None:
+    there = guest("lxc", hostname="dns", net0="name=eth0,hwaddr=BC:24:11:00:00:02,type=veth")
+    text = text_of(there)
+    assert '# net0 = "name=eth0"  # net0 must have bridge: ' in text
+    assert set(read(text).config) == {"hostname"}
+
+
 def test_volumes_are_declared_only_where_they_are_named() -> None:
     there = guest(scsi0="local-lvm:vm-100-disk-0,size=32G", scsi1="nfs:100/a.raw", cores=1)
     assert set(read(text_of(there)).config) == {"cores"}

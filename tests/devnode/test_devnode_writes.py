@@ -146,6 +146,18 @@ def test_a_card_on_a_bridge_needs_a_right_on_the_bridge(
     assert call("GET", VM).data["net0"] != first
 
 
+@pytest.mark.parametrize("bridge", ["", ",bridge=vmbr9"], ids=["none", "missing"])
+@pytest.mark.parametrize(("mtu", "written"), [("", True), (",mtu=1400", False)])
+def test_a_container_on_no_bridge_is_written_unless_its_mtu_is_looked_at_first(
+    callers: Callable[..., Caller], bridge: str, mtu: str, written: bool
+) -> None:
+    networker = callers("net@pve!t", privileges={"/": (*AGENT_PRIVILEGES, "SDN.Use")})
+    reply = networker("PUT", CT, {"net1": f"name=eth1{bridge}{mtu}"})
+    name = bridge.removeprefix(",bridge=")
+    assert (reply.status, reply.reason) == (500, f"bridge '{name}' does not exist")
+    assert ("net1" in networker("GET", CT).data) is written
+
+
 def test_a_container_on_a_missing_bridge_is_written_although_it_is_refused(
     world: World, callers: Callable[..., Caller]
 ) -> None:

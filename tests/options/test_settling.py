@@ -92,3 +92,27 @@ def test_a_range_ends_where_it_begins_or_later(low: int, high: int) -> None:
 def test_a_number_that_perl_makes_a_float_of_is_refused(kind: str, key: str) -> None:
     assert why(kind, key, str(2**64 - 1)) == ""
     assert "PVE keeps no number from" in why(kind, key, str(2**64))
+
+
+CARD_PARTS = st.dictionaries(
+    st.sampled_from(["ip", "ip6", "mtu", "tag", "rate", "firewall", "link_down", "hwaddr"]),
+    st.none(),
+)
+CARD_VALUES = {
+    "ip": "dhcp", "ip6": "manual", "mtu": "1400", "tag": "7", "rate": "5", "firewall": "1",
+    "link_down": "1", "hwaddr": "BC:24:11:00:00:01",
+}  # fmt: skip
+
+
+@settings(deadline=None)
+@given(CARD_PARTS)
+def test_a_containers_card_is_on_a_bridge_whatever_else_is_told_of_it(
+    chosen: dict[str, None],
+) -> None:
+    card = ",".join(["name=eth0", *(f"{key}={CARD_VALUES[key]}" for key in chosen)])
+    assert why("lxc", "net3", card).startswith("must have bridge")
+    assert why("lxc", "net3", f"{card},bridge=vmbr0") == ""
+
+
+def test_a_machines_card_may_be_on_no_bridge() -> None:
+    assert why("qemu", "net3", "virtio,link_down=1") == ""

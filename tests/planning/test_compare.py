@@ -208,7 +208,7 @@ def test_these_are_equal(text: str) -> None:
         "qemu scsi0: local:32,discard=on | local:100/vm-100-disk-7.raw,size=32G",
         "lxc mp0: local:x,mp=/a | local:x,mp=/a,backup=1",
         "lxc mp0: local:x,mp=/a | local:y,mp=/a",
-        "lxc net0: name=eth0 | name=eth1",
+        "lxc net0: name=eth0,bridge=vmbr0 | name=eth1,bridge=vmbr0",
         "lxc features: nesting=1 | ABSENT",
         "lxc cores: 2 | ABSENT",
         "lxc cores: 2 | banana",

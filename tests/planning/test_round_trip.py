@@ -55,7 +55,12 @@ def values_of(kind: OptionType) -> Iterator[DeclaredValue]:
 
 def strings_of(kind: PropertyString) -> Iterator[str]:
     """Yield texts with the required parts alone, and with each other part in turn."""
-    needed = {key: next(texts_of(key, spec)) for key, spec in kind.keys.items() if spec.required}
+    needed = {
+        key: next(texts_of(key, spec))
+        for key, spec in kind.keys.items()
+        # A card is on a bridge; a container's is refused without one
+        if spec.required or key == "bridge"
+    }
     yield ",".join(f"{key}={text}" for key, text in needed.items())
     for key, spec in kind.keys.items():
         for text in texts_of(key, spec):
@@ -72,6 +77,8 @@ def texts_of(key: str, spec: Key) -> Iterator[str]:
             yield from ("1", "0", "on", "no")
         case Choice():
             yield from spec.type.values
+        case Number() if key == "mtu":
+            yield from (str(spec.type.minimum), "1500")  # as the bridge has it
         case Number():
             yield from (str(spec.type.minimum or 1), str(spec.type.maximum or 64), "64")
         case _:
@@ -123,7 +130,7 @@ class Node:
         params = {**sent, **({"delete": gone} if gone else {})}
         asked = change.parse(self.kind, params, version="9.2")
         writing.refuse_first(self.guest, asked)
-        tools = writing.Tools(TagStyle(), lambda: "BC:24:11:FF:FF:FF", {})
+        tools = writing.Tools(TagStyle(), lambda: "BC:24:11:FF:FF:FF", {}, {"vmbr0"})
         writing.apply(self.guest, asked, tools)
 
 

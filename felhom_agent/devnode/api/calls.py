@@ -289,7 +289,8 @@ def _write(call: Call, guest: Guest, asked: authorize.Asked) -> None:
     def may_free(volume: str) -> None:
         asked.caller.need(f"/storage/{volume.partition(':')[0]}", "Datastore.AllocateSpace")
 
-    tools = writing.Tools(world.tag_style, world.mac, world.volumes(), may, may_free)
+    volumes, bridges = world.volumes(), world.bridges
+    tools = writing.Tools(world.tag_style, world.mac, volumes, bridges, may, may_free)
     writing.apply(guest, asked.change, tools)
 
 

@@ -43,12 +43,14 @@ def _any_volume(volume: str) -> None:
 @dataclass(frozen=True)
 class Tools:
     """What a write needs beside the guest: the style of tags, new addresses, the volumes of other
-    guests, the rights that PVE looks at as a key's turn comes, and to destroy a volume.
+    guests, the node's bridges, the rights that PVE looks at as a key's turn comes, and to destroy a
+    volume.
     """
 
     tag_style: TagStyle
     mac: Callable[[], str]
     others: Mapping[str, str]
+    bridges: Container[str]
     may: May = _anything
     may_free: Callable[[str], None] = _any_volume
 
@@ -81,7 +83,7 @@ def apply(guest: Guest, change: ConfigWrite, tools: Tools) -> None:
     for key, value in change.sets.items():
         if words := unwritable("lxc", key, value):
             raise died(words)
-    _mtu(change)
+    _mtu(change, tools.bridges)
     _protected(guest, change)
     _no_volume(change)
     _apply_lxc(guest, change, printer)
@@ -156,12 +158,18 @@ def refuse_late(guest: Guest, bridges: Container[str]) -> None:
             raise died(f"bridge '{bridge}' does not exist")
 
 
-def _mtu(change: ConfigWrite) -> None:
-    # recorded: 9.2 202/502; the bridges here have what PVE gives them
-    for key, value in change.sets.items():
+def _mtu(change: ConfigWrite, bridges: Container[str]) -> None:
+    """Raise `Refusal` (500) for a container's card whose MTU its bridge does not have.
+
+    recorded: 9.2 202/502; the bridges here have what PVE gives them. PVE: LXC/Config.pm
+    update_pct_config
+    """
+    for key, value in sorted(change.sets.items()):
         parts = split(value) if re.fullmatch(r"net\d+", key) else {}
-        mtu = parts.get("mtu", "0")
-        if parts.get("bridge") and int(mtu) > BRIDGE_MTU:
+        mtu, bridge = int(parts.get("mtu", "0")), parts.get("bridge", "")
+        if mtu and bridge not in bridges:
+            raise died(f"bridge '{bridge}' does not exist")
+        if mtu > BRIDGE_MTU:
             words = f"MTU size '{mtu}' is bigger than bridge MTU '{BRIDGE_MTU}'"
             raise died(f"{key}: {words}")
 
