@@ -10,13 +10,13 @@ check_storage_access, create_disks; QemuServer.pm cleanup_drive_path.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
 from felhom_agent.options.formats import parse_size
 from felhom_agent.options.volume import Volume
+from felhom_agent.options.volumename import formats_of, unreadable
 
 _NEEDS: Final[Mapping[str, str]] = {
     **{f"mbps{way}_max": f"mbps{way}" for way in ("", "_rd", "_wr")},
@@ -35,8 +35,6 @@ _NEVER_A_CD: Final[Mapping[str, str]] = {
     "efidisk0": "an EFI disk is no CD drive",
     "tpmstate0": "a TPM state is no CD drive",
 }
-# PVE: pve-storage Storage/Plugin.pm parse_name_dir: the name's end is the volume's format
-_NAMED_FORMAT: Final = re.compile(r"[^:/]+:(?:[0-9]+/[^/]+/)?[0-9]+/[^/]+\.(raw|qcow2|vmdk)")
 # PVE: qemu-server API2/Qemu.pm check_drive_param
 _IMPORT_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "efidisk0": ("efitype", "pre-enrolled-keys"),
@@ -113,6 +111,10 @@ def _import_clashes(family: str, parts: Mapping[str, str]) -> str:
             return f"need to specify '{key}' when using 'import-from'"
     if (kind := Volume(source).content) not in {"", "import"}:
         return f"{source} has wrong type '{kind}' - needs to be 'images' or 'import'"
+    if Volume(source).new_bytes is not None:
+        return "'import-from' must name a volume or a file to import, not a size"
+    if why := unreadable(source) or _is_no_image(source):
+        return f"'import-from': {why}"
     if Volume(source).is_cloudinit:
         return f"cannot import from '{source}' - cannot import from cloudinit disk"
     return ""
@@ -127,15 +129,24 @@ def _asks_for_nothing(volume: str) -> bool:
 def _holds_no_image(parts: Mapping[str, str]) -> str:
     """Return why the volume cannot be a VM's drive, by what its name tells."""
     volume = parts.get("file", "")
-    kind = Volume(volume).content
+    kind, formats = Volume(volume).content, formats_of(volume)
+    if kind in {"", "iso"} and (why := unreadable(volume) or _is_no_image(volume)):
+        return why
     if kind == "iso" and parts.get("media") != "cdrom":
         return "explicit 'media=cdrom' is required for iso images"
     if kind not in {"", "iso"}:
         return "content type needs to be 'images' or 'iso'"
-    named, wanted = _NAMED_FORMAT.fullmatch(volume), parts.get("format", "")
-    if named and wanted and named[1] != wanted:
-        return f"'format={wanted}' option different from storage format '{named[1]}'"
+    wanted = parts.get("format", "")
+    if wanted and formats and wanted not in formats:
+        named = " or ".join(sorted(formats))
+        return f"'format={wanted}' option different from storage format '{named}'"
     return ""
+
+
+def _is_no_image(volume: str) -> str:
+    # PVE: qemu-server QemuServer/Drive.pm checked_parse_volname
+    is_folder = "subvol" in formats_of(volume)
+    return f"volume '{volume}' - not a QEMU image format 'subvol'" if is_folder else ""
 
 
 def _is_too_large(parts: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from felhom_agent.options.formats import Invalid, split_list, volume_id
 from felhom_agent.options.propstring import PropertyString
 from felhom_agent.options.table import Option
 from felhom_agent.options.types import Number
+from felhom_agent.options.volumename import unreadable
 
 _Judge = Callable[[Mapping[str, str]], str]
 
@@ -164,7 +165,9 @@ def _is_mounted(volume: str) -> str:
             volume_id(volume)
         except Invalid:
             return "the volume must be STORAGE:VOLUME, STORAGE:SIZE or a path"
-    return ""
+    if volume.endswith(":cloudinit"):
+        return "a container has no cloud-init drive"
+    return unreadable(volume)
 
 
 def _ids_mapped_twice(parts: Mapping[str, str]) -> str:

@@ -115,6 +115,58 @@ def test_what_the_schema_takes_and_pve_does_not(
     assert words in f"{reply.reason} {reply.body}"
 
 
+UNREADABLE = [
+    ("local:32G", "unable to parse directory volume name '32G'"),
+    ("local-lvm:8.", "unable to parse lvm volume name '8.'"),
+    ("local-zfs:vm-100-disk-0 ", "unable to parse zfs volume name 'vm-100-disk-0 '"),
+    ("local:100/vm-100-disk-3.img", "unable to parse volume filename 'vm-100-disk-3.img'"),
+]
+
+
+@pytest.mark.parametrize(("volume", "words"), UNREADABLE)
+@pytest.mark.parametrize("value", ["{},cache=none", "{},media=cdrom", "local:0,import-from={}"])
+def test_a_drive_whose_volume_no_storage_can_read_is_refused(
+    callers: Callable[..., Caller], value: str, volume: str, words: str
+) -> None:
+    call = callers("disk@pve!t", privileges={"/": (*AGENT_PRIVILEGES, "Datastore.Allocate")})
+    reply = call("PUT", VM, {"scsi1": value.format(volume)})
+    assert (reply.status, reply.reason) == (500, words)
+    assert "scsi1" not in call("GET", VM).data
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("ide1", "local:iso/a.iso.zst,media=cdrom", "directory volume name 'iso/a.iso.zst'"),
+        ("scsi1", "local:0,import-from=local:import/a.img", "directory volume name 'import/a.img'"),
+        ("scsi1", "local:0,import-from=local:import/a.ovf", "not a QEMU image format 'ovf'"),
+        ("scsi1", "zfs:subvol-100-disk-0", "not a QEMU image format 'subvol'"),
+        ("scsi1", "local-lvm:vm-100-disk-0,format=qcow2", "volume 'local-lvm:vm-100-disk-0' does"),
+    ],
+)
+def test_a_drive_whose_volume_is_no_image_is_refused(
+    callers: Callable[..., Caller], key: str, value: str, words: str
+) -> None:
+    call = callers("disk@pve!t", privileges={"/": (*AGENT_PRIVILEGES, "Datastore.Allocate")})
+    reply = call("PUT", VM, {key: value})
+    assert reply.status == 500
+    assert words in reply.reason
+    assert key not in call("GET", VM).data
+
+
+@pytest.mark.parametrize(
+    ("volume", "words"),
+    [*UNREADABLE, ("local:cloudinit", "unable to parse directory volume name 'cloudinit'")],
+)
+def test_a_mount_point_whose_volume_no_storage_can_read_is_refused(
+    callers: Callable[..., Caller], volume: str, words: str
+) -> None:
+    call = callers("disk@pve!t", privileges={"/": (*AGENT_PRIVILEGES, "Datastore.Allocate")})
+    reply = call("PUT", CT, {"mp1": f"{volume},mp=/data"})
+    assert (reply.status, reply.reason) == (500, words)
+    assert "mp1" not in call("GET", CT).data
+
+
 def test_a_newer_node_takes_a_part_that_the_table_does_not_know(world: World, call: Caller) -> None:
     assert World.from_dict({"newer_parts": ["newpart"]}).newer_parts == frozenset({"newpart"})
     world.newer_parts = frozenset({"newpart"})

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from felhom_agent.options.drivesettling import drive_settles
+from felhom_agent.options.volumename import unreadable
 
+FAMILIES = ["ide", "sata", "scsi", "virtio", "efidisk0", "tpmstate0"]
 WAYS = ("", "_rd", "_wr")
 LIMITS = [
     *(f"{unit}{way}{end}" for unit in ("mbps", "iops") for way in WAYS for end in ("", "_max")),
@@ -69,5 +71,54 @@ def test_the_format_is_that_of_the_volumes_name(named: str, told: str) -> None:
         assert (drive_settles("sata", {"file": volume, "format": told}) == "") is (named == told)
 
 
-def test_the_format_of_a_volume_that_does_not_name_one_is_its_storages() -> None:
-    assert drive_settles("scsi", {"file": "st:vm-7-disk-0", "format": "qcow2"}) == ""
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("told", ["qcow", "qed", "qcow2", "vmdk", "cloop"])
+def test_a_volume_without_an_ending_is_raw(family: str, told: str) -> None:
+    for volume in ("st:vm-7-disk-0", "st:base-7-disk-0", "st:base-9-disk-0/vm-7-disk-0"):
+        assert drive_settles(family, {"file": volume, "format": "raw"}) == ""
+        assert "different from storage format 'raw'" in drive_settles(
+            family, {"file": volume, "format": told}
+        )
+
+
+def test_a_volume_of_lvm_that_ends_in_qcow2_may_be_either() -> None:
+    for told, good in (("raw", True), ("qcow2", True), ("vmdk", False)):
+        why = drive_settles("scsi", {"file": "st:vm-7-disk-0.qcow2", "format": told})
+        assert (why == "") is good
+
+
+@pytest.mark.parametrize("volume", ["x", "lun3", "some/own/name"])
+def test_the_format_of_a_volume_of_a_custom_storage_is_its_storages(volume: str) -> None:
+    assert drive_settles("scsi", {"file": f"st:{volume}", "format": "qcow2"}) == ""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("volume", ["st:subvol-7-disk-0", "st:7/subvol-7-disk-0.subvol"])
+def test_a_containers_folder_is_no_drive(family: str, volume: str) -> None:
+    assert drive_settles(family, {"file": volume}) == (
+        f"volume '{volume}' - not a QEMU image format 'subvol'"
+    )
+    if family in {"ide", "sata", "scsi", "virtio"}:
+        source = {"file": "st:0", "import-from": volume}
+        assert "not a QEMU image format" in drive_settles(family, source)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("volume", ["st:32G", "st:7/vm-7-disk-0.img", "st:vm-7-disk-0 "])
+def test_a_drive_names_a_volume_that_a_storage_can_read(family: str, volume: str) -> None:
+    assert drive_settles(family, {"file": volume}) == unreadable(volume) != ""
+
+
+@pytest.mark.parametrize("volume", ["st:iso/a", "st:iso/a.iso.zst", "st:iso/s/a.iso"])
+def test_a_cd_holds_a_file_that_is_an_iso_by_its_name(volume: str) -> None:
+    assert drive_settles("ide", {"file": volume, "media": "cdrom"}) == unreadable(volume) != ""
+
+
+@pytest.mark.parametrize("source", ["st:import/a.img", "st:import/a.ovf", "st:8", "st:8G"])
+def test_what_is_imported_is_an_image_by_its_name(source: str) -> None:
+    assert drive_settles("scsi", {"file": "st:0", "import-from": source}) != ""
+
+
+def test_a_disk_of_a_machine_that_is_packed_can_be_imported() -> None:
+    source = {"file": "st:0", "import-from": "st:import/a.ova/b.vmdk"}
+    assert drive_settles("scsi", source) == ""

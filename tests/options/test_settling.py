@@ -116,3 +116,20 @@ def test_a_containers_card_is_on_a_bridge_whatever_else_is_told_of_it(
 
 def test_a_machines_card_may_be_on_no_bridge() -> None:
     assert why("qemu", "net3", "virtio,link_down=1") == ""
+
+
+@pytest.mark.parametrize(("key", "rest"), [("mp3", ",mp=/a"), ("rootfs", "")])
+@pytest.mark.parametrize(
+    "volume", ["st:8G", "st:8.", "st:7/vm-7-disk-0.img", "st:vm-7-disk-0 ", "st:cloudinit"]
+)
+def test_a_container_is_given_a_volume_that_a_storage_can_read(
+    key: str, rest: str, volume: str
+) -> None:
+    assert why("lxc", key, f"{volume}{rest}") != ""
+
+
+@pytest.mark.parametrize(
+    "volume", ["st:8", "st:0.5", "st:subvol-7-disk-0", "st:7/subvol-7-disk-0.subvol", "st:own/name"]
+)
+def test_a_container_is_given_a_folder_an_image_or_a_custom_storages_volume(volume: str) -> None:
+    assert why("lxc", "mp3", f"{volume},mp=/a") == ""

@@ -18,6 +18,7 @@ from felhom_agent.devnode.world.access import Caller
 from felhom_agent.devnode.world.change import ConfigWrite
 from felhom_agent.devnode.world.readback import DISK, split, split_drive
 from felhom_agent.devnode.world.refusal import Refusal, bad, denied, died
+from felhom_agent.devnode.world.volumename import refuse_source, refuse_unreadable
 from felhom_agent.options import Volume, beyond_token, lookup
 from felhom_agent.options.since import numbers
 
@@ -198,6 +199,7 @@ def _drive(asked: Asked, value: str) -> None:
 
 def _storage(asked: Asked, value: str) -> None:
     volume, parts = split_drive(value)
+    refuse_source(parts.get("import-from", ""))
     is_cd = parts.get("media") == "cdrom" or volume in {"none", "cdrom"}
     if volume == "none" or volume.endswith(":cloudinit"):
         return
@@ -213,10 +215,8 @@ def _volume(asked: Asked, volume: str) -> None:
     # PVE: pve-storage Storage.pm check_volume_access
     if volume.startswith("/"):
         raise died("Only root can pass arbitrary filesystem paths.")
+    refuse_unreadable(volume)
     storage, _, name = volume.partition(":")
-    if asked.is_qemu and re.fullmatch(r"\d+(?:\.\d+)?", name):
-        # Of a directory; other kinds of storage have other words. recorded: 9.2 202/145-146
-        raise died(f"unable to parse directory volume name '{name}'")
     content, owner = Volume(volume).content, Volume(volume).owner
     if content and not asked.is_qemu:
         raise died(f"unable to use volume {volume} - content type needs to be 'rootdir'")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from felhom_agent.devnode.world.guest import Guest
 from felhom_agent.devnode.world.readback import DISK, split_drive
 from felhom_agent.devnode.world.refusal import died
+from felhom_agent.devnode.world.volumename import refuse_folder
 from felhom_agent.options import Volume
 
 _NEW = re.compile(r"([^:/,]+):(\d+(?:\.\d+)?)")
@@ -35,11 +36,13 @@ def refuse_missing(key: str, value: str, sizes: Mapping[str, str]) -> None:
     recorded: 120-disks-qemu/035, 9.2 200b/085-092. PVE: qemu-server API2/Qemu.pm create_disks
     """
     volume, parts = split_drive(value)
+    refuse_folder(volume)
     if owner(volume) is None:
         return
     if volume not in sizes:
         raise died(f"volume '{volume}' does not exist")
-    held = "qcow2" if volume.endswith(".qcow2") else "raw"
+    ending = volume.rpartition(".")[2]
+    held = ending if ending in {"qcow2", "vmdk"} else "raw"
     if parts.get("format", held) != held:
         raise died(
             f"drive '{key}' - volume '{volume}' - 'format={parts['format']}' option different from"
