@@ -47,7 +47,7 @@ _OF_FORMAT: Final[Mapping[Format, str]] = {
     formats.ipv4_config: "an IPv4 address with its length like 192.0.2.10/24, dhcp or manual",
     formats.ipv6_config: "an IPv6 address with its length like fd00::1/64, auto, dhcp or manual",
     formats.phys_bits: "a whole number from 8 to 64, or host",
-    formats.timezone: "a time zone like Europe/Berlin, or host",
+    formats.timezone: "UTC, host, or a time zone by its region like Europe/Berlin",
 }
 _OF_CLASS: Final[tuple[tuple[type[OptionType], str], ...]] = (
     (special.Unsettable, "left to PVE, which takes no value for it"),

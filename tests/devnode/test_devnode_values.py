@@ -115,6 +115,21 @@ def test_what_the_schema_takes_and_pve_does_not(
     assert words in f"{reply.reason} {reply.body}"
 
 
+@pytest.mark.parametrize(
+    ("zone", "status"),
+    [("UTC", 200), ("Europe/Berlin", 200), ("host", 200), ("Etc/UTC", 400), ("US/Eastern", 400),
+     ("Europe/Nowhere", 400)],
+)  # fmt: skip
+def test_a_time_zone_is_one_that_the_hosts_zone_tab_lists(
+    call: Caller, zone: str, status: int
+) -> None:
+    reply = call("PUT", CT, {"timezone": zone})
+    assert reply.status == status
+    if status == 400:
+        words = f"invalid format - invalid time zone '{zone}'\n"
+        assert reply.body["errors"] == {"timezone": words}
+
+
 UNREADABLE = [
     ("local:32G", "unable to parse directory volume name '32G'"),
     ("local-lvm:8.", "unable to parse lvm volume name '8.'"),

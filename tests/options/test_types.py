@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from felhom_agent.model import DeclaredValue
-from felhom_agent.options import Invalid, Option, OptionType, PropertyString, Volume, lookup
-from felhom_agent.options.formats import parse_size, split_list
+from felhom_agent.options import (
+    Invalid,
+    Option,
+    OptionType,
+    PropertyString,
+    Volume,
+    declared,
+    lookup,
+)
+from felhom_agent.options.formats import ZONE_REGIONS, parse_size, split_list
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPA4YScFrCc7is0HAT1IgioCzXGKbE79GKc806auuQq4 u@h"
 
@@ -203,6 +213,38 @@ def test_what_pve_would_refuse_is_refused_in_its_words(
     with pytest.raises(Invalid) as refusal:
         type_of(kind, key).check(wire)
     assert str(refusal.value) == words
+
+
+ZONE_TAB = Path("/usr/share/zoneinfo/zone.tab")
+
+
+@pytest.mark.skipif(not ZONE_TAB.exists(), reason="this host has no zone.tab")
+def test_every_time_zone_that_a_host_lists_is_taken() -> None:
+    lines = [each for each in ZONE_TAB.read_text().splitlines() if not each.startswith("#")]
+    zones = {line.split("\t")[2] for line in lines}
+    assert {zone.partition("/")[0] for zone in zones} == set(ZONE_REGIONS)
+    for zone in (*zones, "UTC", "host"):
+        type_of("lxc", "timezone").check(zone)
+
+
+@pytest.mark.parametrize("region", ZONE_REGIONS)
+def test_a_time_zone_that_came_later_is_known_by_its_region(region: str) -> None:
+    for zone in (f"{region}/Nova_Urbs", f"{region}/Terra-1/Nova_Urbs"):
+        type_of("lxc", "timezone").check(zone)
+    for wrong in (region, f"{region}/", region.lower() + "/Nova", f"posix/{region}/Nova"):
+        with pytest.raises(Invalid):
+            type_of("lxc", "timezone").check(wrong)
+
+
+@pytest.mark.parametrize(
+    "zone",
+    ["Etc/UTC", "Etc/GMT+1", "US/Eastern", "Brazil/East", "SystemV/EST5", "posix/UTC", "right/UTC",
+     "GMT", "EST", "CET", "Zulu", "utc", "Host"],
+)  # fmt: skip
+def test_a_time_zone_of_no_region_is_refused_with_what_to_write_instead(zone: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        declared("lxc", "timezone", zone)
+    assert "UTC, host, or a time zone by its region like Europe/Berlin" in str(refusal.value)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import zoneinfo
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from felhom_agent.devnode.world import schema
 from felhom_agent.devnode.world.conf import RAW
@@ -168,10 +169,20 @@ def _stricter(kind: str, key: str, value: str, version: str) -> str:
         wrong = not re.fullmatch(r"/dev/[^,]+|socket", value)
         return "value does not match the regex pattern" if wrong else ""
     if kind == "lxc" and key == "timezone" and value != "host":
-        known = zoneinfo.available_timezones()
+        known = _time_zones()
         if known and value not in known:  # recorded: 9.2 202/489-492
             return f"invalid format - invalid time zone '{value}'\n"
     return ""
+
+
+def _time_zones() -> Collection[str]:
+    """Return the time zones that PVE would know on this host; none if they cannot be read."""
+    # PVE: pve-common JSONSchema.pm pve_verify_timezone
+    for folder in zoneinfo.TZPATH:
+        with suppress(OSError):
+            rows = (Path(folder) / "zone.tab").read_text().splitlines()
+            return {"UTC", *(row.split("\t")[2] for row in rows if not row.startswith("#"))}
+    return zoneinfo.available_timezones()
 
 
 def refuse_unknown_model(change: ConfigWrite, models: Collection[str]) -> None:
