@@ -37,6 +37,8 @@ _SIZE_UNITS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 # Of more digits than any disk has, no size is made.
 _SIZE: Final = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)(?:([KMGT])(?:iB)?)?")
 _NAME_LABEL: Final = r"[a-zA-Z0-9](?:[a-zA-Z0-9\-]*[a-zA-Z0-9])?"
+# PVE: pve-common JSONSchema.pm pve_verify_iface
+_INTERFACE: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{1,20}(?:[:.][0-9]+)?")
 # Of the time zones in zone.tab, tzdata 2025b; other names (Etc/UTC, US/Eastern) are not in it.
 ZONE_REGIONS: Final = (
     "Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe",
@@ -170,8 +172,9 @@ def address(text: str) -> None:
 def link_local_ip(text: str) -> None:
     """Check an IP address; an IPv6 link-local one may name its interface (`fe80::1%eth0`)."""
     # PVE: pve-container LXC/Config.pm verify_ip_with_ll_iface
-    bare = text.split("%")[0] if text.startswith("fe80:") else text
-    if not _address(bare):
+    bare, percent, interface = text.partition("%")
+    named = percent and bare.startswith("fe80:") and _INTERFACE.fullmatch(interface)
+    if not _address(bare if named else text):
         raise Invalid("value does not look like a valid IP address\n")
 
 

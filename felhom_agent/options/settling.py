@@ -17,8 +17,9 @@ from typing import Final
 from felhom_agent.options.drivesettling import drive_settles
 from felhom_agent.options.formats import Invalid, split_list, volume_id
 from felhom_agent.options.propstring import PropertyString
+from felhom_agent.options.special import Description
 from felhom_agent.options.table import Option
-from felhom_agent.options.types import Number
+from felhom_agent.options.types import Number, Text, Words
 from felhom_agent.options.volumename import unreadable
 
 _Judge = Callable[[Mapping[str, str]], str]
@@ -26,6 +27,9 @@ _Judge = Callable[[Mapping[str, str]], str]
 _NO_DEVICE: Final = "either 'host' or 'mapping' must be set."
 # Rewritten by PVE before they are stored, or encoded
 _SEVERAL_LINES: Final = frozenset({"description", "sshkeys", "tags"})
+# Written as other lines than NAME: VALUE, or as a hash
+_NEVER_LAST: Final = frozenset({"env", "cipassword"})
+_MARK: Final = re.compile(r"snapstate:\s*(?:prepare|delete)\s*$")
 _MAX_INTEGER: Final = 2**64
 _MAX_DIGITS: Final = 18
 # PVE: qemu-server QemuServer.pm assert_clipboard_config
@@ -37,18 +41,30 @@ def never_settles(option: Option, wire: str) -> str:
     if option.name == "smp":
         # PVE: qemu-server QemuServer.pm write_vm_config drops it; recorded: 9.2 202/001-008
         return "PVE never stores 'smp': it turns it into sockets and forgets cores; declare sockets"
-    if option.name == "description" and wire == "0":
-        # PVE: qemu-server write_vm_config, pve-container write_pct_config: Perl takes it for false
-        return "PVE takes a description of '0' for none"
+    if why := _description(option, wire) if option.name == "description" else "":
+        return why
     several = option.name in _SEVERAL_LINES or option.name.startswith("lxc.")
     if re.search(r"[\r\n]", wire) and not several:
         # PVE: qemu-server QemuServer.pm check_type; pve-container write_pct_config
         return "PVE keeps a value on one line, and refuses a line feed in it"
     if isinstance(option.type, Number):
         return _number_settles(option.type, wire)
+    named = several or option.name in _NEVER_LAST
+    if isinstance(option.type, (Text, Words)) and not named and _MARK.search(wire):
+        # PVE: qemu-server parse_vm_config, pve-container parse_pct_config look for it in any line
+        return "PVE takes a value with such an end for a snapshot's mark, and loses it"
     if isinstance(option.type, PropertyString):
         return _parts_settle(option, option.type, wire)
     return _SCALARS[option.name](wire) if option.name in _SCALARS else ""
+
+
+def _description(option: Option, wire: str) -> str:
+    # PVE: qemu-server parse_vm_config cuts all blanks at its end, pve-container's none; to
+    # write_vm_config and write_pct_config what is left is false
+    text = (
+        wire.rstrip() if isinstance(option.type, Description) and not option.type.newline else wire
+    )
+    return "PVE takes a description of '0' for none" if text == "0" else ""
 
 
 def _number_settles(kind: Number, wire: str) -> str:

@@ -304,7 +304,10 @@ class NumberSet(OptionType):
     def _parse(self, text: str) -> tuple[tuple[int, int], ...]:
         """Return the set as sorted ranges that neither overlap nor touch."""
         ranges: list[tuple[int, int]] = []
-        for low, high in sorted(self._range(part) for part in text.split(self.separator) if part):
+        # PVE: pve-common CpuSet.pm parse_cpuset: Perl's split forgets empty parts at the end alone
+        whole = text.rstrip(self.separator)
+        parts = whole.split(self.separator) if whole else []
+        for low, high in sorted(map(self._range, parts)):
             if ranges and low <= ranges[-1][1] + 1:
                 low, high = ranges[-1][0], max(high, ranges.pop()[1])
             ranges.append((low, high))

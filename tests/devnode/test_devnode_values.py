@@ -72,7 +72,12 @@ def test_a_uuid_that_is_not_sent_is_gone(world: World, call: Caller) -> None:
         (CT, "entrypoint", "/bin/sh ", "/bin/sh"),
         (CT, "cpuunits", "0", 0),
         (VM, "description", "0", None),
+        (VM, "description", "0 \n", None),
         (CT, "description", "0", None),
+        (CT, "description", "0\n", "0\n"),
+        (VM, "ciuser", "a snapstate: delete", None),
+        (CT, "entrypoint", "/x snapstate:prepare ", None),
+        (CT, "env", "A=snapstate: delete", "A=snapstate: delete"),
     ],
 )
 def test_what_is_kept_of_a_value(

@@ -133,3 +133,35 @@ def test_a_container_is_given_a_volume_that_a_storage_can_read(
 )
 def test_a_container_is_given_a_folder_an_image_or_a_custom_storages_volume(volume: str) -> None:
     assert why("lxc", "mp3", f"{volume},mp=/a") == ""
+
+
+@given(st.text(" \t\n\r", max_size=4))
+def test_a_description_of_0_is_lost_with_the_blanks_that_pve_cuts(blanks: str) -> None:
+    lost = "takes a description of '0' for none"
+    assert lost in why("qemu", "description", f"0{blanks}")
+    assert (lost in why("lxc", "description", f"0{blanks}")) is (blanks == "")
+    for kept in (f"00{blanks}", f"0{blanks}a", f"\n0{blanks}"):
+        assert why("qemu", "description", kept) == ""
+        assert why("lxc", "description", kept) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [("qemu", "args"), ("qemu", "ciuser"), ("qemu", "searchdomain"), ("lxc", "entrypoint")],
+)
+@pytest.mark.parametrize("state", ["prepare", "delete"])
+@pytest.mark.parametrize("blanks", ["", " ", "\t "])
+def test_a_value_that_ends_as_a_snapshots_mark_is_lost(
+    kind: str, key: str, state: str, blanks: str
+) -> None:
+    text = f"x snapstate:{blanks}{state}"
+    assert "for a snapshot's mark" in why(kind, key, f"{text}{blanks}")
+    for kept in (f"{text}d", f"x {state}", f"snapstate:{blanks} other"):
+        assert why(kind, key, kept) == ""
+
+
+@pytest.mark.parametrize(("kind", "key"), [("qemu", "description"), ("lxc", "env")])
+def test_what_is_encoded_or_on_lines_of_its_own_may_end_as_a_snapshots_mark(
+    kind: str, key: str
+) -> None:
+    assert why(kind, key, "A=snapstate: delete") == ""

@@ -215,6 +215,32 @@ def test_what_pve_would_refuse_is_refused_in_its_words(
     assert str(refusal.value) == words
 
 
+@given(st.lists(st.sampled_from(["0", "3-5", "", " 7 "]), max_size=5))
+def test_a_cpu_set_has_no_empty_part_but_at_its_end(parts: list[str]) -> None:
+    text = ",".join(parts)
+    while parts and not parts[-1]:
+        parts.pop()
+    if "" not in parts:
+        type_of("qemu", "affinity").check(text)
+        return
+    with pytest.raises(Invalid, match="unable to parse cpuset option"):
+        type_of("qemu", "affinity").check(text)
+
+
+@pytest.mark.parametrize("zone", ["eth0", "a1", "vmbr0.5", "bond_0:1"])
+def test_an_ipv6_link_local_address_may_name_its_interface(zone: str) -> None:
+    type_of("lxc", "nameserver").check(f"1.1.1.1 fe80::1%{zone}")
+    for wrong in (f"fd00::1%{zone}", f"FE80::1%{zone}", f"fe80:%{zone}", f"1.1.1.1%{zone}"):
+        with pytest.raises(Invalid):
+            type_of("lxc", "nameserver").check(f"1.1.1.1 {wrong}")
+
+
+@pytest.mark.parametrize("zone", ["", "e", "0eth", "eth-0", "eth0%1", "e" * 22, "eth0.x", "ethä"])
+def test_the_interface_of_an_address_has_an_interfaces_name(zone: str) -> None:
+    with pytest.raises(Invalid):
+        type_of("lxc", "nameserver").check(f"fe80::1%{zone}")
+
+
 ZONE_TAB = Path("/usr/share/zoneinfo/zone.tab")
 
 

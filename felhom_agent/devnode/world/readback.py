@@ -25,6 +25,7 @@ _NET_MODELS = (
 
 _UNQUOTED: Mapping[str, tuple[str, ...]] = {"qemu": ("ciuser", "args"), "lxc": ()}
 _WORDS: Mapping[str, tuple[str, ...]] = {"qemu": (), "lxc": ("nameserver", "searchdomain")}
+_MARK = re.compile(r"snapstate:\s*(?:prepare|delete)\s*$")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class Printer:
         if not value.strip():
             # recorded: 13-lxc-roundtrip-root/005; an empty string reads back as one blank.
             return " "
+        if key not in {"env", "cipassword"} and _MARK.search(value):
+            # PVE: parse_vm_config, parse_pct_config take its line for a snapshot's state
+            return None
         return self._printed(key, value).strip() or " "
 
     def _printed(self, key: str, value: str) -> str:
@@ -100,10 +104,11 @@ def description(kind: str, value: str) -> str | None:
     QEMU cuts all white space at the end, LXC has exactly one newline there.
     recorded: 14-fixpoints/001.
     """
-    if value == "0":
+    kept = value.rstrip() if kind == "qemu" else value
+    if kept == "0":
         return None  # PVE: write_vm_config, write_pct_config: Perl takes it for false
     if kind == "qemu":
-        return value.rstrip() or None
+        return kept or None
     kept = value.rstrip("\n")
     return kept + "\n" if kept else None
 
