@@ -230,8 +230,10 @@ class Facts:
     `arch` is the host's, as PVE names it; `packages` has the versions of those of PVE's packages
     that are known (qemu-server). `max_workers` is how many guests the datacenter lets be started at
     once; PVE starts 4 where it says nothing. `rights` is what the token may do (`None`: not known),
-    `zones` the SDN zone of each virtual network that is known. A tag in `registered_tags` takes a
-    right of its own, and so does any that is not in `free_tags` (`None`: all others are free).
+    `zones` the SDN zone of each virtual network that is known, `bridges` the networks of the node
+    that the token may use or see, each with whether it is virtual (`None`: PVE does not tell). A
+    tag in `registered_tags` takes a right of its own, and so does any that is not in `free_tags`
+    (`None`: all others are free).
     """
 
     version: tuple[int, ...] = ()
@@ -242,6 +244,7 @@ class Facts:
     max_workers: int = 4
     rights: Rights | None = None
     zones: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    bridges: Mapping[str, bool] | None = None
     registered_tags: frozenset[str] = frozenset()
     free_tags: frozenset[str] | None = None
 

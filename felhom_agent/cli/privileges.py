@@ -182,7 +182,8 @@ class _Asked:
     def lacks(self, need: Required) -> bool:
         """Return whether the token lacks that. Raise FelhomError if PVE cannot be asked."""
         path = need.path
-        if path not in self._paths and not path.startswith("/vms/") and self._left:
+        unknown = "<" in path  # no path of PVE's
+        if path not in self._paths and not path.startswith("/vms/") and self._left and not unknown:
             self._left -= 1
             self._paths[path] = read_rights_on(self._node.client, path)
             self._facts = replace(self._facts, rights=Rights(MappingProxyType(dict(self._paths))))

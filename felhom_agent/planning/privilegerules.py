@@ -18,6 +18,14 @@ _Paths = Callable[["Case"], Iterator[str]]
 
 _TRUNK: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _MAX_TAG: Final = 4094
+_LOCAL: Final = "localnetwork"
+# PVE: pve-common JSONSchema.pm, the name that PVE itself gives to a bridge of the host
+_HOSTS_NAME: Final = re.compile(r"vmbr[0-9]{1,4}")
+UNKNOWN_ZONE: Final = "<zone of {bridge}>"
+"""Stands in a path for the zone of a network that is no bridge of the node that the token may see,
+and no virtual network whose zone it may see."""
+UNKNOWN: Final = re.compile(r"<zone of ([^>]*)>")
+"""Finds that in a path."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,8 @@ def _bridges(case: Case) -> Iterator[str]:
     bridge = parts.get("bridge")
     if not bridge:
         return
-    path = f"/sdn/zones/{_zone(bridge, case.facts)}/{bridge}"
+    zone = _zone(bridge, case.facts).format(bridge=bridge)
+    path = f"/sdn/zones/{zone}/{bridge}"
     tags = [parts["tag"]] if parts.get("tag") else []
     tags += [tag for tag in _trunks(parts.get("trunks", "")) if tag not in tags]
     yield from (f"{path}/{tag}" for tag in tags)
@@ -115,11 +124,27 @@ def _trunks(text: str) -> Iterator[str]:
 
 
 def _zone(bridge: str, facts: Facts) -> str:
+    """Return the zone of a bridge or virtual network; UNKNOWN_ZONE if it cannot be told."""
     if bridge in facts.zones:
         return facts.zones[bridge]
+    if facts.bridges is not None and facts.bridges.get(bridge) is False:
+        return _LOCAL
     listed = facts.rights.paths if facts.rights else ()
-    found = (path.split("/") for path in listed if path.startswith("/sdn/zones/"))
-    return next((p[3] for p in found if len(p) > 4 and p[4] == bridge), "localnetwork")
+    zones = [path.split("/") for path in listed if path.startswith("/sdn/zones/")]
+    if facts.bridges is None:
+        return next((p[3] for p in zones if len(p) > 4 and p[4] == bridge), _LOCAL)
+    others = [p for p in zones if p[3] != _LOCAL]
+    if found := next((p[3] for p in others if len(p) > 4 and p[4] == bridge), ""):
+        return found
+    if bridge in facts.bridges:
+        # What is seen without its zone is seen by SDN.Use there.
+        usable = (p[3] for p in others if _uses(facts, f"/sdn/zones/{p[3]}/{bridge}"))
+        return next(usable, UNKNOWN_ZONE)
+    return _LOCAL if _HOSTS_NAME.fullmatch(bridge) else UNKNOWN_ZONE
+
+
+def _uses(facts: Facts, path: str) -> bool:
+    return facts.rights is not None and "SDN.Use" in facts.rights.on(path)
 
 
 def _mapping(name: str, part: str) -> _Paths:

@@ -13,7 +13,7 @@ from typing import Final
 from felhom_agent.model import ABSENT, Facts, TypeOfAbsent
 from felhom_agent.options import Option, lookup
 from felhom_agent.options.since import Since, numbers
-from felhom_agent.planning.privilegerules import BY_VALUE, RULES, Case, ValueRule
+from felhom_agent.planning.privilegerules import BY_VALUE, RULES, UNKNOWN, Case, ValueRule
 
 Value = str | TypeOfAbsent
 
@@ -80,7 +80,8 @@ def lacking(needs: tuple[Required, ...], facts: Facts) -> tuple[Required, ...]:
     return tuple(
         need
         for need in needs
-        if not rights.on(need.path) & set(need.any_of) and not _may_be_elsewhere(need, facts)
+        if _is_unseen(need, facts)
+        or not (rights.on(need.path) & set(need.any_of) or _may_be_elsewhere(need, facts))
     )
 
 
@@ -90,7 +91,9 @@ def told(needs: tuple[Required, ...]) -> str:
         return ""
     named = " and ".join(map(str, needs[:_MAX_NAMED]))
     more = len(needs) - _MAX_NAMED
-    return f"the token lacks {named}" + (f" and {more} more" if more > 0 else "")
+    said = f"the token lacks {named}" + (f" and {more} more" if more > 0 else "")
+    names = [found[1] for need in needs if (found := UNKNOWN.search(need.path))]
+    return said + (f" (the zone of {names[0]} is not known to it)" if names else "")
 
 
 def _by_rules(coming: Case, going: Case, *, deletes: bool) -> Iterator[Required]:
@@ -117,12 +120,20 @@ def _is_newer(since: Since, facts: Facts) -> bool:
     return bool(facts.version) and facts.version < numbers(since.pve)
 
 
+def _is_unseen(need: Required, facts: Facts) -> bool:
+    """Return whether the path is of a network that the token does not see, and so may not use,
+    whatever a rule farther up gives.
+    """
+    found = UNKNOWN.search(need.path)
+    return found is not None and facts.bridges is not None and found[1] not in facts.bridges
+
+
 def _may_be_elsewhere(need: Required, facts: Facts) -> bool:
     """Return whether the path may be another one: a bridge may be a virtual network of a zone that
     the token cannot ask for, and use all the same.
     """
     zone, _, bridge = need.path.removeprefix("/sdn/zones/").partition("/")
-    if zone != "localnetwork" or not bridge or facts.rights is None:
+    if facts.bridges is not None or zone != "localnetwork" or not bridge or facts.rights is None:
         return False
     others = (p for p in facts.rights.paths if p.startswith("/sdn/zones/"))
     return bridge.partition("/")[0] not in facts.zones and any(

@@ -53,7 +53,7 @@ from felhom_agent.proxmox.hastatus import HaStatus, ha_status_of
 from felhom_agent.proxmox.nodereport import Reporter
 from felhom_agent.proxmox.packages import installed
 from felhom_agent.proxmox.rows import Listing, Odd, Resources, Row
-from felhom_agent.proxmox.tokenrights import read_rights, read_zones
+from felhom_agent.proxmox.tokenrights import read_bridges, read_rights, read_zones
 from felhom_agent.service.flag import Signal
 
 _log = logging.getLogger(__name__)
@@ -250,10 +250,11 @@ class Observer:
         if facts.version != self._packages_of:
             self._packages, self._packages_of = _packages(client, self._node), facts.version
         rights, zones = read_rights(client), read_zones(client)
+        bridges = read_bridges(client)
         self._step()
         if rights == self.facts.rights:
             rights = self.facts.rights  # the same object, so that plans compare it at once
-        return replace(facts, packages=self._packages, rights=rights, zones=zones)
+        return replace(facts, packages=self._packages, rights=rights, zones=zones, bridges=bridges)
 
     def _listed(
         self, client: Client, resources: Resources, odd: dict[str, str]

@@ -44,6 +44,14 @@ def read_zones(client: Client) -> Mapping[str, str]:
     return zones_of(vnets) if isinstance(vnets, list) else MappingProxyType({})
 
 
+def read_bridges(client: Client) -> Mapping[str, bool] | None:
+    """Return the networks of the node that the token may use or see, each with whether it is
+    virtual; `None` if PVE does not tell.
+    """
+    found = _asked(client, "nodes", client.config.node, "network", type="any_bridge")
+    return bridges_of(found) if isinstance(found, list) else None
+
+
 def rights_of(permissions: Mapping[str, Any]) -> Rights:
     """Given what GET /access/permissions answers of all paths, return the token's rights."""
     return Rights(
@@ -65,6 +73,17 @@ def zones_of(vnets: list[Any]) -> Mapping[str, str]:
         if isinstance(net, str) and isinstance(zone, str) and net and zone:
             found[net] = zone
     return MappingProxyType(found)
+
+
+def bridges_of(networks: list[Any]) -> Mapping[str, bool]:
+    """Given what GET nodes/N/network answers, return its bridges, each with whether it is virtual.
+
+    PVE: pve-manager API2/Network.pm index, pve-network SDN.pm get_local_vnets: those on which, or
+    on a VLAN of which, the caller has SDN.Use or SDN.Audit.
+    """
+    rows = (row for row in networks if isinstance(row, Mapping))
+    named = {row["iface"]: row.get("type") for row in rows if isinstance(row.get("iface"), str)}
+    return MappingProxyType({name: kind == "vnet" for name, kind in named.items()})
 
 
 def registered_tags(options: Mapping[str, Any]) -> frozenset[str]:
@@ -94,9 +113,9 @@ def _tags(value: object) -> frozenset[str] | None:
     return frozenset(str(tag) for tag in value) if isinstance(value, list) else None
 
 
-def _asked(client: Client, *path: str) -> object:
+def _asked(client: Client, *path: str, **params: str) -> object:
     try:
-        return client.get(*path)
+        return client.get(*path, **params)
     except Unchanged as error:
         _log.debug("PVE does not tell /%s: %s", "/".join(path), error)
         return None

@@ -32,11 +32,11 @@ def test_a_snapshot_holds_every_guest_and_the_configuration_of_those_asked_for(
     assert (dns.kind, dns.state, dns.config) == (Kind.LXC, RunState.STOPPED, None)
 
 
-def test_a_snapshot_without_declared_guests_costs_eight_calls_whatever_the_number_of_guests(
+def test_a_snapshot_without_declared_guests_costs_nine_calls_whatever_the_number_of_guests(
     site: Site,
 ) -> None:
     site.connect().observer.snapshot([])
-    assert len(site.devnode.requests) == 8
+    assert len(site.devnode.requests) == 9
 
 
 def test_lock_template_pause_and_ha_are_seen(site: Site) -> None:
@@ -169,7 +169,7 @@ def test_what_no_guest_decides_is_read_once_a_snapshot(make_site: Callable[..., 
     site = make_site(World(tag_style="case-sensitive=1"))
     site.world.add("qemu", 100, {})
     observer = site.connect().observer
-    facts = replace(observer.snapshot([]).facts, rights=None)
+    facts = replace(observer.snapshot([]).facts, rights=None, bridges=None)
     assert facts == Facts((9, 1), 2, case_sensitive_tags=True)
     assert observer.observe_guest(100).facts.version == (9, 1)
 

@@ -7,7 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from felhom_agent.devnode import Fault
-from felhom_agent.proxmox.tokenrights import free_tags, registered_tags, rights_of, zones_of
+from felhom_agent.proxmox.tokenrights import (
+    bridges_of,
+    free_tags,
+    registered_tags,
+    rights_of,
+    zones_of,
+)
 from tests.conftest import Site
 
 
@@ -35,8 +41,10 @@ def test_a_snapshot_knows_the_rights_and_zones_and_asks_once_for_all(
 def test_what_pve_does_not_tell_is_not_known_and_stops_nothing(site: Site) -> None:
     site.devnode.faults.add(Fault("GET", "access/permissions$", "status:500"))
     site.devnode.faults.add(Fault("GET", "sdn/vnets$", "status:501"))
+    site.devnode.faults.add(Fault("GET", "pve1/network$", "status:501"))
     facts = site.connect().observer.snapshot(()).facts
     assert facts.rights is None
+    assert facts.bridges is None
     assert dict(facts.zones) == {}
 
 
@@ -51,6 +59,29 @@ def test_a_denial_has_the_rights_read_again(make_site: Callable[..., Site]) -> N
     assert after is not None
     assert after.on("/vms/1") == {"VM.Audit", "Sys.Audit"}
     assert observer.snapshot(()).facts.rights is after
+
+
+def test_the_networks_that_the_token_may_use_or_see_are_known(
+    make_site: Callable[..., Site],
+) -> None:
+    zones = "/sdn/zones"
+    site = make_site(
+        privileges={
+            "/": ["VM.Audit", "Sys.Audit"],
+            f"{zones}/localnetwork/vmbr1/7": ["SDN.Use"],
+            f"{zones}/z1": ["SDN.Use"],
+        }
+    )
+    site.world.bridges = {"vmbr0", "vmbr1", "web", "lab"}
+    site.world.zones = {"web": "z1", "lab": "z2"}
+    facts = site.connect().observer.snapshot(()).facts
+    assert facts.bridges == {"vmbr1": False, "web": True}
+    assert dict(facts.zones) == {}
+
+
+@pytest.mark.parametrize("odd", [[{}], [7], [None], [{"iface": 7}], [{"iface": ["a"]}], []])
+def test_odd_networks_are_none(odd: list[object]) -> None:
+    assert bridges_of(odd) == {}
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,25 @@ def vnets(call: Call) -> object:
     ]
 
 
+def networks(call: Call) -> object:
+    """GET /nodes/N/network, as far as its bridges and virtual networks go.
+
+    PVE: pve-manager API2/Network.pm index, pve-network SDN.pm get_local_vnets
+    """
+    world, wanted = call.world, call.params.get("type", "")
+    local = (
+        sorted(world.bridges - world.zones.keys()) if wanted not in {"vnet", "OVSBridge"} else []
+    )
+    virtual = sorted(world.zones) if wanted in {"vnet", "any_bridge"} else []
+    found = [(name, "bridge", "localnetwork") for name in local]
+    found += [(name, "vnet", world.zones[name]) for name in virtual]
+    return [
+        {"iface": name, "type": kind, "active": 1}
+        for name, kind, zone in found
+        if call.caller.may_bridge(zone, name, "SDN.Audit", "SDN.Use")
+    ]
+
+
 def write_config(call: Call) -> object:
     """PUT config, which is synchronous, and POST config, which is a task."""
     world = call.world

@@ -164,6 +164,12 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/cluster/ha/status/current", calls.ha_status, ("/", ("Sys.Audit",))),
     _route("GET", "/cluster/options", calls.cluster_options),
     _route("GET", "/cluster/sdn/vnets", calls.vnets),
+    _route(
+        "GET",
+        "/nodes/(?P<node>[^/]+)/network",
+        calls.networks,
+        type=schema.one_of("bridge", "OVSBridge", "vnet", "any_bridge", "any_local_bridge"),
+    ),
     _route("GET", "/cluster/tasks", calls.cluster_tasks),
     _route(
         "GET",

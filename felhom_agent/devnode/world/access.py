@@ -70,6 +70,14 @@ class Caller:
         """Given a path, return whether any of the wanted privileges is there."""
         return any(privilege in self.on(path) for privilege in wanted)
 
+    def may_bridge(self, zone: str, bridge: str, *wanted: str) -> bool:
+        """Given a zone and a bridge of it, return whether any of the wanted privileges is there, or
+        on a VLAN of it that a rule names. PVE: RPCEnvironment.pm check_sdn_bridge
+        """
+        path = f"/sdn/zones/{zone}/{bridge}"
+        vlans = [p for p in self.privileges if p.rpartition("/")[0] == path]
+        return any(self.may(p, *wanted) for p in (path, *vlans))
+
     def need(self, path: str, *wanted: str) -> None:
         """Raise `Refusal` (403) unless any of the wanted privileges is there."""
         if not self.may(path, *wanted):
