@@ -186,10 +186,9 @@ def _changed(kind: Kind | None, foreseen: ForeseenChange, width: int) -> Line:
     text = f"{key}  {_values(kind, change)}"
     if foreseen.effect is Effect.RESTART:
         return ("  ", Part(sign, Style.WARN), f" {text}   ", _needs(foreseen))
-    unsure: tuple[Part, ...] = ()
-    if foreseen.effect is Effect.UNSURE:
-        unsure = (Part(f"   {foreseen.why}", Style.WARN),)
-    return ("  ", Part(sign, Style.GOOD), f" {text}", *unsure)
+    style = Style.WARN if foreseen.effect is Effect.UNSURE else Style.DIM
+    why = (Part(f"   {foreseen.why}", style),) if foreseen.why else ()
+    return ("  ", Part(sign, Style.GOOD), f" {text}", *why)
 
 
 def _needs(foreseen: ForeseenChange) -> Part:

@@ -30,6 +30,7 @@ from felhom_agent.model import (
     Stop,
     StopPolicy,
 )
+from felhom_agent.planning.bootorder import BESIDES, is_besides
 from felhom_agent.planning.effects import Effect, Judgement, effect_of
 from felhom_agent.planning.privileges import lacking, power_of, told
 
@@ -143,7 +144,8 @@ def _changes(
         if isinstance(action, SetConfig):
             for change in action.changes:
                 found = _judged(guest, change, present, facts, runs=runs)
-                yield ForeseenChange(change, found.effect, found.why)
+                besides = BESIDES if is_besides(guest, change) else found.why
+                yield ForeseenChange(change, found.effect, besides)
         else:
             runs = isinstance(action, Start)
 

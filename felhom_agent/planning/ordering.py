@@ -4,7 +4,8 @@ PVE compares a VM's new `memory` with the `balloon` that the file has, also wher
 deletes that, and a new `balloon` with the file's `memory` likewise (recorded:
 calls-9.2/202-values/232; PVE: qemu-server API2/Qemu.pm load_and_check_config). Two new values in
 one request are compared with each other. So what is deleted is deleted first, and what it stood in
-the way of comes with the next plan. Pure.
+the way of comes with the next plan. A boot order comes after the CD drives that PVE adds to it
+(`bootorder`). Pure.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from felhom_agent.model import ABSENT, Action, Kind, SetConfig, TypeOfAbsent
+from felhom_agent.planning.bootorder import writes_cd
 
 _FILES_OWN = {"memory": "512"}  # PVE: qemu-server Memory.pm, where the file has none
 
@@ -24,6 +26,14 @@ def first_write(action: Action, present: Mapping[str, object]) -> Action:
     """
     if not isinstance(action, SetConfig) or action.kind is not Kind.QEMU:
         return action
+    if any(map(writes_cd, action.changes)):
+        rest = tuple(change for change in action.changes if change.key != "boot")
+        action = replace(action, changes=rest)
+    return _fitting(action, present)
+
+
+def _fitting(action: SetConfig, present: Mapping[str, object]) -> SetConfig:
+    """Return the part of a change whose memory and balloon PVE takes together."""
     after = {change.key: change.after for change in action.changes}
     for gone, kept in (("balloon", "memory"), ("memory", "balloon")):
         if after.get(gone) is ABSENT and after.get(kept, ABSENT) is not ABSENT:

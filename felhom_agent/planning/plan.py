@@ -45,6 +45,7 @@ from felhom_agent.model import (
 )
 from felhom_agent.options import Invalid, lookup, spoken
 from felhom_agent.planning.actions import describe
+from felhom_agent.planning.bootorder import order_after, order_in_effect
 from felhom_agent.planning.compare import (
     Comparison,
     Verdict,
@@ -171,6 +172,7 @@ def _plan_present(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> 
         actual = replace(actual, facts=replace(actual.facts, rights=None))
     findings = list(_findings(desired, guest, actual))
     changes = tuple(f for f in findings if isinstance(f, Change))
+    changes += tuple(_boot_order_after(desired, guest, changes, actual))
     told_of = [f for f in findings if isinstance(f, _Note)]
     notes = tuple(f.text for f in told_of if not (f.refused or f.denied))
     refused = "; ".join(f.text for f in told_of if f.refused)
@@ -258,6 +260,22 @@ def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iter
         for finding in _finding(desired, guest, key, value, here):
             known = _if_known(guest, finding, facts)
             yield _unless_denied(guest, _unless_lowered(desired, guest, known), facts)
+
+
+def _boot_order_after(
+    desired: DesiredGuest, guest: ActualGuest, changes: tuple[Change, ...], actual: Actual
+) -> Iterator[Change]:
+    """Yield the boot order as declared, where PVE makes another one of what is written."""
+    order = order_after(guest, changes)
+    if not order or "boot" not in desired.config or any(c.key == "boot" for c in changes):
+        return
+    written = {c.key: c.after for c in changes if c.after is not ABSENT}
+    config = {**(guest.config or EMPTY), **written, "boot": order}
+    pending = {**guest.pending, "boot": order_in_effect(guest)}
+    after = replace(guest, config=config, pending=pending)
+    for finding in _findings(desired, after, actual):
+        if isinstance(finding, Change) and finding.key == "boot":
+            yield finding
 
 
 def _if_known(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:

@@ -31,7 +31,7 @@ def features(hotplug: str | None) -> frozenset[str]:
     if hotplug == "0":
         return frozenset()
     text = _DEFAULT if hotplug in (None, "1") else hotplug
-    return frozenset(filter(None, _SEPARATORS.split(text)))
+    return frozenset(in_list(text))
 
 
 def takes_usb(present: Mapping[str, str]) -> bool:
@@ -86,7 +86,12 @@ def boot_disks(present: Mapping[str, str]) -> frozenset[str]:
     parts = parts_of(Kind.QEMU, "boot", boot)
     if not boot or "legacy" in parts:
         return frozenset(filter(None, [present.get("bootdisk", "")]))
-    return frozenset(filter(None, _SEPARATORS.split(parts.get("order", ""))))
+    return frozenset(in_list(parts.get("order", "")))
+
+
+def in_list(text: str) -> list[str]:
+    """Given a list as PVE writes it, return what is in it."""
+    return [word for word in _SEPARATORS.split(text) if word]
 
 
 def parts_of(kind: Kind, key: str, value: str | None) -> dict[str, str]:

@@ -230,14 +230,33 @@ def test_an_order_of_devices_removes_the_old_boot_disk(world: World, call: Calle
     assert "bootdisk" not in call("GET", VM).data
 
 
-def test_a_new_cd_drive_is_appended_to_the_boot_order_once(world: World, call: Caller) -> None:
+def test_a_cd_drive_that_is_written_is_appended_to_the_boot_order_once(
+    world: World, call: Caller
+) -> None:
     world.edit(100, {"net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0", "boot": "order=net0"})
     for _ in range(2):
         call("PUT", VM, {"ide2": "none,media=cdrom"})
         assert call("GET", VM).data["boot"] == "order=net0;ide2"
     world.edit(100, {"boot": "order=net0"})
+    # PVE: API2/Qemu.pm update_vm_api asks whether it is in the order, not whether it is new.
     call("PUT", VM, {"ide2": "none,media=cdrom"})
+    assert call("GET", VM).data["boot"] == "order=net0;ide2"
+
+
+def test_a_cloud_init_drive_is_not_appended_to_the_boot_order(world: World, call: Caller) -> None:
+    world.edit(100, {"net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0", "boot": "order=net0"})
+    call("PUT", VM, {"ide2": "local:cloudinit"})
     assert call("GET", VM).data["boot"] == "order=net0"
+
+
+def test_a_boot_order_that_is_written_with_a_cd_drive_may_be_lost(
+    world: World, call: Caller
+) -> None:
+    """PVE: API2/Qemu.pm update_vm_api, `foreach my $opt (keys %$param)`: chance decides."""
+    cards = {f"net{n}": f"virtio=BC:24:11:00:00:0{n},bridge=vmbr0" for n in (1, 2)}
+    world.edit(100, {**cards, "boot": "order=net1"})
+    call("PUT", VM, {"ide2": "none,media=cdrom", "boot": "order=net2"})
+    assert call("GET", VM).data["boot"] == "order=net1;ide2"
 
 
 def test_a_new_cd_drive_makes_no_boot_order_where_there_is_none(call: Caller) -> None:

@@ -321,7 +321,7 @@ def test_a_mac_address_in_other_letters_is_written_as_the_node_has_it(hotplug: s
     found = seen(declared(net0=f"{NET.lower()},tag=5", restart=ALLOWED), guest)
     (foreseen,) = found.changes
     assert (foreseen.change.after, foreseen.effect) == (f"{NET},tag=5", Effect.NOW)
-    assert not (found.restarts or found.may_restart)
+    assert (found.restarts, found.may_restart) == (False, False)
     another = seen(declared(net0=NET.lower().replace("01,", "02,"), restart=ALLOWED), guest)
     assert another.restarts is (hotplug == "disk")
 

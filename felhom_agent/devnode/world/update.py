@@ -13,7 +13,7 @@ vmconfig_hotplug_pending
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from felhom_agent.devnode.world.change import ConfigWrite
@@ -54,24 +54,29 @@ class Update:
     may: May
     may_free: Callable[[str], None]
     modified: set[str] = field(default_factory=set)
+    order: list[str] = field(default_factory=list)
+    """The boot order that is in effect, as PVE keeps it up while it writes."""
 
     def run(self) -> None:
         """Write it. Raise `Refusal` for what is not written; the rest may be all the same."""
         guest, conf = self.guest, self.guest.conf
-        before = frozenset(conf.merged())
+        boot = conf.values.get("boot", "")
+        if boot.startswith("order="):
+            self.order = _devices(boot)
         conf.hollow = False
         conf.forget(self.change.reverts)
         for key in self.change.deletes:
             self._delete(key)
         refused: Refusal | None = None
-        for key, value in self.change.sets.items():
+        # A drive after the boot order takes the most from whoever writes both.
+        for key, value in sorted(self.change.sets.items(), key=lambda pair: pair[0] != "boot"):
             try:
                 self._set(key, value)
             except Refusal as refusal:
                 refused = refused or refusal
         if refused is not None:
             raise refused
-        self._besides(before)
+        self._besides()
         conf.clean()
         drop_used(guest)
         errors = self._plug() if guest.running else self._apply()
@@ -87,6 +92,8 @@ class Update:
         if present is None:
             return
         self.modified.add(key)
+        if key in self.order:
+            self._reorder([device for device in self.order if device != key])
         self.may(key, None)
         if _UNUSED.fullmatch(key):
             self._protected(f"can't remove unused disk '{split_drive(present)[0]}'")
@@ -140,6 +147,13 @@ class Update:
             conf.stage_drop(key)
         else:
             conf.stage(key, printed)
+        if DISK.fullmatch(key) and self.order and key not in self.order and _is_cd(value):
+            self._reorder([*self.order, key])
+
+    def _reorder(self, devices: list[str]) -> None:
+        # PVE: @bootorder in update_vm_api
+        self.order = devices
+        self._also("boot", f"order={';'.join(devices)}" if devices else " ")
 
     def _drive(self, key: str, value: str) -> None:
         conf = self.guest.conf
@@ -161,7 +175,7 @@ class Update:
                 # recorded: 10-qemu-roundtrip/157-161
                 raise died(f"invalid bootorder: device '{device}' does not exist'")
 
-    def _besides(self, before: Container[str]) -> None:
+    def _besides(self) -> None:
         """Stage the keys that PVE changes besides those it was asked for (TRAPS)."""
         change, conf = self.change, self.guest.conf
         merged = conf.merged()
@@ -170,13 +184,6 @@ class Update:
         if "order=" in change.sets.get("boot", "") and "bootdisk" in merged:
             conf.stage_drop("bootdisk")
             self.modified.add("bootdisk")
-        boot = merged.get("boot", "")
-        if boot.startswith("order="):
-            devices = boot.removeprefix("order=").split(";")
-            kept = [device for device in devices if device not in change.deletes]
-            kept += [drive for drive in _new_cds(change, before) if drive not in kept]
-            if kept != devices:
-                self._also("boot", f"order={';'.join(kept)}" if kept else " ")
 
     def _also(self, key: str, value: str) -> None:
         self.guest.conf.stage(key, value)
@@ -265,7 +272,12 @@ def _old_style(guest: Guest) -> None:
         guest.conf.drop("cores")
 
 
-def _new_cds(change: ConfigWrite, before: Container[str]) -> list[str]:
-    drives: Mapping[str, str] = {k: v for k, v in change.sets.items() if DISK.fullmatch(k)}
-    cds = (key for key, value in drives.items() if split_drive(value)[1].get("media") == "cdrom")
-    return [key for key in cds if key not in before]
+def _devices(order: str) -> list[str]:
+    return [device for device in re.split(r"[;,\s]+", order.removeprefix("order=")) if device]
+
+
+def _is_cd(drive: str) -> bool:
+    # PVE: QemuServer/Drive.pm drive_is_cdrom and drive_is_cloudinit
+    file, parts = split_drive(drive)
+    cloudinit = re.search(r"[:/](?:vm-\d+-)?cloudinit(?:\.\w+)?$", file)
+    return parts.get("media") == "cdrom" and cloudinit is None
