@@ -56,6 +56,7 @@ from felhom_agent.planning.compare import (
     unset_wire,
 )
 from felhom_agent.planning.context import Context, context_of
+from felhom_agent.planning.dimms import why_not_reached
 from felhom_agent.planning.effects import is_at_once
 from felhom_agent.planning.foresight import afterwards
 from felhom_agent.planning.identity import identity_mismatch
@@ -258,7 +259,7 @@ def _findings(desired: DesiredGuest, guest: ActualGuest, actual: Actual) -> Iter
         waits = _waits(guest, key, value, context)
         here = replace(context, pending=True) if waits else context
         for finding in _finding(desired, guest, key, value, here):
-            known = _if_known(guest, finding, facts)
+            known = _unless_out_of_reach(guest, _if_known(guest, finding, facts))
             yield _unless_denied(guest, _unless_lowered(desired, guest, known), facts)
 
 
@@ -291,6 +292,11 @@ def _if_known(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:
 def _unless_lowered(desired: DesiredGuest, guest: ActualGuest, finding: _Finding) -> _Finding:
     why = why_not_lowered(desired, guest, finding) if isinstance(finding, Change) else ""
     return _Note(f"{finding}: {why}") if why else finding
+
+
+def _unless_out_of_reach(guest: ActualGuest, finding: _Finding) -> _Finding:
+    why = why_not_reached(guest, finding) if isinstance(finding, Change) else ""
+    return _Note(f"memory: {why}") if why else finding
 
 
 def _unless_denied(guest: ActualGuest, finding: _Finding, facts: Facts) -> _Finding:

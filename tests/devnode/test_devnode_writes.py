@@ -343,3 +343,18 @@ def test_a_write_really_waits_for_the_lock_if_the_world_says_so(clock: Clock) ->
         reply: Reply = caller("PUT", VM, {"onboot": 1})
         caller.connection.close()
     assert reply.reason.startswith("can't lock file")
+
+
+@pytest.mark.parametrize(
+    ("asked", "reached"),
+    [("2560", "2560"), ("3000", "3072"), ("1800", "1536"), ("17500", "18432"), ("1024", "1024")],
+)
+def test_memory_that_is_plugged_comes_in_whole_modules(
+    world: World, call: Caller, asked: str, reached: str
+) -> None:
+    """PVE: QemuServer/Memory.pm qemu_memory_hotplug writes the size that it has reached."""
+    world.edit(100, {"hotplug": "memory", "numa": 1, "memory": "2048"})
+    world.start(100)
+    assert call("PUT", VM, {"memory": asked}).status == 200
+    assert call("GET", VM).data["memory"] == reached
+    assert world.guests[100].conf.pending == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ from tests.reconcile.test_reconciliation import ends, turn, wanted
 from tests.reconcile.test_refused_changes import agent_on
 
 CD, ISO = "none,media=cdrom", "local:iso/a.iso,media=cdrom"
-NET = {f"net{n}": f"virtio=BC:24:11:00:00:0{n},bridge=vmbr0" for n in (1, 2)}
+NET: dict[str, Any] = {f"net{n}": f"virtio=BC:24:11:00:00:0{n},bridge=vmbr0" for n in (1, 2)}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_which_order_pve_makes_of_what_is_written(
     assert order_after(guest, made) == order
 
 
-def changes_of(guest: ActualGuest, **config: str) -> dict[str, tuple[object, object]]:
+def changes_of(guest: ActualGuest, **config: Any) -> dict[str, tuple[object, object]]:
     found = plan_guest(declared(**config), Actual("pve1", {100: guest}))
     changes = [c for a in found.actions if isinstance(a, SetConfig) for c in a.changes]
     return {change.key: (change.before, change.after) for change in changes}

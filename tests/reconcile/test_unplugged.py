@@ -18,7 +18,7 @@ from tests.reconcile.test_refused_changes import SLOW, agent_on
 
 CASES = [
     ({"hotplug": "cpu", "cores": 2}, {"cores": 4, "vcpus": 3}),
-    ({"hotplug": "memory", "numa": 1, "memory": 2048}, {"memory": 512}),
+    ({"hotplug": "cpu", "cores": 4, "vcpus": 2}, {"cores": 6, "vcpus": 5, "onboot": True}),
 ]
 """What a VM has, and what is declared of it: PVE dies of one of the keys when it plugs."""
 
@@ -52,14 +52,14 @@ def test_the_restart_that_is_allowed_follows_and_nothing_has_failed(
 def test_without_leave_it_waits_and_pve_s_words_are_in_the_log(
     ticking: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ticking.world.edit(100, {"hotplug": "memory", "numa": 1, "memory": 2048})
+    ticking.world.edit(100, {"hotplug": "cpu", "cores": 2, "vcpus": 2})
     with caplog.at_level(logging.WARNING), agent_on(ticking) as parts:
-        found = turn(parts, wanted(100, RunState.RUNNING, memory=512))
+        found = turn(parts, wanted(100, RunState.RUNNING, cores=4, vcpus=3))
     assert isinstance(found, Blocked)
-    assert found.why.startswith("needs a restart: memory 2048 -> 512")
+    assert found.why.startswith("needs a restart: cores 2 -> 4, vcpus 2 -> 3")
     (line,) = [record.getMessage() for record in caplog.records]
     assert "written, and waits for a restart: " in line
-    assert "hotplug problem - memory can't be lower than 1024 MB" in line
+    assert "hotplug problem - you can't add more vcpus than maxcpus" in line
     assert ends(ticking) == [("SetConfig", State.SUCCEEDED)]
 
 

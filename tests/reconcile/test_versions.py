@@ -64,11 +64,11 @@ def test_a_change_that_pve_cannot_plug_is_told_and_not_taken_for_done(
     site: Site, agent: Open, version: str
 ) -> None:
     """PVE: 400 `hotplug problem - ...`, and the value waits for the next stop."""
-    hot = {"hotplug": "memory", "numa": 1, "memory": 2048}
+    hot = {"hotplug": "cpu", "cores": 2, "vcpus": 2}
     of_version(site, version).world.edit(100, hot)
     site.world.start(100)
     with agent() as parts:
-        found = turn(parts, wanted(100, memory=512))
+        found = turn(parts, wanted(100, cores=4, vcpus=3))
     assert found != Converged()
-    assert site.world.config(100)["memory"] == "512"
-    assert site.world.guests[100].conf.values["memory"] == "2048"
+    assert str(site.world.config(100)["vcpus"]) == "3"
+    assert str(site.world.guests[100].conf.values["vcpus"]) == "2"

@@ -145,6 +145,24 @@ def _enough(before: int, after: int, config: Mapping[str, str]) -> bool:
     return after == before or after >= _static(config)
 
 
+def plugged_memory(value: str, config: Mapping[str, str]) -> str:
+    """Given a running VM's new memory and what is in force, return the size that PVE reaches and
+    writes: it plugs and unplugs whole modules.
+
+    PVE: qemu-server QemuServer/Memory.pm foreach_dimm, qemu_memory_hotplug
+    """
+    before, wanted = _mebibytes(config.get("memory")), _mebibytes(value)
+    if wanted == before:
+        return value
+    module = 1024 if config.get("hugepages") == "1024" else 512
+    sizes = [_static(config)]
+    for doubled in range(8):
+        sizes += [sizes[-1] + (module << doubled) * n for n in range(1, 33)]
+    if wanted > before:
+        return str(next((size for size in sizes if size >= wanted), sizes[-1]))
+    return str(max((size for size in sizes if size <= wanted), default=sizes[0]))
+
+
 def _static(config: Mapping[str, str]) -> int:
     huge = config.get("hugepages") == "1024"
     return 1024 * (int(config.get("sockets", "1")) if huge else 1)

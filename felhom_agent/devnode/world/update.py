@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from felhom_agent.devnode.world.change import ConfigWrite
 from felhom_agent.devnode.world.guest import Guest
-from felhom_agent.devnode.world.hotplug import FAST, at_once, plug_error
+from felhom_agent.devnode.world.hotplug import FAST, at_once, plug_error, plugged_memory
 from felhom_agent.devnode.world.readback import DISK, Printer, split_drive
 from felhom_agent.devnode.world.refusal import Refusal, bad, died
 from felhom_agent.devnode.world.unwritable import unwritable
@@ -240,6 +240,8 @@ class Update:
             gone = split_drive(conf.values[key])[0]
             if gone != split_drive(value)[0]:
                 unuse(self.guest, conf.values[key])
+        if key == "memory":
+            value = plugged_memory(value, conf.values)
         conf.put(key, value)
 
 
