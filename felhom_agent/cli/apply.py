@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from felhom_agent.cli.applied import compared
@@ -33,7 +34,7 @@ from felhom_agent.daemon.temporary import Ask, temporary_agent
 from felhom_agent.errors import FelhomError
 from felhom_agent.planning.acts import prints_of
 from felhom_agent.proxmox.node import Node
-from felhom_agent.service.controlclient import NoAgent, call
+from felhom_agent.service.controlclient import ControlRefused, NoAgent, call
 
 _WORDS = {
     "converged": Part("done", Style.GOOD),
@@ -118,7 +119,12 @@ def _carried_out(
     goes_on: bool,
     quiet: bool,
 ) -> Followed:
-    told = ask("POST", "/v1/apply", {"guests": {str(v): sorted(a) for v, a in acts.items()}})
+    try:
+        told = ask("POST", "/v1/apply", {"guests": {str(v): sorted(a) for v, a in acts.items()}})
+    except ControlRefused as error:
+        # Another apply is under way; it ends by itself.
+        error.temporary |= error.status == HTTPStatus.CONFLICT
+        raise
     names = {vmid: guest.plan.name for vmid, guest in outlook.guests.items()}
     name = str(told["apply"])
     return follow(ask, name, names, node, goes_on=goes_on, quiet=quiet)
@@ -169,7 +175,9 @@ def _sum_up(found: Followed, outlook: Outlook, *, goes_on: bool) -> None:
     ]
     say()
     put_table(("VMID", "NAME", "RESULT", "WHY"), rows)
-    if found.interrupted:
+    if found.away:
+        say("What had begun is looked up when an agent runs again: felhom-agent history")
+    elif found.interrupted:
         say(_left(found, goes_on=goes_on))
 
 
@@ -187,7 +195,7 @@ def _left(found: Followed, *, goes_on: bool) -> str:
 
 def _code(found: Followed, outlook: Outlook) -> int:
     results = {guest["outcome"] for guest in found.guests}
-    if found.interrupted or results & {"retry", None} or outlook.failed:
+    if found.interrupted or found.away or results & {"retry", None} or outlook.failed:
         return ERROR
     others = [g for v, g in outlook.guests.items() if not g.changes and g.differs]
     return OK if results == {"converged"} and not others else DIFFERS

@@ -168,4 +168,5 @@ def _not_declared(unknown: Iterable[int], desired: Desired) -> str:
     named = ", ".join(map(str, unknown))
     if desired.problems:
         return f"not declared: {named}; a guest file has an error: {desired.problems[0]}"
-    return f"not declared in any guest file: {named}"
+    adopt = f"felhom-agent adopt {' '.join(map(str, unknown))}"
+    return f"not declared in any guest file: {named}; `{adopt}` declares what the node has"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from felhom_agent.cli.out import complain, say_styled
@@ -20,7 +21,7 @@ from felhom_agent.cli.terminal import Line, Part, Style, put, width
 from felhom_agent.daemon.temporary import Ask
 from felhom_agent.errors import FelhomError
 from felhom_agent.proxmox.node import Node
-from felhom_agent.service.controlclient import NoAgent
+from felhom_agent.service.controlclient import ControlRefused, NoAgent
 
 PAUSE = 0.5
 """Seconds between two looks."""
@@ -37,11 +38,12 @@ _DONE = {
 @dataclass(frozen=True)
 class Followed:
     """What came of an apply: its guests as the agent told them last, and whether the person
-    interrupted it.
+    interrupted it, or the agent went away.
     """
 
     guests: list[dict[str, Any]] = field(default_factory=list)
     interrupted: bool = False
+    away: bool = False
 
     @property
     def open(self) -> bool:
@@ -87,14 +89,31 @@ def follow(
 
 
 def _until_ended(ask: Ask, name: str, shown: _Shown, rest: threading.Event) -> Followed:
-    heard = time.monotonic()
+    heard, last = time.monotonic(), Followed(away=True)
+    told = False
     while True:
         try:
             found = ask("GET", f"/v1/apply?apply={name}", None)
-            heard = time.monotonic()
-        except NoAgent:
+            heard, told = time.monotonic(), False
+            last = Followed(found["guests"], away=True)
+        except NoAgent as error:
             if time.monotonic() - heard > AWAY:
+                if not last.guests:
+                    raise
+                shown.clear()
+                complain(str(error))
+                return last
+            if not told:
+                shown.clear()
+                complain(f"the agent does not answer; it is waited for, for {AWAY:.0f} s")
+            told = True
+        except ControlRefused as error:
+            # An agent that began anew knows nothing of it.
+            if error.status != HTTPStatus.NOT_FOUND or not last.guests:
                 raise
+            shown.clear()
+            complain(str(error))
+            return last
         else:
             shown.show(found["guests"])
             if not found["open"]:
@@ -130,8 +149,8 @@ class _Shown:
                     self._tell(step, "begun", (f"  {label}  {step['what']}  ...",))
                 else:
                     live.append(self._going_on(label, step))
-            if guest["outcome"] is None and guest["activity"] == "queued":
-                live.append((f"  {label}  ", Part("waits for a place", Style.DIM)))
+            if guest["outcome"] is None and (words := _idle(guest)):
+                live.append((f"  {label}  ", Part(words, Style.DIM)))
         if width() is not None:
             self._draw(live)
 
@@ -166,6 +185,15 @@ class _Shown:
         seconds = _since(step["begun"])
         said = self._last_line.of(step["upid"])
         return (f"  {label}  {step['what']}  ... {seconds} s  ", Part(said, Style.DIM))
+
+
+def _idle(guest: dict[str, Any]) -> str:
+    """Return what is to be said of a guest without a step of its own that goes on."""
+    if guest["activity"] == "queued":
+        return "waits for a place"
+    open_steps = [step for step in guest["steps"] if step["state"] not in _DONE]
+    begun_before = guest["activity"] == "running" and not open_steps
+    return "the agent is at work on it" if begun_before else ""
 
 
 def _label(vmid: int, name: str) -> str:

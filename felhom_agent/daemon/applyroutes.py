@@ -41,7 +41,8 @@ def apply(access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
         name = access.apply(acts, by)
     except TooManyApplies as error:
         raise ControlError(409, str(error)) from None
-    tell(f"{len(acts)} guests are applied: {_some(acts)}", by)
+    are = "guest is" if len(acts) == 1 else "guests are"
+    tell(f"{len(acts)} {are} applied: {_some(acts)}", by)
     return ControlAnswer(202, _progress(access, name))
 
 
@@ -57,7 +58,8 @@ def withdraw(access: Access, given: dict[str, Any], by: str) -> ControlAnswer:
     if withdrawn is None:
         raise ControlError(404, _NO_APPLY)
     if withdrawn:
-        tell(f"an apply is withdrawn from {withdrawn} guests", by)
+        guests = "guest" if withdrawn == 1 else "guests"
+        tell(f"an apply is withdrawn from {withdrawn} {guests}", by)
     return done("What has not begun is not begun any more.", done=bool(withdrawn))
 
 

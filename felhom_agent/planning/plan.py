@@ -94,8 +94,16 @@ def plan(
         )
         for vmid, guest in desired.guests.items()
     }
-    held = {vmid: GuestPlan(vmid, withheld=why) for vmid, why in desired.held.items()}
+    held = {vmid: _plan_held(vmid, why, actual) for vmid, why in desired.held.items()}
     return dict(sorted((held | plans).items()))
+
+
+def _plan_held(vmid: int, why: str, actual: Actual) -> GuestPlan:
+    """Return the plan of a guest whose declaration cannot be followed."""
+    guest = actual.guests.get(vmid)
+    if guest is None:
+        return GuestPlan(vmid, withheld=why)
+    return GuestPlan(vmid, guest.kind, guest.name, withheld=why)
 
 
 def _plan_surely(

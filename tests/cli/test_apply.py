@@ -10,14 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from felhom_agent.cli import progress
 from felhom_agent.daemon.temporary import temporary_agent
 from felhom_agent.devnode import Behaviour
 from felhom_agent.errors import FelhomError
 from felhom_agent.journal.content import NAME, read
 from felhom_agent.journal.operation import State, replay
+from felhom_agent.service.controlclient import NoAgent
 from tests.commands import Felhom, typed, validated
 from tests.conftest import Site
 from tests.process import SOON, Process, wait_until
@@ -41,6 +44,11 @@ def agent(site: Site) -> Iterator[Process]:
     yield process
     if not process.is_over():
         process.end(signal.SIGKILL)
+
+
+GOING_ON: dict[str, Any] = {
+    "vmid": 100, "activity": "running", "outcome": None, "why": "", "steps": [],
+}  # fmt: skip
 
 
 class Terminal:
@@ -130,7 +138,7 @@ def test_a_running_agent_in_observe_mode_does_it_for_the_person(
     code, out, err = felhom("apply", "--yes")
     assert (code, err) == (0, "")
     assert "done" in out
-    assert agent.count("1 guests are applied: 100, by the word of root") == 1
+    assert agent.count("1 guest is applied: 100, by the word of root") == 1
     agent.wait_for("done: start")
     assert agent.end() == 0
 
@@ -280,6 +288,8 @@ def test_an_agent_that_begins_anew_knows_nothing_of_it_and_that_is_said(
     try:
         terminal.wait_for("there is no such apply")
         assert terminal.end() == 1
+        assert "not ended" in terminal.shown
+        assert "felhom-agent history" in terminal.shown
     finally:
         second.end(signal.SIGKILL)
 
@@ -319,3 +329,35 @@ def test_a_change_that_pve_cannot_plug_ends_with_the_restart_that_was_shown(
     assert (code, "failed" in out) == (0, False)
     assert not site.world.guests[100].conf.pending
     assert agent.end() == 0
+
+
+def test_a_guest_that_is_applied_already_is_tried_again_later(
+    site: Site, agent: Process, felhom: Felhom
+) -> None:
+    site.world.add("qemu", 101, {}, behaviour=Behaviour(start_seconds=1e6))
+    site.declare('[guest.101]\nstate = "running"\n')
+    terminal = Terminal(site, "--yes")
+    terminal.wait_for("UPID:pve1:")
+    code, _, err = felhom("apply", "--yes")
+    assert (code, "is being applied already" in err) == (75, True)
+    terminal.interrupt()
+    terminal.end()
+    agent.end(signal.SIGKILL)
+
+
+def test_an_agent_that_stays_away_leaves_a_table_of_what_it_had_told(
+    site: Site, agent: Process, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "AWAY", 0.1)
+    answers = iter([{"open": True, "guests": [GOING_ON]}])
+
+    def ask(method: str, route: str, given: object) -> dict[str, object]:
+        if (found := next(answers, None)) is None:
+            raise NoAgent("no agent runs here", runs=False)
+        return found
+
+    node = site.connect()
+    found = progress.follow(ask, "a", {100: "web"}, node, goes_on=True)
+    assert (found.away, found.guests) == (True, [GOING_ON])
+    told = capsys.readouterr()
+    assert "no agent runs here" in told.err

@@ -137,7 +137,13 @@ def test_plan_of_some_guests_leaves_the_others_out(site: Site, felhom: Felhom) -
     code, out, _ = felhom("plan", "200")
     assert (code, "100 qemu" in out) == (0, False)
     code, _, err = felhom("plan", "999")
-    assert (code, err) == (1, "felhom-agent: not declared in any guest file: 999\n")
+    assert (code, err) == (
+        1,
+        (
+            "felhom-agent: not declared in any guest file: 999; "
+            "`felhom-agent adopt 999` declares what the node has\n"
+        ),
+    )
 
 
 def test_a_guest_whose_file_has_an_error_is_not_just_called_undeclared(
@@ -263,3 +269,11 @@ def test_what_cannot_be_done_of_a_guest_that_changes_is_counted_too(
     site.declare('[guest.100.config]\ncores = 2\nscsi0 = "local:7"\n')
     _, out, _ = felhom("plan")
     assert "Plan: 1 to change; 1 left in part, 1 not declared." in body(out)
+
+
+def test_a_guest_whose_declaration_cannot_be_followed_has_its_kind_and_name(
+    site: Site, felhom: Felhom
+) -> None:
+    site.declare("[guest.100.config]\ncores = 0\n")
+    _, out, _ = felhom("plan")
+    assert body(out)[1].split()[:4] == ["100", "qemu", "web", "WAITS"]

@@ -772,7 +772,7 @@ class TestApply:
         assert [step["state"] for step in guest["steps"]] == ["succeeded", "succeeded"]
         assert all(step["ended"] for step in guest["steps"])
         assert guest["steps"][1]["upid"].startswith("UPID:pve1:")
-        assert agent.count("1 guests are applied: 100, by the word of root") == 1
+        assert agent.count("1 guest is applied: 100, by the word of root") == 1
         assert agent.end() == 0
 
     def test_what_has_not_begun_is_withdrawn_and_an_unknown_one_is_told(self, begin: Begin) -> None:
