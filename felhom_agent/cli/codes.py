@@ -40,7 +40,7 @@ MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
         "brings it",
         SOFTWARE: "a bug of felhom-agent; please report the line on stderr",
         TEMPFAIL: "not now, try again: the agent is starting or stopping, another agent holds the "
-        "journal, the node cannot be reached",
+        "journal, the node cannot be reached (a name that cannot be looked up is an error: 1)",
         CONFIG: "the configuration is wrong, told with file and line (agent.toml; of `check FILE`, "
         "a guest file that was named). systemd does not try again",
         INTERRUPTED: "interrupted with Ctrl-C (SIGINT)",

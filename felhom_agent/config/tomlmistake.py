@@ -40,6 +40,7 @@ _WORDS: Final = {"true": "true", "yes": "true", "on": "true", "false": "false", 
                  "off": "false"}  # fmt: skip
 _NOTHING: Final = frozenset({"none", "null", "nil", "undefined", "~"})
 _DATE: Final = re.compile(r"\d{1,4}[-./:]\d{1,2}(?:[-./:]\d{1,4})?(?:[T ]\d.*)?")
+_UNIT: Final = re.compile(r"[+-]?\d[\d_]*(?:\.\d+)?\s*(?:[A-Za-z%]{1,3}|_)")
 _YAML: Final = re.compile(r"(?m)^[ \t]*[\w\"'-]+:(?:\s|$)")
 _TOML: Final = re.compile(r"(?m)^[ \t]*+(?:\[|[^\s:#]++[ \t]*+=)")
 
@@ -270,6 +271,8 @@ def _of_number(key: str, bare: str, value: str, hidden: bool) -> str:
         mended, words = bare.replace(",", "."), "a number has a point, not a comma"
     elif re.fullmatch(r"-?\d+(?:\.\d+)?", bare) and bare != value:
         mended, words = bare, "nothing may follow the value"
+    if not mended and _UNIT.fullmatch(bare):
+        mended, words = _mended(bare), "a number has digits alone, and no unit; a text needs quotes"
     if not mended:
         return ""
     return f"{words}: {key} = {'...' if hidden else printable(mended, MAX_SHOWN)}"

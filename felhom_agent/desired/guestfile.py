@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date, time
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -231,6 +232,8 @@ class _Reader:
         for steps, value in _options(table):
             key = ".".join(steps)
             try:
+                if isinstance(value, date | time):  # a date with a time is a date
+                    self._check(key, value.isoformat(), kind)
                 config[key] = _declared_value(value)
                 self._check(key, config[key], kind)
             except Invalid as error:
@@ -326,6 +329,8 @@ def _declared_value(value: Any) -> DeclaredValue:
         raise Invalid("must be a list of texts or numbers; one element is neither")
     if isinstance(value, (str, int, float)):
         return value
+    if isinstance(value, date | time):
+        raise Invalid(f"must be text, not {_given(value)}; put it in quotes")
     raise Invalid(f"must be text, a number, true, false or a list, not {_given(value)}")
 
 
@@ -356,7 +361,7 @@ def _given(value: Any) -> str:
         return _shown(str(value))
     if isinstance(value, (dict, list)):
         return "a table" if isinstance(value, dict) else "a list"
-    return "a date; put it in quotes"
+    return "a time" if isinstance(value, time) else "a date"
 
 
 def _kinds_that_know(key: str, kind: Kind | None) -> list[Kind]:

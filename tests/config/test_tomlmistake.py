@@ -33,8 +33,20 @@ def told(text: str) -> str:
     [
         ("state = running", 'text needs quotes: state = "running" (at the ^: state = ^running)'),
         ("net0 = virtio,bridge=vmbr0", 'text needs quotes: net0 = "virtio,bridge=vmbr0"'),
-        ("memory = 2048 MB", 'text needs quotes: memory = "2048 MB"'),
-        ("memory = 2G  # two", 'text needs quotes: memory = "2G"'),
+        (
+            "memory = 2048 MB",
+            'a number has digits alone, and no unit; a text needs quotes: memory = "2048 MB"',
+        ),
+        ("memory = 2G  # two", 'no unit; a text needs quotes: memory = "2G"'),
+        ("cores = 1_", "a number has digits alone, and no unit; a text needs quotes: cores = "),
+        (
+            "interval = 1m",
+            "a number has digits alone, and no unit; a text needs quotes: interval =",
+        ),
+        (
+            "cpulimit = 1.5x",
+            "a number has digits alone, and no unit; a text needs quotes: cpulimit",
+        ),
         ("keyboard = de", 'text needs quotes: keyboard = "de"'),
         ("startdate = 2026-13-45", 'a date or time needs quotes: startdate = "2026-13-45"'),
         ("startdate = 2026-02-30", 'a date or time needs quotes: startdate = "2026-02-30"'),

@@ -214,7 +214,7 @@ def test_no_journal_is_another_thing_than_one_that_cannot_be_read(tmp_path: Path
     with pytest.raises(FileNotFoundError):
         latest(tmp_path / NAME, LAST)
     (tmp_path / NAME).mkdir()
-    with pytest.raises(JournalClosed, match="cannot be read: Is a directory"):
+    with pytest.raises(JournalClosed, match="read: it is a directory and no regular file; move it"):
         latest(tmp_path / NAME, LAST)
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(JournalClosed, match="is a FIFO and no regular file; move it away"):
