@@ -134,6 +134,8 @@ def of_paths(paths: Iterable[Path]) -> Iterator[Finding]:
         yield bad(str(problem), code=CONFIG)
     for vmid, text in sorted(desired.remarks.items()):
         yield note(f"guest {vmid}: {text}")
+    for path in guests:
+        yield from healthfiles.of_overlooked(path)
     yield from (note(text) for text in given.silent[:_MAX_SILENT])
     if (more := len(given.silent) - _MAX_SILENT) > 0:
         yield note(f"and in {more} more of the files and directories that were named")

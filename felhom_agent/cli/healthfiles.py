@@ -24,12 +24,13 @@ from felhom_agent.config import tomlfile
 from felhom_agent.config.place import CREDENTIALS
 from felhom_agent.config.settings import Config, HubConfig, ProxmoxConfig
 from felhom_agent.daemon.reloaded import counted
+from felhom_agent.desired.givenfiles import overlooked
 from felhom_agent.desired.told import told
 from felhom_agent.model import Desired, Place, Problem
 from felhom_agent.printable import printable
 
 MAX_FILES: Final = 20
-"""How many files that cannot be read have a line of their own."""
+"""How many files that cannot be read, or are not, have a line of their own."""
 _MAX_ENTRIES: Final = 100_000
 
 # What `desired.told` adds to a problem; the time in it is another one on another day.
@@ -132,9 +133,18 @@ def of_guest_files(
     yield from wrong
     for vmid, text in desired.remarks.items():
         yield note(f"guest {vmid}: {text}")
+    if config.desired.directory is not None:
+        yield from of_overlooked(config.desired.directory)
     if not wrong and not unread:
         yield good(f"guest files declare {counted(len(desired.guests))}")
         yield from _not_taken_up(desired, agent)
+
+
+def of_overlooked(directory: Path) -> Iterator[Finding]:
+    """Given a directory of guest files, yield what is there that is not read and looks like one."""
+    for path in overlooked(directory)[:MAX_FILES]:
+        text = "not read: its name must end in .toml, in small letters"
+        yield note(f"{tomlfile.name_of(path)}: {text}")
 
 
 def _unread(directory: Path | None, service: Service) -> Iterator[tuple[Path, Finding]]:

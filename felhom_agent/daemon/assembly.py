@@ -96,11 +96,12 @@ def provider_for(
     *,
     keeps: bool = True,
     forbids: Forbids = lambda _: "",
+    names: Names | None = None,
 ) -> DesiredProvider:
     """Given the configuration, and the hub's desired state if there is a hub, return where its
     intent comes from; `between` is called between two files that are read. Without `keeps` nothing
     is written: for who only looks, beside a running agent or not; he may also see more than the
-    agent does, which `forbids` tells.
+    agent does, which `forbids` tells. `names` tell what guests are called.
     """
     wanted = config.desired
     local: DesiredProvider = EmptyProvider()
@@ -112,6 +113,7 @@ def provider_for(
             between=between,
             last_good=last_good,
             forbids=forbids,
+            called=(names or Names()).guest,
         )
     if hub is None:
         return local

@@ -94,8 +94,12 @@ class Daemon:
         reread: Callable[[], Config] | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        started: float | None = None,
     ) -> None:
-        """`reread` returns the configuration as it is on the disk now, and raises ConfigError."""
+        """`reread` returns the configuration as it is on the disk now, and raises ConfigError.
+        `started` is when an agent first began in this process, in seconds since the epoch (None:
+        this is the first).
+        """
         self.config = config
         self._reread = reread or (lambda: load(config.path))
         self._parts = parts
@@ -105,7 +109,7 @@ class Daemon:
         self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
         self._hub_provider = hub_provider(config)
         self._intent = Watched(
-            provider_for(config, self._hub_provider, self._manager.ping_watchdog)
+            provider_for(config, self._hub_provider, self._manager.ping_watchdog, names=parts.names)
         )
         self._health = Health()
         self._eyes = Eyes(
@@ -132,7 +136,7 @@ class Daemon:
             self._scheduler, self._health, clock, parts.operations.now, parts.names,
             parts.suspensions, self._sight, self._hear_ends, parts.counters,
         )  # fmt: skip
-        self._started = parts.operations.now()
+        self.started = parts.operations.now() if started is None else started
         self._next_pass = 0.0
         self._wanted = Look.ALL
         self._journal_lost = False
@@ -288,7 +292,7 @@ class Daemon:
         operations, passed = self._parts.operations, self._passes.latest
         return AgentFacts(
             node=self.config.proxmox.node,
-            started=self._started,
+            started=self.started,
             enforces=not self._parts.holds.may_change(0),
             generation=self._hub_provider.kept.generation if self._hub_provider else 0,
             passed=passed.begun,
@@ -560,7 +564,7 @@ class Daemon:
             self._hub_provider.adopt(kept.hub)
         if kept.desired != old.desired:
             self._intent.provider = provider_for(
-                kept, self._hub_provider, self._manager.ping_watchdog
+                kept, self._hub_provider, self._manager.ping_watchdog, names=self._parts.names
             )
 
 

@@ -75,7 +75,9 @@ def run(
                     config, disk=disk, shutting_down=shutting_down, manager=manager, names=names,
                     goes_on=lambda: course.goes_on, counters=counters,
                 ) as parts:  # fmt: skip
-                    daemon = Daemon(config, parts, inbox, manager, reread=reread)
+                    daemon = Daemon(
+                        config, parts, inbox, manager, reread=reread, started=course.started
+                    )
                     course.begin(daemon)
                     if once:
                         return _passed(daemon)
@@ -107,11 +109,12 @@ def _passed(daemon: Daemon) -> bool:
 
 @dataclass
 class _Course:
-    """How the process gets on: whether an agent has begun in it, whether the present one is
-    followed by another, and whether a disk is waited for.
+    """How the process gets on: whether an agent has begun in it, and when the first one did,
+    whether the present one is followed by another, and whether a disk is waited for.
     """
 
     has_begun: bool = False
+    started: float | None = None
     goes_on: bool = False
     waits: bool = False
 
@@ -122,7 +125,7 @@ class _Course:
             _log.info(text, extra=fields(JOURNAL_BACK))
         self.goes_on = False
         daemon.begin(greets=not self.has_begun)
-        self.has_begun, self.waits = True, False
+        self.has_begun, self.started, self.waits = True, daemon.started, False
 
     def work(self, daemon: Daemon, control: ControlSocket, notifier: Notifier | None) -> bool:
         """Let an agent work until told to stop, or until it is put together again; return whether

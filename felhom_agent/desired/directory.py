@@ -34,7 +34,7 @@ from typing import Final
 
 from felhom_agent import regularfile
 from felhom_agent.config import tomlfile
-from felhom_agent.desired.filemerge import Merge, named
+from felhom_agent.desired.filemerge import Merge, named, numbered
 from felhom_agent.desired.lastgood import LastGood
 from felhom_agent.desired.readfile import FileState, parsed, unread
 from felhom_agent.desired.settle import CHANGING, Clock, Settling
@@ -78,7 +78,7 @@ class TomlDirectoryProvider:
 
     A file must be left alone for `settle` seconds before it is believed; `now` tells seconds since
     the epoch, `clock` monotonic ones. `between` is called between two files: reading many may take
-    seconds. What `forbids` names is not read.
+    seconds. What `forbids` names is not read. `called` tells what a guest is called.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class TomlDirectoryProvider:
         between: Callable[[], None] = lambda: None,
         last_good: LastGood | None = None,
         forbids: Forbids = lambda _: "",
+        called: Callable[[int], str] = numbered,
     ) -> None:
         self._directory = directory
         self._place = Place(tomlfile.name_of(directory))
@@ -97,6 +98,7 @@ class TomlDirectoryProvider:
         self._now = now
         self._between = between
         self._files: dict[Path, FileState] = {}
+        self._called = called
         self._last = _NOTHING
         self._last_good = last_good or LastGood(None, directory)
         self._forbids = forbids
@@ -266,6 +268,6 @@ class TomlDirectoryProvider:
         news = [item for state in self._files.values() for item in state.news]
         before = self._last.guests.keys() | self._last_good.vmids()
         if lost := set(before - merge.guests.keys() - merge.held.keys()):
-            text = f"no longer declared, and not managed any more: {named(lost)}"
+            text = f"no longer declared, and not managed any more: {named(lost, self._called)}"
             news.append(Problem(self._place, text))
         return tuple(news)

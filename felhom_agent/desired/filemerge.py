@@ -88,9 +88,14 @@ class Merge:
             self.problems.append(Problem(place, text, follows=True))
 
 
-def named(vmids: set[int]) -> str:
-    """Given guests, return their names in a line, the first ones of many."""
+def numbered(vmid: int) -> str:
+    """Given a guest whose name is not known, return what it is called."""
+    return f"guest {vmid}"
+
+
+def named(vmids: set[int], called: Callable[[int], str] = numbered) -> str:
+    """Given guests and what each is called, return them in a line, the first ones of many."""
     ordered = sorted(vmids)
-    words = ", ".join(f"guest {vmid}" for vmid in ordered[:MAX_NAMED])
+    words = ", ".join(map(called, ordered[:MAX_NAMED]))
     more = len(ordered) - MAX_NAMED
     return f"{words} and {more} more" if more > 0 else words

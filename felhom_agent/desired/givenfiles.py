@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -86,6 +87,19 @@ def _silent(paths: Iterable[Path], files: Mapping[Path, FileState]) -> Iterator[
 
 def _whole(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100  # Path's follows no ".."
+
+
+def overlooked(directory: Path) -> list[Path]:
+    """Given a directory, return what is there that is no guest file only since the end of its name
+    is written otherwise; nothing if it cannot be listed.
+    """
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in islice(entries, _MAX_ENTRIES)]
+    except OSError:
+        return []
+    found = (n for n in names if n.lower().endswith(".toml") and not n.endswith(".toml"))
+    return [directory / name for name in sorted(found) if not name.startswith(".")]
 
 
 def _files(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:

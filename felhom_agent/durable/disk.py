@@ -162,7 +162,7 @@ def _require_regular(path: Path, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
     if stat.S_ISDIR(mode):
-        text = f"{path.name} is a directory and no regular file; move it away"
+        text = "it is a directory and no regular file; move it away"
         raise IsADirectoryError(errno.EISDIR, text)
     raise _irregular(path, "a FIFO" if stat.S_ISFIFO(mode) else "a device")
 

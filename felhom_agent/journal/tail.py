@@ -108,8 +108,6 @@ def unreadable(path: Path, error: OSError) -> str:
     """Given why a journal cannot be read, return it in words, with who may."""
     if error.errno == errno.ELOOP:
         return f"{path}: cannot be read: it is a symbolic link; put the file itself there"
-    if isinstance(error, IsADirectoryError):
-        return f"{path}: cannot be read: it is a directory and no regular file; move it away"
     text = f"{path}: cannot be read: {error.strerror or error}"
     if not isinstance(error, PermissionError):
         return text

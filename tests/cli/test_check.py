@@ -123,6 +123,18 @@ def test_many_empty_files_are_told_in_so_many_lines(
     assert len(lines) == 22
 
 
+def test_what_is_no_guest_file_only_by_its_names_letters_is_noted(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.write_config()
+    site.declare("[guest.100.config]\ncores = 1\n", "z.TOML")
+    told = f"{site.guests_directory}/z.TOML: not read: its name must end in .toml, in small letters"
+    assert main(["check", str(site.guests_directory)]) == 0
+    assert f"note  {told}\n" in capsys.readouterr().out
+    _, answer = checked(site, capsys)
+    assert told in [finding["text"] for finding in answer["findings"]]
+
+
 def test_each_kind_of_finding_has_its_word_and_the_remedy_stands_below(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -229,7 +229,7 @@ def test_what_root_cannot_open_is_told_with_its_reason(site: Site) -> None:
     (site.directory / "journal" / NAME).mkdir()
     agent = Process(path, "--once")
     assert agent.end(None) == 1
-    assert agent.count("journal.jsonl: cannot be opened: Is a directory") == 1
+    assert agent.count("journal.jsonl: cannot be opened: it is a directory and no regular") == 1
 
 
 def test_the_lock_tells_who_has_the_journal(site: Site) -> None:

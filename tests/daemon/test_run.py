@@ -51,6 +51,7 @@ def test_it_says_whom_it_keeps_and_what_a_reload_found(site: Site, start: Start)
     (site.guests_directory / "dns.toml").unlink()
     agent.send(signal.SIGHUP)
     agent.wait_for("reloaded: 1 guest declared")
+    agent.wait_for("no longer declared, and not managed any more: guest 200 dns")
     assert agent.end() == 0
 
 
