@@ -35,7 +35,7 @@ from felhom_agent.daemon.health import Health
 from felhom_agent.daemon.metricsfile import MetricsFile, metrics_of
 from felhom_agent.daemon.passes import Passes
 from felhom_agent.daemon.reloadable import need_restart, reloadable
-from felhom_agent.daemon.reloaded import counted, summary
+from felhom_agent.daemon.reloaded import counted, differ, summary
 from felhom_agent.daemon.scheduler import Scheduler
 from felhom_agent.daemon.sight import Sight
 from felhom_agent.daemon.signedturn import SignedTurn
@@ -142,7 +142,9 @@ class Daemon:
         self._journal_lost = False
         self._tell_news: Callable[[], None] = _nothing
         self._told = (0, 0)
-        self._reloaded_from: Desired | None = None
+        # What was desired when that was last said, and whether a reload is still to be told of.
+        self._said: Desired | None = None
+        self._owes = False
         self._config_problems: tuple[Problem, ...] = ()
         self._register_hub()
         self._signed = SignedTurn(parts.signing, parts.engine, self._scheduler)
@@ -367,6 +369,7 @@ class Daemon:
             self._next_pass = self._due(now)
         elif now >= self._eyes.next_due() and self._look_at_due():
             self._pass()
+            self._say_settled()
         self._scheduler.retry()
         self._publish()
         self._manager.status(self._sentence())
@@ -529,7 +532,8 @@ class Daemon:
         said once more when they are believed.
         """
         before, now = self._parts.engine.desired, self._read()
-        self._reloaded_from = before if now and now.unsettled else None
+        self._owes = now is not None and bool(now.unsettled)
+        self._said = now if now and not now.unsettled else before
         found = (
             summary(before, now) if now else "what is desired cannot be read; see the next lines"
         )
@@ -540,10 +544,15 @@ class Daemon:
             _log.info("reloaded: %s", found, extra=fields(RELOADED, config=self.config.path))
 
     def _say_settled(self) -> None:
-        """Say what a reload has brought whose files were still being written."""
-        before, now = self._reloaded_from, self._parts.engine.desired
-        if before is not None and not now.unsettled:
-            self._reloaded_from = None
+        """Say what files have brought that were changed, or were still being written at a reload.
+        What is there at the start was told by then.
+        """
+        before, now = self._said, self._parts.engine.desired
+        if now.unsettled:
+            return
+        self._said = now
+        if before is not None and (self._owes or differ(before, now)):
+            self._owes = False
             extra = fields(RELOADED, config=self.config.path)
             _log.info("reloaded: %s", summary(before, now), extra=extra)
 

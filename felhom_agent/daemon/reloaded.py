@@ -38,6 +38,11 @@ def summary(before: Desired, now: Desired) -> str:
     return "; ".join([f"{counted(len(new))} declared", *parts])
 
 
+def differ(before: Desired, now: Desired) -> bool:
+    """Return whether other guests are desired now, or the same ones otherwise."""
+    return before.guests != now.guests or before.held.keys() != now.held.keys()
+
+
 def counted(number: int) -> str:
     """Given a number of guests, return it in words: "1 guest", "12 guests"."""
     return f"{number} guest{'' if number == 1 else 's'}"
