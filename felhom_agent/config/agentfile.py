@@ -95,11 +95,21 @@ def _read(path: Path) -> tomlfile.TomlFile:
     try:
         return tomlfile.read(path)
     except ConfigError as error:
-        if os.path.lexists(path):
+        if not _is_missing(path):
             raise
         (problem,) = error.problems
         text = f"{problem.text}; write it, or name another file with --config"
         raise ConfigError((dataclasses.replace(problem, text=text),)) from None
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.lstat()
+    except PermissionError:  # nobody knows
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def load_control(path: Path) -> ControlConfig:

@@ -8,11 +8,7 @@ accepted it by then. What would take tomli long is refused before (`tomlscan`).
 
 from __future__ import annotations
 
-import grp
-import os
-import pwd
 import re
-import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +31,6 @@ MAX_TEXT = 400
 MAX_NAME = 300
 """How many characters of a file's path are shown."""
 
-_NOBODYS = 65534  # user_namespaces(7), overflowgid
 _AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)| \(at end of document\)")
 
 
@@ -74,7 +69,10 @@ def read_bytes(path: Path) -> bytes:
 
 def unreadable(path: Path, error: regularfile.FileUnreadable) -> ConfigError:
     """Given why a file of TOML was not read, return that as an error that says what to do."""
-    advice = f"; as root: {_to_open(path)}" if error.denied else ""
+    # Not at the top: it explains an error, and most files have none.
+    from felhom_agent.config.rights import to_open
+
+    advice = f"; as root: {to_open(path)}" if error.denied else ""
     return _refuse(path, 0, f"{error}{advice}")
 
 
@@ -83,21 +81,6 @@ def no_guest_file(path: Path, error: regularfile.FileUnreadable) -> ConfigError:
     if not error.no_file:
         return unreadable(path, error)
     return _refuse(path, 0, f"{error}; remove it or give it another name")
-
-
-def _to_open(path: Path) -> str:
-    """Given the path of a file that we must not read, return the command that lets us."""
-    # The directory's group is the service's, so that a file need not be open to everybody. The
-    # service itself sees no group but its own (systemd.exec(5), PrivateUsers=).
-    try:
-        group = path.parent.stat().st_gid
-        if group in (0, _NOBODYS):
-            group = pwd.getpwuid(os.geteuid()).pw_gid
-        name = grp.getgrgid(group).gr_name
-    except (OSError, KeyError):
-        name = "felhom-agent"
-    file = shlex.quote(printable(str(path), MAX_NAME))
-    return f"chgrp {name} {file}; chmod g+r {file}"
 
 
 def parse_bytes(data: bytes, path: Path) -> TomlFile:
