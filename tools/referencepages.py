@@ -46,6 +46,11 @@ JSON Schema (draft 2020-12), and the tests validate every answer against it. A m
 there unless its type says otherwise. Members are added at any time. None is taken away or changes
 its meaning while the number `schema` of an answer stays; what that promises over versions is in
 [versions.md](versions.md).
+
+Where a command ends in an error before it has an answer, stdout is empty, and the error is on
+stderr as without `--json`; the [exit code](exit-codes.md) tells of it first. `check` answers in
+JSON also where agent.toml is wrong. Where a part of the answer is missing (a guest that nobody
+knows, a damaged line of the journal), the answer is printed, and the error is told beside it.
 """
 
 

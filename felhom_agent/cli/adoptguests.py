@@ -57,6 +57,8 @@ def guests(text: str) -> Range:
     none.
     """
     low, dash, high = text.partition("-")
+    if not low:
+        vmid(text)
     found = Range(vmid(low), vmid(high if dash else low))
     if found.high < found.low:
         raise argparse.ArgumentTypeError(f"{text!r} runs backwards; say {found.high}-{found.low}")

@@ -20,9 +20,14 @@ from felhom_agent.cli.codes import USAGE
 from felhom_agent.cli.commands import COMMANDS, PACKAGES, NotInstalled
 from felhom_agent.cli.out import complain, put_lines
 from felhom_agent.config.suggest import did_you_mean
+from felhom_agent.printable import MARK
 
 Commands = argparse._SubParsersAction  # noqa: SLF001  # argparse has no public name for it
 
+_MAX_PART = 300
+"""How much is told of the beginning and of the end of what is wrong: together more than the longest
+list of what there is.
+"""
 _NUMBER = re.compile(r"-[0-9.]+")
 
 
@@ -63,6 +68,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Given what is wrong, tell it, and end with the exit code of wrong usage."""
+        if len(message) > 2 * _MAX_PART:  # what was typed stands in the midst
+            message = f"{message[:_MAX_PART]}{MARK}{message[-_MAX_PART:]}"
         end = "" if message.endswith("?") else ";"
         complain(f"{message}{end} `{self.prog} --help` tells how", prefix=f"{self.prog}: ")
         raise SystemExit(USAGE)

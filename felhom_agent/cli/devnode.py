@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from felhom_agent.cli.codes import OK
 from felhom_agent.cli.command import PORT, Commands, add_command, any_path, whole
 from felhom_agent.cli.out import say
 from felhom_agent.errors import FelhomError
@@ -41,7 +44,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--dir",
         type=any_path,
         help="where to write CA, token, guest files and agent.toml: a new directory, or one of an "
-        "earlier devnode, of which edited files stay",
+        "earlier devnode, of which edited files stay; default: one that is removed at the end",
     )
 
 
@@ -56,13 +59,16 @@ def run(arguments: argparse.Namespace) -> int:
     signals = {signal.SIGINT, signal.SIGTERM}
     # Blocked before the first thread starts, so that all inherit it and only `sigwait` hears.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    directory = arguments.dir or Path(tempfile.mkdtemp(prefix="felhom-devnode-"))
-    try:
-        keeper = Keeper(directory)
-    except OSError as error:
-        raise FelhomError(f"{directory}: {error.strerror}") from None
     world = demo_world(guests=arguments.guests, version=arguments.pve)
-    with serving(lambda: DevNode(world, arguments.port)) as node:
+    with (
+        _directory(arguments.dir) as directory,
+        serving(lambda: DevNode(world, arguments.port)) as node,
+    ):
+        try:
+            keeper = Keeper(directory)
+        except OSError as error:
+            text = f"{directory}: {error.strerror}; --dir names a new directory, or an empty one"
+            raise FelhomError(text) from None
         config = write_demo(node, directory, keeper.write)
         for path in keeper.kept:
             say(f"{path} was edited, and stays as it is")
@@ -72,8 +78,23 @@ def run(arguments: argparse.Namespace) -> int:
         say("A running agent puts back what drifts. From a further terminal, to cause drift:")
         for line in _drift(node, directory):
             say(f"  {line}")
+        if arguments.dir is None:
+            say(f"{directory} is removed at the end; --dir names one that stays.")
         signal.sigwait(signals)
-    return 0
+    return OK
+
+
+@contextmanager
+def _directory(given: Path | None) -> Iterator[Path]:
+    """Hold the directory that is written into: the given one, or one for as long as we run."""
+    if given is not None:
+        yield given
+        return
+    # An agent may run in it to the last, and make files while others are removed.
+    with tempfile.TemporaryDirectory(
+        prefix="felhom-devnode-", ignore_cleanup_errors=True
+    ) as directory:
+        yield Path(directory)
 
 
 def _drift(node: DevNode, directory: Path) -> list[str]:

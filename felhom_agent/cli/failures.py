@@ -7,6 +7,7 @@ Whatever the system refuses (a disk, a file, memory) is told as that; only a bug
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from felhom_agent import __version__
 from felhom_agent.cli.codes import CONFIG, DATAERR, ERROR, SOFTWARE, TEMPFAIL, UNAVAILABLE
@@ -74,6 +75,16 @@ def _of_the_system(error: Exception) -> str:
     if isinstance(error, ImportError) and not str(error.name).startswith("felhom_agent"):
         return f"{text_of(error)}: a part of this installation is missing, or cannot be loaded"
     if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, FileNotFoundError) and not error.filename and _is_nowhere():
+            return "the working directory was removed; go to another one, or name whole paths"
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or text_of(error)}"
     return ""
+
+
+def _is_nowhere() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False

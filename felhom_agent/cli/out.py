@@ -97,7 +97,8 @@ def put_lines(text: str, stream: TextIO | None) -> None:
     Raise as `say` does for stdout.
     """
     lines = "".join(safe_text(line, MAX_LINE) + "\n" for line in text.rstrip("\n").split("\n"))
-    if stream is None or stream is sys.stderr:
+    # None is the stdout that somebody has closed: what was asked for goes nowhere else.
+    if stream is not None and stream is sys.stderr:
         _try(sys.stderr, lines)
     else:
         _put(lines)

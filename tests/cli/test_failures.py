@@ -95,6 +95,19 @@ def test_no_command_takes_its_surroundings_for_a_bug_of_ours(config: Path, aroun
             assert word not in said, (words, said)
 
 
+@pytest.mark.parametrize("words", ["check x", "check x y.toml", "selftest task --vmid 100"])
+def test_a_working_directory_that_was_removed_is_told(config: Path, words: str) -> None:
+    code, said = run(config, words, AROUND["no directory"])
+    assert code in (1, 78)
+    assert "felhom-agent: No such file or directory" not in said
+    assert ("the working directory was removed" in said) is words.startswith("check")
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "plan --help", "metrics", "plan"])
+def test_what_was_to_go_to_a_closed_stdout_goes_nowhere_else(config: Path, words: str) -> None:
+    assert run(config, words, "{} 2>&1 >&-")[1].count("\n") <= 1
+
+
 def test_a_host_without_memory_is_told_as_that(config: Path) -> None:
     said = ""
     for kilobytes in range(30_000, 250_000, 20_000):

@@ -142,6 +142,20 @@ class TestTable:
 
 class TestUsage:
     @pytest.mark.parametrize(
+        "words",
+        [["plan", "{}"], ["{}"], ["--{}"], ["plan", "--{}"], ["history", "--since", "{}"],
+         ["pause", "--for={}"], ["run", "{}"], ["explain", "{}", "a", "b", "c"], ["adopt", "{}"],
+         ["adopt", "--only", "{}"], ["devnode", "--port", "{}"], ["verify", "{}/"],
+         ["--config", "{}/", "plan"], ["journal", "{}"], ["devnode", "--dir", "x", "{}", "{}"]],
+    )  # fmt: skip
+    @pytest.mark.parametrize("long", ["x" * 50_000, "'" * 50_000, "\x1b" * 50_000, "1" * 50_000])
+    def test_no_line_is_as_long_as_what_was_typed(
+        self, words: list[str], long: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        said = told(capsys, *(word.format(long) for word in words))
+        assert len(said) < 800
+
+    @pytest.mark.parametrize(
         ("words", "said"),
         [
             (["plna"], "felhom-agent: there is no command 'plna'; did you mean 'plan'? `"),

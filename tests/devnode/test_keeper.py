@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,6 +39,36 @@ def test_a_directory_that_somebody_else_made_is_refused_and_left_alone(tmp_path:
     assert (done.returncode, done.stdout) == (1, "")
     assert f"{tmp_path}: devnode did not make this directory" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_without_dir_nothing_is_left_at_the_end(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "felhom_agent", "devnode"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        said = ""
+        while "is removed at the end; --dir names one that stays.\n" not in said:
+            line = process.stdout.readline()
+            assert line, "it ended"
+            said += line
+        (site,) = tmp_path.glob("felhom-devnode-*")
+        assert (site / "token").exists()
+        (site / "mine.txt").write_text("made meanwhile")
+        process.send_signal(number)
+        assert process.wait(SOON) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "nothing"])
+def test_a_directory_that_cannot_be_made_is_told_with_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / name if name != "nothing" else Path("/proc/nothing")
+    command = [sys.executable, "-m", "felhom_agent", "devnode", "--dir", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SOON)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(f"felhom-agent: {path}: ")
+    assert done.stderr.endswith("; --dir names a new directory, or an empty one\n")
 
 
 def test_what_a_person_edited_stays_and_points_to_the_new_node(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ class Keeper:
         self.kept: list[Path] = []
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._note.exists() and any(directory.iterdir()):
-            text = "devnode did not make this directory; name a new or an empty one"
+            text = "devnode did not make this directory"
             raise OSError(errno.EEXIST, text)
         self._written = self._read()
         self._save()
