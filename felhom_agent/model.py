@@ -324,9 +324,11 @@ class Change:
 
     def shown(self) -> tuple[str, str]:
         """Return (before, after) as a person may see them."""
-        if self.secret:
-            return ("(hidden)", "(hidden)")
-        return (_shown(self.before), _shown(self.after))
+        before, after = (
+            "(hidden)" if self.secret and value is not ABSENT else _shown(value)
+            for value in (self.before, self.after)
+        )
+        return before, after
 
     def __str__(self) -> str:
         before, after = self.shown()

@@ -13,7 +13,7 @@ from typing import Final
 
 _WORDS: Final = re.compile(
     r"passw|passphrase|(?<![a-z])(?:ci)?(?:pass|pw|pwd)(?![a-z-])|token|secret|ssh|key(?!board)|"
-    r"credential|private|\benv\b|\bargs\b|"
+    r"credential|private|\benv(?:ironment)?\b|\bargs\b|"
     # an API token's id or value; a variable of an environment
     r"![\w.-]+=|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-|(?-i:\b[A-Z][A-Z0-9_]+=)",
     re.IGNORECASE,

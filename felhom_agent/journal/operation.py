@@ -23,7 +23,9 @@ from typing import Any
 
 from felhom_agent.durable.line import Record
 from felhom_agent.irreversible import Act, DeleteSnapshot, Rollback
-from felhom_agent.model import ABSENT, Kind, SetConfig, Start, Stop, StopPolicy
+from felhom_agent.journal.hiddenvalue import mark_of
+from felhom_agent.model import ABSENT, Change, Kind, SetConfig, Start, Stop, StopPolicy
+from felhom_agent.options import lookup
 from felhom_agent.printable import printable
 
 ABSENT_MARK = None
@@ -55,9 +57,9 @@ class Operation:
 
     `action` is its class ("Start"), `text` the action in words ("start"), `name` the guest's when
     it was begun (empty: not known, as in the records of earlier versions), `wanted` what a
-    SetConfig sends (`ABSENT_MARK` for a key to delete), or the snapshot that an act is on. Times
-    are seconds since the epoch; `ended` is 0 while there is no outcome. `untouched` tells of a
-    failed one that PVE surely did nothing.
+    SetConfig sends (`ABSENT_MARK` for a key to delete, `hiddenvalue` for what may be a secret), or
+    the snapshot that an act is on. Times are seconds since the epoch; `ended` is 0 while there is
+    no outcome. `untouched` tells of a failed one that PVE surely did nothing.
     A one-shot job has a `key`, and `expires` if it is good for a time only. `restart` tells that a
     Stop is the first half of a restart.
     """
@@ -168,10 +170,18 @@ def _wanted(action: Act) -> Mapping[str, str | None]:
         return MappingProxyType({SNAPSHOT: action.snapshot})
     if not isinstance(action, SetConfig):
         return MappingProxyType({})
-    # A secret's value is not written down; its key alone tells that it was sent.
-    values = {c.key: ABSENT_MARK if c.after is ABSENT else c.after for c in action.changes}
-    secrets = {c.key: "" for c in action.changes if c.secret}
-    return MappingProxyType({**values, **secrets})
+    return MappingProxyType({c.key: _value(action.kind, c) for c in action.changes})
+
+
+def _value(kind: Kind, change: Change) -> str | None:
+    """Return what is written down of a change's new value; a secret's is not."""
+    if change.after is ABSENT:
+        return ABSENT_MARK
+    if not change.secret:
+        return change.after
+    option = lookup(kind, change.key)
+    # With what PVE never tells there is nothing to compare.
+    return "" if option is not None and option.secret else mark_of(change.after)
 
 
 def _intent_fields(operation: Operation) -> dict[str, Any]:

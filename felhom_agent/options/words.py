@@ -10,6 +10,7 @@ No value of an option that may hold a secret is ever quoted.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -24,6 +25,8 @@ MAX_NAMED: Final = 3
 """How many parts that are wrong are told of one value."""
 
 _MAY_BE_SECRET: Final = frozenset({"cipassword", "sshkeys", "env"})
+# lxc.container.conf(5), ENVIRONMENT VARIABLES: lxc.environment, and .runtime and .hooks below it
+_RAW_ENVIRONMENT: Final = re.compile(r"lxc\.environment(\.|$)")
 
 _OF_FORMAT: Final[Mapping[Format, str]] = {
     formats.mac_address: "a unicast MAC address like BC:24:11:00:00:01",
@@ -61,7 +64,8 @@ _OF_CLASS: Final[tuple[tuple[type[OptionType], str], ...]] = (
 
 def may_be_secret(option: Option) -> bool:
     """Return whether an option's values are not shown to whoever reads a message or an answer."""
-    return option.secret or option.name in _MAY_BE_SECRET
+    named = option.name in _MAY_BE_SECRET or _RAW_ENVIRONMENT.match(option.name) is not None
+    return option.secret or named
 
 
 def spoken(key: str, why: str) -> str:

@@ -15,19 +15,16 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
-from urllib.parse import unquote
 
 from felhom_agent.model import ABSENT, EMPTY, ActualGuest, DeclaredValue
-from felhom_agent.options import Invalid, Option, PropertyString, keys, lookup
+from felhom_agent.options import Invalid, Option, PropertyString, keys, lookup, may_be_secret
 from felhom_agent.options.addresses import Addresses
 from felhom_agent.options.formats import split_list
 from felhom_agent.options.special import (
     Boot,
     Description,
-    Environment,
     GenerationId,
     RawLines,
-    SshKeys,
     Tags,
     Unsettable,
 )
@@ -99,7 +96,7 @@ def _present(guest: ActualGuest) -> Mapping[str, object]:
     lines = config.pop("lxc", None)
     for pair in lines if isinstance(lines, list) else ():
         config[str(pair[0])] = raw_lines(guest, str(pair[0]))
-    return config | {key: ABSENT for key in guest.pending if key not in config}
+    return config | {key: ABSENT for key in guest.pending if key not in config and key != "lxc"}
 
 
 def _order(key: str) -> tuple[str, int, str]:
@@ -117,8 +114,9 @@ def _is_named(guest: ActualGuest, key: str, only: Collection[str]) -> bool:
 
 def _entry(guest: ActualGuest, key: str, value: object, *, named: bool) -> Entry:
     option = lookup(guest.kind, key)
-    if option is not None and option.secret:
-        return _not(key, Why.SECRET, "a secret; it is never written into a file by this command")
+    if option is not None and may_be_secret(option):
+        what = "a secret" if option.secret else "may be a secret"
+        return _not(key, Why.SECRET, f"{what}; it is never written into a file by this command")
     if value is ABSENT:
         return _not(key, Why.WAITS, "goes at the next restart", _text(guest.pending[key]))
     text = _text(value)
@@ -228,10 +226,6 @@ def _listed(kind: OptionType, text: str) -> Iterator[DeclaredValue]:
             words = split_list(parts.get("order", "")) if parts.keys() == {"order"} else []
         case Tags() | Addresses():
             words = split_list(text)
-        case Environment():
-            words = text.split("\0")
-        case SshKeys():
-            words = unquote(text).splitlines()
         case RawLines():
             words = text.split("\n")
     if words:

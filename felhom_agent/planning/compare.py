@@ -18,6 +18,7 @@ from felhom_agent.options import (
     Volume,
     lookup,
     mask,
+    may_be_secret,
     never_settles,
     understood,
 )
@@ -198,14 +199,17 @@ def _compare(option: Option, key: str, wire: str, actual: object, context: Conte
     text = text_of(actual)
     if option.secret:
         return _compare_secret(option, wire, text)
+    hides = may_be_secret(option)
     try:
         if has_volume(option):
             return compare_volume(option, key, wire, text, context)
         if option.type.same(wire, text):
             return EQUAL
     except Invalid:
-        return Comparison(Verdict.DRIFT, f"PVE has {text!r}, which it could not read itself")
-    return Comparison(Verdict.DRIFT, f"is {text!r}, declared {wire!r}")
+        found = "a value" if hides else repr(text)
+        return Comparison(Verdict.DRIFT, f"PVE has {found}, which it could not read itself")
+    why = "is another value" if hides else f"is {text!r}, declared {wire!r}"
+    return Comparison(Verdict.DRIFT, why)
 
 
 def _compare_secret(option: Option, wire: str, text: str) -> Comparison:

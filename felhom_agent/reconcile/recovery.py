@@ -46,6 +46,7 @@ import contextlib
 import logging
 
 from felhom_agent.errors import Denied, Missing, OutcomeUnknown, StillRunning, TaskFailed
+from felhom_agent.journal.hiddenvalue import is_mark, stands_for
 from felhom_agent.journal.operation import ABSENT_MARK, SNAPSHOT, Operation, State
 from felhom_agent.journal.operations import Operations
 from felhom_agent.model import ABSENT, RunState
@@ -264,9 +265,12 @@ class Recovery:
             if wanted is ABSENT_MARK:
                 if present is not ABSENT:
                     return False
-            elif _is_secret(operation, key):
+            elif _is_masked(operation, key):
                 # Its value is neither in the journal nor in PVE's answer.
                 if not said_ok or present is ABSENT:
+                    return False
+            elif is_mark(wanted):
+                if present is ABSENT or not stands_for(wanted, str(present)):
                     return False
             elif not is_written(operation.kind, key, wanted, present, context):
                 return False
@@ -282,7 +286,7 @@ def _moment(upid: Upid) -> tuple[int, int]:
     return upid.start, int(upid.text.split(":")[3], 16)
 
 
-def _is_secret(operation: Operation, key: str) -> bool:
+def _is_masked(operation: Operation, key: str) -> bool:
     option = lookup(operation.kind, key)
     return option is not None and option.secret
 
