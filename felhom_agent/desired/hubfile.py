@@ -8,6 +8,7 @@ plan`) writes nothing and sets nothing aside.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -22,6 +23,9 @@ from felhom_agent.model import Place, Problem
 
 MAX_BYTES = 32_000_000
 """What a hub may send, with each byte of it escaped, is less."""
+
+# What has the name is a directory, or a symbolic link: nothing of ours.
+_NO_FILE = frozenset({errno.EISDIR, errno.ELOOP})
 
 T = TypeVar("T")
 
@@ -49,11 +53,12 @@ class HubFile:
             return None, ""
         except OSError as error:
             why = f"cannot be read: {error.strerror}"
-            if not self._keeps:
+            if not self._keeps or error.errno not in _NO_FILE:
+                # It may be whole: it is left where it is, and counts once it can be read.
                 return None, f"{self.path}: {why}"
+            return None, f"{self.path}: {why}; {self._set_aside()}"
         except OddContent as error:
-            why = str(error)
-        return None, f"{self.path}: {why}; {self._set_aside()}"
+            return None, f"{self.path}: {error}; {self._set_aside()}"
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Given a record, keep it, durably, in the place of the last one. Raise FelhomError if that

@@ -14,14 +14,20 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import shlex
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+from felhom_agent.printable import printable
 
 _GUARDED = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _OURS = _GUARDED | os.O_CREAT | os.O_APPEND | os.O_WRONLY
 MAX_BYTES = 512 * 1024 * 1024
 """The size beyond which a file is not read: nothing that is kept here grows so large."""
+
+_MAX_SHOWN: Final = 300
 
 FileId = tuple[int, int]
 """What tells a file from any other that exists at the same time: its device and its inode."""
@@ -152,10 +158,19 @@ def prepare(directory: Path, disk: Disk = DISK) -> None:
     owner, me = directory.stat().st_uid, os.geteuid()
     if owner != me:
         text = (
-            f"it belongs to user {_name(owner)}, and this is user {_name(me)}; run as its owner "
-            f"(as root: runuser -u {_name(owner)} -- felhom-agent ...)"
+            f"it belongs to user {_name(owner)}, and this is user {_name(me)}; "
+            f"{_to_mend(directory, owner, me)}"
         )
         raise PermissionError(errno.EACCES, text)
+
+
+def _to_mend(directory: Path, owner: int, me: int) -> str:
+    """Return what to do about a directory that is another user's: nobody runs this as root for it,
+    and root gives away what it made.
+    """
+    if owner == 0:
+        return f"as root: chown -R {_name(me)} {shlex.quote(printable(str(directory), _MAX_SHOWN))}"
+    return f"run as its owner (as root: runuser -u {_name(owner)} -- felhom-agent ...)"
 
 
 def _require_regular(path: Path, mode: int) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from felhom_agent.config.settings import HubConfig
 from felhom_agent.desired.claims import Claims
 from felhom_agent.desired.hub import NAME, OWNER_ONLY_KEYS, HubProvider, HubState, read_state
+from felhom_agent.desired.hubfile import HubFile
 from felhom_agent.desired.merged import BOTH, MergedProvider
 from felhom_agent.desired.provider import StaticProvider
 from felhom_agent.durable.disk import DISK, Disk
@@ -145,6 +146,13 @@ def test_a_damaged_file_is_told_set_aside_and_gone_on_without(tmp_path: Path, ho
     provider.accept(1, STATE)
     assert provider.load().problems == ()
     assert set(provider_in(tmp_path).load().guests) == {100}
+
+
+def test_a_file_that_cannot_be_read_for_now_is_left_where_it_is(tmp_path: Path) -> None:
+    file = HubFile(tmp_path / ("x" * 300))
+    found, why = file.read(lambda record: record)
+    assert found is None
+    assert why.endswith("cannot be read: File name too long")
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda p: p.symlink_to("/dev/zero")])
