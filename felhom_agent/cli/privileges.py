@@ -63,9 +63,9 @@ def of_privileges(
     for guest in readable:
         _judge(desired.guests[guest.vmid], guest, actual, asked, own, elsewhere)
     for needs in own.values():
-        yield _of_guests(node, needs)
+        yield _of_guests(node, needs, asked.rights)
     for others, users in elsewhere.items():
-        yield _of_others(node, others, users)
+        yield _of_others(node, others, users, asked.rights)
     if readable and not own and not elsewhere:
         yield good(f"the token has every privilege that is needed ({counted(len(readable))})")
 
@@ -88,7 +88,7 @@ def lacking_commands(config: Config) -> tuple[str, ...]:
             for _, need in needs_of(declared, actual.guests[vmid], actual)
             if asked.lacks(need)
         ]
-        return commands_in_role(lacks, node.client.token_id)
+        return commands_in_role(lacks, node.client.token_id, actual.facts.rights)
     finally:
         node.client.close()
 
@@ -137,12 +137,12 @@ def _judge(
         own.setdefault(names, []).extend(here)
 
 
-def _of_guests(node: Node, needs: list[Required]) -> Finding:
+def _of_guests(node: Node, needs: list[Required], rights: Rights) -> Finding:
     """Return what the token lacks on the guests' own paths, the same on each."""
     names = ",".join(dict.fromkeys(need.any_of[0] for need in needs))
     paths = list(dict.fromkeys(need.path for need in needs))
     text = f"{_listed(paths)}: the token lacks {names}{_hint(needs)}; as root:"
-    return bad(text, *_bounded(commands(needs, node.client.token_id), len(paths)))
+    return bad(text, *_bounded(commands(needs, node.client.token_id, rights), len(paths)))
 
 
 def _bounded(lines: tuple[str, ...], paths: int) -> tuple[str, ...]:
@@ -151,11 +151,13 @@ def _bounded(lines: tuple[str, ...], paths: int) -> tuple[str, ...]:
     return (*lines[:_MAX_LINES], f"# and so on, for {paths} paths")
 
 
-def _of_others(node: Node, needs: tuple[Required, ...], users: list[str]) -> Finding:
+def _of_others(
+    node: Node, needs: tuple[Required, ...], users: list[str], rights: Rights
+) -> Finding:
     named = ", ".join(users[:_MAX_USERS])
     more = len(users) - _MAX_USERS
     who = named + (f" and {more} more" if more > 0 else "")
-    lines = _bounded(commands(needs, node.client.token_id), len(needs))
+    lines = _bounded(commands(needs, node.client.token_id, rights), len(needs))
     return bad(f"{told(needs)}, for {who}{_hint(needs)}; as root:", *lines)
 
 
@@ -179,6 +181,11 @@ class _Asked:
         self._paths = dict(rights.paths)
         self._left = _MAX_ASKED
 
+    @property
+    def rights(self) -> Rights:
+        """What the token may do, as far as it is known by now."""
+        return Rights(MappingProxyType(dict(self._paths)))
+
     def lacks(self, need: Required) -> bool:
         """Return whether the token lacks that. Raise FelhomError if PVE cannot be asked."""
         path = need.path
@@ -186,5 +193,5 @@ class _Asked:
         if path not in self._paths and not path.startswith("/vms/") and self._left and not unknown:
             self._left -= 1
             self._paths[path] = read_rights_on(self._node.client, path)
-            self._facts = replace(self._facts, rights=Rights(MappingProxyType(dict(self._paths))))
+            self._facts = replace(self._facts, rights=self.rights)
         return bool(lacking((need,), self._facts))

@@ -1,78 +1,96 @@
 """The commands with which root gives the token what it lacks, and nothing more.
 
-A role by kind of path: what a guest's options need goes into the role that the guests have already,
-anything else into a role of its own, on the very path. PVE gives a privilege-separated token what
-both its user and the token itself have there, so both get the role. What is needed on a path is not
-handed down to those below it: `Sys.Modify` on `/` would hold for the node itself, and a bridge for
-each of its VLANs.
+A role tells by its name what is in it, so that nobody who has it gets more by a later command: some
+privileges have a role of their own, and any others one whose name ends with a digest of them. PVE
+gives a privilege-separated token what both its user and the token itself have there, so
+both get the role. An entry on a path replaces what comes from above, so the role has that, too.
+What is needed on a path is not handed down to those below it: `Sys.Modify` on `/` would hold for
+the node itself, and a bridge for each of its VLANs.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from felhom_agent.model import Rights
 from felhom_agent.planning.privileges import Required
 
 ROLE: Final = "FelhomAgent"
-# By what the path begins with; what is not here is the host's.
-_ROLES: Final = {
-    "vms": ROLE, "pool": ROLE, "nodes": ROLE, "storage": "FelhomAgentStorage",
-    "sdn": "FelhomAgentSDN", "mapping": "FelhomAgentMapping",
+_OF_ONE: Final = {
+    "Sys.Audit": "FelhomAgentAudit",
+    "Sys.Modify": "FelhomAgentHost",
+    "SDN.Use": "FelhomAgentSDN",
+    "Mapping.Use": "FelhomAgentMapping",
+    "Datastore.Audit": "FelhomAgentStorage",
+    "Datastore.AllocateSpace": "FelhomAgentSpace",
+    "Datastore.Allocate": "FelhomAgentVolumes",
+    "VM.Allocate": "FelhomAgentNesting",
+}
+# What of a privilege's name tells that it counts on such a path.
+_COUNTS: Final = {
+    "vms": "VM.", "pool": "VM.", "nodes": "Sys.", "storage": "Datastore.", "sdn": "SDN.",
+    "mapping": "Mapping.",
 }  # fmt: skip
-_HOST: Final = "FelhomAgentHost"
-_HERE: Final = (_HOST, _ROLES["sdn"])
-_NESTING: Final = "FelhomAgentNesting"
+_NOT_BELOW: Final = frozenset({"Sys.Modify", "Sys.Console", "SDN.Use"})
 _BRIDGE_DEPTH: Final = "/sdn/zones/ZONE/BRIDGE".count("/")
 _ROOT: Final = "root@pam"
-_OWN: Final = {
-    "Sys.Audit": ROLE,
-    # With it a guest can be destroyed: never in the role that all guests have.
-    "VM.Allocate": _NESTING,
-    # Volumes can be made with it: not on the storages of which a token need only see the images.
-    "Datastore.AllocateSpace": "FelhomAgentSpace",
-}
 
 
-def commands(lacks: Iterable[Required], token_id: str) -> tuple[str, ...]:
-    """Given what the token lacks, and its id, return the commands that grant it, for root."""
-    roles: dict[str, dict[str, None]] = {}
+def commands(
+    lacks: Iterable[Required], token_id: str, rights: Rights | None = None
+) -> tuple[str, ...]:
+    """Given what the token lacks, its id and what it has, return the commands that grant it, for
+    root.
+    """
     places: dict[str, dict[str, None]] = {}
     for need in lacks:
-        role, privilege = _role_of(need), need.any_of[0]
-        roles.setdefault(role, {})[privilege] = None
-        places.setdefault(need.path, {})[role] = None
-    lines = [role_line(role, ",".join(privileges)) for role, privileges in roles.items()]
-    for path, held in places.items():
-        # An entry on a guest's own path replaces what the guest has from above.
-        own = tuple(dict.fromkeys([ROLE, *held]) if path.startswith("/vms/") else held)
-        here = [role for role in own if role in _HERE and _has_more_below(path)]
-        down = [role for role in own if role not in here]
+        places.setdefault(need.path, {})[need.any_of[0]] = None
+    roles: dict[str, str] = {}
+    acls: list[str] = []
+    for path, lacking in places.items():
+        here = [name for name in lacking if name in _NOT_BELOW and _has_more_below(path)]
+        down = [name for name in lacking if name not in here]
         for given, end in ((down, ""), (here, " --propagate 0")):
-            lines += (f"{line}{end}" for line in acl_lines(path, ",".join(given), token_id))
-    return tuple(lines)
+            if given:
+                names = [*_from_above(path, rights), *given]
+                role = _role_of(path, names)
+                roles[role] = ",".join(dict.fromkeys(names))
+                # What the guest has from above is not known: it is what the agent's role has.
+                both = f"{ROLE},{role}" if rights is None and path.startswith("/vms/") else role
+                acls += (f"{line}{end}" for line in acl_lines(path, both, token_id))
+    return (*(role_line(role, privileges) for role, privileges in roles.items()), *acls)
 
 
-def commands_in_role(lacks: Iterable[Required], token_id: str) -> tuple[str, ...]:
-    """Given what the token lacks, and its id, return the commands that grant it where the role of
-    the guests is given already wherever the token sees a guest.
+def _from_above(path: str, rights: Rights | None) -> list[str]:
+    counts = _COUNTS.get(path.split("/")[1], "") if path != "/" else ""
+    if rights is None or not counts:
+        return []
+    return sorted(name for name in rights.on(path) if name.startswith(counts))
+
+
+def commands_in_role(
+    lacks: Iterable[Required], token_id: str, rights: Rights | None = None
+) -> tuple[str, ...]:
+    """Given what the token lacks, its id and what it has, return the commands that grant it where
+    the role of the guests is given already wherever the token sees a guest.
     """
     needs = list(dict.fromkeys(lacks))
-    own = [need for need in needs if need.path.startswith("/vms/") and _role_of(need) == ROLE]
+    # With VM.Allocate a guest can be destroyed: never in the role that all guests have.
+    own = [n for n in needs if n.path.startswith("/vms/") and n.any_of[0] != "VM.Allocate"]
     privileges = ",".join(sorted({need.any_of[0] for need in own}))
     line = (role_line(ROLE, privileges),) if privileges else ()
-    return (*line, *commands((need for need in needs if need not in own), token_id))
+    return (*line, *commands((need for need in needs if need not in own), token_id, rights))
 
 
-def role_command(need: Required) -> str:
-    """Given what is lacking, return the command that puts it into its role."""
-    return role_line(_role_of(need), need.any_of[0])
-
-
-def _role_of(need: Required) -> str:
-    kind = need.path.split("/")[1] if need.path != "/" else ""
-    return _OWN.get(need.any_of[0]) or _ROLES.get(kind, _HOST)
+def _role_of(path: str, privileges: Iterable[str]) -> str:
+    names = sorted(set(privileges))
+    if len(names) == 1 and names[0] in _OF_ONE:
+        return _OF_ONE[names[0]]
+    digest = hashlib.sha256(",".join(names).encode()).hexdigest()[:8]
+    return f"{ROLE}{'Guest' if path.startswith('/vms/') else ''}-{digest}"
 
 
 def role_line(role: str, privileges: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from felhom_agent.errors import Denied
 from felhom_agent.model import Action, Change, Facts, GuestPlan, SetConfig
 from felhom_agent.planning.actions import describe
-from felhom_agent.planning.granting import role_command
+from felhom_agent.planning.granting import commands
 from felhom_agent.planning.privileges import Required, required, told
 
 _TAG = " for modifying tag "
@@ -24,8 +24,9 @@ _TAG = " for modifying tag "
 class Denials:
     """What was denied; `tries` is how many tries that took, and will take besides."""
 
-    def __init__(self) -> None:
+    def __init__(self, token_id: str) -> None:
         self.tries = 0
+        self._token_id = token_id
         self._keys: dict[str, str] = {}
         self._power: dict[str, str] = {}
         self._one_by_one = False
@@ -38,7 +39,9 @@ class Denials:
             return False
         self.tries += 1
         if not isinstance(action, SetConfig):
-            self._power[type(action).__name__] = f"{describe(action)}: {_grant((_named(error),))}"
+            self._power[type(action).__name__] = (
+                f"{describe(action)}: {self._grant((_named(error),), facts)}"
+            )
             return True
         explained = {c.key: _explain(c, action, error, facts) for c in action.changes}
         found = {key: needs for key, needs in explained.items() if needs}
@@ -48,7 +51,7 @@ class Denials:
             return True
         if not found:
             found = {action.changes[0].key: (_named(error),)}
-        self._keys |= {key: f"{key}: {_grant(needs)}" for key, needs in found.items()}
+        self._keys |= {key: f"{key}: {self._grant(needs, facts)}" for key, needs in found.items()}
         return True
 
     def left(self, plan: GuestPlan) -> GuestPlan:
@@ -61,6 +64,10 @@ class Denials:
         notes = [self._keys[key] for key in dropped]
         notes += [why for kind, why in self._power.items() if kind in kinds]
         return replace(plan, actions=actions, notes=(*plan.notes, *notes))
+
+    def _grant(self, needs: tuple[Required, ...], facts: Facts) -> str:
+        lines = "; ".join(commands(needs, self._token_id, facts.rights))
+        return f"{told(needs)}; to grant it, as root: {lines}"
 
     def _left(self, action: Action) -> Action | None:
         if not isinstance(action, SetConfig):
@@ -91,8 +98,3 @@ def _explain(
 def _named(error: Denied) -> Required:
     """Return what PVE itself says is lacking."""
     return Required(error.path, tuple(error.privilege.partition(_TAG)[0].split("|")))
-
-
-def _grant(needs: tuple[Required, ...]) -> str:
-    lines = "; ".join(dict.fromkeys(role_command(need) for need in needs))
-    return f"{told(needs)}; to grant it, as root: {lines}"

@@ -26,7 +26,7 @@ from felhom_agent.model import (
     SetConfig,
     Stop,
 )
-from felhom_agent.planning.granting import role_command
+from felhom_agent.planning.granting import commands
 from felhom_agent.planning.privileges import Required
 from felhom_agent.proxmox.answers import by_words, denied_by_task, is_held
 
@@ -39,12 +39,14 @@ _HELD = 10.0
 _DISOBEYED = ("got timeout", "container did not stop", "powerdown failed")
 
 
-def of_error(error: FelhomError, doing: Action | None = None) -> Outcome:
-    """Given why an action, or an observation (None), failed, return the outcome."""
+def of_error(error: FelhomError, doing: Action | None = None, token_id: str = "") -> Outcome:
+    """Given why an action, or an observation (None), failed, and whose token asked, return the
+    outcome.
+    """
     if isinstance(error, TaskFailed):
-        return _of_task(error, doing)
+        return _of_task(error, doing, token_id)
     if isinstance(error, Denied):
-        return Blocked(_how_to_grant(error))
+        return Blocked(_how_to_grant(error, token_id))
     if isinstance(error, Rejected):
         return _of_rejection(error, doing)
     if isinstance(error, JournalError):
@@ -70,13 +72,13 @@ def _in_words(error: FelhomError, doing: Action | None) -> str:
     return f"the answer to the {_noun(doing)} was lost, and it is looked up: {text}"
 
 
-def _of_task(error: TaskFailed, doing: Action | None) -> Outcome:
+def _of_task(error: TaskFailed, doing: Action | None, token_id: str) -> Outcome:
     if by_words(error.text) is NoQuorum:
         return Blocked(f"nothing is changed while the cluster has no quorum: {error.text}")
     if is_held(error.text):
         return Retry(_HELD, f"another task holds the guest: {error.text}")
     if denied := denied_by_task(error.text):
-        return Blocked(_how_to_grant(denied))
+        return Blocked(_how_to_grant(denied, token_id))
     if lock := _lock_in(error.text):
         return Blocked(lock)
     if isinstance(doing, Stop) and any(words in error.text for words in _DISOBEYED):
@@ -124,11 +126,11 @@ def _lock_in(text: str) -> str:
     return f"locked {found[1]}" if found else ""
 
 
-def _how_to_grant(error: Denied) -> str:
+def _how_to_grant(error: Denied, token_id: str) -> str:
     if not error.path:
         return error.text
     need = Required(error.path, tuple(error.privilege.split("|")))
-    return (
-        f"the token lacks {' or '.join(need.any_of)} on {error.path}; to grant it, as root: "
-        f"{role_command(need)}"
-    )
+    said = f"the token lacks {' or '.join(need.any_of)} on {error.path}"
+    if not token_id:
+        return f"{said}; felhom-agent check tells how to grant it"
+    return f"{said}; to grant it, as root: {'; '.join(commands([need], token_id))}"

@@ -133,7 +133,7 @@ class Reconciliation:
         self.vmid = vmid
         self._number = number
         self._doing: Action | None = None
-        self._denials = Denials()
+        self._denials = Denials(means.node.client.token_id)
         self._means = means
         self._seen = seen
         self._granted = granted
@@ -162,9 +162,10 @@ class Reconciliation:
         except Held as error:
             result = Reconciled(Blocked(str(error), observed=error.observed), held=True)
         except FelhomError as error:
+            token_id = self._means.node.client.token_id
             if held := _wants_quorum(error):
                 self._means.quorum.note_lost()
-            result = Reconciled(outcomes.of_error(error, self._doing), held=held)
+            result = Reconciled(outcomes.of_error(error, self._doing, token_id), held=held)
         except Exception as error:  # a bug of ours must not take the daemon along
             extra = fields(INTERNAL_ERROR, vmid=self.vmid)
             text = "%s: internal error; it is tried again; please report it"

@@ -96,7 +96,7 @@ def test_selftest_read_names_missing_privileges_and_how_to_grant_them(
     out = capsys.readouterr().out
     assert code == 1
     assert "/vms/100: the token lacks VM.PowerMgmt,VM.Config.CPU; as root:" in out
-    assert "pveum role modify FelhomAgent --append 1 --privs VM.PowerMgmt,VM.Config.CPU" in out
+    assert "--privs VM.Audit,VM.PowerMgmt,VM.Config.CPU" in out
     assert "pveum acl modify /vms/100 --tokens 'felhom-agent@pve!agent' --roles" in out
     assert "FAIL  guest 300 is not seen" in out
 

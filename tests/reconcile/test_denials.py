@@ -55,7 +55,9 @@ def test_a_key_that_the_token_may_not_write_holds_up_no_other(
     assert (str(found["memory"]), found["cores"]) == ("1024", 2)
     assert str(found["description"]).strip() == "mine"
     assert f"memory: the token lacks VM.Config.Memory on /vms/{vmid}" in told
-    assert "pveum role modify FelhomAgent --append 1 --privs VM.Config.Memory" in told
+    assert "pveum role add FelhomAgentGuest-" in told
+    assert "--privs VM.Config.Memory" in told
+    assert f"pveum acl modify /vms/{vmid} --tokens 'felhom-agent@pve!agent' --roles" in told
     assert "cores" not in told
     assert ends(site) == [("SetConfig", State.FAILED), ("SetConfig", State.SUCCEEDED)]
 

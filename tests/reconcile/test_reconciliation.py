@@ -238,7 +238,8 @@ def test_a_missing_privilege_is_blocked_with_the_line_that_grants_it(
         outcome = turn(parts, wanted(state=RunState.RUNNING))
     assert isinstance(outcome, Blocked)
     assert "lacks VM.PowerMgmt on /vms/100" in outcome.why
-    assert "pveum role modify FelhomAgent --append 1 --privs VM.PowerMgmt" in outcome.why
+    assert "--privs VM.PowerMgmt" in outcome.why
+    assert "pveum acl modify /vms/100 --tokens" in outcome.why
 
 
 def test_a_locked_guest_is_left_alone(site: Site, agent: Open) -> None:
