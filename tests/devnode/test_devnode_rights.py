@@ -145,6 +145,28 @@ def test_tags_are_guarded_as_they_were(  # recorded: 9.2 200/046-089
     assert strong("PUT", path, {"tags": "prod;anything"}).status == 200
 
 
+def test_the_rules_on_tags_are_told_to_who_may_see_the_datacenter(
+    world: World, callers: Callable[..., Caller]
+) -> None:
+    """PVE: pve-manager API2/Cluster.pm get_options, GuestHelpers.pm get_allowed_tags"""
+    world.user_allow, world.registered_tags = "existing", frozenset({"prod"})
+    world.max_workers = 9
+    world.edit(100, {"tags": "seen"})
+    world.edit(200, {"tags": "hidden"})
+    few = callers("few@pve!t", privileges={"/vms/100": WRITERS + ("VM.Audit",)})
+    assert few("GET", "/cluster/options").data == {"allowed-tags": ["seen"]}
+    reply = few("PUT", VM, {"tags": "hidden;seen"})
+    assert reply.status == 403
+    assert "Sys.Modify for modifying tag 'hidden'" in reply.reason
+    all_seeing = callers("all@pve!t", privileges={"/": ["VM.Audit", "Sys.Audit"]})
+    told = all_seeing("GET", "/cluster/options").data
+    assert told["allowed-tags"] == ["hidden", "seen"]
+    assert (told["user-tag-access"], told["registered-tags"]) == (
+        {"user-allow": "existing"}, ["prod"],
+    )  # fmt: skip
+    assert told["max_workers"] == 9
+
+
 @pytest.mark.parametrize(
     ("path", "params", "held", "status", "reason"),
     [

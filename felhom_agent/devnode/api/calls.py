@@ -116,16 +116,21 @@ def _service(guest: Guest, mode: str) -> dict[str, object]:
 
 
 def cluster_options(call: Call) -> object:
-    """GET /cluster/options, as far as it matters here."""
+    """GET /cluster/options, as far as it matters here.
+
+    PVE: pve-manager API2/Cluster.pm get_options: without Sys.Audit on / not all of it is told.
+    """
     style = call.world.tag_style
     tag_style: dict[str, object] = {}
     if style.case_sensitive:
         tag_style["case-sensitive"] = 1
     if style.keep_order:
         tag_style["ordering"] = "config"
-    options: dict[str, object] = {"keyboard": "en-us", "mac_prefix": "BC:24:11"}
-    datacenter = call.world.datacenter()
-    options |= {"description": "", "allowed-tags": sorted(datacenter.allowed)}
+    datacenter = call.world.datacenter(call.caller)
+    options: dict[str, object] = {"allowed-tags": sorted(datacenter.allowed)}
+    if not call.caller.may("/", "Sys.Audit"):
+        return {**options, "tag-style": tag_style} if tag_style else options
+    options |= {"keyboard": "en-us", "mac_prefix": "BC:24:11", "description": ""}
     if datacenter.registered:
         options["registered-tags"] = sorted(datacenter.registered)
     if datacenter.user_allow != "free":
@@ -267,7 +272,7 @@ def write_config(call: Call) -> object:
         newer=call.world.newer_parts | change.unknown_parts(call.kind, stored),
     )
     change.refuse_unknown_model(wanted, world.cpu_models)
-    asked = authorize.Asked(wanted, call.caller, call.vmid, stored, world.datacenter())
+    asked = authorize.Asked(wanted, call.caller, call.vmid, stored, world.datacenter(call.caller))
     authorize.first_round(asked)
     if call.kind == "lxc":
         authorize.second_round(asked)

@@ -17,7 +17,7 @@ from itertools import count
 from typing import Any
 
 from felhom_agent.devnode.world import release
-from felhom_agent.devnode.world.access import NOTHING_THERE, Tokens
+from felhom_agent.devnode.world.access import NOTHING_THERE, Caller, Tokens
 from felhom_agent.devnode.world.authorize import Datacenter, allowed_tags
 from felhom_agent.devnode.world.broadcast import Broadcasts
 from felhom_agent.devnode.world.bulk import BulkOrder, start_all, stop_all
@@ -127,9 +127,13 @@ class World(Hands):
                 world.snapshot(int(vmid), name)
         return world
 
-    def datacenter(self) -> Datacenter:
-        """Return what of the datacenter decides who may change what."""
-        tags = (str(g.conf.values.get("tags", "")) for g in self.guests.values())
+    def datacenter(self, caller: Caller) -> Datacenter:
+        """Given who asks, return what of the datacenter decides who may change what.
+
+        PVE: pve-guest-common GuestHelpers.pm get_allowed_tags
+        """
+        seen = (g for g in self.guests.values() if caller.may(f"/vms/{g.vmid}", "VM.Audit"))
+        tags = (str(g.conf.values.get("tags", "")) for g in seen)
         existing = frozenset(tag for text in tags for tag in re.split("[,; ]+", text) if tag)
         return Datacenter(
             version=self.version,
