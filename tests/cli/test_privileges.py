@@ -51,8 +51,10 @@ def test_check_names_the_very_privilege_path_and_commands(check: Check) -> None:
     assert "FAIL  /vms/101: the token lacks VM.Config.Memory; as root:" in out
     lines = [line.strip() for line in out.splitlines() if "pveum" in line]
     assert lines == [
-        f"pveum role add {ROLE_OF_BOTH} --privs VM.Audit,VM.Config.Memory || "
-        f"pveum role modify {ROLE_OF_BOTH} --append 1 --privs VM.Audit,VM.Config.Memory",
+        (
+            f"pveum role add {ROLE_OF_BOTH} --privs VM.Audit,VM.Config.Memory || "
+            f"pveum role modify {ROLE_OF_BOTH} --append 1 --privs VM.Audit,VM.Config.Memory"
+        ),
         f"pveum acl modify /vms/101 --users felhom-agent@pve --roles {ROLE_OF_BOTH}",
         f"pveum acl modify /vms/101 --tokens 'felhom-agent@pve!agent' --roles {ROLE_OF_BOTH}",
     ]

@@ -72,6 +72,24 @@ def test_what_pve_denies_is_told_beforehand_with_the_path_that_is_known(
     assert (conf["memory"], conf["net0"]) == ("2048", BARE)
 
 
+def test_what_is_given_on_a_bridge_alone_is_not_given_on_its_vlans(
+    host: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands of check give a bridge with `--propagate 0`."""
+    bridge = "/sdn/zones/localnetwork/vmbr0"
+    rights = {"/": AGENT_PRIVILEGES, bridge: ["SDN.Use"]}
+    host.world.tokens.grant(TOKEN_ID, rights, alone=[bridge])
+    declare(host, "vmbr0")
+    assert "every privilege" in run(host, capsys, "check")
+    run(host, capsys, "apply", "101", "--yes")
+    card = host.world.guests[101].conf.values["net0"]
+    assert card == f"{CARD}vmbr0"
+    declare(host, "vmbr0,tag=7")
+    assert f"SDN.Use on {bridge}/7" in run(host, capsys, "check")
+    run(host, capsys, "apply", "101", "--yes")
+    assert host.world.guests[101].conf.values["net0"] == card
+
+
 @pytest.mark.parametrize(
     ("bridge", "rights"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from felhom_agent.devnode import World
+from felhom_agent.devnode.world import access
 from tests.devnode.conftest import AGENT, Caller
 
 NOT_HERE = "Configuration file 'nodes/pve1/qemu-server/100.conf' does not exist"
@@ -77,3 +78,16 @@ def test_rights_are_checked_before_the_other_node_is_asked(
     world.move(100, "pve2")
     stranger = callers("s@pve!t", privileges={})
     assert stranger("GET", "/nodes/pve2/qemu/100/config").status == 403
+
+
+def test_what_is_not_handed_down_counts_on_its_own_path_alone() -> None:
+    """PVE: pve-access-control AccessControl.pm roles"""
+    held = {"/": ("VM.Audit",), "/vms/100": ()}
+    caller = access.Caller("a@pve!t", held, {"/vms": ("VM.Console",), "/storage": ("A",)})
+    assert caller.on("/vms") == ("VM.Console",)
+    assert caller.on("/vms/101") == ("VM.Audit",)
+    assert caller.on("/vms/100") == caller.on("/vms/100/x") == ()
+    told = caller.permissions()
+    assert told["/vms"] == {"VM.Console": 0}
+    assert told["/"] == {"VM.Audit": 1}
+    assert "/vms/100" not in told

@@ -153,7 +153,7 @@ def test_the_rules_on_tags_are_told_to_who_may_see_the_datacenter(
     world.max_workers = 9
     world.edit(100, {"tags": "seen"})
     world.edit(200, {"tags": "hidden"})
-    few = callers("few@pve!t", privileges={"/vms/100": WRITERS + ("VM.Audit",)})
+    few = callers("few@pve!t", privileges={"/vms/100": (*WRITERS, "VM.Audit")})
     assert few("GET", "/cluster/options").data == {"allowed-tags": ["seen"]}
     reply = few("PUT", VM, {"tags": "hidden;seen"})
     assert reply.status == 403

@@ -161,7 +161,7 @@ def test_what_is_only_observed_differs_and_waits_for_nobody() -> None:
 
 def test_a_denial_comes_with_the_line_that_grants_it() -> None:
     denied = Denied("no", path="/vms/100", privilege="VM.Config.CPU|VM.Config.Memory")
-    outcome = outcomes.of_error(denied, token_id="a@pve!t")  # noqa: S106  # an id, no secret
+    outcome = outcomes.of_error(denied, token_id="a@pve!t")  # an id, no secret
     assert "pveum role add FelhomAgentGuest-" in str(outcome)
     assert "--privs VM.Config.CPU" in str(outcome)
     for who in ("--users a@pve", "--tokens 'a@pve!t'"):

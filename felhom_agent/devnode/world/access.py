@@ -2,7 +2,7 @@
 
 A token's privileges on a path are those given on the nearest path above it; a nearer entry
 replaces a farther one. recorded: 95-access/089, 094. What is given on a path alone is not handed
-down (PVE: pve-access-control AccessControl.pm roles).
+down, and leaves what is above it in force below (PVE: pve-access-control AccessControl.pm roles).
 """
 
 from __future__ import annotations
@@ -118,9 +118,15 @@ class Tokens:
         self._known[name] = (secret, Caller(name, _by_path(given), _by_path(there)))
         return secret
 
-    def grant(self, name: str, privileges: Mapping[str, Iterable[str]]) -> None:
-        """Given a token that there is, and all its privileges by path, let it have these."""
-        self.create(name, privileges, self._known[name][0])
+    def grant(
+        self, name: str, privileges: Mapping[str, Iterable[str]], alone: Iterable[str] = ()
+    ) -> None:
+        """Given a token that there is, all its privileges by path, and the paths below which they
+        do not hold, let it have these.
+        """
+        there = {path: privileges[path] for path in alone}
+        down = {path: given for path, given in privileges.items() if path not in there}
+        self.create(name, down, self._known[name][0], there)
 
     def forget(self, path: str) -> None:
         """Remove all that was given on a path, as PVE does when its guest is destroyed."""
