@@ -163,3 +163,12 @@ def test_another_token_of_the_same_user_sees_no_task(
     assert other("GET", TASKS).data == []
     auditor = callers("auditor@pve!t", privileges={"/nodes": ("Sys.Audit",)})
     assert len(auditor("GET", TASKS).data) == 4
+
+
+@pytest.mark.parametrize("word", ["running", "nosuch", "ok,nosuch"])
+def test_a_result_that_no_task_can_have_is_refused(call: Caller, word: str) -> None:
+    """recorded: calls-9.2/203-task-list/030, 090"""
+    reply = call("GET", f"/nodes/pve1/tasks?statusfilter={word}")
+    assert reply.status == 400
+    wrong = word.rpartition(",")[2]
+    assert reply.body["errors"] == {"statusfilter": f"invalid format - invalid status '{wrong}'\n"}

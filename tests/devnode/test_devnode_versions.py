@@ -199,3 +199,19 @@ def test_a_behaviour_of_its_own_goes_before_the_versions(
 ) -> None:
     newer.behave(100, Behaviour(cleanup_gap=0.0))
     assert restarted(0.0) == "OK"
+
+
+@pytest.mark.parametrize(("version", "told"), [("9.1", "running"), ("9.2", "paused")])
+def test_the_resources_say_of_a_paused_vm_that_it_is_paused(version: str, told: str) -> None:
+    """recorded: calls-9.2/204-resources/058-059"""
+    world = World(version=version)
+    world.add("qemu", 100, {"cores": 1}, running=True)
+    world.suspend(100)
+    with DevNode(world) as node:
+        caller = Caller(node, AGENT, world.token(AGENT))
+        (row,) = caller("GET", "/cluster/resources?type=vm").data
+        assert row["status"] == told
+        assert caller("GET", "/nodes/pve1/qemu/100/status/current").data["status"] == "running"
+        world.resume(100)
+        assert caller("GET", "/cluster/resources?type=vm").data[0]["status"] == "running"
+        caller.connection.close()

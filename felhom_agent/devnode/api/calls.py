@@ -28,6 +28,29 @@ _BOTH = "cannot use 'snapshot' parameter with 'current'"
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A call that waits for the task of a VM's change, at most `until` a moment of the world's."""
+
+    task: Task
+    vmid: int
+    until: float
+
+    def is_over(self, moment: float) -> bool:
+        """Return whether it waits no longer."""
+        return self.task.exitstatus is not None or moment >= self.until
+
+    def answer(self) -> object:
+        """Return its answer as things stand. Raise `Refusal` (500) if the task failed."""
+        status = self.task.exitstatus
+        if status is None:
+            return self.task.upid
+        if status != "OK":
+            # recorded: calls-9.2/200-post-worker/010-030
+            raise died(f"failed to update VM {self.vmid}: {status}")
+        return None  # recorded: 20-writes-qemu/062; a task that ends in time leaves no name.
+
+
+@dataclass(frozen=True)
 class Call:
     """One call: who makes it, the parts of its path, its parameters raw and verified."""
 
@@ -168,7 +191,8 @@ def _peers(world: World) -> list[reads.Row]:
 
 def _resource(world: World, guest: Guest, moment: float, *, tell: bool) -> reads.Row:
     def live() -> reads.Row:
-        return reads.resource(guest, moment, world.manager.disarmed)
+        says_paused = release.says_paused(world.version)
+        return reads.resource(guest, moment, world.manager.disarmed, says_paused=says_paused)
 
     return world.broadcasts.row(guest.vmid, live, tell=tell)
 
@@ -321,8 +345,9 @@ def _write(call: Call, guest: Guest, asked: authorize.Asked) -> None:
 def _write_by_task(call: Call, guest: Guest, asked: authorize.Asked) -> object:
     wanted = asked.change
     world = call.world
+    flows = world.in_real_time or world.waits is not None
     in_time = wanted.delay is not None and guest.behaviour.config_seconds <= wanted.delay
-    seconds = 0.0 if in_time else guest.behaviour.config_seconds
+    seconds = 0.0 if in_time and not flows else guest.behaviour.config_seconds
 
     def work(task: Task) -> Steps:
         yield guest.flock
@@ -339,12 +364,10 @@ def _write_by_task(call: Call, guest: Guest, asked: authorize.Asked) -> object:
         _or_die(lambda: _write(call, guest, asked))
 
     task = world.tasks.start("qmconfig", guest.vmid, call.caller.name, work)
-    if not in_time or task.exitstatus is None:
+    if wanted.delay is None:
         return task.upid
-    if task.exitstatus != "OK":
-        # recorded: calls-9.2/200-post-worker/010-027
-        raise died(f"failed to update VM {guest.vmid}: {task.exitstatus}")
-    return None  # recorded: 20-writes-qemu/062; a task that ends in time leaves no name.
+    waiting = Waiting(task, guest.vmid, until=world.events.moment + wanted.delay)
+    return waiting if flows and task.exitstatus is None else waiting.answer()
 
 
 def _or_die(do: Callable[[], None]) -> None:

@@ -101,11 +101,13 @@ def current(guest: Guest, moment: float, disarmed: str = "") -> Row:
     return row
 
 
-def resource(guest: Guest, moment: float, disarmed: str = "") -> Row:
+def resource(guest: Guest, moment: float, disarmed: str = "", *, says_paused: bool = False) -> Row:
     """Given a guest, and the resource mode of an HA that is disarmed, return its row of GET
-    /cluster/resources.
+    /cluster/resources; `says_paused` tells that a paused VM's state is that there.
     """
     row = {**_figures(guest, moment), **_marks(guest)}
+    if says_paused and guest.paused:
+        row["status"] = "paused"
     row |= {
         "id": f"{guest.kind}/{guest.vmid}",
         "type": guest.kind,

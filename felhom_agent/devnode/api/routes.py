@@ -282,7 +282,7 @@ ROUTES: tuple[Route, ...] = (
         source=schema.one_of("archive", "active", "all"),
         typefilter=schema.text(),
         userfilter=schema.text(),
-        statusfilter=schema.text(),
+        statusfilter=schema.task_states,
         errors=schema.boolean,
     ),
     _route("GET", f"{_TASK}/status", calls.task_status),

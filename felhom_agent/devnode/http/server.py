@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
+from felhom_agent.devnode.api.calls import Waiting
 from felhom_agent.devnode.api.routes import Api
 from felhom_agent.devnode.http import certificate, message
 from felhom_agent.devnode.http.faults import Faults
@@ -23,6 +24,8 @@ from felhom_agent.devnode.world.schema import Raw
 from felhom_agent.devnode.world.world import World
 
 HOST = "127.0.0.1"
+# Seconds after which a call that waits looks again.
+_STEP = 0.02
 
 
 class DevNode:
@@ -111,12 +114,25 @@ class DevNode:
 
     def _carry_out(self, heard: Request, raw: Mapping[str, Raw], authorization: str) -> object:
         try:
-            return self._api.answer(heard.method, heard.path, raw, authorization)
+            found = self._api.answer(heard.method, heard.path, raw, authorization)
         except FlockBusy:
             if not self.world.lock_wait:
                 raise
-        self._closing.wait(self.world.lock_wait)
-        return self._api.answer(heard.method, heard.path, raw, authorization)
+            self._closing.wait(self.world.lock_wait)
+            found = self._api.answer(heard.method, heard.path, raw, authorization)
+        return self._awaited(found) if isinstance(found, Waiting) else found
+
+    def _awaited(self, waiting: Waiting) -> object:
+        """Given a call that waits for its task, return its answer; others go on meanwhile."""
+        while True:
+            with self.world.guard:
+                self.world.catch_up()
+                if waiting.is_over(self.world.events.moment) or self._closing.is_set():
+                    return waiting.answer()
+            if self.world.waits is not None:
+                self.world.waits(_STEP)
+            else:
+                self._closing.wait(_STEP)
 
     def hear(self, method: str, path: str, params: Mapping[str, str], token: str) -> Request:
         """Given a request, write it into the log and return it."""

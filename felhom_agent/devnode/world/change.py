@@ -32,7 +32,7 @@ _CONTROL: Mapping[str, Mapping[str, Check]] = {
     "lxc": {"delete": schema.text(), "digest": schema.text(40), "revert": schema.text()},
 }
 
-_POST_CONTROL = {**_CONTROL["qemu"], "background_delay": schema.integer(1)}
+_POST_CONTROL = {**_CONTROL["qemu"], "background_delay": schema.integer(1, 30)}
 
 _READ_ONLY = frozenset({"meta", "digest", "parent", "snaptime", "vmstate"})
 

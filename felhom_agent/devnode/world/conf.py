@@ -146,6 +146,11 @@ class Conf:
             self.unset.discard(key)
             self.forced.discard(key)
 
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits for the guest to be off."""
+        return bool(self.pending or self.unset)
+
     def settle(self) -> None:
         """Apply all that waits, as PVE does when the guest stops."""
         for key in self.unset:

@@ -93,7 +93,7 @@ def _force_off(host: Host, guest: Guest, task: Task) -> None:
     task.log.append(f"forced to stop CT {guest.vmid} before destroying!")
     if guest.behaviour.stop_error:
         raise Died(guest.behaviour.stop_error)
-    switched_off(guest)
+    switched_off(guest, writable=host.quorate)
     host.changed(guest)
 
 

@@ -63,7 +63,7 @@ class Mishaps(ABC):
         with self.guard:
             self.catch_up()
             guest = self.guests[vmid]
-            switched_off(guest)
+            switched_off(guest, writable=self.quorate)
             self.changed(guest)
 
     def hang(self, vmid: int, qmpstatus: str) -> None:

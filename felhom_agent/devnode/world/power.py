@@ -15,6 +15,7 @@ from felhom_agent.devnode.world.refusal import Died, died
 from felhom_agent.devnode.world.tasks import Task, TaskBook
 from felhom_agent.devnode.world.volumes import apply_waiting, switched_off
 from felhom_agent.devnode.world.worker import EventQueue, Flock, Steps
+from felhom_agent.devnode.world.writing import read_only
 
 DEFAULT_TIMEOUT = 60.0
 """Seconds a shutdown waits for the guest if the call says nothing (PVE: vm_stop)."""
@@ -181,7 +182,7 @@ def _stop(host: Host, o: Order, task: Task) -> Steps:
         raise Died(guest.locked_text)
     _fail_if_told(guest)
     yield guest.behaviour.stop_seconds
-    _switch_off(host, guest)
+    _switch_off(host, guest, task)
 
 
 def _overrule(host: Host, o: Order, task: Task) -> None:
@@ -218,7 +219,7 @@ def _power_down(host: Host, o: Order, guest: Guest, task: Task) -> Steps:
     obeys = guest.behaviour.obeys_shutdown and not guest.paused
     if obeys and needs <= o.timeout:
         yield needs
-        _switch_off(host, guest)
+        _switch_off(host, guest, task)
         return
     if obeys:
         _off_later(host, guest, needs)
@@ -231,7 +232,7 @@ def _power_down(host: Host, o: Order, guest: Guest, task: Task) -> Steps:
         task.log.append("VM still running - terminating now with SIGTERM")
     elif not o.force:
         yield from _container_stays(o, guest, task)
-    _switch_off(host, guest)
+    _switch_off(host, guest, task)
 
 
 def _container_stays(o: Order, guest: Guest, task: Task) -> Steps:
@@ -252,12 +253,32 @@ def _reboot(host: Host, o: Order, task: Task) -> Steps:
     elif guest.lock:
         # recorded: 50-locks/092-094; a locked container is stopped and not started again.
         raise Died(f"startup for container '{o.vmid}' failed")
+    elif not host.quorate:
+        _stay_down(guest, task)
     else:
         yield from boot(host, guest, task)
 
 
-def _switch_off(host: Host, guest: Guest) -> None:
-    switched_off(guest)
+def _stay_down(guest: Guest, task: Task) -> None:
+    """Raise `Died`: without quorum a container is not started again.
+
+    recorded: calls-9.2/201c-containers-no-corosync/001-002
+    """
+    if guest.conf.waits:
+        raise Died(read_only(guest))
+    task.log += [
+        "run_buffer: 322 Script exited with status 2",
+        f'lxc_init: 844 Failed to run lxc.hook.pre-start for container "{guest.vmid}"',
+        f'__lxc_start: 2027 Failed to initialize container "{guest.vmid}"',
+    ]
+    raise Died(f"startup for container '{guest.vmid}' failed")
+
+
+def _switch_off(host: Host, guest: Guest, task: Task | None = None) -> None:
+    if not host.quorate and task is not None and guest.kind == "qemu" and guest.conf.waits:
+        # recorded: calls-9.2/201-quorum/088; a container's worker says nothing.
+        task.log.append(read_only(guest))
+    switched_off(guest, writable=host.quorate)
     host.changed(guest)
 
 
@@ -273,7 +294,8 @@ def _off_later(host: Host, guest: Guest, seconds: float) -> None:
 
 def _on_later(host: Host, guest: Guest) -> None:
     def on() -> None:
-        if not guest.running:
+        # It is started by a call of the API's own (PVE: qemu-server CLI/qm.pm cleanup).
+        if not guest.running and host.quorate:
             guest.started(host.events.moment)
             host.changed(guest)
 

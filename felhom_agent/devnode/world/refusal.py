@@ -69,7 +69,12 @@ def busy(lock_file: str) -> FlockBusy:
 
 def lock_timeout(lock_file: str) -> str:
     """Given a lock file that is held, return PVE's words for having waited in vain."""
-    return f"can't lock file '{lock_file}' - got timeout"
+    return f"{cannot_lock(lock_file)}got timeout"
+
+
+def cannot_lock(lock_file: str) -> str:
+    """Given a lock file that is held, return how PVE's words begin, up to the reason."""
+    return f"can't lock file '{lock_file}' - "
 
 
 def bad(errors: Mapping[str, str]) -> Refusal:

@@ -34,6 +34,13 @@ def forks_first(version: str) -> bool:
     return numbers(version) >= (9, 2)
 
 
+def says_paused(version: str) -> bool:
+    """Return whether /cluster/resources says of a paused VM that it is `paused`, once pvestatd has
+    told. recorded: calls-9.2/204-resources/058-059
+    """
+    return numbers(version) >= (9, 2)
+
+
 def checks_start(version: str) -> bool:
     """Return whether a rollback of a VM that is to start it needs VM.PowerMgmt.
 

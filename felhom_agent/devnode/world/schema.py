@@ -43,14 +43,16 @@ def text(longest: int = 0) -> Check:
     return check
 
 
-def integer(least: int | None = None) -> Check:
-    """Return the check of a whole number, not less than `least`."""
+def integer(least: int | None = None, most: int | None = None) -> Check:
+    """Return the check of a whole number, not less than `least` and not more than `most`."""
 
     def check(value: str) -> str:
         if not re.fullmatch(r"[+-]?\d+", value):
             return f"type check ('integer') failed - got '{value}'"
         if least is not None and int(value[:_MAX_DIGITS]) < least:
             return f"value must have a minimum value of {least}"
+        if most is not None and int(value[:_MAX_DIGITS]) > most:
+            return f"value must have a maximum value of {most}"
         return ""
 
     return check
@@ -97,6 +99,14 @@ def vmids(value: str) -> str:
         not re.fullmatch(r"[1-9][0-9]{2,8}", each) for each in re.split(r"[,; ]+", value) if each
     )
     return "invalid format - value does not look like a valid VM ID\n" if wrong else ""
+
+
+def task_states(value: str) -> str:
+    """Given a list of how tasks ended, complain as PVE does. recorded: 9.2 203/030, 090."""
+    for word in filter(None, re.split(r"[,; \0]+", value)):
+        if word not in ("ok", "error", "warning", "unknown"):
+            return f"invalid format - invalid status '{word}'\n"
+    return ""
 
 
 def option_check(kind: str, key: str) -> Check | None:

@@ -135,10 +135,14 @@ def add_unused(values: dict[str, str], volume: str) -> None:
         values[f"unused{free}"] = volume
 
 
-def switched_off(guest: Guest) -> None:
-    """Let a guest be off; what waited for this is applied."""
+def switched_off(guest: Guest, *, writable: bool) -> None:
+    """Let a guest be off; what waited for this is applied. Where nothing is `writable` it waits on.
+
+    recorded: calls-9.2/201-quorum/088, 201c/005, 008.
+    """
     guest.stopped()
-    apply_waiting(guest)
+    if writable:
+        apply_waiting(guest)
 
 
 def apply_waiting(guest: Guest) -> None:

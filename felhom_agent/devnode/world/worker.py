@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from itertools import count
 
-from felhom_agent.devnode.world.refusal import Died, lock_timeout
+from felhom_agent.devnode.world.refusal import Died, cannot_lock, lock_timeout
 
 KILLED = "unexpected status"
 """What PVE says of a task whose worker is gone without a word. recorded: 40-tasks-qemu/111."""
@@ -77,6 +77,10 @@ class Flock:
             self._waiting.append(worker)
         return self._holder is worker
 
+    def keeps(self, worker: Worker) -> bool:
+        """Return whether a worker waits for it."""
+        return worker in self._waiting
+
     def abandon(self, worker: Worker) -> None:
         """Give up waiting, or the lock itself, which then goes to the next in turn."""
         if worker in self._waiting:
@@ -126,8 +130,12 @@ class Worker:
         self._resume_in(0.0)
 
     def interrupt(self) -> None:
-        """Make it die as PVE's workers do on SIGINT. recorded: 40-tasks-qemu/054."""
-        self.proceed(Died("received interrupt"))
+        """Make it die as PVE's workers do on SIGINT. recorded: 40-tasks-qemu/054, and as it waits
+        for a lock: calls-9.2/200-post-worker/030-031.
+        """
+        waits_for = self._lock if self._lock is not None and self._lock.keeps(self) else None
+        words = "received interrupt"
+        self.proceed(Died(words if waits_for is None else f"{cannot_lock(waits_for.path)}{words}"))
 
     def kill(self) -> None:
         """Make it vanish where it is; its lock is free, and nothing it began is undone."""

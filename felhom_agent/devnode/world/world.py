@@ -44,6 +44,8 @@ class World(Hands):
 
     `now` tells the time in seconds since the epoch. `lock_wait` is how long a config write really
     waits for a guest's lock before it answers, in seconds; PVE waits ten, a test waits none.
+    A call that waits for its task (`background_delay`) lets the time pass by `waits`, in seconds;
+    without that it waits really where time is, and not at all by a clock that a test moves.
     `tag_style` is the text of datacenter.cfg's tag-style, `max_workers` its setting of that name
     (None: it has none). `bridges` are those the node has, `cpu_models` the custom ones,
     `peers` the other nodes it knows, none of which answers, `offline` those of them that are off.
@@ -61,6 +63,7 @@ class World(Hands):
         now: Callable[[], float] = time.time,
         *,
         lock_wait: float = 0.0,
+        waits: Callable[[float], None] | None = None,
         tag_style: str = "",
         version: str = release.OLDEST,
         resources_lag: float = 0.0,
@@ -70,6 +73,8 @@ class World(Hands):
         super().__init__()
         self.node = node
         self.lock_wait = lock_wait
+        self.waits = waits
+        self.in_real_time = now is time.time
         self.version = release.exact(version)
         self.cleanup_gap = release.cleanup_gap(self.version)
         self.newer_parts = frozenset(newer_parts)
@@ -226,7 +231,7 @@ class World(Hands):
 
     def stop(self, vmid: int) -> None:
         """Let a person (root@pam) stop a guest; it is off at once."""
-        self._by_hand("stop", vmid, switched_off)
+        self._by_hand("stop", vmid, lambda g: switched_off(g, writable=self.quorate))
 
     def bulk(self, verb: str, user: str = ROOT) -> None:
         """Let the node "startall" or "stopall" its guests, as it does when it is booted or shut
