@@ -164,6 +164,32 @@ def no_snapshot(stage: Stage) -> None:
     stage.world.behave(201, Behaviour(snapshot_error=words))
 
 
+def running(*vmids: int) -> Act:
+    def act(stage: Stage) -> None:
+        for vmid in vmids:
+            if not stage.world.running(vmid):
+                stage.world.start(vmid)
+
+    return act
+
+
+def disarm(mode: str) -> Act:
+    return lambda stage: stage.world.disarm_ha(mode)
+
+
+def without_quorum(stage: Stage) -> None:
+    stage.world.quorum_lost()
+
+
+def with_quorum(stage: Stage) -> None:
+    stage.world.quorum_back()
+
+
+def waiting_containers(stage: Stage) -> None:
+    """Let something wait for a restart of one of the containers."""
+    put(201, nameserver="1.1.1.1")(stage)
+
+
 ROOT = "local:202/vm-202-disk-0.raw"
 SUBVOLUME = "bt:201/subvol-201-disk-0.subvol"
 NO_QCOW2 = (
@@ -385,6 +411,46 @@ REPLAYED: Mapping[str, Chapter] = {
 }
 """Chapters whose recordings are replayed in their order."""
 
+REPLAYED_NEWER: Mapping[str, Chapter] = {
+    # As far as no moment counts: what the worker finds is told in test_devnode_delay.
+    "200-post-worker": Chapter(directions={"032": lock(102, "backup"), "033": unlock(102)}),
+    # What is written and what is started and stopped without quorum; all else is as with it.
+    "201-quorum": Chapter(
+        directions={
+            "060": both(
+                running(100, 101, 103, 200, 201),
+                put(103, memory=96),
+                put(201, nameserver="1.1.1.1"),
+                behave(100, DEAF),
+                without_quorum,
+            )
+        }
+    ),
+    "201c-containers-no-corosync": Chapter(
+        directions={
+            number: both(with_quorum, running(200, 201), waiting_containers, without_quorum)
+            for number in ("001", "004", "007")
+        }
+    ),
+    # The parameters that are refused; the lists are those of the recording machine.
+    "203-task-list": Chapter(),
+    "205-ha-armed": Chapter(
+        directions={
+            "001": both(running(104, 200), behave(104, DEAF)),
+            "002": both(manage(104, "started"), manage(200, "started")),
+            "006": let_pass(30),
+            "010": disarm("freeze"),
+            "034": disarm(""),
+            "036": let_pass(30),
+            "041": disarm("ignore"),
+            "066": disarm(""),
+            "069": let_pass(60),
+            "073": both(manage(104, ""), manage(200, "")),
+        }
+    ),
+}
+"""The same, of 9.2 alone."""
+
 VALUE_BY_VALUE = frozenset(
     ["10-qemu-roundtrip", "11-lxc-roundtrip", "12-qemu-roundtrip-root", "13-lxc-roundtrip-root",
      "14-fixpoints"]
@@ -394,15 +460,39 @@ VALUE_BY_VALUE = frozenset(
 SINGLE = ("200b-post-worker-privileges", "202-values")
 """Chapters of 9.2 of which each write stands for itself: `test_devnode_single_writes`."""
 
-TOLD = frozenset(["70-resources-lag", "82-keepalive", "92-outages", "170-bulk"])
-"""Chapters that tests tell in their own words, naming the recording."""
+TOLD: Mapping[str, tuple[str, ...]] = {
+    "70-resources-lag": (
+        "devnode/test_devnode_faults.py::test_the_clusters_resources_are_late_in_name_and_status_and_not_in_tags_and_lock",
+        "devnode/test_devnode_faults.py::test_a_guest_that_pvestatd_has_not_told_of_is_unknown",
+    ),
+    "82-keepalive": (
+        "proxmox/test_client.py::test_a_connection_that_idled_is_not_used_again",
+        "proxmox/test_client.py::test_the_end_of_a_connection_after_a_hundred_requests_is_not_noticed",
+    ),
+    "92-outages": (
+        "devnode/test_devnode_faults.py::test_a_guest_that_pvestatd_has_not_told_of_is_unknown",
+        "reconcile/test_reconciliation.py::test_a_request_that_the_proxy_could_not_pass_on_leaves_nothing_to_look_up",
+    ),
+    "170-bulk": (
+        "devnode/test_devnode_bulk.py::test_refusals",
+        "devnode/test_devnode_bulk.py::test_startall_starts_what_has_onboot_or_what_is_named_by_force",
+        "devnode/test_devnode_bulk.py::test_stopall_ends_well_whether_its_guests_obeyed_or_not",
+    ),
+}
+"""Chapters that tests tell in their own words; each test names the recording."""
 
-TOLD_NEWER = frozenset(
-    [
-        "200-post-worker", "201-quorum", "203-task-list", "205-ha-armed", "206-digest-pending",
-        "208b-lock-after-restart-tries", "209-small-changes",
-    ]
-)  # fmt: skip
+TOLD_NEWER: Mapping[str, tuple[str, ...]] = {
+    "206-digest-pending": (
+        "devnode/test_devnode_versions.py::test_a_deletion_of_what_only_waits_is_passed_over_by_a_container_and_done_by_a_vm",
+    ),
+    "208b-lock-after-restart-tries": (
+        "devnode/test_devnode_versions.py::test_a_vm_started_right_after_its_stop_is_locked_by_the_newer",
+    ),
+    "209-small-changes": (
+        "devnode/test_devnode_versions.py::test_an_unused_volume_of_another_guest_needs_a_right_on_the_storage",
+        "devnode/test_devnode_snapshots.py::test_only_the_newer_asks_for_the_right_to_start",
+    ),
+}
 """The same, of 9.2 alone."""
 
 NOT_IMITATED: Mapping[str, str] = {

@@ -51,6 +51,8 @@ DETERMINED = frozenset(
 MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 # The resolver's words, of the machine that recorded 9.2, and of the other.
 _OTHER_RESOLVER, _RESOLVER = "Temporary failure in name resolution", "Name or service not known"
+# Which process of PVE's would have written the file.
+_TEMPORARY, _OUR_TEMPORARY = re.compile(r"\.conf\.tmp\.\d+"), ".conf.tmp.4928"
 UPID = re.compile(r"UPID:(\w+):\w+:\w+:\w+:")
 
 
@@ -125,6 +127,7 @@ class Stage:
 
         `subject` is the guest whose file was recorded; 0: the one that the file names.
         """
+        line = json.loads(_TEMPORARY.sub(_OUR_TEMPORARY, json.dumps(line)))
         if "upid" in line:
             return self._result(line), {"status": line["exitstatus"], "last": line.get("last")}
         if "run" in line:

@@ -132,11 +132,13 @@ def _protected(guest: Guest, change: ConfigWrite) -> None:
 
 
 def writes(guest: Guest, change: ConfigWrite) -> bool:
-    """Return whether a change makes PVE write the guest's file. recorded: calls-9.2/201-quorum/067,
-    074: a VM's does not where it only deletes what is not there; a container's always does.
+    """Return whether a change makes PVE write the guest's file. recorded: calls-9.2/201-quorum/067-
+    069, 074: a VM's does not where it deletes or reverts what is not there; a container's always
+    does.
     """
-    present = guest.conf.merged()
-    return guest.kind == "lxc" or bool(change.sets) or any(k in present for k in change.deletes)
+    present, waits = guest.conf.merged(), guest.conf.pending.keys() | guest.conf.unset
+    changed = any(k in present for k in change.deletes) or any(k in waits for k in change.reverts)
+    return guest.kind == "lxc" or bool(change.sets) or changed
 
 
 def read_only(guest: Guest) -> str:
