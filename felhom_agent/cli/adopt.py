@@ -104,9 +104,18 @@ def run(arguments: argparse.Namespace) -> int:
         node.client.close()
 
 
-def adopt_into(target: Path | None, config: Config, node: Node, asked: Asked, wish: Wish) -> int:
+def adopt_into(
+    target: Path | None,
+    config: Config,
+    node: Node,
+    asked: Asked,
+    wish: Wish,
+    *,
+    named_must: bool = True,
+) -> int:
     """Given the path of the new file (None: stdout), the configuration, the node, and which guests
-    are to be adopted how, write them and tell what was done; return the exit code.
+    are to be adopted how, write them and tell what was done; return the exit code. With
+    `named_must` it is an error that one that was named by its number is left out.
 
     Raise FelhomError if nothing was written for want of a guest, a right, or a place.
     """
@@ -124,7 +133,8 @@ def adopt_into(target: Path | None, config: Config, node: Node, asked: Asked, wi
         tell(f"{_plan_now(texts, node, identities, history)} Nothing was changed on the node.")
     else:
         tell("nothing is left to adopt; nothing was written.")
-    return ERROR if any(guest.failed for guest in left_out) else OK
+    named = {r.low for r in asked.ranges if r.low == r.high} if named_must else set()
+    return ERROR if any(guest.failed or guest.vmid in named for guest in left_out) else OK
 
 
 def _wish(arguments: argparse.Namespace, target: Path | None) -> Wish:
@@ -180,6 +190,8 @@ def _looked_at(
 def _put(texts: Sequence[str], target: Path | None) -> str:
     """Write texts; return where they are."""
     if target is None:
+        if sys.stdout is None:
+            raise FelhomError("stdout is closed; nothing was written")
         for text in texts:
             say_styled(text, end="")
         return "to stdout"

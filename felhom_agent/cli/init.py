@@ -215,7 +215,10 @@ def _adopt(arguments: argparse.Namespace, config: Config) -> bool:
             return True
         if not _agreed(arguments, (), f"This writes {target}, and changes no guest."):
             return False
-        return adopt_into(target, config, node, asked, Wish(state=arguments.state)) == OK
+        return (
+            adopt_into(target, config, node, asked, Wish(state=arguments.state), named_must=False)
+            == OK
+        )
 
 
 def _rights(arguments: argparse.Namespace, config: Config) -> bool:

@@ -459,3 +459,25 @@ def test_hundreds_of_guests_are_read_twice_and_no_more(
     # A container that runs takes two calls where its raw lines are wanted.
     assert len(reads) <= 3 * 300
     assert len(site.devnode.requests) - len(reads) < 40
+
+
+@pytest.mark.parametrize("changes", [{"template": 1}, {"lock": "backup"}])
+def test_a_guest_that_was_named_and_is_left_out_is_an_error(
+    site: Site, adopt: Felhom, changes: dict[str, object]
+) -> None:
+    site.world.edit(100, changes)
+    assert adopt(site, "adopt", "100", "-o", "-")[0] == 1
+    assert adopt(site, "adopt", "100-200", "-o", "-")[0] == 0
+    assert adopt(site, "adopt", "--all", "-o", "-")[0] == 0
+
+
+def test_a_stdout_that_is_closed_takes_no_file_and_that_is_said(
+    site: Site,
+) -> None:
+    path = site.write_config()
+    script = f'{sys.executable} -m felhom_agent --config "$0" adopt 100 -o - >&-'
+    done = subprocess.run(
+        ["sh", "-c", script, str(path)], stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert b"stdout is closed; nothing was written" in done.stderr
