@@ -37,3 +37,8 @@ def _done(line: str) -> subprocess.CompletedProcess[str]:
         line.split(), capture_output=True, text=True, check=False, timeout=TIMEOUT,
         executable=programs.path_of("systemctl"),
     )  # fmt: skip
+
+
+def reload() -> bool:
+    """Have the running service read agent.toml again; return whether it was told."""
+    return is_here() and _done(f"systemctl reload {UNIT}").returncode == 0

@@ -6,10 +6,13 @@ import argparse
 import time
 from collections.abc import Iterator
 
+from felhom_agent.cli import initservice
 from felhom_agent.cli.codes import ERROR, OK
 from felhom_agent.cli.command import Commands, add_command
 from felhom_agent.cli.confirm import agreed
+from felhom_agent.cli.healthagent import agent_of
 from felhom_agent.cli.out import say
+from felhom_agent.cli.serviceuser import UNIT, service_of
 from felhom_agent.config import tomlfile
 from felhom_agent.config.agentfile import load
 from felhom_agent.config.edit import with_setting
@@ -26,8 +29,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "trust",
         run,
         summary="Show the certificate of the node as it is now, ask, and write its fingerprint "
-        "into agent.toml: after it was renewed, or where no CA is trusted. Nothing else of the "
-        "file is changed.",
+        "into agent.toml, which a running agent takes at once: after it was renewed, or where no "
+        "CA is trusted. Nothing else of the file is changed.",
         example="trust",
     )
     parser.add_argument("--yes", action="store_true", help="do not ask before writing")
@@ -51,8 +54,20 @@ def run(arguments: argparse.Namespace) -> int:
         say("Nothing was written.")
         return ERROR
     replace_whole(config.path, before, after)
-    say("Written. It counts from the next start on: systemctl restart felhom-agent")
+    say(f"Written. {_taken(config)}")
     return OK
+
+
+def _taken(config: Config) -> str:
+    """Have a running agent take the new fingerprint; return what came of it."""
+    agent = agent_of(config)
+    if agent.runs is False:
+        return "No agent runs; it counts from its next start on."
+    if service_of(config).unit.get("ActiveState") != "active":
+        return "A running agent takes it at a reload (SIGHUP), or when it is started again."
+    if initservice.reload():
+        return "The running agent was told to take it: felhom-agent status tells how it gets on."
+    return f"The running agent could not be told: systemctl restart {UNIT}"
 
 
 def lines(config: Config, found: Certificate, now: float) -> Iterator[str]:

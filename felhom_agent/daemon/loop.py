@@ -566,6 +566,8 @@ class Daemon:
         if kept.reconcile.mode is not old.reconcile.mode:
             text = "%s mode from now on, by [reconcile] mode of agent.toml"
             _log.warning(text, kept.reconcile.mode, extra=fields(AGENT_WARNED))
+        if kept.proxmox != old.proxmox:
+            self._parts.node.client.adopt(kept.proxmox)
         self._parts.node.observer.refresh()
         self._parts.engine.adopt(kept.reconcile)
         self._parts.brake.adopt(kept.limits, kept.hub.stops_per_hour)

@@ -1,8 +1,9 @@
 """Which settings of agent.toml count from a reload on, and which wait for a restart.
 
-What holds a connection, a file or a socket is had once, when the agent is put together; a reload
-takes the rest. Who may sign is no matter of a reload either: the lists themselves are read anew
-each time. Of the hub's settings those count that say what it may wish for. Pure.
+What holds a file or a socket is had once, when the agent is put together, and so is how the node is
+reached; a reload takes the rest, and by which fingerprint the node is trusted. Who may sign is no
+matter of a reload either: the lists themselves are read anew each time. Of the hub's settings those
+count that say what it may wish for. Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import dataclasses
 
 from felhom_agent.config.settings import Config
 
-_AT_ONCE = (("hints", "settle"),)
+_AT_ONCE = (("hints", "settle"), ("proxmox", "fingerprint"))
 _HUB_POLICY = ("guests", "max_guests", "options", "may_stop", "stops_per_hour")
 
 
@@ -21,7 +22,7 @@ def reloadable(old: Config, fresh: Config) -> Config:
     hub = dataclasses.replace(old.hub, **policy)
     return dataclasses.replace(
         fresh,
-        proxmox=old.proxmox,
+        proxmox=dataclasses.replace(old.proxmox, fingerprint=_fingerprint(old, fresh)),
         journal=old.journal,
         hub=hub,
         control=old.control,
@@ -30,6 +31,13 @@ def reloadable(old: Config, fresh: Config) -> Config:
         metrics=old.metrics,
         hints=dataclasses.replace(old.hints, settle=fresh.hints.settle),
     )
+
+
+def _fingerprint(old: Config, fresh: Config) -> str:
+    """Return whom the node is known by from now on; with `insecure`, which waits for a restart,
+    nobody is asked who he is.
+    """
+    return old.proxmox.fingerprint if old.proxmox.insecure else fresh.proxmox.fingerprint
 
 
 def need_restart(old: Config, fresh: Config) -> list[str]:
@@ -48,7 +56,12 @@ def need_restart(old: Config, fresh: Config) -> list[str]:
         )
         for setting in dataclasses.fields(getattr(old, section))
         if setting.name not in _HUB_POLICY
-        and (section, setting.name) not in _AT_ONCE
+        and not _is_taken(old, section, setting.name)
         and getattr(getattr(old, section), setting.name)
         != getattr(getattr(fresh, section), setting.name)
     ]
+
+
+def _is_taken(old: Config, section: str, name: str) -> bool:
+    """Return whether a reload takes a setting of these sections."""
+    return (section, name) in _AT_ONCE and not (section == "proxmox" and old.proxmox.insecure)

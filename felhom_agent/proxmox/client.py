@@ -83,6 +83,11 @@ class Client:
         self.writes = Limit(WRITES, "changes", _SLOW_WRITE)
         logging.getLogger("proxmoxer.core").setLevel(logging.WARNING)
 
+    def adopt(self, config: ProxmoxConfig) -> None:
+        """Given other settings for the same node and token, connect by them from now on."""
+        self.config = config
+        self._sessions.adopt(config)
+
     def abandoned_by(self, event: Signal) -> Client:
         """Return this client, but that its reads end early once that event is set."""
         view = copy.copy(self)

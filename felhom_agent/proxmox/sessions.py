@@ -6,8 +6,8 @@ send through: so `requests` is neither needed nor loaded.
 A call borrows one and gives it back, so there are as many as there were calls at the same time,
 whatever threads come and go.
 
-Threads: `_lock` guards the sessions that nobody uses at this moment and whether they were closed;
-no call is made under it. A session given back after `close`, or when `KEPT` are idle, is closed at
+Threads: `_lock` guards the settings, the sessions that nobody uses and whether they were closed; no
+call is made under it. A session given back after `close`, or when `KEPT` are idle, is closed at
 once.
 """
 
@@ -28,10 +28,11 @@ KEPT = 8
 
 @dataclass(frozen=True)
 class Session:
-    """proxmoxer's API object, with the adapter that it sends through."""
+    """proxmoxer's API object, with the adapter that it sends through, and by which settings."""
 
     api: ProxmoxResource
     adapter: Adapter
+    config: ProxmoxConfig
 
 
 class Sessions:
@@ -54,7 +55,8 @@ class Sessions:
     def give_back(self, session: Session) -> None:
         """Given a session that was borrowed, keep it for the next call, or close it."""
         with self._lock:
-            if not self._closed and len(self._idle) < KEPT:
+            current = session.config is self._config and not self._closed
+            if current and len(self._idle) < KEPT:
                 self._idle.append(session)
                 return
         session.adapter.close()
@@ -63,21 +65,32 @@ class Sessions:
         """Close all sessions, those in use as soon as they are given back."""
         with self._lock:
             self._closed = True
+        self._drop_idle()
+
+    def adopt(self, config: ProxmoxConfig) -> None:
+        """Given other settings for the same node, connect by them from now on; no session that was
+        made by the ones before is used for another call.
+        """
+        with self._lock:
+            self._config = config
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        with self._lock:
             idle, self._idle = self._idle, []
         for session in idle:
             session.adapter.close()
 
     def _connect(self) -> Session:
+        config = self._config
         # PVE: pve-access-control AccessControl.pm verify_token
-        adapter = Adapter(
-            self._config, f"PVEAPIToken={self._config.token_id}={self._secret.reveal()}"
-        )
+        adapter = Adapter(config, f"PVEAPIToken={config.token_id}={self._secret.reveal()}")
         api = ProxmoxResource(
-            base_url=f"{self._config.endpoint.rstrip('/')}/api2/json",
+            base_url=f"{config.endpoint.rstrip('/')}/api2/json",
             session=_Sender(adapter),
             serializer=_Unread(),
         )
-        return Session(api, adapter)
+        return Session(api, adapter, config)
 
 
 @dataclass(frozen=True)

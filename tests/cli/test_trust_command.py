@@ -16,7 +16,9 @@ from felhom_agent.config.agentfile import load
 from felhom_agent.devnode import DevNode, World
 from felhom_agent.errors import NotSent
 from felhom_agent.proxmox.node import Node
+from tests.commands import QUICK
 from tests.conftest import Site
+from tests.process import Process
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def test_it_shows_the_certificate_and_writes_its_fingerprint_alone(
     assert "trustme" in shown, "its issuer"
     assert "valid        " in shown
     assert "EXPIRED" not in shown
-    assert shown.endswith("systemctl restart felhom-agent\n")
+    assert shown.endswith("No agent runs; it counts from its next start on.\n")
     assert path.read_text() == before.replace(":".join(["AB"] * 32), new)
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(mode) == 0o640
     assert [p.name for p in path.parent.iterdir() if "new" in p.name] == []
@@ -132,3 +134,44 @@ def test_insecure_is_told_to_contradict_it(site: Site, capsys: pytest.CaptureFix
     path.write_text(text.replace("[proxmox]\n", "[proxmox]\ninsecure = true\n"))
     assert trust(path, "--yes") == 1
     assert "insecure contradicts" in capsys.readouterr().err
+
+
+SYSTEMCTL = """#!/bin/sh
+case "$1" in
+show)
+    printf 'LoadState=loaded\\nActiveState=active\\nExecStart=felhom-agent --config {config}\\n' ;;
+reload) {reload} ;;
+*) exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_running_agent_takes_the_new_fingerprint(
+    path: Path,
+    site: Site,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    is_told: bool,
+) -> None:
+    site.declare("[guest.100.config]\ncores = 2\n")
+    path.write_text(path.read_text() + QUICK)
+    agent = Process(path)
+    try:
+        agent.wait_for("felhom-agent trust")
+        programs = site.directory / "programs"
+        programs.mkdir()
+        reload = f"kill -HUP {agent.pid}" if is_told else "exit 1"
+        (programs / "systemctl").write_text(SYSTEMCTL.format(config=path, reload=reload))
+        (programs / "systemctl").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        assert trust(path, "--yes") == 0
+        out = capsys.readouterr().out
+        if is_told:
+            assert "The running agent was told to take it" in out
+            agent.wait_for("done: set cores: 1 -> 2")
+            assert not agent.count("takes effect at a restart")
+        else:
+            assert out.endswith("systemctl restart felhom-agent.service\n")
+    finally:
+        agent.end()
