@@ -311,7 +311,7 @@ def test_a_guest_that_waits_for_a_place_holds_no_thread_and_asks_nothing(
     lanes = [t.name for t in threading.enumerate() if t.name.startswith("lane-")]
     assert sorted(lanes) == [f"lane-{v}" for v in vmids[:2]]
     of_others = [r.path for r in site.devnode.requests if "/309/" in r.path]
-    assert [path.rpartition("/")[2] for path in of_others] == ["config"]
+    assert [path.rpartition("/")[2] for path in of_others] == ["pending"]
     agent.daemon._parts.node.cancel_waits.set()
 
 
