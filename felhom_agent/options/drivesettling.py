@@ -145,7 +145,7 @@ def _holds_no_image(parts: Mapping[str, str]) -> str:
 
 def _is_no_image(volume: str) -> str:
     # PVE: qemu-server QemuServer/Drive.pm checked_parse_volname
-    is_folder = "subvol" in formats_of(volume)
+    is_folder = formats_of(volume) == {"subvol"}
     return f"volume '{volume}' - not a QEMU image format 'subvol'" if is_folder else ""
 
 

@@ -28,7 +28,7 @@ _SAFE: Final = r"[ a-zA-Z0-9.+=_-]+"
 _TO_IMPORT: Final = re.compile(rf"import/{_SAFE}(?:\.ova/{_SAFE})?\.(?:qcow2|raw|vmdk)")
 _MACHINE: Final = re.compile(rf"import/{_SAFE}\.ov[af]")
 _OF_POOL: Final = re.compile(
-    r"(?:(?:base|basevol)-[0-9]+-\S+/)?(base|basevol|vm|subvol)-[0-9]+-(\S+)"
+    r"((?:base|basevol)-[0-9]+-\S+/)?(base|basevol|vm|subvol)-[0-9]+-(\S+)"
 )
 
 
@@ -55,10 +55,12 @@ def formats_of(text: str) -> frozenset[str]:
     found = _OF_POOL.fullmatch(name)
     if found is None:
         return frozenset()
-    if found[1] in {"subvol", "basevol"}:
-        return frozenset({"subvol"})
+    base, stem, rest = found.groups(default="")
+    if stem in {"subvol", "basevol"}:
+        # PVE: RBDPlugin.pm: there it is all the name of a base
+        return frozenset({"subvol", "raw"} if base.startswith("base-") else {"subvol"})
     # PVE: LVMPlugin.pm: there a volume's ending is its format, in any other pool it is raw
-    either = found[1] == "vm" and found[2].endswith(".qcow2")
+    either = stem == "vm" and rest.endswith(".qcow2")
     return frozenset({"raw", "qcow2"} if either else {"raw"})
 
 

@@ -4,10 +4,13 @@
 `update_vm` down to the text of the guest's file, read back) over generated values, with the
 packages of four releases: 7.4 (qemu-server 7.4-7, pve-container 4.4-7), 8.4 (8.4.10, 5.3.5),
 9.1 (9.1.6, 6.1.2) and 9.2 (9.2.6, 6.1.10). Storages and hardware answered that all is there: what
-they decide is not in the file. PVE's own code looked for the bridge of a container's card, in a
-host that has every bridge with a name. A line says what was `set` (and `delete`d in the same call),
-which releases have `taken` it, what 9.2 has `said` against it, and as what it was `stored` where
-that is another text; null where PVE could not read it back.
+they decide is not in the file. Two things were left to PVE's own code: its storage plugins read the
+names of volumes (what is refused for its name is so by every kind of storage that was tried:
+directory, NFS, BTRFS, LVM, LVM-thin, ZFS, RBD, iSCSI; what is taken, by the kind that the storage
+was of), and it looked for the bridge of a container's card, in a host that has every bridge with a
+name. A line says what was `set` (and `delete`d in the same call), which releases have `taken` it,
+what 9.2 has `said` against it, and as what it was `stored` where that is another text; null where
+PVE could not read it back.
 """
 
 from __future__ import annotations

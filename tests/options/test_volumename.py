@@ -77,6 +77,8 @@ def test_a_volume_without_a_folder_has_no_blank_in_its_name(
     for good in (f"{stem}-{vmid}-{name}", f"base-9-{name}/{stem}-{vmid}-{name}"):
         assert unreadable(f"st:{good}") == ""
         wanted = {"subvol"} if stem in {"subvol", "basevol"} else {"raw"}
+        if good.startswith("base-9"):
+            wanted |= {"raw"}
         assert formats_of(f"st:{good}") == wanted
         assert formats_of(f"st:{good}.qcow2") == (wanted | {"qcow2"} if stem == "vm" else wanted)
         for wrong in (f"{good} ", f"{stem}-{vmid}-", f"{stem}-{vmid}-a b"):

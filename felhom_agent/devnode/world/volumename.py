@@ -42,5 +42,5 @@ def refuse_source(volume: str) -> None:
 
 def refuse_folder(volume: str) -> None:
     """Raise `Refusal` (500) for a container's folder where QEMU wants an image."""
-    if "subvol" in formats_of(volume):
+    if formats_of(volume) == {"subvol"}:
         raise died(f"volume '{volume}' - not a QEMU image format 'subvol'")
