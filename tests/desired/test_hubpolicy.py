@@ -201,8 +201,9 @@ def test_these_values_are_refused_whatever_the_owner_says(key: str, value: Any, 
 )  # fmt: skip
 def test_a_volume_that_is_not_known_to_be_the_guests_own_is_refused(volume: str) -> None:
     for key in ("scsi1", "sata1", "efidisk0"):
-        # PVE refuses a CD as an EFI disk, whoever asks
+        # PVE refuses a CD as an EFI disk, and a container's folder as any drive, whoever asks
         words = "no CD drive" if (key, volume) == ("efidisk0", "cdrom") else "a hub may never name"
+        words = "not a QEMU image format" if ":subvol-" in volume else words
         assert words in setting(GENEROUS, key, volume)
     if volume != "cdrom":
         value = f"{volume},mp=/data,backup=1"
@@ -212,7 +213,7 @@ def test_a_volume_that_is_not_known_to_be_the_guests_own_is_refused(volume: str)
 @pytest.mark.parametrize(
     "volume",
     [
-        OWN, "local:100/vm-100-disk-0.qcow2", "zfs:subvol-100-disk-0", "zfs:vm-100-disk-0",
+        OWN, "local:100/vm-100-disk-0.qcow2", "zfs:vm-100-disk-0",
         "zfs:base-9000-disk-0/vm-100-disk-0", "local:9000/base-9000-disk-0.raw/100/vm-100-x.qcow2",
         "local-lvm:32", "local-lvm:cloudinit", "none,media=cdrom",
         "local:iso/debian.iso,media=cdrom", "local-lvm:vm-100-cloudinit,media=cdrom",
@@ -220,6 +221,11 @@ def test_a_volume_that_is_not_known_to_be_the_guests_own_is_refused(volume: str)
 )  # fmt: skip
 def test_its_own_volumes_and_an_image_are_named_freely(volume: str) -> None:
     assert setting(GENEROUS, "ide2", volume) == ""
+
+
+@pytest.mark.parametrize("volume", ["zfs:subvol-100-disk-0", "local:100/subvol-100-disk-0.subvol"])
+def test_a_containers_own_folder_is_named_freely(volume: str) -> None:
+    assert setting(GENEROUS, "mp1", f"{volume},mp=/data,backup=1", kind="lxc") == ""
 
 
 def test_a_stop_is_the_owners_to_allow() -> None:
