@@ -19,7 +19,7 @@ from felhom_agent.options.table import Option
 from felhom_agent.options.together import clashes
 from felhom_agent.options.types import OptionType
 from felhom_agent.options.volume import Volume
-from felhom_agent.options.words import may_be_secret, spoken
+from felhom_agent.options.words import holds_secrets, may_be_secret, spoken
 
 __all__ = [
     "Invalid",
@@ -32,6 +32,7 @@ __all__ = [
     "clashes",
     "dangerous",
     "declared",
+    "holds_secrets",
     "keys",
     "lookup",
     "lost_by_unset",

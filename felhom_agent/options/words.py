@@ -24,7 +24,9 @@ from felhom_agent.options.types import Boolean, Choice, Number, NumberSet, Optio
 MAX_NAMED: Final = 3
 """How many parts that are wrong are told of one value."""
 
-_MAY_BE_SECRET: Final = frozenset({"cipassword", "sshkeys", "env"})
+_HOLD_SECRETS: Final = frozenset({"cipassword", "env"})
+_MISTAKEN: Final = frozenset({"sshkeys"})
+"""Right values are public; a wrong one may be a private key."""
 # lxc.container.conf(5), ENVIRONMENT VARIABLES: lxc.environment, and .runtime and .hooks below it
 _RAW_ENVIRONMENT: Final = re.compile(r"lxc\.environment(\.|$)")
 
@@ -62,10 +64,15 @@ _OF_CLASS: Final[tuple[tuple[type[OptionType], str], ...]] = (
 )
 
 
-def may_be_secret(option: Option) -> bool:
-    """Return whether an option's values are not shown to whoever reads a message or an answer."""
-    named = option.name in _MAY_BE_SECRET or _RAW_ENVIRONMENT.match(option.name) is not None
+def holds_secrets(option: Option) -> bool:
+    """Return whether an option's right values may be secrets, and so are shown nowhere."""
+    named = option.name in _HOLD_SECRETS or _RAW_ENVIRONMENT.match(option.name) is not None
     return option.secret or named
+
+
+def may_be_secret(option: Option) -> bool:
+    """Return whether what somebody typed as an option's value, right or wrong, may be a secret."""
+    return holds_secrets(option) or option.name in _MISTAKEN
 
 
 def spoken(key: str, why: str) -> str:

@@ -15,9 +15,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+from urllib.parse import unquote
 
 from felhom_agent.model import ABSENT, EMPTY, ActualGuest, DeclaredValue
-from felhom_agent.options import Invalid, Option, PropertyString, keys, lookup, may_be_secret
+from felhom_agent.options import Invalid, Option, PropertyString, holds_secrets, keys, lookup
 from felhom_agent.options.addresses import Addresses
 from felhom_agent.options.formats import split_list
 from felhom_agent.options.special import (
@@ -25,6 +26,7 @@ from felhom_agent.options.special import (
     Description,
     GenerationId,
     RawLines,
+    SshKeys,
     Tags,
     Unsettable,
 )
@@ -114,7 +116,7 @@ def _is_named(guest: ActualGuest, key: str, only: Collection[str]) -> bool:
 
 def _entry(guest: ActualGuest, key: str, value: object, *, named: bool) -> Entry:
     option = lookup(guest.kind, key)
-    if option is not None and may_be_secret(option):
+    if option is not None and holds_secrets(option):
         what = "a secret" if option.secret else "may be a secret"
         return _not(key, Why.SECRET, f"{what}; it is never written into a file by this command")
     if value is ABSENT:
@@ -226,6 +228,8 @@ def _listed(kind: OptionType, text: str) -> Iterator[DeclaredValue]:
             words = split_list(parts.get("order", "")) if parts.keys() == {"order"} else []
         case Tags() | Addresses():
             words = split_list(text)
+        case SshKeys():
+            words = unquote(text).splitlines()
         case RawLines():
             words = text.split("\n")
     if words:

@@ -16,9 +16,9 @@ from felhom_agent.options import (
     Option,
     PropertyString,
     Volume,
+    holds_secrets,
     lookup,
     mask,
-    may_be_secret,
     never_settles,
     understood,
 )
@@ -199,7 +199,7 @@ def _compare(option: Option, key: str, wire: str, actual: object, context: Conte
     text = text_of(actual)
     if option.secret:
         return _compare_secret(option, wire, text)
-    hides = may_be_secret(option)
+    hides = holds_secrets(option)
     try:
         if has_volume(option):
             return compare_volume(option, key, wire, text, context)

@@ -43,7 +43,7 @@ from felhom_agent.model import (
     Stop,
     TypeOfAbsent,
 )
-from felhom_agent.options import Invalid, lookup, may_be_secret, spoken
+from felhom_agent.options import Invalid, holds_secrets, lookup, spoken
 from felhom_agent.planning.actions import describe
 from felhom_agent.planning.bootorder import order_after, order_in_effect
 from felhom_agent.planning.compare import (
@@ -447,7 +447,7 @@ def _pending_change(guest: ActualGuest, key: str) -> Change:
 
 def _as_change(guest: ActualGuest, key: str, before: object, after: str | TypeOfAbsent) -> Change:
     option = lookup(guest.kind, key)
-    secret = option is not None and may_be_secret(option)
+    secret = option is not None and holds_secrets(option)
     return Change(key, ABSENT if before is ABSENT else str(before), after, secret)
 
 

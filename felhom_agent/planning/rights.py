@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from typing import Final
 
-from felhom_agent.options import Option, PropertyString, beyond_token, may_be_secret
+from felhom_agent.options import Option, PropertyString, beyond_token, holds_secrets
 from felhom_agent.planning.context import Context
 
 _MAX_TOLD: Final = 300
@@ -71,12 +71,12 @@ def root_remedy(option: Option, kind: str, key: str, wire: str | None, context: 
         return f"it was fixed when the {kind} guest was made; a restore of a backup can change it"
     if key.startswith("lxc."):
         told = "" if wire is None else _bounded(" and ".join(wire.split("\n")))
-        told = "what is declared" if may_be_secret(option) else told
+        told = "what is declared" if holds_secrets(option) else told
         line = f"remove {key}" if wire is None else f"write {key} = {told}"
         return f"as root: {line} in /etc/pve/lxc/{vmid}.conf"
     if wire is None:
         return f"as root: {_TOOLS[kind]} set {vmid} --delete {key}"
-    told = "VALUE" if may_be_secret(option) else wire
+    told = "VALUE" if holds_secrets(option) else wire
     return f"as root: {root_command(kind, key, told, context)}"
 
 

@@ -260,7 +260,7 @@ onboot = true
 # scsi0 = "local-lvm:vm-100-disk-0,discard=on"  # its volume is moved and exchanged by hand; \
 size 32G, PVE's own
 # smbios1: uuid 0d6f1c1a-3a94-4f11-9a8c-2f50b54d0100, PVE's own
-# sshkeys: may be a secret; it is never written into a file by this command
+sshkeys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA== me"]
 # startup = "order=1"  # needs Sys.Modify on / besides; better set by hand
 tags = ["prod", "web"]
 # unused0 = "local-lvm:vm-100-disk-1"  # PVE's own
