@@ -98,14 +98,17 @@ def told(needs: tuple[Required, ...]) -> str:
 
 def _by_rules(coming: Case, going: Case, *, deletes: bool) -> Iterator[Required]:
     for rule in rules_of(coming.kind, coming.option):
-        if _is_newer(rule.since, coming.facts):
-            continue
-        if rule.until and not _is_newer(rule.until, coming.facts):
+        if not _is_in_force(rule, coming.facts):
             continue
         cases = [(going, rule.gone)] if deletes else [(going, rule.old), (coming, rule.new)]
         for case, holds in cases:
             if holds:
                 yield from (Required(path, rule.any_of) for path in rule.paths(case))
+
+
+def _is_in_force(rule: ValueRule, facts: Facts) -> bool:
+    over = rule.until is not None and not _is_newer(rule.until, facts)
+    return not (over or _is_newer(rule.since, facts))
 
 
 def rules_of(kind: str, option: Option) -> Iterator[ValueRule]:

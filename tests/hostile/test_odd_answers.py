@@ -283,7 +283,7 @@ def test_a_listing_or_table_of_another_type_is_an_error_or_harmless(
         actual = at.snapshot()
         assert all(v in actual.hidden or v in actual.guests for v in (100, 200))
     else:
-        with pytest.raises(Unanswered, match="unexpected response"):
+        with pytest.raises(Unanswered, match="its answer is not what PVE answers to this"):
             at.snapshot()
 
 

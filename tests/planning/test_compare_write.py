@@ -32,7 +32,7 @@ EFI = "local:e,ms-cert=2023k,size=528K"
         ("qemu", "net0", "virtio,bridge=vmbr0", ABSENT, "virtio,bridge=vmbr0"),
         ("qemu", "net0", "virtio=BC:24:11:00:00:01", f"virtio={MAC}", "virtio=BC:24:11:00:00:01"),
         ("qemu", "net0", "virtio", "rubbish=", "virtio"),
-        ("lxc", "net0", "name=a,tag=1", VETH, f"name=a,hwaddr={MAC},tag=1,type=veth"),
+        ("lxc", "net0", "name=a,bridge=b", VETH, f"name=a,bridge=b,hwaddr={MAC},type=veth"),
         ("qemu", "scsi0", "local:x,size=10G,ssd=1", "local:x,size=32G", "local:x,ssd=1"),
         ("qemu", "scsi0", "st:x,ssd=1", "st:x,cyls=2,newpart=1,size=1G", "st:x,newpart=1,ssd=1"),
         ("qemu", "ide0", "st:x,backup=0", "st:x,heads=2,secs=3,trans=lba", "st:x,backup=0"),

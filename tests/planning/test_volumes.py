@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from felhom_agent.model import ABSENT, Change, Kind, SetConfig, Start
+from felhom_agent.options import Invalid
 from felhom_agent.planning.compare import Context, Verdict, compare, is_written, to_wire
 from felhom_agent.planning.volumes import changes_volume, is_volume
 
@@ -88,5 +89,7 @@ def test_a_volume_that_was_attached_is_known_again_whatever_was_there_before() -
 
 
 def test_a_mount_point_of_a_container_is_never_made_a_cd_drive() -> None:
-    assert to_wire("lxc", "mp0", "local:cloudinit,mp=/a", ABSENT) == "local:cloudinit,mp=/a"
+    assert to_wire("lxc", "mp0", "local:8,mp=/a", ABSENT) == "local:8,mp=/a"
+    with pytest.raises(Invalid, match="a container has no cloud-init drive"):
+        to_wire("lxc", "mp0", "local:cloudinit,mp=/a", ABSENT)
     assert to_wire("qemu", "ide2", "none", ABSENT) == "none,media=cdrom"
