@@ -89,7 +89,8 @@ def test_a_volume_that_was_attached_is_known_again_whatever_was_there_before() -
 
 
 def test_a_mount_point_of_a_container_is_never_made_a_cd_drive() -> None:
-    assert to_wire("lxc", "mp0", "local:8,mp=/a", ABSENT) == "local:8,mp=/a"
+    volume = "local:200/a.raw,mp=/a"
+    assert to_wire("lxc", "mp0", volume, ABSENT) == volume
     with pytest.raises(Invalid, match="a container has no cloud-init drive"):
         to_wire("lxc", "mp0", "local:cloudinit,mp=/a", ABSENT)
     assert to_wire("qemu", "ide2", "none", ABSENT) == "none,media=cdrom"
