@@ -89,6 +89,7 @@ class TestBash:
         assert completed(agent, "pause", "10") == ["101", "102"]
         assert completed(agent, "plan", "101", "--json", "") == ["102", "200"]
         assert completed(agent, "selftest", "task", "--vmid", "2") == ["200"]
+        assert completed(agent, "adopt", "10") == completed(agent, "init", "10") == ["101", "102"]
 
     def test_a_list_of_guests_shows_their_names(self, agent: Path) -> None:
         assert completed(agent, "plan", "10", kind=63) == ["101  web", "102  build:er"]
@@ -112,6 +113,8 @@ class TestBash:
         assert completed(agent, "journal", "verify", "") == []
         assert completed(agent, "explain", "l") == ["lxc"]
         assert completed(agent, "explain", "--cgroup", "") == ["1", "2"]
+        assert completed(agent, "explain", "lxc", "mem") == ["memory"]
+        assert "net0" in completed(agent, "explain", "qemu", "net")
         assert completed(agent, "freeze", "--why", "") == []
         assert completed(agent, "nonsense", "") == []
 

@@ -1,7 +1,8 @@
 """Makes the completions of bash and zsh of the commands' own parsers.
 
-What a word may be is taken from its argument: choices, a path, a guest (`vmid`). Guests
-come from `felhom-agent status --names`, which says nothing where it knows none.
+What a word may be is taken from its argument: choices, a path, a guest (`vmid`, `guests`), an
+option of a guest. Guests come from `felhom-agent status --names`, which says nothing where it knows
+none.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from felhom_agent.cli.adoptguests import guests
 from felhom_agent.cli.command import any_path, file_path, vmid
 from felhom_agent.cli.commands import COMMANDS
+from felhom_agent.cli.explain import option_name
 from felhom_agent.cli.main import parsers
+from felhom_agent.model import Kind
+from felhom_agent.options import keys
 
 HERE = Path(__file__).parent
 GUEST, FILE, TEXT = "guest", "file", "text"
@@ -85,8 +90,11 @@ def _takes(action: argparse.Action) -> str:
     """Return what an argument takes: a kind of thing, or the words that it may be."""
     if action.choices is not None:
         return " ".join(map(str, action.choices))
-    if action.type is vmid:
+    if action.type in (vmid, guests):
         return GUEST
+    if action.type is option_name:
+        named = {name.replace("[n]", "0") for kind in Kind for name in keys(kind)}
+        return " ".join(sorted(named))
     return FILE if action.type in (any_path, file_path) else TEXT
 
 

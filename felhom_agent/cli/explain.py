@@ -50,7 +50,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         example='explain qemu tags "b;A" "a;b"',
     )
     parser.add_argument("kind", choices=[str(kind) for kind in Kind])
-    parser.add_argument("option", help="as in `qm set` or `pct set`: cores, net0, ...")
+    parser.add_argument(
+        "option", type=option_name, help="as in `qm set` or `pct set`: cores, net0, ..."
+    )
     parser.add_argument("desired", help="what is declared")
     parser.add_argument("actual", help="what PVE answers")
     parser.add_argument(
@@ -70,6 +72,11 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--pending", action="store_true", help="PVE holds the value back")
     parser.add_argument("--json", action="store_true", help="print JSON (docs/json/explain.json)")
     parser.set_defaults(usage_error=parser.error)
+
+
+def option_name(text: str) -> str:
+    """Given an argument, return it as the name of a guest's option: so a completion knows it."""
+    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
