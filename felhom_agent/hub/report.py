@@ -168,7 +168,7 @@ def _host(node: str, status: Row) -> dict[str, Any]:
         "pve_version": plain(_release(status.get("pveversion"))),
         "uptime_seconds": _number(status.get("uptime")),
         "cpu_count": _number(_table(status, "cpuinfo").get("cpus")),
-        "cpu_usage": _real(status.get("cpu")),
+        "cpu_usage": min(max(_real(status.get("cpu")), 0.0), 1.0),
         "load_avg": [_real(value) for value in load[:3]] if isinstance(load, list) else [],
         "memory_total_bytes": _number(memory.get("total")),
         "memory_used_bytes": _number(memory.get("used")),

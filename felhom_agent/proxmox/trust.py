@@ -127,7 +127,10 @@ def _why_not(error: ssl.SSLError, config: ProxmoxConfig) -> str:
                 "no TLS is spoken at that port, but plain HTTP or something else; set endpoint to"
                 " the port of PVE's API, which is 8006"
             )
-        return "the TLS handshake failed; no version or cipher of TLS is common to both"
+        return (
+            "the TLS handshake failed; no version or cipher of TLS is common to both: is endpoint"
+            " that of PVE's API (port 8006)? pveproxy speaks TLS 1.2 and newer"
+        )
     return _why_not_this(error.verify_code, error.verify_message, config.ca_file)
 
 
@@ -217,10 +220,14 @@ def _which_ca(path: Path) -> str:
 
 
 def _no_ca(path: Path, why: str) -> NoConnection:
-    return NoConnection(
-        f"is not trusted: ca_file {printable(str(path), 150)} cannot be used: {why};"
-        f" PVE's own CA is {_PVE_FILE}"
-    )
+    if str(path) == _PVE_FILE:
+        advice = (
+            "on a PVE host it is there while pve-cluster runs; from afar, copy it from the node"
+        )
+    else:
+        advice = f"PVE's own CA is {_PVE_FILE}"
+    shown = printable(str(path), 150)
+    return NoConnection(f"is not trusted: ca_file {shown} cannot be used: {why}; {advice}")
 
 
 def _pairs(digest: str) -> str:

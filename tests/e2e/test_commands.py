@@ -44,7 +44,7 @@ def test_in_observe_mode_a_person_looks_applies_and_reads_what_was_done(host: Ho
     assert "start" in history.splitlines()[-1]
     assert "guest-changed" in typed(host, "events 100")
     (told,) = host.said("FELHOM_EVENT=control-asked")
-    assert "are applied: 100" in told["MESSAGE"]
+    assert "1 guest is applied: 100" in told["MESSAGE"]
     assert "by the word of root" in told["MESSAGE"]
 
 
@@ -114,7 +114,7 @@ def test_a_paused_guest_is_told_as_paused_everywhere(running: Host) -> None:
     )
     assert "paused" in typed(running, "status", code=3)
     assert "disk swap" in typed(running, "status", code=3)
-    assert "disk swap" in typed(running, "plan", code=2)
+    assert "disk swap" in typed(running, "plan", code=3)
     assert "disk swap" in typed(running, "apply --yes", code=3)
     assert not running.hands("running", 100)
     typed(running, "resume 100")

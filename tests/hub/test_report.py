@@ -120,6 +120,15 @@ def test_without_the_nodes_status_there_is_no_report(site: Site) -> None:
         collected(site)
 
 
+@pytest.mark.parametrize(
+    ("told", "usage"), [(0.25, 0.25), ("0.5", 0.5), (-1, 0.0), (7, 1.0), (None, 0.0), ("nan", 0.0)]
+)
+def test_the_load_of_the_processors_is_from_0_to_1(site: Site, told: object, usage: float) -> None:
+    found = left_by(observed(site))
+    report = report_of("pve1", replace(found, status={**found.status, "cpu": told}), facts(0.0))
+    assert report["host"]["cpu_usage"] == usage
+
+
 def test_an_agent_that_has_not_looked_yet_says_so(site: Site) -> None:
     found = left_by(observed(site))
     bare = report_of("pve1", found, AgentFacts("pve1", 0.0, enforces=False))
