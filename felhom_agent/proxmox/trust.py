@@ -221,9 +221,7 @@ def _which_ca(path: Path) -> str:
 
 def _no_ca(path: Path, why: str) -> NoConnection:
     if str(path) == _PVE_FILE:
-        advice = (
-            "on a PVE host it is there while pve-cluster runs; from afar, copy it from the node"
-        )
+        advice = "a PVE host has it while pve-cluster runs; elsewhere, copy it from there"
     else:
         advice = f"PVE's own CA is {_PVE_FILE}"
     shown = printable(str(path), 150)

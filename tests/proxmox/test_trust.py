@@ -83,7 +83,7 @@ def test_a_ca_file_that_is_no_file_is_told(site: Site, tmp_path: Path) -> None:
 @pytest.mark.skipif(Path("/etc/pve").exists(), reason="this is a PVE host")
 def test_where_pves_own_ca_is_not_there_nobody_is_told_to_set_the_same_file(site: Site) -> None:
     said = why(site, Path("/etc/pve/pve-root-ca.pem"))
-    assert "pve-root-ca.pem cannot be used: it does not exist; on a PVE host it is there" in said
+    assert "pve-root-ca.pem cannot be used: it does not exist; a PVE host has it" in said
     assert "PVE's own CA is" not in said
 
 
