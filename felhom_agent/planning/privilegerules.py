@@ -21,11 +21,9 @@ _MAX_TAG: Final = 4094
 _LOCAL: Final = "localnetwork"
 # PVE: pve-common JSONSchema.pm, the name that PVE itself gives to a bridge of the host
 _HOSTS_NAME: Final = re.compile(r"vmbr[0-9]{1,4}")
-UNKNOWN_ZONE: Final = "<zone of {bridge}>"
-"""Stands in a path for the zone of a network that is no bridge of the node that the token may see,
-and no virtual network whose zone it may see."""
 UNKNOWN: Final = re.compile(r"<zone of ([^>]*)>")
-"""Finds that in a path."""
+"""Finds what stands in a path for the zone of a network that is no bridge of the node that the
+token may see, and no virtual network whose zone it may see."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,7 @@ def _bridges(case: Case) -> Iterator[str]:
     bridge = parts.get("bridge")
     if not bridge:
         return
-    zone = _zone(bridge, case.facts).format(bridge=bridge)
-    path = f"/sdn/zones/{zone}/{bridge}"
+    path = f"/sdn/zones/{_zone(bridge, case.facts)}/{bridge}"
     tags = [parts["tag"]] if parts.get("tag") else []
     tags += [tag for tag in _trunks(parts.get("trunks", "")) if tag not in tags]
     yield from (f"{path}/{tag}" for tag in tags)
@@ -124,7 +121,7 @@ def _trunks(text: str) -> Iterator[str]:
 
 
 def _zone(bridge: str, facts: Facts) -> str:
-    """Return the zone of a bridge or virtual network; UNKNOWN_ZONE if it cannot be told."""
+    """Return the zone of a bridge or virtual network; a text for `UNKNOWN` if it cannot be told."""
     if bridge in facts.zones:
         return facts.zones[bridge]
     if facts.bridges is not None and facts.bridges.get(bridge) is False:
@@ -139,8 +136,8 @@ def _zone(bridge: str, facts: Facts) -> str:
     if bridge in facts.bridges:
         # What is seen without its zone is seen by SDN.Use there.
         usable = (p[3] for p in others if _uses(facts, f"/sdn/zones/{p[3]}/{bridge}"))
-        return next(usable, UNKNOWN_ZONE)
-    return _LOCAL if _HOSTS_NAME.fullmatch(bridge) else UNKNOWN_ZONE
+        return next(usable, f"<zone of {bridge}>")
+    return _LOCAL if _HOSTS_NAME.fullmatch(bridge) else f"<zone of {bridge}>"
 
 
 def _uses(facts: Facts, path: str) -> bool:

@@ -374,6 +374,13 @@ def test_a_virtual_network_is_asked_for_in_its_own_zone() -> None:
     assert need.path == "/sdn/zones/lab/web"
 
 
+@pytest.mark.parametrize("zone", ["{0}", "{", "{bridge}", "%s", "\\1", "{bridge.__class__}"])
+def test_a_zone_s_name_is_taken_as_it_is(zone: str) -> None:
+    known = Facts(zones=MappingProxyType({"web": zone}))
+    (_, need) = required("qemu", "net0", "virtio,bridge=web", ABSENT, 101, known)
+    assert need.path == f"/sdn/zones/{zone}/web"
+
+
 def test_a_bridge_that_may_be_a_network_of_a_zone_that_is_ours_is_not_said_to_be_lacking() -> None:
     facts = holding(**{"/sdn/zones/dmz": ["SDN.Use"], "/vms": ["VM.Config.Network"]})
     needs = required("qemu", "net0", "virtio,bridge=web", ABSENT, 101, facts)
