@@ -14,6 +14,7 @@ once.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxmoxer.core import ProxmoxResource
@@ -65,7 +66,8 @@ class Sessions:
         """Close all sessions, those in use as soon as they are given back."""
         with self._lock:
             self._closed = True
-        self._drop_idle()
+            idle, self._idle = self._idle, []
+        _close(idle)
 
     def adopt(self, config: ProxmoxConfig) -> None:
         """Given other settings for the same node, connect by them from now on; no session that was
@@ -73,13 +75,8 @@ class Sessions:
         """
         with self._lock:
             self._config = config
-        self._drop_idle()
-
-    def _drop_idle(self) -> None:
-        with self._lock:
             idle, self._idle = self._idle, []
-        for session in idle:
-            session.adapter.close()
+        _close(idle)
 
     def _connect(self) -> Session:
         config = self._config
@@ -91,6 +88,11 @@ class Sessions:
             serializer=_Unread(),
         )
         return Session(api, adapter, config)
+
+
+def _close(sessions: Iterable[Session]) -> None:
+    for session in sessions:
+        session.adapter.close()
 
 
 @dataclass(frozen=True)
