@@ -8,18 +8,18 @@ import ipaddress
 import os
 import pwd
 import socket
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from felhom_agent.cli import programs
 from felhom_agent.cli.health import Finding, bad, good, note
-from felhom_agent.cli.programs import path_of
 from felhom_agent.cli.serviceuser import SECONDS, Service
 from felhom_agent.config.secret import read_notify_token
 from felhom_agent.config.settings import Config, NotifyConfig
+from felhom_agent.errors import FelhomError
 from felhom_agent.notify.webhook import Undelivered, Webhook
 from felhom_agent.notifyhelper import commands, why_not
 from felhom_agent.printable import printable
@@ -146,15 +146,7 @@ def _state_of(unit: str) -> str:
     """Return how a unit is, as systemd tells; "not known" if it does not."""
     words = ["systemctl", "is-active", unit]
     try:
-        done = subprocess.run(  # noqa: S603  # of no word that somebody else gave
-            words,
-            executable=path_of(words[0]),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = programs.run(words, SECONDS)
+    except FelhomError:
         return "not known"
     return printable(done.stdout.strip(), 40) or "not known"

@@ -25,7 +25,7 @@ def is_set() -> bool:
 
 
 def enable() -> None:
-    """Start the service now and at each boot. Raise FelhomError if that fails."""
+    """Start the service now and at each boot. Raise FelhomError if that fails or hangs."""
     done = _done(LINE)
     if done.returncode != 0:
         said = " ".join(done.stderr.split())[:300]
@@ -33,10 +33,7 @@ def enable() -> None:
 
 
 def _done(line: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603  # a line of ours, word by word
-        line.split(), capture_output=True, text=True, check=False, timeout=TIMEOUT,
-        executable=programs.path_of("systemctl"),
-    )  # fmt: skip
+    return programs.run(line.split(), TIMEOUT)
 
 
 def reload() -> bool:

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+
+from felhom_agent.errors import FelhomError
 
 
 def path_of(name: str) -> str:
@@ -29,3 +34,20 @@ def is_here(name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def run(words: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Given a command of ours, word by word, and how long it may take, return how it ended.
+
+    It reads nothing. Raise FelhomError if it cannot be run, or does not end in that time.
+    """
+    try:
+        return subprocess.run(  # noqa: S603  # no shell; the words are ours
+            words, executable=path_of(words[0]), stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, errors="replace", timeout=seconds, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        text = f"`{shlex.join(words)}` did not end within {seconds:.0f} s"
+        raise FelhomError(text) from None
+    except OSError as error:
+        raise FelhomError(f"`{shlex.join(words)}` cannot be run: {error}") from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 from typing import Any
 
 from felhom_agent.cli import programs
@@ -42,7 +41,7 @@ def run(line: str) -> None:
     """
     alternatives = [shlex.split(part) for part in line.split(" || ")]
     for words in alternatives[:-1]:
-        if _done(words).returncode == 0:
+        if programs.run(words, TIMEOUT).returncode == 0:
             return
     _checked(alternatives[-1])
 
@@ -71,21 +70,8 @@ def json_of(words: list[str]) -> Any:
 
 
 def _checked(words: list[str]) -> str:
-    done = _done(words)
+    done = programs.run(words, TIMEOUT)
     if done.returncode != 0:
         said = " ".join((done.stderr or done.stdout).split())[:_MAX_WORDS]
         raise FelhomError(f"`{shlex.join(words)}` failed: {said or done.returncode}")
     return done.stdout
-
-
-def _done(words: list[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(  # noqa: S603  # lines of ours, word by word
-            words, capture_output=True, text=True, timeout=TIMEOUT, check=False,
-            stdin=subprocess.DEVNULL, executable=programs.path_of(words[0]),
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        text = f"`{shlex.join(words)}` did not end within {TIMEOUT:.0f} s"
-        raise FelhomError(text) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FelhomError(f"`{shlex.join(words)}` cannot be run: {error}") from None

@@ -10,17 +10,17 @@ import grp
 import os
 import pwd
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from felhom_agent.cli import programs
 from felhom_agent.cli.asowner import owner_of
-from felhom_agent.cli.programs import path_of
 from felhom_agent.config.place import DEFAULT_PATH
 from felhom_agent.config.settings import Config
+from felhom_agent.errors import FelhomError
 
 UNIT: Final = "felhom-agent.service"
 SECONDS: Final = 5.0
@@ -125,15 +125,7 @@ def _shown() -> str:
     """Return what systemd tells of the unit; nothing where it does not run, or does not answer."""
     words = ["systemctl", "show", UNIT, f"--property={','.join(_PROPERTIES)}"]
     try:
-        done = subprocess.run(  # noqa: S603  # of no word that somebody else gave
-            words,
-            executable=path_of(words[0]),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = programs.run(words, SECONDS)
+    except FelhomError:
         return ""
     return done.stdout if done.returncode == 0 else ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from felhom_agent.cli import programs, pveum
+from felhom_agent.cli import initservice, programs, pveum
 from felhom_agent.cli.healthnotify import _state_of
 from felhom_agent.cli.serviceuser import _shown
 from felhom_agent.errors import FelhomError
@@ -53,3 +54,24 @@ def test_without_a_path_it_is_where_the_system_has_its_programs(
     monkeypatch.delenv("PATH")
     assert programs.path_of("sh") in ("/bin/sh", "/usr/bin/sh")
     assert not programs.is_here("pveum")
+
+
+@pytest.mark.parametrize("ask", [initservice.enable, initservice.is_set])
+def test_a_program_that_hangs_is_told_with_its_line(
+    ask: Callable[[], object], planted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`init` on a host whose systemd waits for something is no bug of ours."""
+    (planted.parent / "systemctl").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setenv("PATH", f"{planted.parent}:/usr/bin:/bin")
+    monkeypatch.setattr(initservice, "TIMEOUT", 0.1)
+    with pytest.raises(FelhomError, match=r"`systemctl .*` did not end within"):
+        ask()
+
+
+def test_what_a_program_says_is_taken_as_text_whatever_its_bytes(
+    planted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (planted.parent / "pveum").write_text("#!/bin/sh\nprintf '\\377' >&2; exit 3\n")
+    monkeypatch.setenv("PATH", f"{planted.parent}:/usr/bin:/bin")
+    with pytest.raises(FelhomError, match="`pveum role list` failed: \N{REPLACEMENT CHARACTER}"):
+        pveum.run("pveum role list")

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,23 @@ def test_a_closed_client_keeps_no_connection_not_even_one_given_back_later(site:
     client.close()
     client._sessions.give_back(borrowed)
     assert client._sessions._idle == []
+
+
+def test_no_connection_by_old_settings_is_used_once_others_are_taken(site: Site) -> None:
+    """The node is known by another fingerprint from then on."""
+    client = site.connect().client
+    borrowed = client._sessions.borrow()
+    client.get("version")
+    (idle,) = client._sessions._idle
+    fresh = replace(client.config, read_timeout=client.config.read_timeout + 1)
+    client.adopt(fresh)
+    assert client._sessions._idle == []
+    client._sessions.give_back(borrowed)
+    assert client._sessions._idle == [], "one that was in use meanwhile is closed, too"
+    client.get("version")
+    (used,) = client._sessions._idle
+    assert used is not idle
+    assert used.config is fresh
 
 
 def test_a_burst_leaves_no_more_than_a_few_connections_behind(site: Site) -> None:
